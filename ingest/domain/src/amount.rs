@@ -1,0 +1,257 @@
+//! Money in integer euro cents, rates in basis points, quantities in thousandths.
+//!
+//! Every product and quotient is rounded half away from zero where it arises; a sum that is split is
+//! split by largest remainder, so that the parts always make the whole (`design.md`, rule engine, 6).
+
+use std::fmt;
+
+/// Euro cents. Arithmetic is checked: what does not fit is `None`, never a wrong sum.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Amount(i64);
+
+impl Amount {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// The largest amount that a basket may hold, in cents (ten billion euro). A thousand times this
+    /// still fits in 64 bits, which is what makes the rule engine's sums total.
+    pub const LARGEST: Self = Self(1_000_000_000_000);
+
+    /// An amount of so many euro cents.
+    #[must_use]
+    pub const fn from_cents(cents: i64) -> Self {
+        Self(cents)
+    }
+
+    /// The amount in euro cents.
+    #[must_use]
+    pub const fn cents(self) -> i64 {
+        self.0
+    }
+
+    /// The sum, unless it does not fit in 64 bits.
+    #[must_use]
+    pub const fn checked_add(self, other: Self) -> Option<Self> {
+        match self.0.checked_add(other.0) {
+            Some(cents) => Some(Self(cents)),
+            None => None,
+        }
+    }
+
+    /// The difference, unless it does not fit in 64 bits.
+    #[must_use]
+    pub const fn checked_sub(self, other: Self) -> Option<Self> {
+        match self.0.checked_sub(other.0) {
+            Some(cents) => Some(Self(cents)),
+            None => None,
+        }
+    }
+
+    /// The sum of all, unless it does not fit in 64 bits.
+    pub fn checked_sum(amounts: impl IntoIterator<Item = Self>) -> Option<Self> {
+        amounts.into_iter().try_fold(Self::ZERO, Self::checked_add)
+    }
+}
+
+impl fmt::Display for Amount {
+    /// Euro with two decimals: `-12.05`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cents = self.0.unsigned_abs();
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let (euro, rest) = (cents.checked_div(100), cents.checked_rem(100));
+        write!(f, "{sign}{}.{:02}", euro.unwrap_or(0), rest.unwrap_or(0))
+    }
+}
+
+impl fmt::Debug for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A share in hundredths of a per cent, from 0 to 10 000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BasisPoints(u16);
+
+impl BasisPoints {
+    /// All of it.
+    pub const WHOLE: Self = Self(10_000);
+
+    /// A share of so many basis points; `None` above the whole.
+    #[must_use]
+    pub const fn new(basis_points: u16) -> Option<Self> {
+        if basis_points <= 10_000 { Some(Self(basis_points)) } else { None }
+    }
+
+    /// The share in basis points.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+
+    /// This share of `cents`, rounded half away from zero.
+    #[must_use]
+    pub fn of(self, cents: i64) -> i64 {
+        mul_div_half_away(cents, i64::from(self.0), 10_000)
+    }
+}
+
+/// A quantity in thousandths of a unit: weighed goods have decimals, the rest are whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Quantity(i64);
+
+impl Quantity {
+    /// The largest quantity of one line: a million units.
+    pub const LARGEST: Self = Self(1_000_000_000);
+
+    /// A quantity of so many thousandths.
+    #[must_use]
+    pub const fn from_thousandths(thousandths: i64) -> Self {
+        Self(thousandths)
+    }
+
+    /// The quantity in thousandths.
+    #[must_use]
+    pub const fn thousandths(self) -> i64 {
+        self.0
+    }
+
+    /// The units that limits and `min_quantity` count: the quantity where it is whole, else 1.
+    #[must_use]
+    pub const fn units(self) -> i64 {
+        match (self.0.checked_rem(1_000), self.0.checked_div(1_000)) {
+            (Some(0), Some(units)) => units,
+            _ => 1,
+        }
+    }
+
+    /// The price of this quantity, rounded half away from zero to the cent.
+    #[must_use]
+    pub fn price(self, unit_price: Amount) -> i64 {
+        mul_div_half_away(unit_price.0, self.0, 1_000)
+    }
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, rest) = (self.0.checked_div(1_000), self.0.checked_rem(1_000));
+        match rest.unwrap_or(0).unsigned_abs() {
+            0 => write!(f, "{}", whole.unwrap_or(0)),
+            rest => {
+                let digits = format!("{rest:03}");
+                write!(f, "{}.{}", whole.unwrap_or(0), digits.trim_end_matches('0'))
+            }
+        }
+    }
+}
+
+/// `value × numerator ÷ denominator`, rounded half away from zero; saturates at the ends of 64 bits
+/// and is 0 for a denominator of 0.
+#[must_use]
+pub fn mul_div_half_away(value: i64, numerator: i64, denominator: i64) -> i64 {
+    let product = i128::from(value).saturating_mul(i128::from(numerator));
+    let divisor = i128::from(denominator).saturating_abs();
+    let product = if denominator < 0 { product.saturating_neg() } else { product };
+    let half = divisor.checked_div(2).unwrap_or(0);
+    let shifted = if product < 0 {
+        product.saturating_sub(half)
+    } else {
+        product.saturating_add(half)
+    };
+    let quotient = shifted.checked_div(divisor).unwrap_or(0);
+    i64::try_from(quotient).unwrap_or(if quotient < 0 { i64::MIN } else { i64::MAX })
+}
+
+/// `total` split in proportion to `weights` by largest remainder; ties go to the lower index.
+///
+/// The parts sum to `total` whenever some weight is positive (all parts are 0 otherwise). Weights
+/// are not negative; a negative one counts as 0.
+#[must_use]
+pub fn allocate(total: i64, weights: &[i64]) -> Vec<i64> {
+    let sum: i128 = weights.iter().map(|weight| i128::from((*weight).max(0))).sum();
+    if sum == 0 {
+        return vec![0; weights.len()];
+    }
+    let sign = if total < 0 { -1_i64 } else { 1 };
+    let magnitude = i128::from(total).saturating_abs();
+    let mut remainders = Vec::with_capacity(weights.len());
+    let mut parts: Vec<i64> = Vec::with_capacity(weights.len());
+    let mut given: i128 = 0;
+    for (index, weight) in weights.iter().enumerate() {
+        let product = magnitude.saturating_mul(i128::from((*weight).max(0)));
+        let part = product.checked_div(sum).unwrap_or(0);
+        given = given.saturating_add(part);
+        remainders.push((product.checked_rem(sum).unwrap_or(0), index));
+        parts.push(i64::try_from(part).unwrap_or(i64::MAX));
+    }
+    let left = usize::try_from(magnitude.saturating_sub(given)).unwrap_or(0);
+    remainders.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+    for (_, index) in remainders.into_iter().take(left) {
+        if let Some(part) = parts.get_mut(index) {
+            *part = part.saturating_add(1);
+        }
+    }
+    parts.iter_mut().for_each(|part| *part = part.saturating_mul(sign));
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn rounds_half_away_from_zero() {
+        for (value, numerator, denominator, expected) in [
+            (5, 1, 10, 1),
+            (-5, 1, 10, -1),
+            (4, 1, 10, 0),
+            (15, 1, 10, 2),
+            (25, 1, 10, 3),
+            (5, 1, -10, -1),
+            (7, 3, 0, 0),
+            (i64::MAX, 2, 1, i64::MAX),
+        ] {
+            assert_eq!(mul_div_half_away(value, numerator, denominator), expected);
+        }
+    }
+
+    #[test]
+    fn weighed_goods_count_as_one_unit_and_round_to_the_cent() {
+        let quantity = Quantity::from_thousandths(755);
+        assert_eq!(quantity.units(), 1);
+        assert_eq!(quantity.price(Amount::from_cents(199)), 150);
+        assert_eq!(Quantity::from_thousandths(3_000).units(), 3);
+        assert_eq!(quantity.to_string(), "0.755");
+        assert_eq!(Quantity::from_thousandths(2_500).to_string(), "2.5");
+    }
+
+    #[test]
+    fn allocates_ties_to_the_lower_line() {
+        assert_eq!(allocate(100, &[1, 1, 1]), [34, 33, 33]);
+        assert_eq!(allocate(-100, &[1, 1, 1]), [-34, -33, -33]);
+        assert_eq!(allocate(5, &[0, 0]), [0, 0]);
+    }
+
+    #[test]
+    fn shows_cents() {
+        assert_eq!(Amount::from_cents(-1_205).to_string(), "-12.05");
+        assert_eq!(Amount::from_cents(7).to_string(), "0.07");
+    }
+
+    proptest! {
+        #[test]
+        fn parts_sum_to_the_whole(
+            total in -1_000_000_000_i64..1_000_000_000,
+            weights in prop::collection::vec(0_i64..1_000_000, 1..40),
+        ) {
+            let parts = allocate(total, &weights);
+            let expected = if weights.iter().all(|weight| *weight == 0) { 0 } else { total };
+            prop_assert_eq!(parts.iter().sum::<i64>(), expected);
+            for (part, weight) in parts.iter().zip(&weights) {
+                prop_assert!(*weight > 0 || *part == 0);
+            }
+        }
+    }
+}

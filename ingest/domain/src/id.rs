@@ -1,0 +1,211 @@
+//! One type per identifier: a merchant's cannot stand where a grantor's is meant.
+
+use std::{borrow::Borrow, fmt, sync::Arc};
+
+/// Why a text is no identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// Nothing in it.
+    #[error("must not be empty")]
+    Empty,
+    /// More than [`LONGEST`] bytes.
+    #[error("must be at most {LONGEST} characters")]
+    TooLong,
+    /// A character that would break a file name, a key or a line.
+    #[error("may hold letters, digits and . _ : / - only")]
+    Character,
+}
+
+/// The longest identifier, in bytes.
+pub const LONGEST: usize = 96;
+
+fn check(text: &str) -> Result<(), IdError> {
+    if text.is_empty() {
+        return Err(IdError::Empty);
+    }
+    if text.len() > LONGEST {
+        return Err(IdError::TooLong);
+    }
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '/' | '-');
+    if text.chars().all(fits) { Ok(()) } else { Err(IdError::Character) }
+}
+
+macro_rules! text_id {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The identifier in `text`.
+            ///
+            /// # Errors
+            /// Where `text` is empty, too long, or holds a character that identifiers may not.
+            pub fn new(text: &str) -> Result<Self, IdError> {
+                check(text)?;
+                Ok(Self(text.into()))
+            }
+
+            /// The identifier as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    )*};
+}
+
+text_id! {
+    /// The body that funds a benefit.
+    GrantorId,
+    /// Who gives the benefit at the till.
+    MerchantId,
+    /// Where a terminal stands.
+    PlaceId,
+    /// The device that asks.
+    TerminalId,
+    /// An item of a merchant's catalogue.
+    ItemId,
+    /// What a grantor and a merchant agreed.
+    ContractId,
+    /// Who issues and blocks identification means.
+    IssuerId,
+    /// Recipients described by a condition or a list.
+    GroupId,
+    /// What a grantor funds.
+    BenefitId,
+    /// One rule of a benefit; its versions share it.
+    InstructionId,
+    /// A merchant's service on the state portal.
+    EServiceId,
+    /// A customer service centre.
+    CentreId,
+    /// An institution whose officials consult remotely.
+    InstitutionId,
+    /// A remote official.
+    OfficialId,
+    /// A registered service of the centres, `PAK_01` to `PAK_10`.
+    ServiceId,
+    /// A terminal's own name of one of its requests; it belongs to that terminal.
+    IdempotencyKey,
+}
+
+macro_rules! number_id {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(u128);
+
+        impl $name {
+            /// The identifier of this number.
+            #[must_use]
+            pub const fn from_u128(number: u128) -> Self {
+                Self(number)
+            }
+
+            /// The identifier's number.
+            #[must_use]
+            pub const fn as_u128(self) -> u128 {
+                self.0
+            }
+
+            /// The identifier written as [`Display`](fmt::Display) writes it.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                crockford_parse(text).map(Self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                crockford_write(self.0, f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                crockford_write(self.0, f)
+            }
+        }
+    )*};
+}
+
+number_id! {
+    /// An authorisation. Of an offline upload it follows from terminal and key; else it is a ULID.
+    AuthorisationId,
+    /// Whom limits count: a person, or a means that stands without a known person.
+    RecipientId,
+    /// Whom household limits count: a family, or a recipient alone.
+    HouseholdId,
+    /// A record of a stream; of an outside event a hash of its source and id, else a ULID.
+    RecordId,
+    /// A keyed hash of an identification means' kind and value; the value itself is kept nowhere.
+    MeansToken,
+    /// A recipient as tables see it: a keyed hash per purpose, which can rotate.
+    Pseudonym,
+}
+
+const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+/// Twenty-six characters of Crockford's base 32, as a ULID is written.
+fn crockford_write(number: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut text = [b'0'; 26];
+    let mut rest = number;
+    for place in text.iter_mut().rev() {
+        let digit = usize::try_from(rest & 31).unwrap_or(0);
+        *place = CROCKFORD.get(digit).copied().unwrap_or(b'0');
+        rest >>= 5_u32;
+    }
+    f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+}
+
+fn crockford_parse(text: &str) -> Option<u128> {
+    if text.len() != 26 || !matches!(text.as_bytes().first(), Some(b'0'..=b'7')) {
+        return None;
+    }
+    text.bytes().try_fold(0_u128, |number, byte| {
+        let digit = CROCKFORD.iter().position(|c| *c == byte.to_ascii_uppercase())?;
+        Some(number.checked_shl(5)? | u128::try_from(digit).ok()?)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_refuse_what_would_break_a_key() {
+        assert_eq!(MerchantId::new(""), Err(IdError::Empty));
+        assert_eq!(MerchantId::new("a b"), Err(IdError::Character));
+        assert_eq!(MerchantId::new(&"x".repeat(97)), Err(IdError::TooLong));
+        assert_eq!(MerchantId::new("rigas-satiksme").map(|id| id.to_string()).as_deref(), Ok("rigas-satiksme"));
+    }
+
+    #[test]
+    fn numbers_are_written_as_ulids_and_read_back() {
+        for number in [0, 1, 31, 32, u128::MAX, 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef] {
+            let id = AuthorisationId::from_u128(number);
+            assert_eq!(AuthorisationId::parse(&id.to_string()), Some(id));
+        }
+        assert_eq!(AuthorisationId::parse("8ZZZZZZZZZZZZZZZZZZZZZZZZZ"), None);
+        assert_eq!(AuthorisationId::parse("short"), None);
+    }
+}

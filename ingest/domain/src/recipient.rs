@@ -1,0 +1,85 @@
+//! Who benefits are for: groups, and what the rule engine knows of one recipient.
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use crate::{
+    id::{GroupId, HouseholdId, MeansToken, RecipientId},
+    masked::Masked,
+    person_code::PersonCode,
+    text::Text,
+};
+
+/// Recipients described by a condition over register data, or by a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its identifier.
+    pub id: GroupId,
+    /// Its name.
+    pub name: Text,
+    /// Who is in it.
+    pub members: Membership,
+}
+
+/// Who is in a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Membership {
+    /// Who fulfils this SQL boolean over person attributes.
+    Where(String),
+    /// Who is listed.
+    List(Vec<Member>),
+}
+
+/// Who is listed: a person, or a means that stands alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Member {
+    /// A person.
+    Person(Masked<PersonCode>),
+    /// A means, by its keyed hash.
+    Means(MeansToken),
+}
+
+/// One recipient as the rule engine sees it at one instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// Whom limits per recipient count.
+    pub id: RecipientId,
+    /// Whom limits per household count.
+    pub household: HouseholdId,
+    /// The groups it is in on the local day.
+    pub groups: Vec<GroupId>,
+}
+
+/// What is known of a person from an instant on: living or not, the household, and the days in
+/// each group. The newest one whose instant is not after a transaction decides it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entitlement {
+    /// The person.
+    pub person: RecipientId,
+    /// The family, or the person alone.
+    pub household: HouseholdId,
+    /// From when on this is known: the event time of the register's change.
+    pub known_from: DateTime<Utc>,
+    /// Whether the person lives.
+    pub alive: bool,
+    /// Days of membership, each from the first to before the last.
+    pub groups: Vec<GroupDays>,
+}
+
+/// The days on which a person is in a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupDays {
+    /// The group.
+    pub group: GroupId,
+    /// The first day in it.
+    pub from: NaiveDate,
+    /// The first day no longer in it, if one is known.
+    pub until: Option<NaiveDate>,
+}
+
+impl GroupDays {
+    /// Whether `day` is one of them.
+    #[must_use]
+    pub fn contains(&self, day: NaiveDate) -> bool {
+        self.from <= day && self.until.is_none_or(|until| day < until)
+    }
+}
