@@ -1,0 +1,74 @@
+//! The log: one contract, and the engines that keep it.
+//!
+//! A batch that [`Log::append`] has acknowledged is on disk and stays; reading from an offset gives
+//! the same records for ever, in order, without holes. The suite in `tests/it/log.rs` holds every
+//! engine to it.
+
+use std::{pin::Pin, sync::Arc};
+
+use tokio::sync::watch;
+
+use crate::{
+    error::LogError,
+    record::{Position, Record, Stored},
+    topic::{Topic, partition_of},
+};
+
+pub mod embedded;
+pub mod model;
+
+/// An answer that is on its way.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, LogError>> + Send + 'a>>;
+
+/// Streams that are appended to and read.
+pub trait Log: Send + Sync + std::fmt::Debug + 'static {
+    /// Appends a batch, whole or not at all, and answers when it is durable: where each record
+    /// stands, in the order given. Records of one key keep their order.
+    fn append(&self, topic: Topic, records: Vec<Record>) -> Pending<'_, Vec<Position>>;
+
+    /// At most `most` records of one partition from `from` on, in order; empty at the end.
+    fn read(&self, topic: Topic, partition: u32, from: u64, most: usize) -> Pending<'_, Vec<Stored>>;
+
+    /// The offset that the next record of the partition gets.
+    ///
+    /// # Errors
+    /// Where the log is stopped or broken.
+    fn end(&self, topic: Topic, partition: u32) -> Result<u64, LogError>;
+
+    /// How many partitions the topic has.
+    fn partitions(&self, topic: Topic) -> u32;
+
+    /// Tells of growth: the value rises with every batch that became durable in the topic.
+    fn subscribe(&self, topic: Topic) -> watch::Receiver<u64>;
+}
+
+/// The partition that a record of `key` goes to.
+#[must_use]
+pub fn partition(log: &dyn Log, topic: Topic, key: &str) -> u32 {
+    partition_of(key, log.partitions(topic))
+}
+
+/// Reads a whole topic, partition by partition, from its beginning to its end as of the call.
+///
+/// # Errors
+/// The first read that fails, or the first error of `each`.
+pub async fn replay<E: From<LogError>>(
+    log: &Arc<dyn Log>,
+    topic: Topic,
+    mut each: impl FnMut(Stored) -> Result<(), E>,
+) -> Result<(), E> {
+    for partition in 0..log.partitions(topic) {
+        let end = log.end(topic, partition)?;
+        let mut next = 0;
+        while next < end {
+            for stored in log.read(topic, partition, next, READ_BATCH).await? {
+                next = stored.position.offset + 1;
+                each(stored)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Records read at once: large enough to be fast, small enough to stay in memory's bounds.
+pub const READ_BATCH: usize = 1_024;

@@ -1,0 +1,286 @@
+//! Keys: of each person's data, and of the hashes by which people and means are known.
+//!
+//! The vault is a store of its own with a backup of its own. A person's internal id is random and is
+//! found from the personal code by a keyed hash; what the streams hold of a person is encrypted
+//! under that person's key, so destroying the key erases the person, from backups too.
+
+use std::{path::Path, sync::Arc};
+
+use domain::{
+    id::{HouseholdId, MeansToken, Pseudonym, RecipientId},
+    identification_means::MeansKind,
+    person_code::PersonCode,
+};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use ring::{
+    aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    rand::{SecureRandom, SystemRandom},
+};
+
+use crate::record::first_u128;
+
+/// The vault cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The store failed.
+    #[error("cannot {attempted} in the vault")]
+    Store {
+        /// What was attempted.
+        attempted: &'static str,
+        /// What the store said.
+        #[source]
+        source: fjall::Error,
+    },
+    /// The operating system gives no randomness.
+    #[error("the operating system gives no randomness")]
+    Randomness,
+    /// The person was erased, or never known.
+    #[error("no key of this person: erased, or never enrolled")]
+    NoKey,
+    /// What was sealed does not open: damaged, or sealed under another key.
+    #[error("sealed data does not open: damaged, or from another node's vault")]
+    Damaged,
+}
+
+/// What a pseudonym is for; different purposes cannot be joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A recipient in the warehouse's tables.
+    Recipient,
+    /// A user of the portal.
+    PortalUser,
+    /// A specialist or official of a centre.
+    Staff,
+}
+
+const SECRET: usize = 32;
+
+/// Keys and keyed hashes. Cheap to clone.
+#[derive(Clone)]
+pub struct Vault {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    database: Database,
+    /// From the keyed hash of a personal code to internal id and key.
+    people: Keyspace,
+    /// From internal id to key.
+    keys: Keyspace,
+    secret: [u8; SECRET],
+    random: SystemRandom,
+}
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Vault")
+    }
+}
+
+fn store(attempted: &'static str) -> impl Fn(fjall::Error) -> VaultError {
+    move |source| VaultError::Store { attempted, source }
+}
+
+impl Vault {
+    /// Opens the vault in `folder`, and makes it with fresh secrets where there is none.
+    ///
+    /// # Errors
+    /// Where the store cannot be opened or the operating system gives no randomness.
+    pub fn open(folder: &Path) -> Result<Self, VaultError> {
+        let database = Database::builder(folder).open().map_err(store("open the keys"))?;
+        let space = |name: &str| {
+            database.keyspace(name, KeyspaceCreateOptions::default).map_err(store("open the keys"))
+        };
+        let (people, keys, node) = (space("people")?, space("keys")?, space("node")?);
+        let random = SystemRandom::new();
+        let secret = match node.get("secret").map_err(store("read the node's secret"))? {
+            Some(kept) => kept.as_ref().try_into().map_err(|_| VaultError::Damaged)?,
+            None => {
+                let mut secret = [0; SECRET];
+                random.fill(&mut secret).map_err(|_| VaultError::Randomness)?;
+                node.insert("secret", secret).map_err(store("keep the node's secret"))?;
+                database.persist(PersistMode::SyncAll).map_err(store("sync the keys"))?;
+                secret
+            }
+        };
+        Ok(Self { inner: Arc::new(Inner { database, people, keys, secret, random }) })
+    }
+
+    /// The internal id of a person, if enrolled.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn find(&self, code: &PersonCode) -> Result<Option<RecipientId>, VaultError> {
+        let found = self.inner.people.get(self.code_hash(code)).map_err(store("find a person"))?;
+        Ok(found.and_then(|id| id.as_ref().try_into().ok()).map(|id| {
+            RecipientId::from_u128(u128::from_be_bytes(id))
+        }))
+    }
+
+    /// The internal ids of people, in the order given; who has none gets one, and a key. What is
+    /// new is synced before it is answered, so that no record is ever sealed under a lost key.
+    ///
+    /// # Errors
+    /// Where the store or the randomness fails; nobody is enrolled then.
+    pub fn enrol(&self, codes: &[PersonCode]) -> Result<Vec<RecipientId>, VaultError> {
+        let mut ids = Vec::with_capacity(codes.len());
+        let mut batch = self.inner.database.batch();
+        let mut fresh: std::collections::HashMap<[u8; 16], RecipientId> = Default::default();
+        for code in codes {
+            let hash = self.code_hash(code);
+            let known = match fresh.get(&hash) {
+                Some(id) => Some(*id),
+                None => self.find(code)?,
+            };
+            let id = match known {
+                Some(id) => id,
+                None => {
+                    let mut bytes = [0; 16 + SECRET];
+                    self.inner.random.fill(&mut bytes).map_err(|_| VaultError::Randomness)?;
+                    let (id, key) = bytes.split_at(16);
+                    batch.insert(&self.inner.people, hash, id);
+                    batch.insert(&self.inner.keys, id, key);
+                    let id: [u8; 16] = id.try_into().map_err(|_| VaultError::Randomness)?;
+                    let id = RecipientId::from_u128(u128::from_be_bytes(id));
+                    fresh.insert(hash, id);
+                    id
+                }
+            };
+            ids.push(id);
+        }
+        if !fresh.is_empty() {
+            batch.commit().map_err(store("enrol people"))?;
+            self.inner.database.persist(PersistMode::SyncAll).map_err(store("sync the keys"))?;
+        }
+        Ok(ids)
+    }
+
+    /// Encrypts what is known of a person under that person's key.
+    ///
+    /// # Errors
+    /// Where the person has no key or the randomness fails.
+    pub fn seal(&self, person: RecipientId, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let key = self.key(person)?;
+        let mut nonce = [0; NONCE_LEN];
+        self.inner.random.fill(&mut nonce).map_err(|_| VaultError::Randomness)?;
+        let mut sealed = plain.to_vec();
+        let aad = Aad::from(person.as_u128().to_be_bytes());
+        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed)
+            .map_err(|_| VaultError::Randomness)?;
+        sealed.splice(0..0, nonce);
+        Ok(sealed)
+    }
+
+    /// Decrypts what was sealed for a person.
+    ///
+    /// # Errors
+    /// Where the person was erased or the bytes are damaged.
+    pub fn unseal(&self, person: RecipientId, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let key = self.key(person)?;
+        let (nonce, cipher) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(VaultError::Damaged)?;
+        let mut plain = cipher.to_vec();
+        let aad = Aad::from(person.as_u128().to_be_bytes());
+        let length = key
+            .open_in_place(Nonce::assume_unique_for_key(*nonce), aad, &mut plain)
+            .map_err(|_| VaultError::Damaged)?
+            .len();
+        plain.truncate(length);
+        Ok(plain)
+    }
+
+    /// Destroys a person's key: what the streams hold of the person can never be read again.
+    ///
+    /// # Errors
+    /// Where the store fails; the key is then still there.
+    pub fn destroy(&self, person: RecipientId) -> Result<(), VaultError> {
+        let id = person.as_u128().to_be_bytes();
+        self.inner.keys.remove(id).map_err(store("destroy a key"))?;
+        self.inner.database.persist(PersistMode::SyncAll).map_err(store("sync the keys"))
+    }
+
+    /// The token of a means: a keyed hash of kind and value.
+    #[must_use]
+    pub fn means_token(&self, kind: MeansKind, value: &str) -> MeansToken {
+        let text = format!("{}\0{value}", kind.code());
+        MeansToken::from_u128(self.keyed("means", text.as_bytes()))
+    }
+
+    /// The household of a family, by a keyed hash of the register's family id.
+    #[must_use]
+    pub fn household(&self, family_id: &str) -> HouseholdId {
+        HouseholdId::from_u128(self.keyed("household", family_id.as_bytes()))
+    }
+
+    /// An internal id as it stands in tables.
+    #[must_use]
+    pub fn pseudonym(&self, purpose: Purpose, id: u128) -> Pseudonym {
+        let purpose = match purpose {
+            Purpose::Recipient => "pseudonym recipient",
+            Purpose::PortalUser => "pseudonym portal user",
+            Purpose::Staff => "pseudonym staff",
+        };
+        Pseudonym::from_u128(self.keyed(purpose, &id.to_be_bytes()))
+    }
+
+    /// A keyed hash of a text for a purpose of the caller's.
+    #[must_use]
+    pub fn hash(&self, purpose: &str, text: &str) -> u128 {
+        self.keyed(purpose, text.as_bytes())
+    }
+
+    fn code_hash(&self, code: &PersonCode) -> [u8; 16] {
+        self.keyed("person code", code.expose().as_bytes()).to_be_bytes()
+    }
+
+    fn keyed(&self, purpose: &str, bytes: &[u8]) -> u128 {
+        let mut hasher = blake3::Hasher::new_keyed(&self.inner.secret);
+        hasher.update(&(purpose.len() as u64).to_le_bytes());
+        hasher.update(purpose.as_bytes());
+        hasher.update(bytes);
+        first_u128(&hasher.finalize())
+    }
+
+    fn key(&self, person: RecipientId) -> Result<LessSafeKey, VaultError> {
+        let id = person.as_u128().to_be_bytes();
+        let key = self.inner.keys.get(id).map_err(store("read a key"))?.ok_or(VaultError::NoKey)?;
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &key).map_err(|_| VaultError::Damaged)?;
+        Ok(LessSafeKey::new(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(text: &str) -> PersonCode {
+        PersonCode::parse(text).expect("a code")
+    }
+
+    #[test]
+    fn a_person_keeps_the_id_across_a_restart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (first, again) = (code("326180-33995"), code("322360-67989"));
+        let vault = Vault::open(folder.path()).expect("a vault");
+        let ids = vault.enrol(&[first.clone(), again.clone(), first.clone()]).expect("ids");
+        assert_eq!(ids[0], ids[2]);
+        assert_ne!(ids[0], ids[1]);
+        let token = vault.means_token(MeansKind::CardUid, "04A2");
+        drop(vault);
+        let vault = Vault::open(folder.path()).expect("a vault");
+        assert_eq!(vault.enrol(&[first]).expect("ids"), [ids[0]]);
+        assert_eq!(vault.find(&again).expect("a look-up"), Some(ids[1]));
+        assert_eq!(vault.means_token(MeansKind::CardUid, "04A2"), token);
+    }
+
+    #[test]
+    fn a_destroyed_key_opens_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let vault = Vault::open(folder.path()).expect("a vault");
+        let ids = vault.enrol(&[code("326180-33995"), code("322360-67989")]).expect("ids");
+        let sealed = vault.seal(ids[0], b"attributes").expect("sealed");
+        assert_eq!(vault.unseal(ids[0], &sealed).expect("plain"), b"attributes");
+        assert!(matches!(vault.unseal(ids[1], &sealed), Err(VaultError::Damaged)));
+        vault.destroy(ids[0]).expect("destroyed");
+        assert!(matches!(vault.unseal(ids[0], &sealed), Err(VaultError::NoKey)));
+    }
+}

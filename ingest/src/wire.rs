@@ -1,0 +1,101 @@
+//! How records are written: compact and versioned in the log, flat JSON for whoever reads along.
+//!
+//! Version 1 is protobuf by `prost`: a reader skips fields it does not know and fills those that are
+//! missing, so older and newer nodes read each other. Tags are never used again.
+
+pub mod v1;
+
+use chrono::{DateTime, Utc};
+use domain::id::RecordId;
+use prost::Message;
+use serde::Serialize;
+
+use crate::record::{Position, Record, Stored};
+
+/// Why bytes are no record.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// Not protobuf of our schema.
+    #[error("not a record of wire version 1: {0}")]
+    Malformed(#[from] prost::DecodeError),
+    /// A header is missing or out of range.
+    #[error("the record's {0} is missing or out of range")]
+    Header(&'static str),
+    /// An event of a type that this version does not know.
+    #[error("the record holds no event known to this version")]
+    UnknownEvent,
+}
+
+/// The bytes of a record in wire version 1.
+#[must_use]
+pub fn encode(record: &Record) -> Vec<u8> {
+    v1::Envelope {
+        id: record.id.as_u128().to_be_bytes().to_vec(),
+        key: record.key.clone(),
+        source: record.source.clone(),
+        sequence: record.sequence,
+        event_time: record.event_time.timestamp_micros(),
+        recorded_at: record.recorded_at.timestamp_micros(),
+        event: Some(record.event.clone()),
+    }
+    .encode_to_vec()
+}
+
+/// The record in bytes of wire version 1.
+///
+/// # Errors
+/// Where the bytes are damaged or of a schema that this version cannot read.
+pub fn decode(bytes: &[u8]) -> Result<Record, WireError> {
+    let envelope = v1::Envelope::decode(bytes)?;
+    let id: [u8; 16] = envelope.id.try_into().map_err(|_| WireError::Header("id"))?;
+    Ok(Record {
+        id: RecordId::from_u128(u128::from_be_bytes(id)),
+        key: envelope.key,
+        source: envelope.source,
+        sequence: envelope.sequence,
+        event_time: instant(envelope.event_time).ok_or(WireError::Header("event time"))?,
+        recorded_at: instant(envelope.recorded_at).ok_or(WireError::Header("record time"))?,
+        event: envelope.event.ok_or(WireError::UnknownEvent)?,
+    })
+}
+
+/// The instant of so many microseconds since 1970.
+#[must_use]
+pub const fn instant(micros: i64) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_micros(micros)
+}
+
+/// A stored record as one flat JSON object: what Arroyo reads on Fluvio, what our SQL sources read,
+/// and what `avis stream tail` shows.
+#[derive(Debug, Serialize)]
+pub struct Flat<'a> {
+    record_id: String,
+    source_partition: u32,
+    source_offset: u64,
+    source: &'a str,
+    sequence: u64,
+    key: &'a str,
+    event_time: String,
+    recorded_at: String,
+    #[serde(flatten)]
+    event: &'a v1::Event,
+}
+
+impl<'a> Flat<'a> {
+    /// The flat form of a record at its place.
+    #[must_use]
+    pub fn new(stored: &'a Stored) -> Self {
+        let Stored { position: Position { partition, offset }, record } = stored;
+        Self {
+            record_id: record.id.to_string(),
+            source_partition: *partition,
+            source_offset: *offset,
+            source: &record.source,
+            sequence: record.sequence,
+            key: &record.key,
+            event_time: v1::rfc3339(record.event_time.timestamp_micros()),
+            recorded_at: v1::rfc3339(record.recorded_at.timestamp_micros()),
+            event: &record.event,
+        }
+    }
+}

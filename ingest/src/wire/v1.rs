@@ -1,0 +1,610 @@
+//! Wire version 1: every event of every stream.
+//!
+//! Instants are microseconds since 1970 in protobuf and RFC 3339 in JSON; amounts are euro cents;
+//! local dates are `YYYY-MM-DD`; identifiers are text. A field is added, never re-meant or renumbered.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+
+/// Headers and event, as they lie in the log.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Envelope {
+    #[prost(bytes = "vec", tag = "1")]
+    pub id: Vec<u8>,
+    #[prost(string, tag = "2")]
+    pub key: String,
+    #[prost(string, tag = "3")]
+    pub source: String,
+    #[prost(uint64, tag = "4")]
+    pub sequence: u64,
+    #[prost(int64, tag = "5")]
+    pub event_time: i64,
+    #[prost(int64, tag = "6")]
+    pub recorded_at: i64,
+    #[prost(oneof = "Event", tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27")]
+    pub event: Option<Event>,
+}
+
+/// What happened. In JSON its name stands in `type`.
+#[derive(Clone, PartialEq, prost::Oneof, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    #[prost(message, tag = "16")]
+    RegistryChanged(RegistryChanged),
+    #[prost(message, tag = "17")]
+    PersonChanged(PersonChanged),
+    #[prost(message, tag = "18")]
+    MeansChanged(MeansChanged),
+    #[prost(message, tag = "19")]
+    EntitlementEvaluated(EntitlementEvaluated),
+    #[prost(message, tag = "20")]
+    TransactionUploaded(TransactionUploaded),
+    #[prost(message, tag = "21")]
+    AuthorisationDecided(AuthorisationDecided),
+    #[prost(message, tag = "22")]
+    AuthorisationChanged(AuthorisationChanged),
+    #[prost(message, tag = "23")]
+    Heartbeat(Heartbeat),
+    #[prost(message, tag = "24")]
+    ServiceEvent(ServiceEvent),
+    #[prost(message, tag = "25")]
+    PortalEvent(PortalEvent),
+    #[prost(message, tag = "26")]
+    PeriodClosed(PeriodClosed),
+    #[prost(message, tag = "27")]
+    DeadLetter(DeadLetter),
+}
+
+/// An entry of the registry is now this, or is gone.
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct RegistryChanged {
+    /// The list's name in a registry file: `grantors`, `instructions`, ….
+    #[prost(string, tag = "1")]
+    pub kind: String,
+    /// The entry's identity in its list; of an instruction `<id>/<version>`.
+    #[prost(string, tag = "2")]
+    pub id: String,
+    /// The entry as JSON in the registry file's form; empty where it is gone.
+    #[prost(string, tag = "3")]
+    #[serde(serialize_with = "embedded_json")]
+    pub document: String,
+}
+
+/// A person's attributes are now these, or the person is gone from the register.
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct PersonChanged {
+    /// The person's internal id.
+    #[prost(string, tag = "1")]
+    pub person: String,
+    /// The register's count of this person's changes.
+    #[prost(uint64, tag = "2")]
+    pub person_sequence: u64,
+    /// Code and attributes, encrypted under the person's own key; destroying it erases the person.
+    #[prost(bytes = "vec", tag = "3")]
+    #[serde(skip)]
+    pub sealed: Vec<u8>,
+    #[prost(bool, tag = "4")]
+    pub removed: bool,
+}
+
+/// An identification means is now this.
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct MeansChanged {
+    /// The keyed hash of kind and value.
+    #[prost(string, tag = "1")]
+    pub token: String,
+    #[prost(string, tag = "2")]
+    pub issuer_id: String,
+    #[prost(string, tag = "3")]
+    pub kind: String,
+    /// The holder's internal id; none for a means that stands alone.
+    #[prost(string, optional, tag = "4")]
+    pub person: Option<String>,
+    #[prost(string, tag = "5")]
+    pub valid_from: String,
+    #[prost(string, optional, tag = "6")]
+    pub valid_to: Option<String>,
+    #[prost(bool, tag = "7")]
+    pub blocked: bool,
+    /// The holder as tables see it.
+    #[prost(string, optional, tag = "8")]
+    pub recipient: Option<String>,
+}
+
+/// The groups of one person from an instant on.
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct EntitlementEvaluated {
+    #[prost(string, tag = "1")]
+    pub person: String,
+    #[prost(string, tag = "2")]
+    pub household: String,
+    /// The event time of the change that it follows from.
+    #[prost(int64, tag = "3")]
+    #[serde(serialize_with = "instant")]
+    pub known_from: i64,
+    #[prost(bool, tag = "4")]
+    pub alive: bool,
+    #[prost(message, repeated, tag = "5")]
+    pub groups: Vec<GroupDays>,
+    /// The person as tables see it.
+    #[prost(string, tag = "6")]
+    pub recipient: String,
+    /// `0-17`, `18-24`, … as of `known_from`; empty where the register does not say.
+    #[prost(string, tag = "7")]
+    pub age_band: String,
+    /// The municipality's territory code; empty where the register does not say.
+    #[prost(string, tag = "8")]
+    pub municipality: String,
+    /// Whether the person has left the register.
+    #[prost(bool, tag = "9")]
+    pub removed: bool,
+    /// Where the evaluation goes on reading `person-changes`; on the last record of a batch.
+    #[prost(uint64, optional, tag = "10")]
+    #[serde(skip)]
+    pub changes_next: Option<u64>,
+    /// The registry's version whose groups were evaluated.
+    #[prost(uint64, tag = "11")]
+    pub registry_version: u64,
+    /// The register's count of this person's changes.
+    #[prost(uint64, tag = "12")]
+    pub person_sequence: u64,
+}
+
+/// Days in a group, from the first to before `until`.
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct GroupDays {
+    #[prost(string, tag = "1")]
+    pub group_id: String,
+    #[prost(string, tag = "2")]
+    pub from: String,
+    #[prost(string, optional, tag = "3")]
+    pub until: Option<String>,
+}
+
+/// What a terminal did while offline.
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct TransactionUploaded {
+    #[prost(string, tag = "1")]
+    pub terminal_id: String,
+    #[prost(string, tag = "2")]
+    pub idempotency_key: String,
+    #[prost(int64, tag = "3")]
+    #[serde(serialize_with = "instant")]
+    pub occurred_at: i64,
+    #[prost(string, optional, tag = "4")]
+    pub means_token: Option<String>,
+    #[prost(message, repeated, tag = "5")]
+    pub lines: Vec<BasketLine>,
+    #[prost(string, optional, tag = "6")]
+    pub receipt_number: Option<String>,
+    /// Points wanted: negative means as many as may be.
+    #[prost(int64, tag = "7")]
+    pub spend_points: i64,
+    /// What the terminal says it gave; `says_applied` tells an empty list from none.
+    #[prost(message, repeated, tag = "8")]
+    pub applied: Vec<AppliedLine>,
+    #[prost(bool, tag = "9")]
+    pub says_applied: bool,
+    /// The hash of the request's body, by which a key used twice for different things is found.
+    #[prost(bytes = "vec", tag = "10")]
+    #[serde(skip)]
+    pub body_hash: Vec<u8>,
+}
+
+/// A line as the terminal sent it.
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct BasketLine {
+    #[prost(uint32, tag = "1")]
+    pub line: u32,
+    #[prost(string, tag = "2")]
+    pub item: String,
+    #[prost(string, tag = "3")]
+    pub category: String,
+    #[prost(int64, tag = "4")]
+    pub quantity_thousandths: i64,
+    #[prost(int64, tag = "5")]
+    pub unit_price_cents: i64,
+    #[prost(btree_map = "string, string", tag = "6")]
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// What an offline terminal says it gave.
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct AppliedLine {
+    #[prost(string, tag = "1")]
+    pub instruction_id: String,
+    #[prost(uint32, tag = "2")]
+    pub line: u32,
+    #[prost(int64, tag = "3")]
+    pub amount_cents: i64,
+}
+
+/// A decision, with everything that tables, refunds and a rebuild of the counters need.
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct AuthorisationDecided {
+    #[prost(string, tag = "1")]
+    pub authorisation_id: String,
+    #[prost(string, tag = "2")]
+    pub terminal_id: String,
+    #[prost(string, tag = "3")]
+    pub idempotency_key: String,
+    #[prost(bytes = "vec", tag = "4")]
+    #[serde(skip)]
+    pub body_hash: Vec<u8>,
+    #[prost(string, tag = "5")]
+    pub mode: String,
+    #[prost(string, tag = "6")]
+    pub status: String,
+    #[prost(string, tag = "7")]
+    pub decision: String,
+    #[prost(string, optional, tag = "8")]
+    pub decline_reason: Option<String>,
+    #[prost(string, tag = "9")]
+    pub means_status: String,
+    #[prost(int64, tag = "10")]
+    #[serde(serialize_with = "instant")]
+    pub occurred_at: i64,
+    /// The local day.
+    #[prost(string, tag = "11")]
+    pub date: String,
+    #[prost(int64, optional, tag = "12")]
+    #[serde(serialize_with = "optional_instant")]
+    pub expires_at: Option<i64>,
+    #[prost(string, tag = "13")]
+    pub merchant_id: String,
+    #[prost(string, tag = "14")]
+    pub place_id: String,
+    #[prost(string, tag = "15")]
+    pub territory: String,
+    /// The recipient as tables see it; none for an anonymous basket.
+    #[prost(string, optional, tag = "16")]
+    pub recipient: Option<String>,
+    /// The recipient's internal id, which limits and points count by.
+    #[prost(string, optional, tag = "17")]
+    #[serde(skip)]
+    pub recipient_id: Option<String>,
+    #[prost(string, optional, tag = "18")]
+    #[serde(skip)]
+    pub household_id: Option<String>,
+    #[prost(string, repeated, tag = "19")]
+    #[serde(skip)]
+    pub groups: Vec<String>,
+    #[prost(string, optional, tag = "20")]
+    pub receipt_number: Option<String>,
+    #[prost(int64, tag = "21")]
+    pub total_cents: i64,
+    #[prost(int64, tag = "22")]
+    pub benefit_cents: i64,
+    #[prost(int64, tag = "23")]
+    pub payable_cents: i64,
+    #[prost(int64, tag = "24")]
+    pub points_earned: i64,
+    #[prost(int64, tag = "25")]
+    pub points_spent: i64,
+    /// Points wanted: negative means as many as may be.
+    #[prost(int64, tag = "26")]
+    pub spend_points: i64,
+    #[prost(message, repeated, tag = "27")]
+    pub lines: Vec<AuthorisationLine>,
+    #[prost(message, repeated, tag = "28")]
+    pub instructions: Vec<InstructionOutcome>,
+    #[prost(message, repeated, tag = "29")]
+    #[serde(skip)]
+    pub counters: Vec<CounterMovement>,
+    #[prost(message, repeated, tag = "30")]
+    pub points: Vec<PointsMovement>,
+    /// Which state of the registry decided: the offset after its last change.
+    #[prost(uint64, tag = "31")]
+    pub registry_version: u64,
+    /// Where the authoriser goes on reading uploads, when this decided one.
+    #[prost(uint64, optional, tag = "32")]
+    #[serde(skip)]
+    pub uploads_next: Option<u64>,
+    #[prost(int64, tag = "33")]
+    pub excess_cents: i64,
+}
+
+/// A line as decided or, in a refund, as it came back (amounts are then negative).
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct AuthorisationLine {
+    #[prost(uint32, tag = "1")]
+    pub line: u32,
+    #[prost(string, tag = "2")]
+    pub item: String,
+    /// The catalogue's category, or the terminal's where the catalogue does not list the item.
+    #[prost(string, tag = "3")]
+    pub category: String,
+    #[prost(int64, tag = "4")]
+    pub quantity_thousandths: i64,
+    #[prost(int64, tag = "5")]
+    pub unit_price_cents: i64,
+    #[prost(int64, tag = "6")]
+    pub total_cents: i64,
+    #[prost(int64, tag = "7")]
+    pub payable_cents: i64,
+    #[prost(btree_map = "string, string", tag = "8")]
+    #[serde(skip)]
+    pub attributes: BTreeMap<String, String>,
+    #[prost(message, repeated, tag = "9")]
+    pub benefits: Vec<LineBenefit>,
+}
+
+/// What one instruction gave on one line.
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct LineBenefit {
+    #[prost(string, tag = "1")]
+    pub instruction_id: String,
+    #[prost(uint32, tag = "2")]
+    pub instruction_version: u32,
+    #[prost(string, tag = "3")]
+    pub benefit_id: String,
+    #[prost(string, tag = "4")]
+    pub grantor_id: String,
+    #[prost(int64, tag = "5")]
+    pub units: i64,
+    #[prost(int64, tag = "6")]
+    pub amount_cents: i64,
+    #[prost(int64, optional, tag = "7")]
+    pub wanted_cents: Option<i64>,
+    #[prost(int64, tag = "8")]
+    pub grantor_cents: i64,
+    #[prost(int64, tag = "9")]
+    pub merchant_cents: i64,
+    /// What an offline terminal gave beyond `amount_cents`.
+    #[prost(int64, tag = "10")]
+    pub excess_cents: i64,
+}
+
+/// What became of one instruction whose recipients include the person.
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct InstructionOutcome {
+    #[prost(string, tag = "1")]
+    pub instruction_id: String,
+    #[prost(uint32, tag = "2")]
+    pub instruction_version: u32,
+    #[prost(string, tag = "3")]
+    pub benefit_id: String,
+    #[prost(string, tag = "4")]
+    pub grantor_id: String,
+    /// Why it gave nothing; none where it was applied.
+    #[prost(string, optional, tag = "5")]
+    pub reason: Option<String>,
+    #[prost(int64, tag = "6")]
+    pub amount_cents: i64,
+    #[prost(int64, optional, tag = "7")]
+    pub wanted_cents: Option<i64>,
+    #[prost(int64, tag = "8")]
+    pub points: i64,
+    #[prost(message, repeated, tag = "9")]
+    pub limits: Vec<LimitRoom>,
+}
+
+/// What was left of a limit before and after.
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct LimitRoom {
+    #[prost(string, tag = "1")]
+    pub per: String,
+    #[prost(string, tag = "2")]
+    pub period: String,
+    #[prost(string, tag = "3")]
+    pub measure: String,
+    #[prost(int64, tag = "4")]
+    pub before: i64,
+    #[prost(int64, tag = "5")]
+    pub after: i64,
+}
+
+/// By how much a counter moves; its holder is the authorisation's recipient or household.
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct CounterMovement {
+    #[prost(string, tag = "1")]
+    pub instruction_id: String,
+    #[prost(string, tag = "2")]
+    pub per: String,
+    #[prost(string, tag = "3")]
+    pub period: String,
+    #[prost(string, tag = "4")]
+    pub period_start: String,
+    #[prost(string, tag = "5")]
+    pub measure: String,
+    #[prost(int64, tag = "6")]
+    pub change: i64,
+}
+
+/// By how much the recipient's points of a benefit move.
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct PointsMovement {
+    #[prost(string, tag = "1")]
+    pub benefit_id: String,
+    #[prost(int64, tag = "2")]
+    pub change: i64,
+}
+
+/// An authorisation was captured, voided, expired or refunded.
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct AuthorisationChanged {
+    #[prost(string, tag = "1")]
+    pub authorisation_id: String,
+    /// `capture`, `void`, `expire` or `refund`.
+    #[prost(string, tag = "2")]
+    pub transition: String,
+    #[prost(string, tag = "3")]
+    pub status: String,
+    #[prost(string, tag = "4")]
+    pub terminal_id: String,
+    #[prost(string, tag = "5")]
+    pub idempotency_key: String,
+    #[prost(bytes = "vec", tag = "6")]
+    #[serde(skip)]
+    pub body_hash: Vec<u8>,
+    #[prost(int64, tag = "7")]
+    #[serde(serialize_with = "instant")]
+    pub occurred_at: i64,
+    #[prost(string, tag = "8")]
+    pub date: String,
+    #[prost(string, tag = "9")]
+    pub merchant_id: String,
+    #[prost(string, tag = "10")]
+    pub place_id: String,
+    #[prost(string, optional, tag = "11")]
+    pub recipient: Option<String>,
+    #[prost(string, optional, tag = "12")]
+    #[serde(skip)]
+    pub recipient_id: Option<String>,
+    #[prost(string, optional, tag = "13")]
+    #[serde(skip)]
+    pub household_id: Option<String>,
+    #[prost(string, optional, tag = "14")]
+    pub receipt_number: Option<String>,
+    /// Of a refund: what came back, as negative amounts.
+    #[prost(message, repeated, tag = "15")]
+    pub lines: Vec<AuthorisationLine>,
+    #[prost(message, repeated, tag = "16")]
+    #[serde(skip)]
+    pub counters: Vec<CounterMovement>,
+    #[prost(message, repeated, tag = "17")]
+    pub points: Vec<PointsMovement>,
+    #[prost(string, tag = "18")]
+    pub mode: String,
+}
+
+/// Time has come so far: nothing earlier follows in this partition. It closes the night's windows.
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct Heartbeat {
+    #[prost(int64, tag = "1")]
+    #[serde(serialize_with = "instant")]
+    pub until: i64,
+}
+
+/// A call, an official's availability or a service of a centre.
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct ServiceEvent {
+    /// The outside type, such as `lv.vpvkac.service.completed`.
+    #[prost(string, tag = "1")]
+    pub event_type: String,
+    #[prost(string, optional, tag = "2")]
+    pub call_id: Option<String>,
+    #[prost(string, optional, tag = "3")]
+    pub centre_id: Option<String>,
+    #[prost(string, optional, tag = "4")]
+    pub service_id: Option<String>,
+    #[prost(string, optional, tag = "5")]
+    pub institution_id: Option<String>,
+    #[prost(string, optional, tag = "6")]
+    pub official_id: Option<String>,
+    #[prost(string, optional, tag = "7")]
+    pub language: Option<String>,
+    #[prost(string, optional, tag = "8")]
+    pub channel: Option<String>,
+    #[prost(string, optional, tag = "9")]
+    pub outcome: Option<String>,
+    #[prost(int64, optional, tag = "10")]
+    #[serde(serialize_with = "optional_instant")]
+    pub started_at: Option<i64>,
+    #[prost(int64, optional, tag = "11")]
+    #[serde(serialize_with = "optional_instant")]
+    pub completed_at: Option<i64>,
+    #[prost(uint32, optional, tag = "12")]
+    pub rating: Option<u32>,
+    #[prost(bool, optional, tag = "13")]
+    pub resolved: Option<bool>,
+    /// The local day.
+    #[prost(string, tag = "14")]
+    pub date: String,
+    /// The centre's specialist, as a keyed hash.
+    #[prost(string, optional, tag = "15")]
+    pub specialist: Option<String>,
+    /// The number of the mandate, for PAK_05.
+    #[prost(string, optional, tag = "16")]
+    pub mandate_number: Option<String>,
+}
+
+/// An e-service of the portal, or a login.
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct PortalEvent {
+    #[prost(string, tag = "1")]
+    pub event_type: String,
+    #[prost(string, optional, tag = "2")]
+    pub e_service_id: Option<String>,
+    #[prost(string, optional, tag = "3")]
+    pub merchant_id: Option<String>,
+    #[prost(string, optional, tag = "4")]
+    pub login_basket: Option<String>,
+    #[prost(string, optional, tag = "5")]
+    pub identity_means: Option<String>,
+    /// The user as tables see it.
+    #[prost(string, optional, tag = "6")]
+    pub user: Option<String>,
+    #[prost(string, tag = "7")]
+    pub date: String,
+}
+
+/// A settlement period is closed: what its statements hold is fixed by these offsets.
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct PeriodClosed {
+    /// `YYYY-MM`.
+    #[prost(string, tag = "1")]
+    pub period: String,
+    /// The end offset of every partition of `authorisations`, in order.
+    #[prost(uint64, repeated, tag = "2")]
+    pub end_offsets: Vec<u64>,
+    #[prost(int64, tag = "3")]
+    #[serde(serialize_with = "instant")]
+    pub closed_at: i64,
+}
+
+/// What was refused, and why.
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct DeadLetter {
+    /// The connector: `terminal`, `dagr`, `issuer`, `vpvkac`, `portal`, `registry`.
+    #[prost(string, tag = "1")]
+    pub connector: String,
+    /// A stable code of a closed set.
+    #[prost(string, tag = "2")]
+    pub reason: String,
+    /// What was wrong and where, without the values.
+    #[prost(string, tag = "3")]
+    pub detail: String,
+    /// The file or route it came by.
+    #[prost(string, tag = "4")]
+    pub origin: String,
+    /// The line in the file, counted from 1; 0 where there is none.
+    #[prost(uint64, tag = "5")]
+    pub line: u64,
+    /// The first bytes of what came, encrypted under the node's key where it may hold personal data.
+    #[prost(bytes = "vec", tag = "6")]
+    #[serde(skip)]
+    pub payload: Vec<u8>,
+    #[prost(uint64, tag = "7")]
+    pub payload_bytes: u64,
+    #[prost(string, tag = "8")]
+    pub date: String,
+}
+
+/// Microseconds since 1970 as RFC 3339 in UTC.
+#[must_use]
+pub fn rfc3339(micros: i64) -> String {
+    super::instant(micros)
+        .unwrap_or_default()
+        .to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
+}
+
+fn instant<S: Serializer>(micros: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*micros))
+}
+
+fn optional_instant<S: Serializer>(micros: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match micros {
+        Some(micros) => instant(micros, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// JSON kept as text stands as JSON in JSON.
+fn embedded_json<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(value) => value.serialize(serializer),
+        Err(_) => serializer.serialize_none(),
+    }
+}
