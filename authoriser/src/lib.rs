@@ -1,1 +1,11 @@
-//! .
+//! The authoriser: the rule engine, the cache of counters, and the loop that decides.
+//!
+//! **Invariant:** nothing here reaches DataFusion or Delta; the rule engine does no I/O, reads no
+//! clock and cannot fail at run time.
+
+pub mod cache;
+pub mod error;
+pub mod metrics;
+pub mod publish;
+pub mod rules;
+pub mod upload;

@@ -98,3 +98,12 @@ pub fn partition_of(key: &str, partitions: u32) -> u32 {
     first.copy_from_slice(&hash.as_bytes()[..4]);
     u32::from_le_bytes(first) % partitions.max(1)
 }
+
+/// A key that goes to a partition, for records that every partition gets.
+#[must_use]
+pub fn key_for(partition: u32, partitions: u32) -> String {
+    (0_u32..)
+        .map(|attempt| format!("partition-{partition}-{attempt}"))
+        .find(|key| partition_of(key, partitions) == partition % partitions.max(1))
+        .unwrap_or_default()
+}

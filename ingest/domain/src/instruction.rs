@@ -177,6 +177,8 @@ pub enum Effect {
         max: BasisPoints,
         /// What a point is worth.
         point_value: Amount,
+        /// Never below this price × quantity.
+        floor_unit_price: Amount,
     },
 }
 

@@ -47,6 +47,12 @@ pub enum Measure {
 }
 
 impl Per {
+    /// The one that the word names.
+    #[must_use]
+    pub fn parse(code: &str) -> Option<Self> {
+        [Self::Recipient, Self::Household, Self::Instruction].into_iter().find(|known| known.code() == code)
+    }
+
     /// The word used in files.
     #[must_use]
     pub const fn code(self) -> &'static str {
@@ -59,6 +65,12 @@ impl Per {
 }
 
 impl Period {
+    /// The one that the word names.
+    #[must_use]
+    pub fn parse(code: &str) -> Option<Self> {
+        [Self::Basket, Self::Day, Self::Week, Self::Month, Self::Year, Self::Validity].into_iter().find(|known| known.code() == code)
+    }
+
     /// The word used in files.
     #[must_use]
     pub const fn code(self) -> &'static str {
@@ -86,6 +98,12 @@ impl Period {
 }
 
 impl Measure {
+    /// The one that the word names.
+    #[must_use]
+    pub fn parse(code: &str) -> Option<Self> {
+        [Self::Uses, Self::Units, Self::AmountCents].into_iter().find(|known| known.code() == code)
+    }
+
     /// The word used in files.
     #[must_use]
     pub const fn code(self) -> &'static str {

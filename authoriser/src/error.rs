@@ -1,0 +1,38 @@
+//! What can go wrong while deciding.
+
+use ingest::error::LogError;
+
+use crate::cache::CacheError;
+
+/// The authoriser cannot go on; nothing was acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthoriserError {
+    /// The stream could not be read or appended to.
+    #[error("the authoriser cannot use its streams")]
+    Log(#[from] LogError),
+    /// The cache could not answer.
+    #[error("the authoriser cannot use its cache")]
+    Cache(#[from] CacheError),
+    /// The instructions in the stream do not compile; they were checked before they were appended,
+    /// so this is a stream of another version.
+    #[error("the instructions in the stream cannot be compiled: {0}")]
+    Rules(String),
+    /// A record of the stream cannot be understood.
+    #[error("the record at offset {offset} of authorisations is not one that this version wrote")]
+    Record {
+        /// Its offset.
+        offset: u64,
+    },
+}
+
+impl AuthoriserError {
+    /// Whether the same call may succeed later without anybody acting.
+    #[must_use]
+    pub const fn retry(&self) -> bool {
+        match self {
+            Self::Log(error) => error.retry(),
+            Self::Cache(_) => true,
+            Self::Rules(_) | Self::Record { .. } => false,
+        }
+    }
+}

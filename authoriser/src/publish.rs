@@ -1,0 +1,303 @@
+//! Decisions as records of the `authorisations` stream.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use domain::{
+    basket::{PointsWanted, Request},
+    decision::{Decision, InstructionOutcome, LimitRoom, LineBenefit, Outcome},
+    id::{AuthorisationId, BenefitId, GrantorId, HouseholdId, InstructionId, RecipientId},
+    limit::{CounterKey, CounterMovement, Holder, Measure, Per, Period},
+    recipient::Recipient,
+};
+use ingest::wire::v1;
+
+use crate::cache::Movements;
+
+/// What a decision's record says beside the decision.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// The authorisation's id.
+    pub id: AuthorisationId,
+    /// What was asked.
+    pub request: &'a Request,
+    /// The hash of what was asked, as the terminal sent it.
+    pub body_hash: Vec<u8>,
+    /// The local day.
+    pub day: NaiveDate,
+    /// The merchant, place and territory of the terminal.
+    pub merchant: &'a str,
+    /// The place of the terminal.
+    pub place: &'a str,
+    /// The territory of the place.
+    pub territory: &'a str,
+    /// Where the authorisation stands now.
+    pub status: domain::authorisation::Status,
+    /// When a reservation ends, unless it is captured.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The recipient, as limits count; none for an anonymous basket.
+    pub recipient: Option<&'a Recipient>,
+    /// The recipient as tables see it.
+    pub pseudonym: Option<String>,
+    /// Each line's category as decided: the catalogue's before the terminal's.
+    pub categories: Vec<String>,
+    /// What an offline terminal gave beyond the decision, per line and instruction.
+    pub excess: Vec<Excess>,
+    /// Which state of the registry decided.
+    pub registry_version: u64,
+    /// Where the authoriser goes on reading uploads, when this decides one.
+    pub uploads_next: Option<u64>,
+}
+
+/// What an offline terminal gave beyond our decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Excess {
+    /// The line.
+    pub line: u32,
+    /// The instruction.
+    pub instruction: InstructionId,
+    /// Its version, where our registry has one in force that day; else 0.
+    pub version: u32,
+    /// The benefit and its grantor, where known.
+    pub benefit: Option<(BenefitId, GrantorId)>,
+    /// Cents beyond ours; above 0.
+    pub cents: i64,
+}
+
+/// The record of a decision.
+#[must_use]
+pub fn decided(facts: &Facts<'_>, decision: &Decision) -> v1::AuthorisationDecided {
+    let request = facts.request;
+    v1::AuthorisationDecided {
+        authorisation_id: facts.id.to_string(),
+        terminal_id: request.terminal.to_string(),
+        idempotency_key: request.key.to_string(),
+        body_hash: facts.body_hash.clone(),
+        mode: request.mode.code().into(),
+        status: facts.status.code().into(),
+        decision: decision.outcome.code().into(),
+        decline_reason: match decision.outcome {
+            Outcome::Declined(reason) => Some(reason.code().into()),
+            Outcome::Approved | Outcome::NoBenefit => None,
+        },
+        means_status: decision.means_status.code().into(),
+        occurred_at: request.occurred_at.timestamp_micros(),
+        date: facts.day.to_string(),
+        expires_at: facts.expires_at.map(|at| at.timestamp_micros()),
+        merchant_id: facts.merchant.into(),
+        place_id: facts.place.into(),
+        territory: facts.territory.into(),
+        recipient: facts.pseudonym.clone(),
+        recipient_id: facts.recipient.map(|recipient| recipient.id.to_string()),
+        household_id: facts.recipient.map(|recipient| recipient.household.to_string()),
+        groups: groups(facts.recipient),
+        receipt_number: request.receipt.clone(),
+        total_cents: decision.total().cents(),
+        benefit_cents: decision.benefit().cents(),
+        payable_cents: decision.payable().cents(),
+        points_earned: decision.points_earned(),
+        points_spent: decision.points_spent(),
+        spend_points: points_wanted(request.spend_points),
+        lines: lines(facts, decision),
+        instructions: decision.instructions.iter().map(outcome).collect(),
+        counters: decision.counters.iter().map(counter).collect(),
+        points: decision.points.iter().map(points).collect(),
+        registry_version: facts.registry_version,
+        uploads_next: facts.uploads_next,
+        excess_cents: facts.excess.iter().map(|excess| excess.cents).sum(),
+    }
+}
+
+/// What a decision moves in the cache.
+#[must_use]
+pub fn movements(decision: &Decision, recipient: Option<RecipientId>) -> Movements {
+    let points = |recipient| {
+        let moved = decision.points.iter();
+        moved.map(move |points| (recipient, points.benefit.clone(), points.change)).collect()
+    };
+    Movements {
+        counters: decision.counters.clone(),
+        points: recipient.map(points).unwrap_or_default(),
+    }
+}
+
+/// What a record of the stream moves in the cache, for its rebuild; `None` where the record is not
+/// one that this version wrote.
+#[must_use]
+pub fn movements_of(event: &v1::AuthorisationDecided) -> Option<Movements> {
+    recorded_movements(
+        event.recipient_id.as_deref(),
+        event.household_id.as_deref(),
+        &event.counters,
+        &event.points,
+    )
+}
+
+/// As [`movements_of`], for a record of what became of an authorisation.
+#[must_use]
+pub fn movements_of_change(event: &v1::AuthorisationChanged) -> Option<Movements> {
+    recorded_movements(
+        event.recipient_id.as_deref(),
+        event.household_id.as_deref(),
+        &event.counters,
+        &event.points,
+    )
+}
+
+fn recorded_movements(
+    recipient: Option<&str>,
+    household: Option<&str>,
+    counters: &[v1::CounterMovement],
+    points: &[v1::PointsMovement],
+) -> Option<Movements> {
+    let recipient = recipient.and_then(RecipientId::parse);
+    let household = household.and_then(HouseholdId::parse);
+    let counters =
+        counters.iter().map(|moved| recorded_counter(recipient, household, moved));
+    let points = points.iter().map(|moved| {
+        Some((recipient?, BenefitId::new(&moved.benefit_id).ok()?, moved.change))
+    });
+    Some(Movements {
+        counters: counters.collect::<Option<_>>()?,
+        points: points.collect::<Option<_>>()?,
+    })
+}
+
+fn recorded_counter(
+    recipient: Option<RecipientId>,
+    household: Option<HouseholdId>,
+    moved: &v1::CounterMovement,
+) -> Option<CounterMovement> {
+    let holder = match Per::parse(&moved.per)? {
+        Per::Recipient => Holder::Recipient(recipient?),
+        Per::Household => Holder::Household(household?),
+        Per::Instruction => Holder::Instruction,
+    };
+    let key = CounterKey {
+        instruction: InstructionId::new(&moved.instruction_id).ok()?,
+        holder,
+        period: Period::parse(&moved.period)?,
+        period_start: moved.period_start.parse().ok()?,
+        measure: Measure::parse(&moved.measure)?,
+    };
+    Some(CounterMovement { key, change: moved.change })
+}
+
+fn groups(recipient: Option<&Recipient>) -> Vec<String> {
+    let groups = recipient.map(|recipient| recipient.groups.as_slice()).unwrap_or_default();
+    groups.iter().map(ToString::to_string).collect()
+}
+
+/// Points wanted as the wire has them: negative means as many as may be.
+#[must_use]
+pub const fn points_wanted(wanted: PointsWanted) -> i64 {
+    match wanted {
+        PointsWanted::UpTo(points) => points,
+        PointsWanted::Max => -1,
+    }
+}
+
+fn lines(facts: &Facts<'_>, decision: &Decision) -> Vec<v1::AuthorisationLine> {
+    let asked = facts.request.lines.iter().zip(&facts.categories);
+    let decided = asked.zip(&decision.lines);
+    let line = |((line, category), decided): (
+        (&domain::basket::Line, &String),
+        &domain::decision::LineDecision,
+    )| {
+        let mut benefits: Vec<_> =
+            decided.benefits.iter().map(|given| benefit(decision, given)).collect();
+        for excess in facts.excess.iter().filter(|excess| excess.line == line.number) {
+            add_excess(&mut benefits, excess);
+        }
+        v1::AuthorisationLine {
+            line: line.number,
+            item: line.item.to_string(),
+            category: category.clone(),
+            quantity_thousandths: line.quantity.thousandths(),
+            unit_price_cents: line.unit_price.cents(),
+            total_cents: decided.total.cents(),
+            payable_cents: decided.payable.cents(),
+            attributes: line.attributes.clone(),
+            benefits,
+        }
+    };
+    decided.map(line).collect()
+}
+
+/// Excess stands beside what we decided, or in a line of its own where we gave nothing.
+fn add_excess(benefits: &mut Vec<v1::LineBenefit>, excess: &Excess) {
+    let id = excess.instruction.as_str();
+    if let Some(known) = benefits.iter_mut().find(|benefit| benefit.instruction_id == id) {
+        known.excess_cents += excess.cents;
+        return;
+    }
+    let names = excess.benefit.as_ref();
+    benefits.push(v1::LineBenefit {
+        instruction_id: id.into(),
+        instruction_version: excess.version,
+        benefit_id: names.map(|(benefit, _)| benefit.to_string()).unwrap_or_default(),
+        grantor_id: names.map(|(_, grantor)| grantor.to_string()).unwrap_or_default(),
+        excess_cents: excess.cents,
+        ..v1::LineBenefit::default()
+    });
+}
+
+fn benefit(decision: &Decision, given: &LineBenefit) -> v1::LineBenefit {
+    let of = decision.instructions.iter().find(|outcome| {
+        outcome.instruction == given.instruction && outcome.version == given.version
+    });
+    v1::LineBenefit {
+        instruction_id: given.instruction.to_string(),
+        instruction_version: given.version,
+        benefit_id: of.map(|outcome| outcome.benefit.to_string()).unwrap_or_default(),
+        grantor_id: of.map(|outcome| outcome.grantor.to_string()).unwrap_or_default(),
+        units: given.units,
+        amount_cents: given.amount.cents(),
+        wanted_cents: given.wanted.map(domain::amount::Amount::cents),
+        grantor_cents: given.grantor_amount.cents(),
+        merchant_cents: given.amount.cents() - given.grantor_amount.cents(),
+        excess_cents: 0,
+    }
+}
+
+fn outcome(outcome: &InstructionOutcome) -> v1::InstructionOutcome {
+    v1::InstructionOutcome {
+        instruction_id: outcome.instruction.to_string(),
+        instruction_version: outcome.version,
+        benefit_id: outcome.benefit.to_string(),
+        grantor_id: outcome.grantor.to_string(),
+        reason: outcome.skipped.map(|reason| reason.code().into()),
+        amount_cents: outcome.amount.cents(),
+        wanted_cents: outcome.wanted.map(domain::amount::Amount::cents),
+        points: outcome.points,
+        limits: outcome.limits.iter().map(limit).collect(),
+    }
+}
+
+fn limit(room: &LimitRoom) -> v1::LimitRoom {
+    v1::LimitRoom {
+        per: room.per.code().into(),
+        period: room.period.code().into(),
+        measure: room.measure.code().into(),
+        before: room.before,
+        after: room.after,
+    }
+}
+
+fn counter(movement: &CounterMovement) -> v1::CounterMovement {
+    let per = match movement.key.holder {
+        Holder::Recipient(_) => Per::Recipient,
+        Holder::Household(_) => Per::Household,
+        Holder::Instruction => Per::Instruction,
+    };
+    v1::CounterMovement {
+        instruction_id: movement.key.instruction.to_string(),
+        per: per.code().into(),
+        period: movement.key.period.code().into(),
+        period_start: movement.key.period_start.to_string(),
+        measure: movement.key.measure.code().into(),
+        change: movement.change,
+    }
+}
+
+fn points(moved: &domain::decision::PointsMovement) -> v1::PointsMovement {
+    v1::PointsMovement { benefit_id: moved.benefit.to_string(), change: moved.change }
+}

@@ -1,0 +1,202 @@
+//! What decisions look things up in, kept as new as the streams: rules, means, entitlements.
+
+use std::{collections::HashMap, sync::Arc};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use domain::{
+    decision::DeclineReason,
+    id::{GroupId, HouseholdId, MeansToken, RecipientId},
+    identification_means::{Means, MeansStatus},
+    recipient::{Member, Membership, Recipient},
+    registry::Registry,
+};
+use ingest::{
+    log::{Log, READ_BATCH},
+    record::Stored,
+    register::{
+        entitlements::{self, Entitlements},
+        means::{self, MeansRegister},
+        registry::RegistryView,
+    },
+    topic::Topic,
+};
+
+use crate::{error::AuthoriserError, rules::RuleSet};
+
+/// The registers, and where each goes on reading.
+#[derive(Debug)]
+pub struct Registers {
+    registry: RegistryView,
+    rules: Arc<RuleSet>,
+    means: MeansRegister,
+    entitlements: Entitlements,
+    /// Groups that list a means which stands without a person.
+    listed: HashMap<MeansToken, Vec<GroupId>>,
+    next: HashMap<(Topic, u32), u64>,
+}
+
+/// Who stands in front of the terminal.
+#[derive(Clone, Debug)]
+pub struct Presented {
+    /// What became of the means.
+    pub status: MeansStatus,
+    /// The recipient; none for an anonymous basket.
+    pub recipient: Option<Recipient>,
+    /// Why the basket is declined, if it is.
+    pub declined: Option<DeclineReason>,
+}
+
+impl Registers {
+    /// Empty registers; [`refresh`](Self::refresh) fills them.
+    ///
+    /// # Errors
+    /// Never in practice: an empty registry compiles.
+    pub fn new() -> Result<Self, AuthoriserError> {
+        Ok(Self {
+            registry: RegistryView::default(),
+            rules: compile(&Registry::default())?,
+            means: MeansRegister::default(),
+            entitlements: Entitlements::default(),
+            listed: HashMap::new(),
+            next: HashMap::new(),
+        })
+    }
+
+    /// The rules in force.
+    #[must_use]
+    pub fn rules(&self) -> &Arc<RuleSet> {
+        &self.rules
+    }
+
+    /// The registry's version: the offset after its last change.
+    #[must_use]
+    pub fn registry_version(&self) -> u64 {
+        self.next.get(&(Topic::RegistryChanges, 0)).copied().unwrap_or(0)
+    }
+
+    /// The registry.
+    #[must_use]
+    pub fn registry(&self) -> &RegistryView {
+        &self.registry
+    }
+
+    /// Reads what is new in the streams of registry, means and entitlements.
+    ///
+    /// # Errors
+    /// Where a stream cannot be read or the instructions in it do not compile.
+    pub async fn refresh(&mut self, log: &Arc<dyn Log>) -> Result<(), AuthoriserError> {
+        let before = self.registry_version();
+        while let Some(batch) = self.read(log, Topic::RegistryChanges, 0).await? {
+            self.registry.apply(&batch);
+        }
+        if self.registry_version() != before {
+            let registry = self.registry.registry();
+            self.rules = compile(&registry)?;
+            self.listed = listed_means(&registry);
+        }
+        for partition in 0..log.partitions(Topic::MeansChanges) {
+            while let Some(batch) = self.read(log, Topic::MeansChanges, partition).await? {
+                batch.iter().for_each(|stored| self.means.apply(stored));
+            }
+        }
+        for partition in 0..log.partitions(Topic::Entitlements) {
+            while let Some(batch) = self.read(log, Topic::Entitlements, partition).await? {
+                batch.iter().for_each(|stored| self.entitlements.apply(stored));
+            }
+        }
+        Ok(())
+    }
+
+    /// Who stands in front of the terminal, from the attributes known at that instant and the
+    /// groups as of that local day.
+    #[must_use]
+    pub fn present(
+        &self,
+        token: Option<MeansToken>,
+        instant: DateTime<Utc>,
+        day: NaiveDate,
+    ) -> Presented {
+        let Some(token) = token else {
+            return Presented { status: MeansStatus::None, recipient: None, declined: None };
+        };
+        let found = self.means.get(token);
+        let status = means::status(found, day);
+        match (status, found) {
+            (MeansStatus::Blocked, _) => {
+                let declined = Some(DeclineReason::MeansBlocked);
+                Presented { status, recipient: None, declined }
+            }
+            (MeansStatus::Valid, Some(means)) => self.holder(means, instant, day),
+            // Unknown, not yet valid or expired: anonymous.
+            _ => Presented { status, recipient: None, declined: None },
+        }
+    }
+
+    fn holder(&self, means: &Means, instant: DateTime<Utc>, day: NaiveDate) -> Presented {
+        let status = MeansStatus::Valid;
+        let Some(person) = means.person else {
+            let groups = self.listed.get(&means.token).cloned().unwrap_or_default();
+            let recipient = Some(alone(means.token.as_u128(), groups));
+            return Presented { status, recipient, declined: None };
+        };
+        match self.entitlements.at(person, instant) {
+            Some(known) if !known.alive => {
+                let declined = Some(DeclineReason::RecipientDead);
+                Presented { status, recipient: None, declined }
+            }
+            Some(known) => {
+                let recipient = Some(entitlements::recipient(known, day));
+                Presented { status, recipient, declined: None }
+            }
+            None => {
+                let recipient = Some(alone(person.as_u128(), Vec::new()));
+                Presented { status, recipient, declined: None }
+            }
+        }
+    }
+
+    async fn read(
+        &mut self,
+        log: &Arc<dyn Log>,
+        topic: Topic,
+        partition: u32,
+    ) -> Result<Option<Vec<Stored>>, AuthoriserError> {
+        let next = self.next.entry((topic, partition)).or_default();
+        let batch = log.read(topic, partition, *next, READ_BATCH).await?;
+        match batch.last() {
+            Some(last) => *next = last.position.offset + 1,
+            None => return Ok(None),
+        }
+        Ok(Some(batch))
+    }
+}
+
+/// A recipient that is a household alone.
+fn alone(id: u128, groups: Vec<GroupId>) -> Recipient {
+    Recipient {
+        id: RecipientId::from_u128(id),
+        household: HouseholdId::from_u128(id),
+        groups,
+    }
+}
+
+fn compile(registry: &Registry) -> Result<Arc<RuleSet>, AuthoriserError> {
+    let faults = |faults: Vec<crate::rules::Fault>| {
+        let lines: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        AuthoriserError::Rules(lines.join("; "))
+    };
+    RuleSet::compile(registry).map(Arc::new).map_err(faults)
+}
+
+fn listed_means(registry: &Registry) -> HashMap<MeansToken, Vec<GroupId>> {
+    let mut listed: HashMap<MeansToken, Vec<GroupId>> = HashMap::new();
+    for group in &registry.groups {
+        let Membership::List(members) = &group.members else { continue };
+        for member in members {
+            if let Member::Means(token) = member {
+                listed.entry(*token).or_default().push(group.id.clone());
+            }
+        }
+    }
+    listed
+}

@@ -1,0 +1,45 @@
+//! What an offline terminal gave beyond our decision.
+
+use domain::{basket::Request, decision::Decision, period::LocalTime};
+
+use super::RuleSet;
+use crate::publish::Excess;
+
+/// The excess of an upload that says what it gave, per line and instruction; it counts toward no
+/// limit. Empty where the upload does not say.
+#[must_use]
+pub fn excess(rules: &RuleSet, request: &Request, decision: &Decision) -> Vec<Excess> {
+    let day = LocalTime::of(request.occurred_at).date;
+    let mut found: Vec<Excess> = Vec::new();
+    for applied in request.applied.iter().flatten() {
+        let known = found
+            .iter_mut()
+            .find(|excess| excess.line == applied.line && excess.instruction == applied.instruction);
+        if let Some(known) = known {
+            known.cents = known.cents.saturating_add(applied.amount.cents());
+            continue;
+        }
+        let version = rules.version_on(&applied.instruction, day);
+        let rule = version.and_then(|version| {
+            rules.rules.iter().find(|rule| rule.instruction.id == version.id)
+        });
+        found.push(Excess {
+            line: applied.line,
+            instruction: applied.instruction.clone(),
+            version: version.map_or(0, |version| version.version),
+            benefit: rule.map(|rule| (rule.instruction.benefit.clone(), rule.grantor_id.clone())),
+            cents: applied.amount.cents(),
+        });
+    }
+    for excess in &mut found {
+        let lines = decision.lines.iter().filter(|line| line.number == excess.line);
+        let ours = lines
+            .flat_map(|line| &line.benefits)
+            .filter(|benefit| benefit.instruction == excess.instruction)
+            .map(|benefit| benefit.amount.cents())
+            .sum::<i64>();
+        excess.cents = excess.cents.saturating_sub(ours);
+    }
+    found.retain(|excess| excess.cents > 0);
+    found
+}
