@@ -13,6 +13,7 @@ use domain::{
     id::{AuthorisationId, RecordId},
     identification_means::MeansStatus,
     invariant,
+    merchant::Category,
     period::LocalTime,
 };
 use ingest::{
@@ -156,13 +157,15 @@ impl<C: Cache> Authoriser<C> {
         let Some(terminal) = rules.terminal(&request.terminal) else { return Ok(None) };
         let local = LocalTime::of(request.occurred_at);
         let presented = self.registers.present(request.means, request.occurred_at, local.date);
-        let decision = self.evaluate(id, &rules, &terminal, request, &presented).await?;
+        let decision = self.evaluate(id, &rules, terminal, request, &presented).await?;
         debug_assert_eq!(invariant::decision(&decision), Ok(()));
-        let site = rules.site(&terminal);
+        let site = rules.site(terminal);
         let pseudonym = presented.recipient.as_ref().map(|recipient| {
             self.vault.pseudonym(Purpose::Recipient, recipient.id.as_u128()).to_string()
         });
-        let category = |line| rules.category(&terminal, line).unwrap_or_default().to_owned();
+        let category = |line| {
+            rules.category(terminal, line).map_or("", Category::as_str).to_owned()
+        };
         let facts = Facts {
             id,
             request,
@@ -193,12 +196,12 @@ impl<C: Cache> Authoriser<C> {
         &mut self,
         id: AuthorisationId,
         rules: &rules::RuleSet,
-        terminal: &rules::TerminalIndex,
+        terminal: rules::TerminalIndex,
         request: &Request,
         presented: &Presented,
     ) -> Result<Decision, AuthoriserError> {
         let input = rules::Input {
-            terminal: *terminal,
+            terminal,
             lines: &request.lines,
             instant: request.occurred_at,
             recipient: presented.recipient.as_ref(),

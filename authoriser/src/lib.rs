@@ -3,9 +3,11 @@
 //! **Invariant:** nothing here reaches DataFusion or Delta; the rule engine does no I/O, reads no
 //! clock and cannot fail at run time.
 
+pub mod authorise;
 pub mod cache;
 pub mod error;
 pub mod metrics;
 pub mod publish;
+pub mod refresh;
 pub mod rules;
 pub mod upload;

@@ -160,15 +160,45 @@ impl Vault {
     /// # Errors
     /// Where the person has no key or the randomness fails.
     pub fn seal(&self, person: RecipientId, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
-        let key = self.key(person)?;
+        self.seal_with(&self.key(person)?, person.as_u128(), plain)
+    }
+
+    /// Encrypts under the node's own key what may hold personal data of nobody in particular.
+    ///
+    /// # Errors
+    /// Where the randomness fails.
+    pub fn seal_for_node(&self, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+        self.seal_with(&self.node_key()?, 0, plain)
+    }
+
+    /// Decrypts what [`seal_for_node`](Self::seal_for_node) sealed.
+    ///
+    /// # Errors
+    /// Where the bytes are damaged or another node's.
+    pub fn unseal_for_node(&self, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
+        unseal_with(&self.node_key()?, 0, sealed)
+    }
+
+    fn seal_with(
+        &self,
+        key: &LessSafeKey,
+        whose: u128,
+        plain: &[u8],
+    ) -> Result<Vec<u8>, VaultError> {
         let mut nonce = [0; NONCE_LEN];
         self.inner.random.fill(&mut nonce).map_err(|_| VaultError::Randomness)?;
         let mut sealed = plain.to_vec();
-        let aad = Aad::from(person.as_u128().to_be_bytes());
+        let aad = Aad::from(whose.to_be_bytes());
         key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed)
             .map_err(|_| VaultError::Randomness)?;
         sealed.splice(0..0, nonce);
         Ok(sealed)
+    }
+
+    fn node_key(&self) -> Result<LessSafeKey, VaultError> {
+        let key = blake3::derive_key("avis node payloads", &self.inner.secret);
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &key).map_err(|_| VaultError::Damaged)?;
+        Ok(LessSafeKey::new(key))
     }
 
     /// Decrypts what was sealed for a person.
@@ -176,16 +206,7 @@ impl Vault {
     /// # Errors
     /// Where the person was erased or the bytes are damaged.
     pub fn unseal(&self, person: RecipientId, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
-        let key = self.key(person)?;
-        let (nonce, cipher) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(VaultError::Damaged)?;
-        let mut plain = cipher.to_vec();
-        let aad = Aad::from(person.as_u128().to_be_bytes());
-        let length = key
-            .open_in_place(Nonce::assume_unique_for_key(*nonce), aad, &mut plain)
-            .map_err(|_| VaultError::Damaged)?
-            .len();
-        plain.truncate(length);
-        Ok(plain)
+        unseal_with(&self.key(person)?, person.as_u128(), sealed)
     }
 
     /// Destroys a person's key: what the streams hold of the person can never be read again.
@@ -246,6 +267,18 @@ impl Vault {
         let key = UnboundKey::new(&CHACHA20_POLY1305, &key).map_err(|_| VaultError::Damaged)?;
         Ok(LessSafeKey::new(key))
     }
+}
+
+fn unseal_with(key: &LessSafeKey, whose: u128, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
+    let (nonce, cipher) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(VaultError::Damaged)?;
+    let mut plain = cipher.to_vec();
+    let aad = Aad::from(whose.to_be_bytes());
+    let length = key
+        .open_in_place(Nonce::assume_unique_for_key(*nonce), aad, &mut plain)
+        .map_err(|_| VaultError::Damaged)?
+        .len();
+    plain.truncate(length);
+    Ok(plain)
 }
 
 #[cfg(test)]

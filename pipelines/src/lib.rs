@@ -1,1 +1,19 @@
-//! .
+//! Pipelines: `.sql` files in Arroyo's dialect, executed on DataFusion, exactly once in effect; and
+//! the evaluation of groups over people's attributes.
+//!
+//! A pipeline reads a stream from the offsets that its table's last commit carries, runs its query
+//! over each batch, and commits rows and offsets together. A crash between the two cannot exist.
+
+pub mod catalogue;
+pub mod config;
+pub mod decode;
+pub mod dialect;
+pub mod error;
+pub mod functions;
+pub mod metrics;
+pub mod pipeline;
+pub mod planner;
+pub mod runner;
+pub mod session;
+pub mod sink;
+pub mod window;

@@ -1,1 +1,82 @@
-//! In preparation.
+//! The model log: the contract in memory, in a page of code, for simulation and for the suite.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use tokio::sync::watch;
+
+use super::{Log, Pending};
+use crate::{
+    error::LogError,
+    record::{Position, Record, Stored},
+    topic::{Topic, partition_of},
+};
+
+/// Streams in memory.
+#[derive(Debug, Default)]
+pub struct ModelLog {
+    streams: Mutex<HashMap<(Topic, u32), Vec<Record>>>,
+    grown: Mutex<HashMap<Topic, watch::Sender<u64>>>,
+}
+
+impl ModelLog {
+    fn push(&self, topic: Topic, records: Vec<Record>) -> Vec<Position> {
+        let count = records.len() as u64;
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let positions = records.into_iter().map(|record| {
+            let partition = partition_of(&record.key, topic.partitions());
+            let stream = streams.entry((topic, partition)).or_default();
+            stream.push(record);
+            Position { partition, offset: stream.len() as u64 - 1 }
+        });
+        let positions = positions.collect();
+        let mut grown = self.grown.lock().unwrap_or_else(PoisonError::into_inner);
+        grown.entry(topic).or_default().send_modify(|total| *total += count);
+        positions
+    }
+
+    fn stored(&self, topic: Topic, partition: u32, from: u64, most: usize) -> Vec<Stored> {
+        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let records = streams.get(&(topic, partition)).map(Vec::as_slice).unwrap_or_default();
+        let skipped = usize::try_from(from).unwrap_or(usize::MAX);
+        let wanted = records.iter().zip(0_u64..).skip(skipped).take(most);
+        wanted
+            .map(|(record, offset)| Stored {
+                position: Position { partition, offset },
+                record: record.clone(),
+            })
+            .collect()
+    }
+}
+
+impl Log for ModelLog {
+    fn append(&self, topic: Topic, records: Vec<Record>) -> Pending<'_, Vec<Position>> {
+        Box::pin(std::future::ready(Ok(self.push(topic, records))))
+    }
+
+    fn read(
+        &self,
+        topic: Topic,
+        partition: u32,
+        from: u64,
+        most: usize,
+    ) -> Pending<'_, Vec<Stored>> {
+        Box::pin(std::future::ready(Ok(self.stored(topic, partition, from, most))))
+    }
+
+    fn end(&self, topic: Topic, partition: u32) -> Result<u64, LogError> {
+        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(streams.get(&(topic, partition)).map_or(0, |stream| stream.len() as u64))
+    }
+
+    fn partitions(&self, topic: Topic) -> u32 {
+        topic.partitions()
+    }
+
+    fn subscribe(&self, topic: Topic) -> watch::Receiver<u64> {
+        let mut grown = self.grown.lock().unwrap_or_else(PoisonError::into_inner);
+        grown.entry(topic).or_default().subscribe()
+    }
+}

@@ -1,0 +1,329 @@
+//! The command line, as `contracts.md` fixes it. Each subcommand runs in the file of its name.
+
+use std::path::PathBuf;
+
+use chrono::NaiveDate;
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+/// AVIS: the platform on which a country grants benefits.
+#[derive(Debug, Parser)]
+#[command(
+    name = "avis",
+    version,
+    about,
+    after_help = "Examples:\n  avis demo                         the main job on real baskets, to the cent\n  \
+                  avis up --data avis-demo          serve what the demo left\n  \
+                  avis sql \"SELECT grantor_id, SUM(amount) FROM benefit_lines GROUP BY grantor_id\""
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the main job to its end: load, decide, land, settle, publish, check the books.
+    #[command(after_help = "Examples:\n  avis demo\n  avis demo --out /tmp/demo --json\n  \
+                            avis demo --generate 1000000 --people 100000 --seed 7")]
+    Demo(DemoArguments),
+    /// Serve: decide uploads, land tables, answer health checks and metrics.
+    #[command(after_help = "Example:\n  avis up --data avis-demo --http 127.0.0.1:8080")]
+    Up(UpArguments),
+    /// SQL over the warehouse's tables.
+    #[command(after_help = "Example:\n  avis sql \"SELECT decision, COUNT(*) AS n FROM authorisations \
+                            GROUP BY decision\" --format csv")]
+    Sql(SqlArguments),
+    /// A report over some days.
+    #[command(after_help = "Examples:\n  avis report --list\n  \
+                            avis report use-per-instruction --from 2025-01-01 --to 2025-01-31")]
+    Report(ReportArguments),
+    /// Close periods, export statements, prove that the books balance.
+    #[command(subcommand)]
+    Settle(SettleCommand),
+    /// The registry as a file: check it, show what would change, apply all of it or nothing.
+    #[command(subcommand)]
+    Registry(RegistryCommand),
+    /// Load files of people, means, transactions or events.
+    #[command(subcommand)]
+    Load(LoadCommand),
+    /// The open data sets.
+    #[command(subcommand)]
+    OpenData(OpenDataCommand),
+    /// Look into the streams.
+    #[command(subcommand)]
+    Stream(StreamCommand),
+    /// What was refused, and why.
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
+    /// The SQL pipelines.
+    #[command(subcommand)]
+    Pipelines(PipelinesCommand),
+    /// Print completions for a shell.
+    #[command(after_help = "Example:\n  avis completions bash > ~/.local/share/bash-completion/completions/avis")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where a stopped node's data lies.
+#[derive(Debug, Args, Clone)]
+pub struct Data {
+    /// The folder of the node's data.
+    #[arg(long = "data", value_name = "DIR", default_value = "avis-data", env = "AVIS_DATA", value_hint = ValueHint::DirPath)]
+    pub folder: PathBuf,
+}
+
+/// Arguments of `avis demo`.
+#[derive(Debug, Args)]
+pub struct DemoArguments {
+    /// The folder to write to; an interrupted run goes on where it was.
+    #[arg(long, value_name = "DIR", default_value = "avis-demo", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+    /// A registry file (YAML or JSON) instead of the packaged one.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub registry: Option<PathBuf>,
+    /// A file of person changes instead of the packaged one.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub persons: Option<PathBuf>,
+    /// A file of means instead of the packaged one.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub means: Option<PathBuf>,
+    /// Files of baskets instead of the packaged one, in their order.
+    #[arg(long, value_name = "FILE", num_args = 1.., value_hint = ValueHint::FilePath)]
+    pub baskets: Vec<PathBuf>,
+    /// Draw this many baskets from the real ones instead.
+    #[arg(long, value_name = "N", conflicts_with = "baskets")]
+    pub generate: Option<u64>,
+    /// For this many generated people [default: a tenth of the baskets].
+    #[arg(long, value_name = "N", requires = "generate")]
+    pub people: Option<u64>,
+    /// What the draw begins with.
+    #[arg(long, value_name = "S", requires = "generate", default_value_t = 1)]
+    pub seed: u64,
+    /// Print one JSON object as the last line, and nothing else on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `avis up`.
+#[derive(Debug, Args)]
+pub struct UpArguments {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at its type")]
+    pub data: Data,
+    /// Where HTTP listens: health, readiness and metrics.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub http: std::net::SocketAddr,
+}
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// RFC 4180 with a header.
+    Csv,
+    /// An array of objects; money as decimal text.
+    Json,
+    /// Apache Parquet.
+    Parquet,
+    /// A page.
+    Html,
+}
+
+/// Arguments of `avis sql`.
+#[derive(Debug, Args)]
+pub struct SqlArguments {
+    /// The query; one statement that reads.
+    pub query: String,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at its type")]
+    pub data: Data,
+    /// How rows are written.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+/// Arguments of `avis report`.
+#[derive(Debug, Args)]
+pub struct ReportArguments {
+    /// The report's name.
+    #[arg(required_unless_present = "list")]
+    pub name: Option<String>,
+    /// The first local day.
+    #[arg(long, value_name = "D", required_unless_present = "list")]
+    pub from: Option<NaiveDate>,
+    /// The last local day.
+    #[arg(long, value_name = "D", required_unless_present = "list")]
+    pub to: Option<NaiveDate>,
+    /// How rows are written.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// Show the reports there are.
+    #[arg(long)]
+    pub list: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at its type")]
+    pub data: Data,
+}
+
+/// What `avis settle` does.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "the variants' texts are the command line's help")]
+pub enum SettleCommand {
+    /// Close a month: its statements never change afterwards.
+    #[command(after_help = "Example:\n  avis settle close --period 2025-01 --data avis-demo")]
+    Close {
+        /// The month, `YYYY-MM`.
+        #[arg(long, value_name = "YYYY-MM")]
+        period: String,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Write a month's statements as CSV and JSON.
+    #[command(after_help = "Example:\n  avis settle export --period 2025-01 --out statements --data avis-demo")]
+    Export {
+        /// The month, `YYYY-MM`.
+        #[arg(long, value_name = "YYYY-MM")]
+        period: String,
+        /// The folder to write to.
+        #[arg(long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
+        out: PathBuf,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Prove by an independent path that statements equal the stream, and name any cent that does not.
+    #[command(after_help = "Example:\n  avis settle check --data avis-demo")]
+    Check {
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+/// What `avis registry` does.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "the variants' texts are the command line's help")]
+pub enum RegistryCommand {
+    /// Apply all of a file, or nothing where it has a fault.
+    #[command(after_help = "Example:\n  avis registry apply registry.yaml --data avis-demo")]
+    Apply {
+        /// The file (YAML or JSON).
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Check a file and show what it would change.
+    #[command(after_help = "Example:\n  avis registry diff registry.yaml --data avis-demo")]
+    Diff {
+        /// The file (YAML or JSON).
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Write the registry as one file.
+    #[command(after_help = "Example:\n  avis registry export registry.json --data avis-demo")]
+    Export {
+        /// The file to write, or `-`.
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+/// What `avis load` loads.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "the variants' texts are the command line's help")]
+#[command(after_help = "Files are NDJSON: plain, .gz, .zst, or - for standard input.\n\nExample:\n  \
+                        avis load transactions baskets.ndjson.gz --data avis-demo")]
+pub enum LoadCommand {
+    /// Person changes (CloudEvents of DAGR).
+    Persons(LoadArguments),
+    /// Identification means.
+    Means(LoadArguments),
+    /// Offline transactions.
+    Transactions(LoadArguments),
+    /// Service-centre and portal events (CloudEvents).
+    Events(LoadArguments),
+}
+
+/// Files to load.
+#[derive(Debug, Args)]
+pub struct LoadArguments {
+    /// The files, in their order.
+    #[arg(required = true, value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+    /// Take a snapshot that removes more than 1 % of the people.
+    #[arg(long)]
+    pub yes: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at its type")]
+    pub data: Data,
+}
+
+/// What `avis open-data` does.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "the variants' texts are the command line's help")]
+pub enum OpenDataCommand {
+    /// Write the seven sets.
+    #[command(after_help = "Example:\n  avis open-data publish --out open-data --data avis-demo")]
+    Publish {
+        /// The folder to write to.
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        out: PathBuf,
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+/// What `avis stream` does.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "the variants' texts are the command line's help")]
+pub enum StreamCommand {
+    /// Every stream, its partitions and their ends.
+    #[command(after_help = "Example:\n  avis stream list --data avis-demo")]
+    List {
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Records of a stream as flat JSON, one a line.
+    #[command(after_help = "Example:\n  avis stream tail authorisations --from 0 --most 3 --data avis-demo")]
+    Tail {
+        /// The stream.
+        topic: String,
+        /// The first offset of each partition [default: the last ten records].
+        #[arg(long, value_name = "OFFSET")]
+        from: Option<u64>,
+        /// At most this many records of each partition.
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        most: usize,
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+/// What `avis dead-letters` does.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "the variants' texts are the command line's help")]
+pub enum DeadLettersCommand {
+    /// What was refused: where it came from, where it stood, and why.
+    #[command(after_help = "Example:\n  avis dead-letters list --data avis-demo")]
+    List {
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+/// What `avis pipelines` does.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "the variants' texts are the command line's help")]
+pub enum PipelinesCommand {
+    /// The shipped pipelines: source and table.
+    #[command(after_help = "Example:\n  avis pipelines list")]
+    List,
+}

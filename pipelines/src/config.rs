@@ -1,0 +1,34 @@
+//! How pipelines read and land.
+
+use std::time::Duration;
+
+/// How pipelines read and land.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Records of a stream after which a pipeline commits, whatever the time.
+    pub commit_records: u64,
+    /// The longest time that a read record waits for its commit.
+    pub commit_interval: Duration,
+    /// Batches of a stream that may wait for one pipeline; then reading waits.
+    pub queued_batches: usize,
+    /// Records read and decoded at once.
+    pub batch_records: usize,
+    /// The pause before a stream's pipelines start again after a failure that may pass.
+    pub restart_pause: Duration,
+    /// How often in a row they start again before the failure is an operator's.
+    pub restarts: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            // Large enough that a table gets few files while it catches up.
+            commit_records: 8_192,
+            commit_interval: Duration::from_secs(10),
+            queued_batches: 2,
+            batch_records: ingest::log::READ_BATCH,
+            restart_pause: Duration::from_secs(1),
+            restarts: 20,
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Records into columns: each record's flat JSON form, decoded into the columns that pipelines need.
+//!
+//! Nothing is written as text: the record's fields go straight into the decoder's tape.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Field, Schema, SchemaRef},
+    error::ArrowError,
+    json::{ReaderBuilder, reader::Decoder as Tape},
+};
+use ingest::{record::Stored, topic::Topic, wire::Flat};
+
+use crate::{error::PipelineError, pipeline::Pipeline};
+
+/// Decodes the records of one stream.
+#[derive(Debug)]
+pub struct Decoder {
+    topic: Topic,
+    schema: SchemaRef,
+    tape: Tape,
+}
+
+/// The columns that any of `pipelines`, all of one stream, needs; each once.
+///
+/// # Errors
+/// Where two of them hold one column for different things.
+pub fn union(pipelines: &[&Pipeline]) -> Result<SchemaRef, PipelineError> {
+    let mut fields: Vec<Arc<Field>> = Vec::new();
+    for pipeline in pipelines {
+        for field in pipeline.input.fields() {
+            match fields.iter().find(|known| known.name() == field.name()) {
+                Some(known) if known == field => {}
+                Some(_) => {
+                    return Err(PipelineError::Definition {
+                        file: pipeline.name.clone(),
+                        reason: format!("column {} is declared in two ways", field.name()),
+                    });
+                }
+                None => fields.push(Arc::clone(field)),
+            }
+        }
+    }
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+impl Decoder {
+    /// A decoder into the columns of `schema`.
+    ///
+    /// # Errors
+    /// Where a type cannot be read from JSON.
+    pub fn new(topic: Topic, schema: SchemaRef) -> Result<Self, PipelineError> {
+        let tape = ReaderBuilder::new(Arc::clone(&schema)).build_decoder();
+        let tape = tape.map_err(|source| failed(topic, 0, 0, source))?;
+        Ok(Self { topic, schema, tape })
+    }
+
+    /// The records as one batch; a field that is missing is NULL.
+    ///
+    /// # Errors
+    /// Where a record's field is not of the declared type, or a column that is never NULL misses.
+    pub fn decode(&mut self, records: &[Stored]) -> Result<RecordBatch, PipelineError> {
+        let Some(first) = records.first() else {
+            return Ok(RecordBatch::new_empty(Arc::clone(&self.schema)));
+        };
+        let rows: Vec<_> = records.iter().map(Flat::new).collect();
+        let decoded = self.tape.serialize(&rows).and_then(|()| self.tape.flush());
+        let position = first.position;
+        match decoded {
+            Ok(Some(batch)) => Ok(batch),
+            Ok(None) => Ok(RecordBatch::new_empty(Arc::clone(&self.schema))),
+            Err(source) => Err(failed(self.topic, position.partition, position.offset, source)),
+        }
+    }
+}
+
+const fn failed(topic: Topic, partition: u32, offset: u64, source: ArrowError) -> PipelineError {
+    PipelineError::Decode { topic, partition, offset, source }
+}

@@ -1,0 +1,4 @@
+//! Functions that the dialect has and the engine has not.
+
+pub mod age;
+pub mod tumble;
