@@ -1,1 +1,16 @@
-//! .
+//! Connectors: what comes from outside, translated to our events and handed to the streams.
+//!
+//! **Invariant:** a connector never decides about a benefit. Translation is pure and apart from
+//! transport; whatever is not taken becomes a dead letter with its reason.
+
+pub mod connector;
+pub mod dagr;
+pub mod error;
+pub mod event;
+pub mod issuer;
+pub mod lines;
+pub mod load;
+pub mod metrics;
+pub mod registry;
+pub mod terminal;
+pub mod vpvkac;

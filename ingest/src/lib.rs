@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod dead_letter;
 pub mod deduplication;
+pub mod document;
 pub mod error;
 pub mod log;
 pub mod metrics;

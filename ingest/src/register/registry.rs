@@ -6,26 +6,64 @@ use domain::registry::{Kind, Registry};
 use serde_json::{Map, Value};
 
 use crate::{
+    document::Fault,
     record::Stored,
     wire::v1::{Event, RegistryChanged},
 };
 
-mod cursor;
 mod decode;
 mod decode_instruction;
 mod decode_service;
 mod references;
 
-pub use cursor::Fault;
+/// A registry document as far as it can be read.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The entries without a fault of form.
+    pub registry: Registry,
+    /// Every fault of form and reference.
+    pub faults: Vec<Fault>,
+    /// Of each entry its place in the document's list.
+    places: BTreeMap<Kind, Vec<usize>>,
+}
+
+impl Decoded {
+    /// The path in the document of a path into [`registry`](Self::registry): entries with a fault
+    /// of form are left out there, so places in lists differ.
+    #[must_use]
+    pub fn in_document(&self, path: &str) -> String {
+        let moved = || {
+            let (list, rest) = path.strip_prefix('/')?.split_once('/')?;
+            let (at, rest) = rest.split_once('/').unwrap_or((rest, ""));
+            let place = self.places.get(&Kind::of_list(list)?)?.get(at.parse::<usize>().ok()?)?;
+            let slash = if rest.is_empty() { "" } else { "/" };
+            Some(format!("/{list}/{place}{slash}{rest}"))
+        };
+        moved().unwrap_or_else(|| path.to_owned())
+    }
+}
 
 /// A whole registry document as the domain's types.
 ///
 /// # Errors
-/// Every fault of form and reference, all at once, in the order of the document.
+/// Every fault of form and reference, all at once.
 pub fn decode(document: &Value) -> Result<Registry, Vec<Fault>> {
-    let (registry, mut faults) = decode::document(document);
-    faults.extend(references::faults(&registry));
+    let Decoded { registry, faults, .. } = decode_all(document);
     if faults.is_empty() { Ok(registry) } else { Err(faults) }
+}
+
+/// What can be read of a document, and every fault of form and reference.
+#[must_use]
+pub fn decode_all(document: &Value) -> Decoded {
+    let mut decoded = decode::document(document);
+    let references = references::faults(&decoded.registry, document);
+    let moved = references.into_iter().map(|fault| Fault {
+        path: decoded.in_document(&fault.path),
+        ..fault
+    });
+    let moved: Vec<_> = moved.collect();
+    decoded.faults.extend(moved);
+    decoded
 }
 
 /// The registry as its stream has it so far.
@@ -51,7 +89,7 @@ impl RegistryView {
         }
         // What was appended had been checked; a stream of another version that does not decode
         // leaves what does.
-        self.registry = Arc::new(decode::document(&self.document()).0);
+        self.registry = Arc::new(decode::document(&self.document()).registry);
     }
 
     /// The registry.

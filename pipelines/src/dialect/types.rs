@@ -64,10 +64,10 @@ fn unit(precision: Option<u64>) -> Result<TimeUnit, String> {
     })
 }
 
-/// Without a scale there are none; bare, a decimal has all the digits that there are.
+/// A bare decimal has another scale from engine to engine, so it is refused.
 fn decimal(info: &ExactNumberInfo) -> Result<DataType, String> {
     let (precision, scale) = match info {
-        ExactNumberInfo::None => (u64::from(DECIMAL128_MAX_PRECISION), 0),
+        ExactNumberInfo::None => return Err("DECIMAL without precision and scale".into()),
         ExactNumberInfo::Precision(precision) => (*precision, 0),
         ExactNumberInfo::PrecisionAndScale(precision, scale) => (*precision, *scale),
     };

@@ -1,5 +1,7 @@
 //! A registry document as the domain's types: grantors, merchants and what belongs to them.
 
+use std::collections::BTreeMap;
+
 use domain::{
     amount::BasisPoints,
     benefit::{Benefit, BenefitKind},
@@ -20,48 +22,52 @@ use domain::{
 };
 use serde_json::Value;
 
-use super::{
-    cursor::{Cursor, Fault, Fields},
-    decode_instruction, decode_service as service,
-};
+use crate::document::{Cursor, Fields};
+use super::{Decoded, decode_instruction, decode_service as service};
 
 /// What can be read of a document, and every fault of its form.
-pub(super) fn document(document: &Value) -> (Registry, Vec<Fault>) {
+pub(super) fn document(document: &Value) -> Decoded {
     let root = Cursor::root(document);
     let mut registry = Registry::default();
+    let mut places: BTreeMap<Kind, Vec<usize>> = BTreeMap::new();
     for (name, list) in root.entries() {
         let Some(kind) = Kind::of_list(name) else {
             list.fault("unknown list");
             continue;
         };
-        for entry in list.elements() {
+        for (place, entry) in list.elements().iter().enumerate() {
             let Some(fields) = entry.fields() else { continue };
-            read(&mut registry, kind, &fields);
+            if read(&mut registry, kind, &fields).is_some() {
+                places.entry(kind).or_default().push(place);
+            }
             fields.finish();
         }
     }
-    (registry, root.faults())
+    Decoded { registry, faults: root.faults(), places }
 }
 
-fn read(registry: &mut Registry, kind: Kind, fields: &Fields<'_>) {
+fn read(registry: &mut Registry, kind: Kind, fields: &Fields<'_>) -> Option<()> {
     match kind {
-        Kind::Grantor => registry.grantors.extend(grantor(fields)),
-        Kind::Merchant => registry.merchants.extend(merchant(fields)),
-        Kind::Place => registry.places.extend(place(fields)),
-        Kind::Terminal => registry.terminals.extend(terminal(fields)),
-        Kind::CatalogueItem => registry.catalogue.extend(catalogue_item(fields)),
-        Kind::Contract => registry.contracts.extend(contract(fields)),
-        Kind::Issuer => registry.issuers.extend(issuer(fields)),
-        Kind::Group => registry.groups.extend(group(fields)),
-        Kind::Benefit => registry.benefits.extend(benefit(fields)),
-        Kind::Instruction => registry.instructions.extend(decode_instruction::instruction(fields)),
-        Kind::EService => registry.e_services.extend(service::e_service(fields)),
-        Kind::Centre => registry.centres.extend(service::centre(fields)),
-        Kind::Institution => registry.institutions.extend(service::institution(fields)),
-        Kind::Official => registry.officials.extend(service::official(fields)),
-        Kind::Service => registry.services.extend(service::service(fields)),
-        Kind::Subsidy => registry.subsidies.extend(service::subsidy(fields)),
+        Kind::Grantor => registry.grantors.push(grantor(fields)?),
+        Kind::Merchant => registry.merchants.push(merchant(fields)?),
+        Kind::Place => registry.places.push(place(fields)?),
+        Kind::Terminal => registry.terminals.push(terminal(fields)?),
+        Kind::CatalogueItem => registry.catalogue.push(catalogue_item(fields)?),
+        Kind::Contract => registry.contracts.push(contract(fields)?),
+        Kind::Issuer => registry.issuers.push(issuer(fields)?),
+        Kind::Group => registry.groups.push(group(fields)?),
+        Kind::Benefit => registry.benefits.push(benefit(fields)?),
+        Kind::Instruction => {
+            registry.instructions.push(decode_instruction::instruction(fields)?);
+        }
+        Kind::EService => registry.e_services.push(service::e_service(fields)?),
+        Kind::Centre => registry.centres.push(service::centre(fields)?),
+        Kind::Institution => registry.institutions.push(service::institution(fields)?),
+        Kind::Official => registry.officials.push(service::official(fields)?),
+        Kind::Service => registry.services.push(service::service(fields)?),
+        Kind::Subsidy => registry.subsidies.push(service::subsidy(fields)?),
     }
+    Some(())
 }
 
 /// Days from `from` to `to`, both included; no `to` means without end.

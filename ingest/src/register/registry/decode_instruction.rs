@@ -12,8 +12,8 @@ use domain::{
     period::{Schedule, TimeOfDay},
 };
 
+use crate::document::{Cursor, Fields};
 use super::{
-    cursor::{Cursor, Fields},
     decode::{category, territory, validity},
 };
 

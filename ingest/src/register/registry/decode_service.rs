@@ -8,8 +8,8 @@ use domain::{
     },
 };
 
+use crate::document::{Cursor, Fields};
 use super::{
-    cursor::{Cursor, Fields},
     decode::{territory, validity},
 };
 

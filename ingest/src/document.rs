@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     amount::{Amount, BasisPoints},
     id::IdError,
@@ -10,9 +10,13 @@ use domain::{
 };
 use serde_json::Value;
 
+use crate::dead_letter::Reason;
+
 /// A fault of a document, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
+    /// What kind of fault it is.
+    pub reason: Reason,
     /// JSON pointer: `/instructions/3/effect`.
     pub path: String,
     /// What is wrong.
@@ -27,7 +31,7 @@ impl std::fmt::Display for Fault {
 
 /// A value at a path.
 #[derive(Clone, Debug)]
-pub(super) struct Cursor<'a> {
+pub struct Cursor<'a> {
     value: &'a Value,
     path: String,
     faults: Rc<RefCell<Vec<Fault>>>,
@@ -35,22 +39,30 @@ pub(super) struct Cursor<'a> {
 
 /// An object whose read keys are remembered, so that unknown ones are named.
 #[derive(Debug)]
-pub(super) struct Fields<'a> {
+pub struct Fields<'a> {
     at: Cursor<'a>,
     read: RefCell<BTreeSet<&'static str>>,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn root(value: &'a Value) -> Self {
+    /// The whole document.
+    pub fn root(value: &'a Value) -> Self {
         Self { value, path: String::new(), faults: Rc::default() }
     }
 
-    pub(super) fn faults(&self) -> Vec<Fault> {
+    /// Every fault so far, in the order of reading.
+    pub fn faults(&self) -> Vec<Fault> {
         self.faults.borrow().clone()
     }
 
-    pub(super) fn fault(&self, message: impl Into<String>) {
-        let fault = Fault { path: self.path.clone(), message: message.into() };
+    /// Notes that the value is not what it must be.
+    pub fn fault(&self, message: impl Into<String>) {
+        self.fault_of(Reason::InvalidValue, message);
+    }
+
+    /// Notes a fault of another kind.
+    pub fn fault_of(&self, reason: Reason, message: impl Into<String>) {
+        let fault = Fault { reason, path: self.path.clone(), message: message.into() };
         self.faults.borrow_mut().push(fault);
     }
 
@@ -59,68 +71,74 @@ impl<'a> Cursor<'a> {
         Self { value, path, faults: Rc::clone(&self.faults) }
     }
 
-    pub(super) fn is_object(&self) -> bool {
+    /// Whether it is an object.
+    #[must_use]
+    pub fn is_object(&self) -> bool {
         self.value.is_object()
     }
 
-    pub(super) fn is_null(&self) -> bool {
+    /// Whether it is null.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
         self.value.is_null()
     }
 
     /// The object's fields; a fault and none where it is no object.
-    pub(super) fn fields(&self) -> Option<Fields<'a>> {
+    pub fn fields(&self) -> Option<Fields<'a>> {
         if self.value.is_object() {
             return Some(Fields { at: self.clone(), read: RefCell::default() });
         }
-        self.fault("must be an object");
+        self.fault_of(Reason::WrongType, "must be an object");
         None
     }
 
     /// The array's elements; a fault and none where it is no array.
-    pub(super) fn elements(&self) -> Vec<Self> {
+    pub fn elements(&self) -> Vec<Self> {
         match self.value {
             Value::Array(elements) => {
                 let numbered = elements.iter().enumerate();
                 numbered.map(|(at, value)| self.below(&at.to_string(), value)).collect()
             }
             _ => {
-                self.fault("must be a list");
+                self.fault_of(Reason::WrongType, "must be a list");
                 Vec::new()
             }
         }
     }
 
     /// The object's entries by key.
-    pub(super) fn entries(&self) -> Vec<(&'a str, Self)> {
+    pub fn entries(&self) -> Vec<(&'a str, Self)> {
         match self.value {
             Value::Object(map) => {
                 map.iter().map(|(key, value)| (key.as_str(), self.below(key, value))).collect()
             }
             _ => {
-                self.fault("must be an object");
+                self.fault_of(Reason::WrongType, "must be an object");
                 Vec::new()
             }
         }
     }
 
-    pub(super) fn text(&self) -> Option<&'a str> {
+    /// The text; a fault where it is none.
+    pub fn text(&self) -> Option<&'a str> {
         let text = self.value.as_str();
         if text.is_none() {
-            self.fault("must be a text");
+            self.fault_of(Reason::WrongType, "must be a text");
         }
         text
     }
 
-    pub(super) fn boolean(&self) -> Option<bool> {
+    /// True or false.
+    pub fn boolean(&self) -> Option<bool> {
         let value = self.value.as_bool();
         if value.is_none() {
-            self.fault("must be true or false");
+            self.fault_of(Reason::WrongType, "must be true or false");
         }
         value
     }
 
     /// A whole number within bounds.
-    pub(super) fn integer(&self, least: i64, most: i64) -> Option<i64> {
+    pub fn integer(&self, least: i64, most: i64) -> Option<i64> {
         match self.value.as_i64() {
             Some(number) if (least..=most).contains(&number) => Some(number),
             Some(_) => {
@@ -128,30 +146,40 @@ impl<'a> Cursor<'a> {
                 None
             }
             None => {
-                self.fault("must be a whole number");
+                self.fault_of(Reason::WrongType, "must be a whole number");
                 None
             }
         }
     }
 
-    pub(super) fn amount(&self) -> Option<Amount> {
+    /// Euro cents, not below zero.
+    pub fn amount(&self) -> Option<Amount> {
         self.integer(0, Amount::LARGEST.cents()).map(Amount::from_cents)
     }
 
-    pub(super) fn basis_points(&self) -> Option<BasisPoints> {
+    /// A share from 0 to 10 000.
+    pub fn basis_points(&self) -> Option<BasisPoints> {
         let number = self.integer(0, 10_000)?;
         u16::try_from(number).ok().and_then(BasisPoints::new)
     }
 
-    pub(super) fn number(&self) -> Option<f64> {
+    /// The value itself.
+    #[must_use]
+    pub const fn value(&self) -> &'a Value {
+        self.value
+    }
+
+    /// Any number.
+    pub fn number(&self) -> Option<f64> {
         let number = self.value.as_f64();
         if number.is_none() {
-            self.fault("must be a number");
+            self.fault_of(Reason::WrongType, "must be a number");
         }
         number
     }
 
-    pub(super) fn date(&self) -> Option<NaiveDate> {
+    /// A local date, `YYYY-MM-DD`.
+    pub fn date(&self) -> Option<NaiveDate> {
         let text = self.text()?;
         let parsed = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|_| text.len() == 10);
         if parsed.is_none() {
@@ -160,7 +188,8 @@ impl<'a> Cursor<'a> {
         parsed
     }
 
-    pub(super) fn id<T>(&self, new: impl Fn(&str) -> Result<T, IdError>) -> Option<T> {
+    /// An identifier.
+    pub fn id<T>(&self, new: impl Fn(&str) -> Result<T, IdError>) -> Option<T> {
         match new(self.text()?) {
             Ok(id) => Some(id),
             Err(error) => {
@@ -171,7 +200,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// What `parse` makes of the text; a fault that says what it must be, where nothing.
-    pub(super) fn parsed<T>(&self, must: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    pub fn parsed<T>(&self, must: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         let parsed = parse(self.text()?);
         if parsed.is_none() {
             self.fault(format!("must be {must}"));
@@ -179,8 +208,14 @@ impl<'a> Cursor<'a> {
         parsed
     }
 
+    /// An instant with its offset (RFC 3339).
+    pub fn instant(&self) -> Option<DateTime<Utc>> {
+        let parse = |text: &str| DateTime::parse_from_rfc3339(text).ok();
+        self.parsed("an instant with its offset (RFC 3339)", parse).map(|at| at.with_timezone(&Utc))
+    }
+
     /// One of some words.
-    pub(super) fn word<T: Clone>(&self, words: &[(&str, T)]) -> Option<T> {
+    pub fn word<T: Clone>(&self, words: &[(&str, T)]) -> Option<T> {
         let text = self.text()?;
         let found = words.iter().find(|(word, _)| *word == text);
         if found.is_none() {
@@ -191,7 +226,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A text in both languages: an object, or one text for both.
-    pub(super) fn translated(&self) -> Text {
+    pub fn translated(&self) -> Text {
         if let Some(text) = self.value.as_str() {
             return Text { lv: text.into(), en: text.into() };
         }
@@ -206,7 +241,7 @@ impl<'a> Cursor<'a> {
 
 impl<'a> Fields<'a> {
     /// A field that may be missing; null counts as missing.
-    pub(super) fn optional(&self, name: &'static str) -> Option<Cursor<'a>> {
+    pub fn optional(&self, name: &'static str) -> Option<Cursor<'a>> {
         self.read.borrow_mut().insert(name);
         let value = self.at.value.get(name)?;
         let at = self.at.below(name, value);
@@ -214,40 +249,40 @@ impl<'a> Fields<'a> {
     }
 
     /// A field that must be there; a fault where it is not.
-    pub(super) fn required(&self, name: &'static str) -> Option<Cursor<'a>> {
+    pub fn required(&self, name: &'static str) -> Option<Cursor<'a>> {
         let found = self.optional(name);
         if found.is_none() {
-            self.at.fault(format!("{name} is missing"));
+            self.at.fault_of(Reason::MissingField, format!("{name} is missing"));
         }
         found
     }
 
     /// The elements of a list that may be missing.
-    pub(super) fn list(&self, name: &'static str) -> Vec<Cursor<'a>> {
+    pub fn list(&self, name: &'static str) -> Vec<Cursor<'a>> {
         self.optional(name).map(|at| at.elements()).unwrap_or_default()
     }
 
     /// A translated text that may be missing.
-    pub(super) fn translated(&self, name: &'static str) -> Text {
+    pub fn translated(&self, name: &'static str) -> Text {
         self.optional(name).map(|at| at.translated()).unwrap_or_default()
     }
 
     /// A text that may be missing.
-    pub(super) fn text(&self, name: &'static str) -> Option<String> {
+    pub fn text(&self, name: &'static str) -> Option<String> {
         self.optional(name).and_then(|at| at.text()).map(str::to_owned)
     }
 
     /// The object itself, for faults about the whole.
-    pub(super) const fn at(&self) -> &Cursor<'a> {
+    pub const fn at(&self) -> &Cursor<'a> {
         &self.at
     }
 
     /// Names every key that nobody has read.
-    pub(super) fn finish(self) {
+    pub fn finish(self) {
         let read = self.read.borrow();
         for (key, at) in self.at.entries() {
             if !read.contains(key) {
-                at.fault("unknown field");
+                at.fault_of(Reason::UnknownField, "unknown field");
             }
         }
     }

@@ -1,0 +1,130 @@
+//! What a snapshot of the register says by what is not in it.
+
+use std::{collections::HashSet, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use domain::id::RecipientId;
+use ingest::{
+    clock::Clock,
+    log::{Log, replay},
+    record::{Record, outside_id},
+    register::people::People,
+    topic::Topic,
+    vault::{Vault, VaultError},
+    wire::v1::{Event, PersonChanged},
+};
+
+use crate::{error::ConnectorError, load::Account};
+
+/// What is known of a snapshot once its lines have been read.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Lines read.
+    pub lines: u64,
+    /// Whether the first line began a snapshot, and how many lines it says there are.
+    begun: Option<Option<u64>>,
+    at: Option<DateTime<Utc>>,
+    people: HashSet<RecipientId>,
+}
+
+impl Snapshot {
+    pub(super) fn saw(
+        &mut self,
+        person: RecipientId,
+        begins: Option<Option<u64>>,
+        at: DateTime<Utc>,
+    ) {
+        if let Some(count) = begins {
+            self.begun = Some(count);
+            self.at = Some(at);
+        }
+        self.people.insert(person);
+    }
+
+    /// Removes the people who are not in a whole snapshot. Without a count, or where a line was
+    /// refused, it removes nobody.
+    ///
+    /// # Errors
+    /// Where the snapshot is cut, or would remove more than 1 % and `yes` is not said.
+    pub async fn finish(
+        &self,
+        log: &Arc<dyn Log>,
+        vault: &Vault,
+        clock: &dyn Clock,
+        account: &Account,
+        yes: bool,
+    ) -> Result<usize, ConnectorError> {
+        let (Some(Some(expected)), Some(at)) = (self.begun, self.at) else { return Ok(0) };
+        if self.lines < expected {
+            return Err(ConnectorError::SnapshotCut { expected, found: self.lines });
+        }
+        if account.refused_in_all() > 0 {
+            return Ok(0);
+        }
+        let mut people = People::default();
+        replay(log, Topic::PersonChanges, |stored| {
+            people.apply(vault, &stored).map(drop).map_err(Failure::from)
+        })
+        .await
+        .map_err(Failure::into_error)?;
+        let known = people.iter().filter(|(_, person)| person.attributes.is_some());
+        let missing = known.filter(|(id, _)| !self.people.contains(id));
+        let missing: Vec<_> = missing.map(|(id, person)| (id, person.sequence)).collect();
+        if missing.len() * 100 > people.len() && !yes {
+            let removed = missing.len();
+            return Err(ConnectorError::SnapshotRemoves { removed, known: people.len() });
+        }
+        let removed = missing.len();
+        let records: Vec<_> =
+            missing.into_iter().map(|(id, known)| removal(id, known, at, clock.now())).collect();
+        if !records.is_empty() {
+            log.append(Topic::PersonChanges, records).await?;
+        }
+        Ok(removed)
+    }
+}
+
+/// The register's own next change of the person has a higher sequence than the known one, too.
+fn removal(id: RecipientId, known: u64, at: DateTime<Utc>, now: DateTime<Utc>) -> Record {
+    let person = id.to_string();
+    Record {
+        id: outside_id("/dagr/snapshot", &format!("{person}/{}", at.timestamp_micros())),
+        key: person.clone(),
+        source: "/dagr/snapshot".into(),
+        sequence: known + 1,
+        event_time: at,
+        recorded_at: now,
+        event: Event::PersonChanged(PersonChanged {
+            person,
+            person_sequence: known + 1,
+            sealed: Vec::new(),
+            removed: true,
+        }),
+    }
+}
+
+enum Failure {
+    Log(ingest::error::LogError),
+    Vault(VaultError),
+}
+
+impl From<ingest::error::LogError> for Failure {
+    fn from(error: ingest::error::LogError) -> Self {
+        Self::Log(error)
+    }
+}
+
+impl From<VaultError> for Failure {
+    fn from(error: VaultError) -> Self {
+        Self::Vault(error)
+    }
+}
+
+impl Failure {
+    fn into_error(self) -> ConnectorError {
+        match self {
+            Self::Log(error) => error.into(),
+            Self::Vault(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! A person change of DAGR as a record of the stream.
+
+use chrono::{DateTime, Utc};
+use domain::person_code::PersonCode;
+use ingest::{
+    dead_letter::Reason,
+    document::Cursor,
+    record::{Record, outside_id},
+    register::people,
+    vault::Vault,
+    wire::v1::{Event, PersonChanged},
+};
+use serde_json::{Map, Value};
+
+use super::snapshot::Snapshot;
+use crate::{
+    connector::{Refusal, json},
+    event::{self, Headers},
+};
+
+/// The type of a person change.
+pub const PERSON_CHANGED: &str = "lv.dagr.person.changed";
+
+/// A person change as it came.
+#[derive(Clone, Debug)]
+pub struct PersonChange {
+    headers: Headers,
+    person: PersonCode,
+    sequence: u64,
+    /// `None` where the person has left the register.
+    attributes: Option<Map<String, Value>>,
+    /// How many lines a snapshot has, on its first; `Some(None)` where it does not say.
+    snapshot: Option<Option<u64>>,
+}
+
+/// Reads one person change.
+///
+/// # Errors
+/// Every fault of the message, with the JSON pointer of each.
+pub fn person_change(message: &[u8]) -> Result<PersonChange, Refusal> {
+    let document = json(message)?;
+    let root = Cursor::root(&document);
+    let change = read(&root);
+    let faults = root.faults();
+    change.filter(|_| faults.is_empty()).ok_or_else(|| Refusal::of(&faults))
+}
+
+fn read(root: &Cursor<'_>) -> Option<PersonChange> {
+    let (headers, data) = event::read(root)?;
+    if headers.kind != PERSON_CHANGED {
+        root.fault_of(Reason::UnknownType, format!("/type must be {PERSON_CHANGED}"));
+        return None;
+    }
+    let extensions = root.fields()?;
+    let begins = extensions.optional("snapshot").and_then(|at| at.boolean()).unwrap_or(false);
+    let count = extensions.optional("snapshotcount").and_then(|at| at.integer(0, i64::MAX));
+    let count = count.and_then(|count| u64::try_from(count).ok());
+    let fields = data.fields()?;
+    let person = fields.required("person").and_then(|at| {
+        let parsed = PersonCode::parse(at.text()?);
+        parsed.map_err(|error| at.fault(error.to_string())).ok()
+    });
+    let sequence = fields.required("sequence").and_then(|at| at.integer(0, i64::MAX));
+    let attributes = fields.optional("attributes").map(|at| {
+        let attributes = at.value().as_object().cloned();
+        if attributes.is_none() {
+            at.fault_of(Reason::WrongType, "must be an object, or null for a removed person");
+        }
+        if let Some(born) = at.fields().and_then(|of| of.optional("birth_date")) {
+            born.date();
+        }
+        attributes
+    });
+    fields.finish();
+    Some(PersonChange {
+        headers,
+        person: person?,
+        sequence: u64::try_from(sequence?).ok()?,
+        attributes: match attributes {
+            Some(attributes) => Some(attributes?),
+            None => None,
+        },
+        snapshot: begins.then_some(count),
+    })
+}
+
+/// Enrols the people of a batch at once, so that their keys are synced once, and seals each change.
+#[must_use]
+pub fn records(
+    vault: &Vault,
+    parsed: Vec<Result<PersonChange, Refusal>>,
+    now: DateTime<Utc>,
+    snapshot: &mut Snapshot,
+) -> Vec<Result<Record, Refusal>> {
+    let codes: Vec<PersonCode> =
+        parsed.iter().flatten().map(|change| change.person.clone()).collect();
+    let mut ids = match vault.enrol(&codes) {
+        Ok(ids) => ids.into_iter(),
+        Err(error) => {
+            let refusal = Refusal::new(Reason::InvalidValue, error.to_string());
+            return parsed.iter().map(|_| Err(refusal.clone())).collect();
+        }
+    };
+    let record = |change: Result<PersonChange, Refusal>| {
+        let change = change?;
+        // One id for each parsed change, in the same order.
+        let id = ids.next().ok_or_else(|| Refusal::new(Reason::InvalidValue, "not enrolled"))?;
+        snapshot.saw(id, change.snapshot, change.headers.time);
+        let sealed = match &change.attributes {
+            Some(attributes) => people::seal(vault, id, &change.person, attributes),
+            None => Ok(Vec::new()),
+        };
+        let event = Event::PersonChanged(PersonChanged {
+            person: id.to_string(),
+            person_sequence: change.sequence,
+            sealed: sealed.map_err(|error| Refusal::new(Reason::InvalidValue, error.to_string()))?,
+            removed: change.attributes.is_none(),
+        });
+        Ok(Record {
+            id: outside_id(&change.headers.source, &change.headers.id),
+            key: id.to_string(),
+            source: change.headers.source,
+            sequence: change.sequence,
+            event_time: change.headers.time,
+            recorded_at: now,
+            event,
+        })
+    };
+    parsed.into_iter().map(record).collect()
+}

@@ -1,0 +1,55 @@
+//! Issuers of identification means.
+
+pub mod translate;
+
+use std::{collections::HashSet, sync::Arc};
+
+use domain::id::{IssuerId, RecordId};
+use ingest::{
+    clock::Clock,
+    record::{Record, outside_id},
+    topic::Topic,
+    vault::Vault,
+    wire::v1::Event,
+};
+
+use crate::connector::{Again, Connector, Refusal};
+
+/// Takes files of means.
+#[derive(Debug)]
+pub struct MeansFiles {
+    /// The issuers of the registry.
+    pub issuers: HashSet<IssuerId>,
+    /// For keyed hashes, and for finding holders.
+    pub vault: Vault,
+    /// When records are recorded.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Connector for MeansFiles {
+    fn name(&self) -> &'static str {
+        "issuer"
+    }
+
+    fn topic(&self) -> Topic {
+        Topic::MeansChanges
+    }
+
+    fn again(&self) -> Again {
+        Again::Changes
+    }
+
+    /// A means is its token; what else is said of it may change.
+    fn identity(&self, record: &Record) -> RecordId {
+        match &record.event {
+            Event::MeansChanged(change) => outside_id("means", &change.token),
+            _ => record.id,
+        }
+    }
+
+    fn translate(&mut self, messages: &[&[u8]]) -> Vec<Result<Record, Refusal>> {
+        let now = self.clock.now();
+        let one = |message: &&[u8]| translate::means(message, &self.issuers, &self.vault, now);
+        messages.iter().map(one).collect()
+    }
+}

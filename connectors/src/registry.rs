@@ -1,0 +1,120 @@
+//! The registry as a file: read, checked whole, and applied whole or not at all.
+
+use std::sync::Arc;
+
+use authoriser::rules::analyse;
+use chrono::{DateTime, Utc};
+use domain::registry::Registry;
+use ingest::{
+    dead_letter::Reason,
+    document::Fault,
+    log::{Log, READ_BATCH},
+    record::{Record, outside_id},
+    register::registry::{self, RegistryView},
+    topic::Topic,
+    wire::v1::{Event, RegistryChanged},
+};
+use serde_json::Value;
+
+use crate::error::ConnectorError;
+
+/// A registry file that has no fault.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// The file as JSON.
+    pub value: Value,
+    /// What it describes.
+    pub registry: Registry,
+}
+
+/// Checks of group conditions, which need the query engine: given a condition, what is wrong.
+pub type ConditionCheck<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Reads a registry file, YAML or JSON (which is YAML, too).
+///
+/// # Errors
+/// Where it does not parse, or every fault of it at once.
+pub fn read(
+    text: &str,
+    origin: &str,
+    condition: ConditionCheck<'_>,
+) -> Result<Document, ConnectorError> {
+    let value = parse(text).map_err(|reason| {
+        ConnectorError::Syntax { origin: origin.into(), reason }
+    })?;
+    let decoded = registry::decode_all(&value);
+    let analysed = analyse::faults(&decoded.registry).into_iter().map(|fault| Fault {
+        reason: Reason::InvalidValue,
+        path: decoded.in_document(&fault.path),
+        message: fault.message,
+    });
+    // What an instruction names is looked for above, in the whole document.
+    let analysed = analysed.filter(|fault| !fault.message.starts_with("no "));
+    let mut faults = decoded.faults.clone();
+    faults.extend(analysed);
+    for (at, group) in decoded.registry.groups.iter().enumerate() {
+        if let domain::recipient::Membership::Where(text) = &group.members
+            && let Some(message) = condition(text)
+        {
+            let path = decoded.in_document(&format!("/groups/{at}/where"));
+            faults.push(Fault { reason: Reason::InvalidValue, path, message });
+        }
+    }
+    if faults.is_empty() {
+        return Ok(Document { value, registry: decoded.registry });
+    }
+    Err(ConnectorError::Registry { origin: origin.into(), faults })
+}
+
+fn parse(text: &str) -> Result<Value, String> {
+    if text.trim_start().starts_with('{') {
+        return serde_json::from_str(text).map_err(|error| error.to_string());
+    }
+    serde_saphyr::from_str(text).map_err(|error| error.to_string())
+}
+
+/// The registry as the stream has it.
+///
+/// # Errors
+/// Where the stream cannot be read.
+pub async fn view(log: &Arc<dyn Log>) -> Result<RegistryView, ConnectorError> {
+    let mut view = RegistryView::default();
+    let mut batch = Vec::new();
+    let mut next = 0;
+    loop {
+        let read = log.read(Topic::RegistryChanges, 0, next, READ_BATCH).await?;
+        let Some(last) = read.last() else { break };
+        next = last.position.offset + 1;
+        batch.extend(read);
+    }
+    view.apply(&batch);
+    Ok(view)
+}
+
+/// Applies a document: everything that differs is appended as one batch, whole or not at all.
+/// Answers what changed.
+///
+/// # Errors
+/// Where the stream cannot be read or appended to.
+pub async fn apply(
+    log: &Arc<dyn Log>,
+    document: &Document,
+    now: DateTime<Utc>,
+) -> Result<Vec<RegistryChanged>, ConnectorError> {
+    let view = view(log).await?;
+    let changes = view.changes_to(&document.value);
+    let records = changes.iter().zip(view.version()..).map(|(change, version)| Record {
+        id: outside_id("registry", &version.to_string()),
+        key: "registry".into(),
+        source: "registry".into(),
+        sequence: version,
+        event_time: now,
+        recorded_at: now,
+        event: Event::RegistryChanged(change.clone()),
+    });
+    let records: Vec<_> = records.collect();
+    if !records.is_empty() {
+        log.append(Topic::RegistryChanges, records).await?;
+    }
+    Ok(changes)
+}

@@ -1,0 +1,123 @@
+//! An event of a centre as a record of the stream.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use domain::{
+    id::{CentreId, InstitutionId, OfficialId, Pseudonym, ServiceId},
+    period::LocalTime,
+};
+use ingest::{
+    dead_letter::Reason,
+    document::{Cursor, Fields},
+    record::{Record, outside_id},
+    vault::Vault,
+    wire::v1::{Event, ServiceEvent},
+};
+
+use crate::{
+    connector::{Refusal, json},
+    event,
+};
+
+/// What every type of event begins with, and its last words.
+const PREFIX: &str = "lv.vpvkac.";
+const TYPES: [&str; 13] = [
+    "call.requested",
+    "call.offered",
+    "call.accepted",
+    "call.connected",
+    "call.ended",
+    "call.abandoned",
+    "call.rated",
+    "official.available",
+    "official.busy",
+    "official.away",
+    "official.offline",
+    "service.started",
+    "service.completed",
+];
+
+/// Translates one event.
+///
+/// # Errors
+/// Every fault of the message, with the JSON pointer of each.
+pub fn event(
+    message: &[u8],
+    centres: &HashSet<CentreId>,
+    vault: &Vault,
+    now: DateTime<Utc>,
+) -> Result<Record, Refusal> {
+    let document = json(message)?;
+    let root = Cursor::root(&document);
+    let read = event::read(&root).and_then(|(headers, data)| {
+        let known = headers.kind.strip_prefix(PREFIX).is_some_and(|kind| TYPES.contains(&kind));
+        if !known {
+            root.fault_of(Reason::UnknownType, "/type is no event of a service centre");
+        }
+        let fields = data.fields()?;
+        let event = service_event(&fields, &headers, centres, vault);
+        fields.finish();
+        Some((headers, event))
+    });
+    let faults = root.faults();
+    let Some((headers, event)) = read.filter(|_| faults.is_empty()) else {
+        return Err(Refusal::of(&faults));
+    };
+    Ok(Record {
+        id: outside_id(&headers.source, &headers.id),
+        key: event.centre_id.clone().or_else(|| event.official_id.clone()).unwrap_or_default(),
+        source: headers.source,
+        sequence: 0,
+        event_time: headers.time,
+        recorded_at: now,
+        event: Event::ServiceEvent(event),
+    })
+}
+
+fn service_event(
+    fields: &Fields<'_>,
+    headers: &event::Headers,
+    centres: &HashSet<CentreId>,
+    vault: &Vault,
+) -> ServiceEvent {
+    let centre = fields.optional("centre").and_then(|at| {
+        let id = at.id(CentreId::new)?;
+        if !centres.contains(&id) {
+            at.fault_of(Reason::UnknownReference, "no such centre in the registry");
+        }
+        Some(id.to_string())
+    });
+    let started_at = event::instant(fields, "started_at");
+    let completed_at = event::instant(fields, "completed_at");
+    if let (Some(started), Some(completed)) = (started_at, completed_at)
+        && completed < started
+    {
+        fields.at().fault("completed before it started");
+    }
+    let rating = fields.optional("rating").and_then(|at| at.integer(1, 5));
+    let specialist = fields.optional("specialist").and_then(|at| at.text()).map(|name| {
+        Pseudonym::from_u128(vault.hash("staff", name)).to_string()
+    });
+    let id = |name, new: fn(&str) -> Option<String>| {
+        fields.optional(name).and_then(|at| at.parsed("an identifier", new))
+    };
+    ServiceEvent {
+        event_type: headers.kind.clone(),
+        call_id: fields.text("call"),
+        centre_id: centre,
+        service_id: id("service", |text| Some(ServiceId::new(text).ok()?.to_string())),
+        institution_id: id("institution", |text| Some(InstitutionId::new(text).ok()?.to_string())),
+        official_id: id("official", |text| Some(OfficialId::new(text).ok()?.to_string())),
+        language: fields.text("language"),
+        channel: fields.text("channel"),
+        outcome: fields.text("outcome"),
+        started_at,
+        completed_at,
+        rating: rating.and_then(|rating| u32::try_from(rating).ok()),
+        resolved: fields.optional("resolved").and_then(|at| at.boolean()),
+        date: LocalTime::of(headers.time).date.to_string(),
+        specialist,
+        mandate_number: fields.text("mandate"),
+    }
+}

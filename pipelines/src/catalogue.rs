@@ -1,0 +1,45 @@
+//! The shipped pipelines: the files of `sql/`, compiled in.
+
+use crate::{
+    error::PipelineError,
+    pipeline::Pipeline,
+    planner::{self, File},
+};
+
+macro_rules! files {
+    ($folder:literal: $($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../sql/", $folder, "/", $name, ".sql")))),*]
+    };
+}
+
+/// The streams as tables.
+pub const SOURCES: &[File<'static>] = files!("sources":
+    "authorisation_records",
+    "dead_letter_records",
+    "entitlement_records",
+    "means_records",
+    "service_records",
+);
+
+/// The pipelines, each named after the table it fills.
+pub const TABLES: &[File<'static>] = files!("tables":
+    "authorisation_events",
+    "authorisations",
+    "benefit_lines",
+    "dead_letters",
+    "entitlements",
+    "means",
+    "persons",
+    "points_entries",
+    "services",
+    "transaction_lines",
+    "usage_by_minute",
+);
+
+/// Every shipped pipeline, planned.
+///
+/// # Errors
+/// Where a shipped file is wrong; the tests plan them all.
+pub async fn shipped() -> Result<Vec<Pipeline>, PipelineError> {
+    planner::plan(SOURCES, TABLES).await
+}

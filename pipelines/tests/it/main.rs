@@ -1,0 +1,3 @@
+//! Pipelines from the outside.
+
+mod shipped;
