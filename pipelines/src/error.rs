@@ -4,8 +4,7 @@ use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use ingest::{error::LogError, topic::Topic};
 use sqlparser::parser::ParserError;
-
-use crate::sink::SinkError;
+use warehouse::error::WarehouseError;
 
 /// A pipeline cannot be planned or run.
 #[derive(Debug, thiserror::Error)]
@@ -91,18 +90,21 @@ pub enum PipelineError {
     },
     /// Rows were not committed.
     #[error("{pipeline}: cannot {attempted} its table: {source}")]
-    Sink {
+    Table {
         /// The pipeline.
         pipeline: String,
         /// What was attempted.
         attempted: &'static str,
         /// What the table said.
         #[source]
-        source: SinkError,
+        source: WarehouseError,
     },
     /// The log failed.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The vault failed.
+    #[error("cannot use the vault")]
+    Vault(#[from] ingest::vault::VaultError),
     /// A task was stopped from outside.
     #[error("a pipeline's task ended early: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -113,7 +115,7 @@ impl PipelineError {
     #[must_use]
     pub fn retry(&self) -> bool {
         match self {
-            Self::Sink { source, .. } => source.retry,
+            Self::Table { source, .. } => source.retry(),
             Self::Log(source) => source.retry(),
             _ => false,
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, AsArray, RecordBatch},
+    array::{AsArray, RecordBatch},
     compute::{cast, max},
     datatypes::{DataType, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType},
 };
@@ -77,7 +77,7 @@ impl Pipeline {
         PipelineError::Execute { pipeline: self.name.clone(), source: Box::new(source) }
     }
 
-    /// Checks that the pipeline makes what a table holds, column by column.
+    /// Checks that the pipeline makes what a table holds, column by column in whatever order.
     ///
     /// # Errors
     /// The first difference.
@@ -86,21 +86,20 @@ impl Pipeline {
             pipeline: self.name.clone(),
             difference,
         };
-        for (at, held) in table.fields().iter().enumerate() {
-            let Some(made) = self.output.fields().get(at) else {
+        for held in table.fields() {
+            let Ok(made) = self.output.field_with_name(held.name()) else {
                 return Err(difference(format!("its table holds {} as well", held.name())));
             };
-            if made.name() != held.name() {
-                let (made, held) = (made.name(), held.name());
-                return Err(difference(format!("makes {made} where its table holds {held}")));
-            }
             if !same_type(made.data_type(), held.data_type()) {
                 let (made, name, held) = (made.data_type(), held.name(), held.data_type());
                 let text = format!("makes {name} as {made}, but its table holds it as {held}");
                 return Err(difference(text));
             }
         }
-        match self.output.fields().get(table.fields().len()) {
+        let more = self.output.fields().iter().find(|made| {
+            table.field_with_name(made.name()).is_err()
+        });
+        match more {
             Some(more) => Err(difference(format!("makes {} beyond its table", more.name()))),
             None => Ok(()),
         }
@@ -115,17 +114,6 @@ fn same_type(made: &DataType, held: &DataType) -> bool {
         }
         _ => made == held,
     }
-}
-
-/// Rows in a table's columns: the zone of instants is added, and NULL refused where the table has
-/// none.
-///
-/// # Errors
-/// Where a row is not one of the table's.
-pub fn fit(rows: &RecordBatch, table: &SchemaRef) -> EngineResult<RecordBatch> {
-    let columns = rows.columns().iter().zip(table.fields());
-    let columns = columns.map(|(column, field)| cast(column, field.data_type()));
-    Ok(RecordBatch::try_new(Arc::clone(table), columns.collect::<Result<_, _>>()?)?)
 }
 
 impl WindowPlan {

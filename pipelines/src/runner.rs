@@ -10,6 +10,7 @@ use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
 };
+use warehouse::table::Table;
 
 use crate::{
     config::Settings,
@@ -17,7 +18,6 @@ use crate::{
     error::PipelineError,
     metrics::Metrics,
     pipeline::Pipeline,
-    sink::Sink,
 };
 
 mod feed;
@@ -33,7 +33,7 @@ pub type Ends = BTreeMap<Topic, Vec<u64>>;
 #[derive(Clone, Debug)]
 struct Line {
     pipeline: Arc<Pipeline>,
-    sink: Arc<dyn Sink>,
+    table: Arc<dyn Table>,
 }
 
 /// Pipelines over the streams of one log.
@@ -77,12 +77,12 @@ impl Runner {
         clock: Arc<dyn Clock>,
         metrics: Metrics,
         settings: Settings,
-        pipelines: Vec<(Pipeline, Arc<dyn Sink>)>,
+        pipelines: Vec<(Pipeline, Arc<dyn Table>)>,
     ) -> Result<Self, PipelineError> {
         let mut streams: BTreeMap<Topic, Vec<Line>> = BTreeMap::new();
-        for (pipeline, sink) in pipelines {
-            pipeline.check(&sink.schema())?;
-            let line = Line { pipeline: Arc::new(pipeline), sink };
+        for (pipeline, table) in pipelines {
+            pipeline.check(&table.schema().arrow())?;
+            let line = Line { pipeline: Arc::new(pipeline), table };
             streams.entry(line.pipeline.topic).or_default().push(line);
         }
         Ok(Self { log, world: World { settings, metrics, clock }, streams })

@@ -1,1 +1,16 @@
-//! .
+//! The warehouse: the tables, their schemas, and what people pull from them.
+//!
+//! **Invariant:** rows and the positions of the streams they come from enter a table in one commit;
+//! tables only grow. Everything here can be made again from the streams.
+
+pub mod error;
+pub mod export;
+pub mod file;
+pub mod metrics;
+pub mod open_data;
+pub mod page;
+pub mod report;
+pub mod schema;
+pub mod session;
+pub mod settlement;
+pub mod table;

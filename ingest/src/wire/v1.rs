@@ -467,6 +467,8 @@ pub struct AuthorisationChanged {
     pub points: Vec<PointsMovement>,
     #[prost(string, tag = "18")]
     pub mode: String,
+    #[prost(string, tag = "19")]
+    pub territory: String,
 }
 
 /// Time has come so far: nothing earlier follows in this partition. It closes the night's windows.

@@ -118,7 +118,7 @@ impl Feed {
 
     /// Whether every pipeline still takes batches: one that failed ends the stream for all, so that
     /// none runs ahead of a restart.
-    async fn hand_over(&self, batch: Arc<Batch>) -> bool {
+    async fn hand_over(&mut self, batch: Arc<Batch>) -> bool {
         for queue in &self.queues {
             if queue.send(Arc::clone(&batch)).await.is_err() {
                 return false;
@@ -129,7 +129,7 @@ impl Feed {
 
     /// Waits for growth; answers whether to stop.
     async fn wait(
-        &self,
+        &mut self,
         stop: &mut tokio::sync::watch::Receiver<bool>,
     ) -> Result<bool, PipelineError> {
         let mut growth = self.log.subscribe(self.topic);
@@ -150,15 +150,17 @@ impl Feed {
                 None => std::future::pending().await,
             }
         };
+        let stopped = stop.clone();
         tokio::select! {
             changed = growth.changed() => {
                 if changed.is_err() {
                     return Ok(true);
                 }
                 tokio::time::sleep(LINGER).await;
-                Ok(*stop.borrow())
+                Ok(*stopped.borrow())
             }
-            _ = stop.wait_for(|stop| *stop) => Ok(true),
+            // The guard that comes back must not live across the pause above.
+            () = async { drop(stop.wait_for(|stop| *stop).await) } => Ok(true),
             () = failed => Ok(true),
         }
     }

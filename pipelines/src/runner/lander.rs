@@ -10,13 +10,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use warehouse::{error::WarehouseError, table::Positions};
+
 use super::{Line, World, feed::Batch};
-use crate::{
-    error::PipelineError,
-    pipeline::fit,
-    sink::{Positions, SinkError},
-    window::Windows,
-};
+use crate::{error::PipelineError, window::Windows};
 
 pub struct Lander {
     log: Arc<dyn Log>,
@@ -49,7 +46,10 @@ impl Lander {
         partitions: usize,
     ) -> Result<Self, PipelineError> {
         let name = &line.pipeline.name;
-        let kept = line.sink.positions().await;
+        let suffixes = (0..partitions).map(|partition| partition.to_string());
+        let suffixes = suffixes.chain(["watermark".to_owned()]);
+        let applications: Vec<_> = suffixes.map(|suffix| format!("{name}/{suffix}")).collect();
+        let kept = line.table.positions(&applications).await;
         let kept = kept.map_err(|source| failed(name, "read the positions of", source))?;
         let kept = |suffix: &str| kept.get(&format!("{name}/{suffix}")).copied();
         let mut positions = Vec::with_capacity(partitions);
@@ -151,11 +151,9 @@ impl Lander {
 
     async fn commit(&mut self) -> Result<(), PipelineError> {
         let pipeline = &self.line.pipeline;
-        let schema = self.line.sink.schema();
-        let rows = self.pending.rows.drain(..).map(|rows| fit(&rows, &schema));
-        let rows: Result<Vec<_>, _> = rows.collect();
-        let rows = rows.map_err(|source| pipeline.failed(source))?;
-        let committed = self.line.sink.commit(rows, self.committed()).await;
+        let rows = std::mem::take(&mut self.pending.rows);
+        let positions = self.committed();
+        let committed = self.line.table.commit(rows, &positions).await;
         committed.map_err(|source| failed(&pipeline.name, "commit to", source))?;
         let waited = self.pending.oldest.map_or(0, |oldest| {
             (self.world.clock.now() - oldest).num_milliseconds().max(0)
@@ -191,6 +189,6 @@ impl Lander {
     }
 }
 
-fn failed(pipeline: &str, attempted: &'static str, source: SinkError) -> PipelineError {
-    PipelineError::Sink { pipeline: pipeline.to_owned(), attempted, source }
+fn failed(pipeline: &str, attempted: &'static str, source: WarehouseError) -> PipelineError {
+    PipelineError::Table { pipeline: pipeline.to_owned(), attempted, source }
 }

@@ -1,0 +1,57 @@
+-- Purpose: what grantors owe merchants for a month, by instruction and by the rate of VAT agreed on the day.
+-- Inputs: benefit_lines; closing_offsets, the end of every partition of authorisations that the closing
+--   names; closing_contracts, every contract as it was known at the closing.
+-- Parameters: $from, $to, the month's first and last local day.
+-- Output: one row per grantor, merchant, instruction and rate. Amounts are signed, so a sum is what is
+--   owed. Uses are baskets with a captured line; refunds lower units and sums.
+-- Late data: a line at or past the end offset is not of this statement, whenever it is asked for.
+WITH month_lines AS (
+  SELECT
+    benefit_lines.grantor_id AS grantor_id,
+    benefit_lines.merchant_id AS merchant_id,
+    benefit_lines.instruction_id AS instruction_id,
+    benefit_lines.authorisation_id AS authorisation_id,
+    benefit_lines.date AS date,
+    benefit_lines.kind AS kind,
+    benefit_lines.units AS units,
+    benefit_lines.amount AS amount,
+    benefit_lines.grantor_amount AS grantor_amount
+  FROM benefit_lines
+  JOIN closing_offsets ON closing_offsets.source_partition = benefit_lines.source_partition
+  -- A line without an amount only says what a terminal gave in excess; it owes nobody anything.
+  WHERE benefit_lines.date BETWEEN $from AND $to
+    AND benefit_lines.amount <> 0
+    AND benefit_lines.source_offset < closing_offsets.end_offset
+),
+-- Two contracts of a pair never overlap; should they, the higher rate is taken, and once.
+rates AS (
+  SELECT
+    days.grantor_id AS grantor_id,
+    days.merchant_id AS merchant_id,
+    days.date AS date,
+    MAX(closing_contracts.vat_bp) AS vat_bp
+  FROM (SELECT DISTINCT grantor_id, merchant_id, date FROM month_lines) AS days
+  JOIN closing_contracts
+    ON closing_contracts.grantor_id = days.grantor_id
+    AND closing_contracts.merchant_id = days.merchant_id
+    AND closing_contracts.valid_from <= days.date
+    AND (closing_contracts.valid_to IS NULL OR closing_contracts.valid_to >= days.date)
+  GROUP BY days.grantor_id, days.merchant_id, days.date
+)
+SELECT
+  month_lines.grantor_id AS grantor_id,
+  month_lines.merchant_id AS merchant_id,
+  month_lines.instruction_id AS instruction_id,
+  rates.vat_bp AS vat_bp,
+  COUNT(DISTINCT CASE WHEN month_lines.kind = 'captured' THEN month_lines.authorisation_id END) AS uses,
+  COUNT(CASE WHEN month_lines.kind = 'captured' THEN 1 END) AS captured_lines,
+  SUM(month_lines.units) AS units,
+  SUM(month_lines.amount) AS benefit,
+  SUM(month_lines.grantor_amount) AS grantor_part
+FROM month_lines
+LEFT JOIN rates
+  ON rates.grantor_id = month_lines.grantor_id
+  AND rates.merchant_id = month_lines.merchant_id
+  AND rates.date = month_lines.date
+GROUP BY month_lines.grantor_id, month_lines.merchant_id, month_lines.instruction_id, rates.vat_bp
+ORDER BY grantor_id, merchant_id, instruction_id, vat_bp NULLS FIRST;

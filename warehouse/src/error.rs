@@ -1,0 +1,84 @@
+//! What can go wrong in the warehouse.
+
+/// The warehouse cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum WarehouseError {
+    /// A table cannot be opened or created.
+    #[error("cannot open the table {table}")]
+    Open {
+        /// The table.
+        table: &'static str,
+        /// What the table format said.
+        #[source]
+        source: deltalake::DeltaTableError,
+    },
+    /// A commit did not happen; nothing of it is in the table.
+    #[error("cannot commit to the table {table}; nothing of it was written")]
+    Commit {
+        /// The table.
+        table: &'static str,
+        /// What the table format said.
+        #[source]
+        source: deltalake::DeltaTableError,
+    },
+    /// Rows do not fit the table's schema.
+    #[error("rows do not fit the table {table}: {reason}")]
+    Rows {
+        /// The table.
+        table: &'static str,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A query failed.
+    #[error("the query failed: {0}")]
+    Query(#[from] datafusion::error::DataFusionError),
+    /// Rows could not be written out.
+    #[error("cannot write rows as {format}: {reason}")]
+    Export {
+        /// The format.
+        format: &'static str,
+        /// What went wrong.
+        reason: String,
+    },
+    /// A file could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A table has not landed up to where a closing ends.
+    #[error(
+        "the table {table} has partition {partition} up to offset {next} only, and the period ends at \
+         {end}; let the pipelines land first"
+    )]
+    NotLanded {
+        /// The table.
+        table: &'static str,
+        /// The partition of its stream.
+        partition: usize,
+        /// The next offset that it lacks.
+        next: u64,
+        /// Where the closing ends.
+        end: u64,
+    },
+    /// The warehouse's address is no folder and no URL.
+    #[error("{0} is no folder and no URL")]
+    Address(String),
+    /// No report of that name.
+    #[error("there is no report {name}; see `avis report --list`")]
+    NoReport {
+        /// The name.
+        name: String,
+    },
+}
+
+impl WarehouseError {
+    /// Whether the same may succeed later without anybody acting.
+    #[must_use]
+    pub const fn retry(&self) -> bool {
+        matches!(self, Self::Open { .. } | Self::Commit { .. })
+    }
+}

@@ -1,0 +1,171 @@
+//! The tables' schemas, once. Columns are added, never re-meant.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+
+mod authorisation_events;
+mod authorisations;
+mod benefit_lines;
+mod dead_letters;
+mod entitlements;
+mod means;
+mod persons;
+mod points_entries;
+mod registry;
+mod services;
+mod transaction_lines;
+mod usage_by_minute;
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Text.
+    Text,
+    /// A whole number of 32 bits.
+    Integer,
+    /// A whole number of 64 bits.
+    Long,
+    /// True or false.
+    Flag,
+    /// Euro with two decimals, `DECIMAL(18,2)`.
+    Money,
+    /// A quantity with three decimals, `DECIMAL(18,3)`.
+    Quantity,
+    /// Degrees of latitude or longitude.
+    Degrees,
+    /// An instant in UTC, in microseconds.
+    Instant,
+    /// A local day.
+    Day,
+}
+
+/// A column.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds.
+    pub kind: Kind,
+    /// Whether it may be missing.
+    pub optional: bool,
+}
+
+/// A table.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: &'static str,
+    /// What a row is.
+    pub about: &'static str,
+    /// Whether it is partitioned by the local `date`: facts are, states are not.
+    pub by_date: bool,
+    /// Of a state: what identifies a thing, whose newest row stands in `<name>_current`.
+    pub key: &'static [&'static str],
+    /// Its columns, in order; those that queries filter by come first.
+    pub columns: &'static [Column],
+}
+
+/// Every table, facts first.
+pub const TABLES: &[&Table] = &[
+    &authorisations::TABLE,
+    &authorisation_events::TABLE,
+    &benefit_lines::TABLE,
+    &transaction_lines::TABLE,
+    &points_entries::TABLE,
+    &services::TABLE,
+    &dead_letters::TABLE,
+    &usage_by_minute::TABLE,
+    &persons::TABLE,
+    &means::TABLE,
+    &entitlements::TABLE,
+    &registry::GRANTORS,
+    &registry::MERCHANTS,
+    &registry::PLACES,
+    &registry::TERMINALS,
+    &registry::CONTRACTS,
+    &registry::ISSUERS,
+    &registry::BENEFITS,
+    &registry::INSTRUCTIONS,
+    &registry::E_SERVICES,
+    &registry::CENTRES,
+];
+
+/// The table of a name.
+#[must_use]
+pub fn table(name: &str) -> Option<&'static Table> {
+    TABLES.iter().copied().find(|table| table.name == name)
+}
+
+impl Table {
+    /// The table's schema.
+    #[must_use]
+    pub fn arrow(&self) -> SchemaRef {
+        let fields = self
+            .columns
+            .iter()
+            .map(|column| Field::new(column.name, column.kind.arrow(), column.optional));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+}
+
+impl Kind {
+    /// The type in Arrow.
+    #[must_use]
+    pub fn arrow(self) -> DataType {
+        match self {
+            Self::Text => DataType::Utf8,
+            Self::Integer => DataType::Int32,
+            Self::Long => DataType::Int64,
+            Self::Flag => DataType::Boolean,
+            Self::Money => DataType::Decimal128(18, 2),
+            Self::Quantity => DataType::Decimal128(18, 3),
+            Self::Degrees => DataType::Float64,
+            Self::Instant => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Day => DataType::Date32,
+        }
+    }
+}
+
+const fn must(name: &'static str, kind: Kind) -> Column {
+    Column { name, kind, optional: false }
+}
+
+const fn may(name: &'static str, kind: Kind) -> Column {
+    Column { name, kind, optional: true }
+}
+
+/// Where a row's record stands in its stream.
+const PARTITION: Column = must("source_partition", Kind::Integer);
+/// Its offset there.
+const OFFSET: Column = must("source_offset", Kind::Long);
+/// When the record was recorded.
+const RECORDED: Column = must("recorded_at", Kind::Instant);
+/// When it happened.
+const OCCURRED: Column = must("occurred_at", Kind::Instant);
+/// The local day.
+const DATE: Column = must("date", Kind::Day);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_have_a_date_and_states_a_key() {
+        for table in TABLES {
+            let has = |name: &str| table.columns.iter().any(|column| column.name == name);
+            assert_eq!(table.by_date, has("date"), "{}", table.name);
+            assert_eq!(table.by_date, table.key.is_empty(), "{}", table.name);
+            assert!(table.key.iter().all(|key| has(key)), "{}", table.name);
+            assert!(table.key.is_empty() || has("source_offset"), "{}", table.name);
+        }
+    }
+
+    #[test]
+    fn no_table_holds_what_identifies_a_person() {
+        for column in TABLES.iter().flat_map(|table| table.columns) {
+            let forbidden = ["person_code", "birth_date", "card", "value", "person"];
+            assert!(!forbidden.contains(&column.name), "{}", column.name);
+        }
+    }
+}
