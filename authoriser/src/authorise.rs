@@ -6,6 +6,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
+use chrono::{DateTime, Utc};
 use domain::{
     authorisation::Status,
     basket::{Mode, Request},
@@ -62,6 +63,8 @@ pub struct Progress {
     pub decided: usize,
     /// Passed over: a key that came again.
     pub passed_over: usize,
+    /// The latest instant that was decided.
+    pub latest: Option<DateTime<Utc>>,
 }
 
 impl<C: Cache> Authoriser<C> {
@@ -118,6 +121,7 @@ impl<C: Cache> Authoriser<C> {
         let progress = Progress {
             decided: records.len(),
             passed_over: uploads.len() - records.len(),
+            latest: records.iter().map(|record: &Record| record.event_time).max(),
         };
         if !records.is_empty() {
             self.log.append(Topic::Authorisations, records).await?;
@@ -230,7 +234,8 @@ impl<C: Cache> Authoriser<C> {
             source: request.terminal.to_string(),
             sequence: 0,
             event_time: request.occurred_at,
-            recorded_at: self.clock.now(),
+            // Nothing is recorded before it happened, however a terminal's clock runs.
+            recorded_at: self.clock.now().max(request.occurred_at),
             event: Event::AuthorisationDecided(event),
         }
     }
@@ -267,17 +272,25 @@ impl<C: Cache> Authoriser<C> {
         Ok(())
     }
 
-    /// Tells every partition of `authorisations` that time has come so far, so that windows close.
+    /// Tells every partition of `authorisations` that does not know it yet that time has come so far,
+    /// so that windows close.
     ///
     /// # Errors
     /// Where the stream cannot be appended to.
     pub async fn heartbeat(
         &self,
-        until: chrono::DateTime<chrono::Utc>,
+        until: DateTime<Utc>,
     ) -> Result<(), AuthoriserError> {
         let topic = Topic::Authorisations;
         let partitions = self.log.partitions(topic);
-        let records = (0..partitions).map(|partition| {
+        let mut silent = Vec::new();
+        for partition in 0..partitions {
+            let last = self.log.end(topic, partition)?.saturating_sub(1);
+            let last = self.log.read(topic, partition, last, 1).await?;
+            let told = last.first().is_some_and(|last| last.record.event_time >= until);
+            silent.extend((!told).then_some(partition));
+        }
+        let records = silent.into_iter().map(|partition| {
             let key = ingest::topic::key_for(partition, partitions);
             Record {
                 id: outside_id("heartbeat", &format!("{partition}/{}", until.timestamp_micros())),
@@ -289,7 +302,10 @@ impl<C: Cache> Authoriser<C> {
                 event: Event::Heartbeat(v1::Heartbeat { until: until.timestamp_micros() }),
             }
         });
-        self.log.append(topic, records.collect()).await?;
+        let records: Vec<_> = records.collect();
+        if !records.is_empty() {
+            self.log.append(topic, records).await?;
+        }
         Ok(())
     }
 

@@ -1,1 +1,89 @@
-fn main(){}
+//! `avis`: the one binary of the platform; every role is a subcommand.
+
+mod books;
+mod cli;
+mod commands;
+mod demo;
+mod failure;
+mod node;
+mod progress;
+mod settlement;
+mod up;
+
+use std::{error::Error, process::ExitCode};
+
+use clap::{CommandFactory, Parser};
+
+use cli::{Cli, Command, DeadLettersCommand, OpenDataCommand, PipelinesCommand};
+use failure::Failure;
+
+/// Keeps memory flat under long-running writers, where the system's allocator grows.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("AVIS_LOG")
+                .unwrap_or_else(|_| "warn,avis=info".into()),
+        )
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(run(cli.command)),
+        Err(source) => Err(Failure::Output(source)),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads our output has seen enough.
+        Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            tell(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// The failure and what it came from, each once.
+fn tell(failure: &Failure) {
+    let mut told = failure.to_string();
+    eprintln!("avis: {told}");
+    let mut source = failure.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !told.contains(&text) {
+            eprintln!("  because: {text}");
+        }
+        told = text;
+        source = cause.source();
+    }
+}
+
+async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Up(arguments) => up::run(arguments).await,
+        Command::Sql(arguments) => commands::sql(arguments).await,
+        Command::Report(arguments) => commands::report(arguments).await,
+        Command::Settle(command) => commands::settle(command).await,
+        Command::Registry(command) => commands::registry_command(command).await,
+        Command::Load(command) => commands::load_command(command).await,
+        Command::OpenData(OpenDataCommand::Publish { out, data }) => {
+            commands::publish(&out, &data).await
+        }
+        Command::Stream(command) => commands::stream(command).await,
+        Command::DeadLetters(DeadLettersCommand::List { data }) => {
+            commands::dead_letters(&data).await
+        }
+        Command::Pipelines(PipelinesCommand::List) => commands::pipelines_list().await,
+        Command::Completions { shell } => {
+            let mut command = Cli::command();
+            clap_complete::generate(shell, &mut command, "avis", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}

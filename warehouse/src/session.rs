@@ -70,6 +70,8 @@ impl Session {
         let config = SessionConfig::new()
             .with_information_schema(true)
             .set_str("datafusion.execution.time_zone", "UTC")
+            // Text is one type, whether a table is there yet or not.
+            .set_bool("datafusion.execution.parquet.schema_force_view_types", false)
             .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false);
         let state = SessionStateBuilder::new()
             .with_config(config)
@@ -96,8 +98,9 @@ impl Session {
         table: &'static schema::Table,
         found: Option<deltalake::DeltaTable>,
     ) -> Result<(), WarehouseError> {
+        let state = Arc::new(self.context.state());
         let provider: Arc<dyn TableProvider> = match &found {
-            Some(found) => Arc::new(found.table_provider().build().await?),
+            Some(found) => Arc::new(found.table_provider().with_session(state).build().await?),
             None => Arc::new(EmptyTable::new(table.arrow())),
         };
         self.register(table.name, provider)?;
@@ -148,6 +151,14 @@ impl Session {
         let schema = Arc::new(frame.schema().as_arrow().clone());
         let batches = frame.collect().await?;
         Ok(Rows { schema, batches })
+    }
+
+    /// Answers one statement without parameters; anything that does not only read is refused.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query).
+    pub async fn rows(&self, sql: &str) -> Result<Rows, WarehouseError> {
+        self.query(sql, ParamValues::List(Vec::new())).await
     }
 
     /// Answers one statement that reads, batch by batch as they come.

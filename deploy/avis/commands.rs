@@ -1,0 +1,331 @@
+//! The commands on a stopped node's data, one function each.
+
+use std::{io::Write, path::Path, sync::Arc};
+
+use connectors::{
+    dagr::{PersonChanges, snapshot::Snapshot},
+    issuer::MeansFiles,
+    lines,
+    load::{self, Account},
+    registry,
+    terminal::{Terminals, TransactionFiles},
+    vpvkac::CentreEvents,
+};
+use domain::period::Month;
+use ingest::{clock::SystemClock, topic::Topic, wire::{Flat, v1::Event}};
+use pipelines::{catalogue, groups};
+use warehouse::{
+    export::{self, Csv},
+    open_data,
+    report::{REPORTS, Report},
+    session::{Rows, Session, folder},
+    settlement as statements,
+};
+
+use crate::{
+    cli::{Data, Format, LoadArguments, LoadCommand, RegistryCommand, ReportArguments, SettleCommand, SqlArguments, StreamCommand},
+    failure::Failure,
+    node::Node,
+    progress::Progress,
+    settlement,
+};
+
+fn node(data: &Data) -> Result<Node, Failure> {
+    if !data.folder.join("log").is_dir() {
+        let folder = data.folder.display();
+        let text = format!("{folder} holds no node's data; run `avis demo --out {folder}` or `avis up --data {folder}` first");
+        return Err(Failure::Usage(text));
+    }
+    Node::open(&data.folder, Arc::new(SystemClock))
+}
+
+/// Tables can be read while a node runs on the same folder.
+async fn session(data: &Data) -> Result<Session, Failure> {
+    Ok(Session::open(&folder(&data.folder.join("warehouse"))?).await?)
+}
+
+fn print(rows: &Rows, format: Format) -> Result<(), Failure> {
+    let format = match format {
+        Format::Table => export::Format::Table,
+        Format::Csv => export::Format::Csv(Csv::FILE),
+        Format::Json => export::Format::Json,
+        Format::Parquet => export::Format::Parquet,
+        Format::Html => return Err(Failure::Usage("html is a format of reports only".into())),
+    };
+    Ok(std::io::stdout().lock().write_all(&rows.bytes(format)?)?)
+}
+
+/// `avis sql`.
+///
+/// # Errors
+/// Where the query is refused or fails.
+pub async fn sql(arguments: SqlArguments) -> Result<(), Failure> {
+    let rows = session(&arguments.data).await?.rows(&arguments.query).await?;
+    print(&rows, arguments.format)
+}
+
+/// `avis report`.
+///
+/// # Errors
+/// Where there is no such report or it fails.
+pub async fn report(arguments: ReportArguments) -> Result<(), Failure> {
+    if arguments.list {
+        for report in REPORTS {
+            println!("{:<28} {} / {}", report.name, report.title_en, report.title_lv);
+        }
+        return Ok(());
+    }
+    let missing = || Failure::Usage("a report needs a name, --from and --to".into());
+    let report = Report::named(arguments.name.as_deref().ok_or_else(missing)?)?;
+    let (from, to) = arguments.from.zip(arguments.to).ok_or_else(missing)?;
+    let rows = report.rows(&session(&arguments.data).await?, from, to).await?;
+    if arguments.format == Format::Html {
+        println!("{}", report.html(&rows, from, to)?);
+        return Ok(());
+    }
+    print(&rows, arguments.format)
+}
+
+fn month(text: &str) -> Result<Month, Failure> {
+    Month::parse(text).ok_or_else(|| Failure::Usage(format!("{text} is no month, YYYY-MM")))
+}
+
+/// `avis settle`.
+///
+/// # Errors
+/// Where a period is wrong, something fails, or the books do not balance.
+pub async fn settle(command: SettleCommand) -> Result<(), Failure> {
+    match command {
+        SettleCommand::Close { period, data } => {
+            let (period, node) = (month(&period)?, node(&data)?);
+            if period.last_day() >= domain::period::LocalTime::of(node.clock.now()).date {
+                return Err(Failure::Usage(format!("{period} is not over yet")));
+            }
+            land(&node).await?;
+            let closing = settlement::close(&node, period, node.clock.now()).await?;
+            let at = closing.closed_at.map(|at| at.to_rfc3339()).unwrap_or_default();
+            println!("{period} is closed as of {at}");
+            Ok(())
+        }
+        SettleCommand::Export { period, out, data } => {
+            let (period, node) = (month(&period)?, node(&data)?);
+            land(&node).await?;
+            let closing = settlement::closing(&node.log, period).await?;
+            let told = statements::export(&node.session().await?, &closing, &out).await?;
+            let state = if closing.closed_at.is_some() { "closed" } else { "open: drafts" };
+            println!("{} statements of {period} ({state}) in {}", told.len(), out.display());
+            Ok(())
+        }
+        SettleCommand::Check { data } => {
+            let node = node(&data)?;
+            land(&node).await?;
+            let proof = settlement::prove(&node.log, &node.session().await?).await?;
+            proof.balanced()?;
+            let euro = domain::amount::Amount::from_cents(proof.grantor_cents);
+            println!("the books balance: {} statements, {euro} euro owed by grantors", proof.accounts);
+            Ok(())
+        }
+    }
+}
+
+async fn land(node: &Node) -> Result<(), Failure> {
+    let runner = node.pipelines().await?;
+    Ok(runner.catch_up(&runner.ends()?).await?)
+}
+
+/// `avis registry`.
+///
+/// # Errors
+/// Where the file has faults or the stream cannot be used.
+pub async fn registry_command(command: RegistryCommand) -> Result<(), Failure> {
+    match command {
+        RegistryCommand::Apply { file, data } => {
+            let document = document(&file)?;
+            let node = Node::open(&data.folder, Arc::new(SystemClock))?;
+            let changes = registry::apply(&node.log, &document, node.clock.now()).await?;
+            node.evaluator().await?.catch_up().await?;
+            println!("{} entries changed", changes.len());
+            Ok(())
+        }
+        RegistryCommand::Diff { file, data } => {
+            let document = document(&file)?;
+            let view = registry::view(&node(&data)?.log).await?;
+            for change in view.changes_to(&document.value) {
+                let what = if change.document.is_empty() { "-" } else { "+" };
+                println!("{what} {}/{}", change.kind, change.id);
+            }
+            Ok(())
+        }
+        RegistryCommand::Export { file, data } => {
+            let view = registry::view(&node(&data)?.log).await?;
+            let text = serde_json::to_string_pretty(&view.document()).map_err(std::io::Error::from)?;
+            if file.as_os_str() == "-" {
+                println!("{text}");
+                return Ok(());
+            }
+            std::fs::write(&file, text).map_err(|source| Failure::Read { path: file, source })
+        }
+    }
+}
+
+fn document(file: &Path) -> Result<registry::Document, Failure> {
+    let mut text = String::new();
+    let read = std::io::Read::read_to_string(&mut lines::open(file)?, &mut text);
+    read.map_err(|source| Failure::Read { path: file.to_path_buf(), source })?;
+    Ok(registry::read(&text, &file.display().to_string(), &groups::check)?)
+}
+
+/// `avis load`.
+///
+/// # Errors
+/// Where a file cannot be read or a stream not be used.
+pub async fn load_command(command: LoadCommand) -> Result<(), Failure> {
+    let (arguments, what) = match &command {
+        LoadCommand::Persons(arguments) => (arguments, "persons"),
+        LoadCommand::Means(arguments) => (arguments, "means"),
+        LoadCommand::Transactions(arguments) => (arguments, "transactions"),
+        LoadCommand::Events(arguments) => (arguments, "events"),
+    };
+    let node = node(&arguments.data)?;
+    let progress = Progress::new(false);
+    for file in &arguments.files {
+        let bar = progress.bar(what);
+        let account = load_file(&node, &command, arguments, file, &bar).await?;
+        bar.finish_and_clear();
+        tell(file, &account);
+    }
+    Ok(())
+}
+
+async fn load_file(
+    node: &Node,
+    command: &LoadCommand,
+    arguments: &LoadArguments,
+    file: &Path,
+    bar: &indicatif::ProgressBar,
+) -> Result<Account, Failure> {
+    let (reader, origin) = (lines::open(file)?, file.display().to_string());
+    let registry = registry::view(&node.log).await?.registry();
+    let (vault, clock) = (node.vault.clone(), Arc::clone(&node.clock));
+    let told = |lines| bar.inc(lines);
+    Ok(match command {
+        LoadCommand::Persons(_) => {
+            let snapshot: Arc<std::sync::Mutex<Snapshot>> = Arc::default();
+            let connector = PersonChanges { vault, clock, snapshot: Arc::clone(&snapshot) };
+            let account = load::load(&node.loading, connector, reader, &origin, told).await?;
+            let snapshot = std::mem::take(
+                &mut *snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
+            );
+            let (log, yes) = (&node.log, arguments.yes);
+            snapshot.finish(log, &node.vault, &*node.clock, &account, yes).await?;
+            node.evaluator().await?.catch_up().await?;
+            account
+        }
+        LoadCommand::Means(_) => {
+            let issuers = registry.issuers.iter().map(|issuer| issuer.id.clone()).collect();
+            let connector = MeansFiles { issuers, vault, clock };
+            load::load(&node.loading, connector, reader, &origin, told).await?
+        }
+        LoadCommand::Transactions(_) => {
+            let terminals = Arc::new(Terminals::of(&registry));
+            let connector = TransactionFiles { terminals, vault, clock };
+            load::load(&node.loading, connector, reader, &origin, told).await?
+        }
+        LoadCommand::Events(_) => {
+            let centres = registry.centres.iter().map(|centre| centre.id.clone()).collect();
+            let connector = CentreEvents { centres, vault, clock };
+            load::load(&node.loading, connector, reader, &origin, told).await?
+        }
+    })
+}
+
+fn tell(file: &Path, account: &Account) {
+    println!(
+        "{}: {} lines, {} taken, {} already there, {} refused",
+        file.display(),
+        account.lines,
+        account.taken,
+        account.already_there,
+        account.refused_in_all(),
+    );
+    for (reason, count) in &account.refused {
+        println!("  {:<20} {count}", reason.code());
+    }
+}
+
+/// `avis open-data publish`.
+///
+/// # Errors
+/// Where a query or a file fails.
+pub async fn publish(out: &Path, data: &Data) -> Result<(), Failure> {
+    for set in open_data::publish(&session(data).await?, out).await? {
+        println!("{:<28} {:>8} rows {:>10} bytes", set.file, set.rows, set.bytes);
+    }
+    Ok(())
+}
+
+/// `avis stream`.
+///
+/// # Errors
+/// Where a stream is not known or cannot be read.
+pub async fn stream(command: StreamCommand) -> Result<(), Failure> {
+    match command {
+        StreamCommand::List { data } => {
+            let node = node(&data)?;
+            for topic in Topic::ALL {
+                let partitions = 0..node.log.partitions(topic);
+                let ends: Result<Vec<_>, _> =
+                    partitions.map(|partition| node.log.end(topic, partition)).collect();
+                let ends: Vec<_> = ends?.iter().map(ToString::to_string).collect();
+                println!("{:<24} {}", topic.name(), ends.join(" "));
+            }
+            Ok(())
+        }
+        StreamCommand::Tail { topic, from, most, data } => {
+            let known = || Topic::ALL.map(Topic::name).join(", ");
+            let parsed = Topic::parse(&topic);
+            let topic = parsed.ok_or_else(|| {
+                Failure::Usage(format!("there is no stream {topic}; known are {}", known()))
+            })?;
+            let node = node(&data)?;
+            for partition in 0..node.log.partitions(topic) {
+                let end = node.log.end(topic, partition)?;
+                let from = from.unwrap_or_else(|| end.saturating_sub(most as u64));
+                for stored in node.log.read(topic, partition, from, most).await? {
+                    let text = serde_json::to_string(&Flat::new(&stored));
+                    println!("{}", text.map_err(std::io::Error::from)?);
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+/// `avis dead-letters list`.
+///
+/// # Errors
+/// Where the stream cannot be read.
+pub async fn dead_letters(data: &Data) -> Result<(), Failure> {
+    let node = node(data)?;
+    ingest::log::replay(&node.log, Topic::DeadLetters, |stored| {
+        if let Event::DeadLetter(letter) = &stored.record.event {
+            println!(
+                "{:<8} {:<20} {}:{}  {}",
+                letter.connector, letter.reason, letter.origin, letter.line, letter.detail
+            );
+        }
+        Ok::<(), Failure>(())
+    })
+    .await
+}
+
+/// `avis pipelines list`.
+///
+/// # Errors
+/// Where a shipped file does not plan.
+pub async fn pipelines_list() -> Result<(), Failure> {
+    for pipeline in catalogue::shipped().await? {
+        println!("{:<24} from {}", pipeline.name, pipeline.topic);
+    }
+    Ok(())
+}

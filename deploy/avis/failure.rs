@@ -1,0 +1,50 @@
+//! What a command can fail with, and the exit code it ends with.
+
+use std::path::PathBuf;
+
+/// A command failed.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each variant's text says what it is")]
+pub enum Failure {
+    #[error("cannot use the folder {}", path.display())]
+    Folder { path: PathBuf, source: std::io::Error },
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Log(#[from] ingest::error::LogError),
+    #[error(transparent)]
+    Vault(#[from] ingest::vault::VaultError),
+    #[error(transparent)]
+    Connector(#[from] connectors::error::ConnectorError),
+    #[error(transparent)]
+    Authoriser(#[from] authoriser::error::AuthoriserError),
+    #[error(transparent)]
+    Pipeline(#[from] pipelines::error::PipelineError),
+    #[error(transparent)]
+    Warehouse(#[from] warehouse::error::WarehouseError),
+    #[error("cannot register the metrics")]
+    Metrics(#[from] prometheus::Error),
+    #[error("the pipeline {pipeline} has no table in the warehouse's schema")]
+    NoTable { pipeline: String },
+    #[error("a part of the node ended early: {0}")]
+    Task(#[from] tokio::task::JoinError),
+    #[error("the books differ by {cents} cents:\n{list}")]
+    Books { cents: i64, list: String },
+    #[error("{0}")]
+    Usage(String),
+    #[error("cannot listen on {address}")]
+    Listen { address: std::net::SocketAddr, source: std::io::Error },
+    #[error("cannot write to standard output")]
+    Output(#[from] std::io::Error),
+}
+
+impl Failure {
+    /// 2 for a wrong use of the command, else 1.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            _ => 1,
+        }
+    }
+}

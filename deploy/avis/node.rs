@@ -1,0 +1,164 @@
+//! One node's parts, put together: the streams, the keys, the tables, and who works on them.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use authoriser::{authorise::Authoriser, cache::embedded::EmbeddedCache};
+use connectors::load::Context;
+use ingest::{
+    clock::Clock,
+    log::{
+        Log,
+        embedded::{EmbeddedLog, Sync},
+    },
+    vault::Vault,
+};
+use pipelines::{catalogue, config::Settings, entitlements::Evaluator, runner::Runner};
+use prometheus::Registry;
+use warehouse::{
+    schema,
+    session::{Session, folder},
+    table::{Table, delta::DeltaTable},
+};
+
+use crate::failure::Failure;
+
+/// A node over a folder: `log`, `keys` and `warehouse` lie in it.
+#[derive(Debug)]
+pub struct Node {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Its streams.
+    pub log: Arc<dyn Log>,
+    /// Its keys.
+    pub vault: Vault,
+    /// Its clock.
+    pub clock: Arc<dyn Clock>,
+    /// What loading needs.
+    pub loading: Context,
+    metrics: Metrics,
+}
+
+/// The metrics of all parts.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Where all are registered.
+    pub registry: Registry,
+    ingest: ingest::metrics::Metrics,
+    connectors: connectors::metrics::Metrics,
+    authoriser: authoriser::metrics::Metrics,
+    pipelines: pipelines::metrics::Metrics,
+    warehouse: warehouse::metrics::Metrics,
+    /// What the books differ by, in cents: 0, always.
+    pub books: prometheus::IntGauge,
+}
+
+impl Metrics {
+    /// Registers the metrics of every part.
+    ///
+    /// # Errors
+    /// Never in practice: the registry is new.
+    pub fn new() -> Result<Self, Failure> {
+        let registry = Registry::new();
+        let books = prometheus::IntGauge::new(
+            "avis_books_difference_cents",
+            "what statements and stream differ by",
+        )?;
+        registry.register(Box::new(books.clone()))?;
+        Ok(Self {
+            ingest: ingest::metrics::Metrics::register(&registry)?,
+            connectors: connectors::metrics::Metrics::register(&registry)?,
+            authoriser: authoriser::metrics::Metrics::register(&registry)?,
+            pipelines: pipelines::metrics::Metrics::register(&registry)?,
+            warehouse: warehouse::metrics::Metrics::register(&registry)?,
+            books,
+            registry,
+        })
+    }
+}
+
+impl Node {
+    /// Opens a node's folder, and makes it where there is none.
+    ///
+    /// # Errors
+    /// Where another process has it, or it cannot be read.
+    pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
+        std::fs::create_dir_all(folder)
+            .map_err(|source| Failure::Folder { path: folder.to_path_buf(), source })?;
+        let metrics = Metrics::new()?;
+        // The log first: its lock says in words that another process has the folder.
+        let log = EmbeddedLog::open(&folder.join("log"), Sync::Always, metrics.ingest.clone())?;
+        let log: Arc<dyn Log> = Arc::new(log);
+        let vault = Vault::open(&folder.join("keys"))?;
+        let loading = Context {
+            log: Arc::clone(&log),
+            vault: vault.clone(),
+            clock: Arc::clone(&clock),
+            metrics: metrics.connectors.clone(),
+            streams: metrics.ingest.clone(),
+        };
+        Ok(Self { folder: folder.to_path_buf(), log, vault, clock, loading, metrics })
+    }
+
+    /// The metrics of all parts.
+    #[must_use]
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The authoriser, rebuilt from the streams.
+    ///
+    /// # Errors
+    /// Where a stream cannot be read.
+    pub async fn authoriser(&self) -> Result<Authoriser<EmbeddedCache>, Failure> {
+        let (log, clock) = (Arc::clone(&self.log), Arc::clone(&self.clock));
+        let metrics = self.metrics.authoriser.clone();
+        let cache = EmbeddedCache::default();
+        Ok(Authoriser::open(log, self.vault.clone(), clock, metrics, cache).await?)
+    }
+
+    /// The evaluation of groups, where it was.
+    ///
+    /// # Errors
+    /// Where a stream cannot be read.
+    pub async fn evaluator(&self) -> Result<Evaluator, Failure> {
+        let (log, clock) = (Arc::clone(&self.log), Arc::clone(&self.clock));
+        Ok(Evaluator::open(log, self.vault.clone(), clock).await?)
+    }
+
+    /// The shipped pipelines with their tables.
+    ///
+    /// # Errors
+    /// Where a table cannot be opened.
+    pub async fn pipelines(&self) -> Result<Runner, Failure> {
+        let root = self.warehouse()?;
+        let mut lines = Vec::new();
+        for pipeline in catalogue::shipped().await? {
+            let schema = schema::table(&pipeline.name)
+                .ok_or_else(|| Failure::NoTable { pipeline: pipeline.name.clone() })?;
+            let table = DeltaTable::open(&root, schema, self.metrics.warehouse.clone()).await?;
+            lines.push((pipeline, Arc::new(table) as Arc<dyn Table>));
+        }
+        let (log, clock) = (Arc::clone(&self.log), Arc::clone(&self.clock));
+        let metrics = self.metrics.pipelines.clone();
+        Ok(Runner::new(log, clock, metrics, Settings::default(), lines)?)
+    }
+
+    /// The address of the tables.
+    ///
+    /// # Errors
+    /// Where the folder has no absolute path.
+    pub fn warehouse(&self) -> Result<url::Url, Failure> {
+        Ok(folder(&self.folder.join("warehouse"))?)
+    }
+
+    /// A session over the tables as they are now.
+    ///
+    /// # Errors
+    /// Where a table cannot be read.
+    pub async fn session(&self) -> Result<Session, Failure> {
+        Ok(Session::open(&self.warehouse()?).await?)
+    }
+}
