@@ -15,8 +15,8 @@ use sqlparser::{
 
 use crate::error::PipelineError;
 
+mod column_type;
 mod options;
-mod types;
 
 pub use options::Connector;
 
@@ -179,7 +179,7 @@ impl Reader<'_> {
         let name = self.identifier()?;
         let sql_type = self.parser.parse_data_type().map_err(|source| self.failed(source))?;
         let data_type =
-            types::arrow(&sql_type).map_err(|construct| self.unsupported(construct))?;
+            column_type::arrow(&sql_type).map_err(|construct| self.unsupported(construct))?;
         let mut nullable = true;
         loop {
             if self.parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {

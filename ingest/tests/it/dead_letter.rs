@@ -1,0 +1,56 @@
+//! What is refused is kept, sealed, and once.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use ingest::{
+    dead_letter::{DeadLetter, LONGEST_PAYLOAD, Reason},
+    deduplication::{Deduplication, Known},
+    log::{Log, model::ModelLog},
+    topic::Topic,
+    vault::Vault,
+    wire::v1::Event,
+};
+
+use crate::record;
+
+#[test]
+fn a_refused_line_is_sealed_and_known_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let vault = Vault::open(folder.path()).expect("a vault");
+    let payload = vec![b'x'; LONGEST_PAYLOAD + 10];
+    let letter = DeadLetter {
+        connector: "terminal",
+        reason: Reason::MalformedJson,
+        detail: "not JSON at column 3".into(),
+        origin: "file.ndjson",
+        line: 7,
+        payload: &payload,
+        payload_bytes: payload.len() as u64,
+    };
+    let now = DateTime::<Utc>::UNIX_EPOCH;
+    let (first, again) = (letter.record(&vault, now).expect("a record"), letter.record(&vault, now).expect("a record"));
+    assert_eq!(first.id, again.id);
+    let Event::DeadLetter(event) = &first.event else { panic!("a dead letter") };
+    assert!(!event.payload.windows(8).any(|window| window == b"xxxxxxxx"), "the payload shows");
+    assert_eq!(vault.unseal_for_node(&event.payload).expect("opened").len(), LONGEST_PAYLOAD);
+    assert_eq!(event.payload_bytes, payload.len() as u64);
+}
+
+#[tokio::test]
+async fn what_comes_again_is_known_within_the_window() {
+    let log: Arc<dyn Log> = Arc::new(ModelLog::default());
+    let topic = Topic::TerminalTransactions;
+    let records: Vec<_> = (0..10).map(|number| record("t", number)).collect();
+    log.append(topic, records.clone()).await.expect("appended");
+    let mut known = Deduplication::of(&log, topic, 4).await.expect("rebuilt");
+    assert_eq!(known.known(records[9].id, &records[9].event), Known::Same);
+    assert_eq!(known.known(records[5].id, &records[5].event), Known::New, "beyond the window");
+    let mut other = records[9].event.clone();
+    if let Event::TransactionUploaded(upload) = &mut other {
+        upload.body_hash = vec![1];
+    }
+    assert_eq!(known.known(records[9].id, &other), Known::Different);
+    known.note(records[5].id, &records[5].event);
+    assert_eq!(known.known(records[5].id, &records[5].event), Known::Same);
+}

@@ -1,0 +1,51 @@
+//! The streams from outside: one suite for every engine, and what crashes and power cuts leave.
+
+mod child;
+mod crash;
+mod dead_letter;
+mod engines;
+mod power_cut;
+mod wire;
+
+use std::{path::Path, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use ingest::{
+    log::{
+        Log,
+        embedded::{EmbeddedLog, Sync},
+    },
+    metrics::Metrics,
+    record::{Record, outside_id},
+    wire::v1::{Event, TransactionUploaded},
+};
+
+/// How much more than in CI the heavy tests do.
+fn scale() -> u64 {
+    std::env::var("AVIS_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1)
+}
+
+fn open(folder: &Path, sync: Sync) -> Result<Arc<dyn Log>, ingest::error::LogError> {
+    let metrics = Metrics::register(&prometheus::Registry::new()).expect("metrics");
+    Ok(Arc::new(EmbeddedLog::open(folder, sync, metrics)?))
+}
+
+/// The record that producer `key` sends as its `number`-th.
+fn record(key: &str, number: u64) -> Record {
+    let at = DateTime::from_timestamp(1_735_000_000, 0).unwrap_or(DateTime::<Utc>::UNIX_EPOCH);
+    Record {
+        id: outside_id(key, &number.to_string()),
+        key: key.into(),
+        source: key.into(),
+        sequence: number,
+        event_time: at,
+        recorded_at: at,
+        event: Event::TransactionUploaded(TransactionUploaded {
+            terminal_id: key.into(),
+            idempotency_key: format!("{key}-{number}"),
+            // Long enough to be torn, and different in every record.
+            receipt_number: Some(format!("{number:0>400}")),
+            ..TransactionUploaded::default()
+        }),
+    }
+}

@@ -1,0 +1,53 @@
+//! The wire: round trips, and version 1 readable for ever.
+
+use std::path::PathBuf;
+
+use ingest::{
+    record::{Position, Stored},
+    wire::{Flat, decode, encode},
+};
+use proptest::prelude::*;
+
+use crate::record;
+
+/// A record as version 1 wrote it, kept; a version that cannot read it must not be released.
+/// `UPDATE_GOLDEN=1` writes it anew, which only a new wire version may do.
+#[test]
+fn version_1_is_readable_for_ever() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/wire/v1");
+    let (bytes, text) = (folder.join("upload.bin"), folder.join("upload.json"));
+    let flat = |stored: &Stored| serde_json::to_value(Flat::new(stored)).expect("JSON");
+    let position = Position { partition: 2, offset: 41 };
+    if std::env::var("UPDATE_GOLDEN").is_ok() {
+        let stored = Stored { position, record: record("T-000001", 7) };
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(&bytes, encode(&stored.record)).expect("written");
+        std::fs::write(&text, format!("{:#}\n", flat(&stored))).expect("written");
+    }
+    let kept = std::fs::read(&bytes).expect("the golden");
+    let record = decode(&kept).expect("version 1");
+    let expected: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&text).expect("the golden")).expect("JSON");
+    assert_eq!(flat(&Stored { position, record }), expected);
+}
+
+#[test]
+fn a_field_of_a_later_version_is_skipped() {
+    let mut bytes = encode(&record("T-000001", 1));
+    // Field 99, a varint: what a later version may add.
+    bytes.extend([0x98, 0x06, 0x01]);
+    assert_eq!(decode(&bytes).expect("read"), record("T-000001", 1));
+}
+
+proptest! {
+    #[test]
+    fn records_come_back_as_they_went(key in "[A-Za-z0-9-]{1,20}", number in any::<u64>()) {
+        let sent = record(&key, number);
+        prop_assert_eq!(decode(&encode(&sent)).expect("read"), sent);
+    }
+
+    #[test]
+    fn damaged_bytes_are_refused_or_read_but_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = decode(&bytes);
+    }
+}

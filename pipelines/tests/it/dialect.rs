@@ -1,0 +1,152 @@
+//! What a pipeline file may say: everything else is refused with the construct named.
+
+use pipelines::planner;
+
+const SOURCE: (&str, &str) = (
+    "records",
+    "CREATE TABLE records (
+       at TIMESTAMP NOT NULL, recorded_at TIMESTAMP(6) NOT NULL, kind TEXT, cents BIGINT,
+       lines STRUCT<item TEXT, benefits STRUCT<cents BIGINT>[]>[],
+       WATERMARK FOR at AS at - INTERVAL '1 minute'
+     ) WITH (connector = 'stream', topic = 'means-changes', format = 'json', type = 'source');",
+);
+
+fn file(query: &str) -> String {
+    format!(
+        "CREATE TABLE out WITH (connector = 'delta', path = 'out', type = 'sink', \
+         format = 'parquet'); INSERT INTO out {query};"
+    )
+}
+
+async fn planned(query: &str) -> Result<Vec<String>, String> {
+    let planned = planner::plan(&[SOURCE], &[("out", &file(query))]).await;
+    let planned = planned.map_err(|error| error.to_string())?;
+    let columns = planned[0].output.fields().iter();
+    Ok(columns.map(|field| format!("{} {}", field.name(), field.data_type())).collect())
+}
+
+#[tokio::test]
+async fn money_is_exact() {
+    let planned = planned(
+        "SELECT CAST(cents * CAST('0.01' AS DECIMAL(3, 2)) AS DECIMAL(18, 2)) AS amount FROM records",
+    );
+    assert_eq!(planned.await.as_deref(), Ok(["amount Decimal128(18, 2)".to_owned()].as_slice()));
+}
+
+#[tokio::test]
+async fn one_unnest_per_projection_nests_in_subqueries() {
+    let planned = planned(
+        "SELECT item, benefit.cents AS cents FROM (
+           SELECT line.item AS item, UNNEST(line.benefits) AS benefit FROM (
+             SELECT UNNEST(lines) AS line FROM records WHERE kind = 'x') AS a) AS b",
+    );
+    assert_eq!(planned.await, Ok(vec!["item Utf8".into(), "cents Int64".into()]));
+}
+
+#[tokio::test]
+async fn views_by_with_and_union_all_run() {
+    assert!(planned("WITH a AS (SELECT cents FROM records) SELECT cents FROM a").await.is_ok());
+    let both = "SELECT cents FROM records UNION ALL SELECT cents + 1 AS cents FROM records";
+    assert!(planned(both).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_a_stream_cannot_do_is_refused_by_name() {
+    let cases = [
+        ("SELECT kind, hop(INTERVAL '1 minute', INTERVAL '5 minutes') AS w, COUNT(*) AS n \
+          FROM records GROUP BY kind, w", "hop(): sliding windows"),
+        ("SELECT session(INTERVAL '1 minute') AS w, COUNT(*) AS n FROM records GROUP BY w",
+         "session() windows"),
+        ("SELECT kind, COUNT(*) AS n FROM records GROUP BY kind", "an aggregate without a window"),
+        ("SELECT a.cents FROM records AS a JOIN records AS b ON a.kind = b.kind", "JOIN"),
+        ("SELECT a.cents FROM records AS a, records AS b", "JOIN"),
+        ("SELECT cents FROM records ORDER BY cents", "ORDER BY"),
+        ("SELECT cents FROM records LIMIT 1", "LIMIT"),
+        ("SELECT DISTINCT cents FROM records", "DISTINCT"),
+        ("SELECT * FROM records", "SELECT * (columns are explicit)"),
+        ("SELECT SUM(cents) OVER (PARTITION BY kind) AS s FROM records",
+         "a window function (OVER)"),
+        ("SELECT UNNEST(lines) AS a, UNNEST(lines) AS b FROM records",
+         "more than one UNNEST per projection"),
+        ("SELECT cents FROM records WHERE cents IN (SELECT cents FROM records)",
+         "a subquery in an expression"),
+        ("SELECT cents FROM records UNION SELECT cents FROM records", "DISTINCT"),
+    ];
+    for (query, construct) in cases {
+        let refused = planned(query).await.expect_err(query);
+        assert_eq!(refused, format!("out: {construct} is not supported"), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_says_so() {
+    let cases = [
+        ("SELECT cents FROM elsewhere", "out: there is no source elsewhere"),
+        ("SELECT tumble(INTERVAL '1 month') AS w, COUNT(*) AS n FROM records GROUP BY w",
+         "out: tumble() needs a literal width of whole seconds, minutes, hours or days"),
+    ];
+    for (query, wrong) in cases {
+        assert_eq!(planned(query).await.expect_err(query), wrong);
+    }
+    let unplanned = planned("SELECT colour FROM records").await.expect_err("no such column");
+    assert!(unplanned.starts_with("out: cannot plan its query"), "{unplanned}");
+}
+
+#[tokio::test]
+async fn a_tumble_may_be_said_in_each_way_that_the_dialect_has() {
+    for width in ["INTERVAL '1 minute'", "INTERVAL '1' MINUTE", "'60 seconds'", "'1 minutes'"] {
+        let query = format!(
+            "SELECT w.start AS start, w.\"end\" AS until, n FROM (SELECT tumble({width}) AS w, \
+             COUNT(*) AS n FROM records GROUP BY w) AS a"
+        );
+        let columns = planned(&query).await.expect(width);
+        assert_eq!(columns, ["start Timestamp(ns)", "until Timestamp(ns)", "n Int64"], "{width}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_names_one_table() {
+    let two = file("SELECT cents FROM records") + "INSERT INTO out SELECT cents FROM records;";
+    let wrong = planner::plan(&[SOURCE], &[("out", &two)]).await.expect_err("two inserts");
+    assert_eq!(wrong.to_string(), "out: has more than one sink or INSERT");
+    let other = file("SELECT cents FROM records");
+    let wrong = planner::plan(&[SOURCE], &[("other", &other)]).await.expect_err("another name");
+    assert_eq!(
+        wrong.to_string(),
+        "other: file, sink, path and INSERT name different tables"
+    );
+}
+
+#[tokio::test]
+async fn event_time_is_declared_and_never_null() {
+    let source = |columns: &str| {
+        format!(
+            "CREATE TABLE records ({columns}) WITH (connector = 'stream', \
+             topic = 'means-changes', format = 'json', type = 'source');"
+        )
+    };
+    for (columns, wrong) in [
+        ("at TIMESTAMP, WATERMARK FOR at", "records: WATERMARK FOR at, which may be NULL"),
+        ("at TEXT NOT NULL, WATERMARK FOR at", "records: WATERMARK FOR at: no TIMESTAMP"),
+        ("at TIMESTAMP NOT NULL, WATERMARK FOR then", "records: WATERMARK FOR then: no column"),
+    ] {
+        let refused = planner::plan(&[("records", &source(columns))], &[]).await;
+        assert_eq!(refused.expect_err(columns).to_string(), wrong);
+    }
+    let plain = source("at TIMESTAMP NOT NULL, kind TEXT");
+    let windowed = file(
+        "SELECT n FROM (SELECT tumble('1 minute') AS w, COUNT(*) AS n FROM records GROUP BY w) AS a",
+    );
+    let refused = planner::plan(&[("records", &plain)], &[("out", &windowed)]).await;
+    let refused = refused.expect_err("no watermark").to_string();
+    assert_eq!(refused, "out: tumble() needs a source with WATERMARK FOR");
+}
+
+#[tokio::test]
+async fn declared_columns_of_a_sink_are_checked() {
+    let text = "CREATE TABLE out (cents INT) WITH (connector = 'delta', path = 'out', \
+                type = 'sink', format = 'parquet'); INSERT INTO out SELECT cents FROM records;";
+    let refused = planner::plan(&[SOURCE], &[("out", text)]).await.expect_err("another type");
+    let wrong = "out: makes cents as Int64, but its table holds it as Int32";
+    assert_eq!(refused.to_string(), wrong);
+}
