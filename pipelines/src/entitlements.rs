@@ -1,6 +1,10 @@
 //! Follows `person-changes` and the registry's groups, and tells who is in which group on which days.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    pin::Pin,
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use domain::{id::RecipientId, recipient::Group};
@@ -11,13 +15,19 @@ use ingest::{
     register::{people::People, registry::RegistryView},
     topic::Topic,
     vault::Vault,
-    wire::v1::{EntitlementEvaluated, Event},
+    wire::{
+        self,
+        v1::{EntitlementEvaluated, Event},
+    },
 };
 
 use crate::{error::PipelineError, groups::Groups};
 
 /// People told at once: one append and one sync.
 const APPENDED_AT_ONCE: usize = 16_384;
+
+/// How many people were told of, once they are.
+pub type Telling<'a> = Pin<Box<dyn Future<Output = Result<usize, PipelineError>> + Send + 'a>>;
 
 /// Evaluates groups as people and registry change.
 #[derive(Debug)]
@@ -32,6 +42,8 @@ pub struct Evaluator {
     changes_next: u64,
     /// The version of the registry whose groups everybody has been evaluated with.
     evaluated_with: Option<u64>,
+    /// From when on what was told last of a person is known.
+    told_from: HashMap<RecipientId, DateTime<Utc>>,
 }
 
 impl Evaluator {
@@ -54,12 +66,16 @@ impl Evaluator {
             groups: Vec::new(),
             changes_next: 0,
             evaluated_with: None,
+            told_from: HashMap::new(),
         };
         let mut told = 0;
         let mut next = 0;
         while let Some(batch) = evaluator.read(Topic::Entitlements, &mut next).await? {
             for stored in &batch {
                 let Event::EntitlementEvaluated(event) = &stored.record.event else { continue };
+                if let Some(person) = RecipientId::parse(&event.person) {
+                    evaluator.told_from.insert(person, stored.record.event_time);
+                }
                 if let Some(changes_next) = event.changes_next {
                     told = changes_next;
                     evaluator.evaluated_with = Some(event.registry_version);
@@ -82,14 +98,16 @@ impl Evaluator {
     ///
     /// # Errors
     /// Where a stream cannot be read or appended to, or a condition fails.
-    pub async fn catch_up(&mut self) -> Result<usize, PipelineError> {
-        let mut told = self.follow_registry().await?;
-        loop {
-            let mut next = self.changes_next;
-            let Some(batch) = self.read(Topic::PersonChanges, &mut next).await? else { break };
-            told += self.take(&batch, next).await?;
-        }
-        Ok(told)
+    pub fn catch_up(&mut self) -> Telling<'_> {
+        Box::pin(async move {
+            let mut told = self.follow_registry().await?;
+            loop {
+                let mut next = self.changes_next;
+                let Some(batch) = self.read(Topic::PersonChanges, &mut next).await? else { break };
+                told += self.take(&batch, next).await?;
+            }
+            Ok(told)
+        })
     }
 
     /// Reads the registry; where its groups are others than everybody was evaluated with, everybody
@@ -104,10 +122,16 @@ impl Evaluator {
         }
         let Some(changed_at) = changed_at else { return Ok(0) };
         self.registry_next = next;
-        self.registry.apply(&all);
+        // After a restart the groups that everybody was evaluated with are those of that version.
+        let evaluated_with = self.evaluated_with.unwrap_or(0);
+        let known = all.partition_point(|stored| stored.position.offset < evaluated_with);
+        if known > 0 {
+            self.registry.apply(&all[..known]);
+            self.groups.clone_from(&self.registry.registry().groups);
+        }
+        self.registry.apply(&all[known..]);
         let registry = self.registry.registry();
-        let known = self.evaluated_with == Some(self.registry.version());
-        let same = known || self.groups == registry.groups;
+        let same = self.groups == registry.groups;
         self.groups.clone_from(&registry.groups);
         if same || self.people.is_empty() {
             return Ok(0);
@@ -159,36 +183,72 @@ impl Evaluator {
         affected.extend(family.into_iter().flat_map(|family| self.people.family(family)));
     }
 
+    /// Tells of people from `at` on, or from the instant of what was told of them last: what is
+    /// known later is told as known later, in whatever order changes come.
     async fn tell(
         &mut self,
         whom: Vec<RecipientId>,
-        known_from: DateTime<Utc>,
+        at: DateTime<Utc>,
         changes_next: u64,
     ) -> Result<usize, PipelineError> {
-        let groups = Groups::new(&self.groups, &self.vault);
-        let mut told = 0;
-        for (at, some) in whom.chunks(APPENDED_AT_ONCE).enumerate() {
-            let evaluated = groups.evaluate(&self.people, some, known_from, &self.vault).await;
-            let mut evaluated = evaluated.map_err(|source| PipelineError::Execute {
-                pipeline: "groups".into(),
-                source: Box::new(source),
-            })?;
-            told += evaluated.len();
-            evaluated.iter_mut().for_each(|of| of.registry_version = self.registry.version());
-            let is_last = (at + 1) * APPENDED_AT_ONCE >= whom.len();
-            if let (true, Some(last)) = (is_last, evaluated.last_mut()) {
-                last.changes_next = Some(changes_next);
-            }
-            let records = evaluated.into_iter().map(|of| self.record(of, known_from)).collect();
-            self.log.append(Topic::Entitlements, records).await?;
+        let mut from: BTreeMap<DateTime<Utc>, Vec<RecipientId>> = BTreeMap::new();
+        for id in whom {
+            let known_from = self.told_from.get(&id).map_or(at, |told| at.max(*told));
+            from.entry(known_from).or_default().push(id);
         }
+        let groups = Groups::new(&self.groups, &self.vault);
+        let (mut told, mut evaluated) = (0, Vec::new());
+        for (known_from, whom) in from {
+            for some in whom.chunks(APPENDED_AT_ONCE) {
+                let of = groups.evaluate(&self.people, some, known_from, &self.vault).await;
+                evaluated.extend(of.map_err(|source| PipelineError::Execute {
+                    pipeline: "groups".into(),
+                    source: Box::new(source),
+                })?);
+                if evaluated.len() > APPENDED_AT_ONCE {
+                    // The last one is kept back, because it says where reading goes on.
+                    let last = evaluated.split_off(evaluated.len() - 1);
+                    told += self.append(evaluated, changes_next).await?;
+                    evaluated = last;
+                }
+            }
+        }
+        if let Some(last) = evaluated.last_mut() {
+            last.changes_next = Some(changes_next);
+        }
+        told += self.append(evaluated, changes_next).await?;
         self.evaluated_with = Some(self.registry.version());
         Ok(told)
     }
 
-    fn record(&self, event: EntitlementEvaluated, known_from: DateTime<Utc>) -> Record {
-        let version = format!("{}/{}", known_from.timestamp_micros(), event.registry_version);
-        let said = format!("{version}/{}", event.person_sequence);
+    async fn append(
+        &mut self,
+        evaluated: Vec<EntitlementEvaluated>,
+        changes_next: u64,
+    ) -> Result<usize, PipelineError> {
+        if evaluated.is_empty() {
+            return Ok(0);
+        }
+        let records: Vec<_> =
+            evaluated.into_iter().map(|event| self.record(event, changes_next)).collect();
+        let told = records.iter().filter_map(|record| match &record.event {
+            Event::EntitlementEvaluated(event) => {
+                Some((RecipientId::parse(&event.person)?, record.event_time))
+            }
+            _ => None,
+        });
+        let told: Vec<_> = told.collect();
+        let count = records.len();
+        self.log.append(Topic::Entitlements, records).await?;
+        self.told_from.extend(told);
+        Ok(count)
+    }
+
+    fn record(&self, mut event: EntitlementEvaluated, changes_next: u64) -> Record {
+        event.registry_version = self.registry.version();
+        let known_from = wire::instant(event.known_from).unwrap_or_default();
+        // One person may be told of twice from one instant on, by changes that came apart.
+        let said = format!("{}/{}/{changes_next}", event.known_from, event.registry_version);
         Record {
             id: outside_id(&event.person, &said),
             key: event.household.clone(),
@@ -200,7 +260,11 @@ impl Evaluator {
         }
     }
 
-    async fn read(&self, topic: Topic, next: &mut u64) -> Result<Option<Vec<Stored>>, PipelineError> {
+    async fn read(
+        &self,
+        topic: Topic,
+        next: &mut u64,
+    ) -> Result<Option<Vec<Stored>>, PipelineError> {
         let batch = self.log.read(topic, 0, *next, READ_BATCH).await?;
         if let Some(last) = batch.last() {
             *next = last.position.offset + 1;

@@ -12,8 +12,7 @@ use datafusion::{
     execution::{SendableRecordBatchStream, TaskContext},
     physical_plan::{
         ExecutionPlan, PhysicalExpr, collect, execution_plan::reset_plan_states,
-        memory::MemoryStream,
-        streaming::PartitionStream,
+        memory::MemoryStream, streaming::PartitionStream,
     },
 };
 use ingest::topic::Topic;
@@ -82,10 +81,8 @@ impl Pipeline {
     /// # Errors
     /// The first difference.
     pub fn check(&self, table: &Schema) -> Result<(), PipelineError> {
-        let difference = |difference| PipelineError::Schema {
-            pipeline: self.name.clone(),
-            difference,
-        };
+        let difference =
+            |difference| PipelineError::Schema { pipeline: self.name.clone(), difference };
         for held in table.fields() {
             let Ok(made) = self.output.field_with_name(held.name()) else {
                 return Err(difference(format!("its table holds {} as well", held.name())));
@@ -96,9 +93,8 @@ impl Pipeline {
                 return Err(difference(text));
             }
         }
-        let more = self.output.fields().iter().find(|made| {
-            table.field_with_name(made.name()).is_err()
-        });
+        let more =
+            self.output.fields().iter().find(|made| table.field_with_name(made.name()).is_err());
         match more {
             Some(more) => Err(difference(format!("makes {} beyond its table", more.name()))),
             None => Ok(()),

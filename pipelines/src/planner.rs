@@ -11,7 +11,8 @@ use datafusion::{
     },
     error::DataFusionError,
     execution::SessionState,
-    logical_expr::{Expr, LogicalPlan},
+    logical_expr::{Expr, LogicalPlan, simplify::SimplifyContext},
+    optimizer::simplify_expressions::ExprSimplifier,
     prelude::SessionContext,
     sql::parser::Statement as EngineStatement,
 };
@@ -123,7 +124,8 @@ async fn pipeline(
     let Connector::Stream { topic } = source.connector else {
         return Err(wrong(file, format!("{} is no source", source.name)));
     };
-    let failed = |source| PipelineError::Plan { pipeline: file.to_owned(), source: Box::new(source) };
+    let failed =
+        |source| PipelineError::Plan { pipeline: file.to_owned(), source: Box::new(source) };
     let full = Arc::new(source.schema());
     let (_, logical, _) = logical(&full, source, &query).await.map_err(failed)?;
     refuse(file, &logical, found.window.is_some())?;
@@ -192,7 +194,9 @@ fn refuse(file: &str, plan: &LogicalPlan, windowed: bool) -> Result<(), Pipeline
             LogicalPlan::Distinct(_) => Some("DISTINCT"),
             LogicalPlan::Subquery(_) => Some("a subquery in an expression"),
             LogicalPlan::RecursiveQuery(_) => Some("WITH RECURSIVE"),
-            LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => Some("a query without a source"),
+            LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => {
+                Some("a query without a source")
+            }
             _ => Some("this form of query"),
         };
         Ok(match refused {
@@ -201,10 +205,9 @@ fn refuse(file: &str, plan: &LogicalPlan, windowed: bool) -> Result<(), Pipeline
         })
     });
     match (visited, refused) {
-        (Err(source), _) => Err(PipelineError::Plan {
-            pipeline: file.to_owned(),
-            source: Box::new(source),
-        }),
+        (Err(source), _) => {
+            Err(PipelineError::Plan { pipeline: file.to_owned(), source: Box::new(source) })
+        }
         (Ok(_), Some(construct)) => Err(PipelineError::Unsupported {
             file: file.to_owned(),
             construct: construct.to_owned(),
@@ -266,7 +269,12 @@ fn window_plan(
     window: &Window,
 ) -> Result<WindowPlan, DataFusionError> {
     let expression = watermark_expression(state, source, input)?;
-    let schema = DFSchema::try_from(Arc::clone(input))?;
+    let schema = Arc::new(DFSchema::try_from(Arc::clone(input))?);
+    // Some functions, COALESCE among them, can only be executed in their simplified form.
+    let context = SimplifyContext::builder().with_schema(Arc::clone(&schema)).build();
+    let simplifier = ExprSimplifier::new(context);
+    let expression = simplifier.coerce(expression, &schema)?;
+    let expression = simplifier.simplify(expression)?;
     Ok(WindowPlan {
         width: window.width,
         event_time: input.index_of(&window.event_time)?,

@@ -3,7 +3,7 @@
 //! One task per stream reads; one per pipeline runs its query and commits. Between them stand short
 //! queues, so a slow table slows the reading and memory stays bounded.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 
 use ingest::{clock::Clock, log::Log, topic::Topic};
 use tokio::{
@@ -113,7 +113,7 @@ impl Runner {
             let ends = ends.get(topic).or_else(|| present.get(topic)).cloned();
             let until = Until::Ends(ends.unwrap_or_default());
             let log = Arc::clone(&self.log);
-            tasks.spawn(stream(log, *topic, lines.clone(), self.world.clone(), until));
+            tasks.spawn(landing(log, *topic, lines.clone(), self.world.clone(), until));
         }
         first_failure(tasks).await
     }
@@ -126,7 +126,7 @@ impl Runner {
         let mut tasks = JoinSet::new();
         for (topic, lines) in &self.streams {
             let log = Arc::clone(&self.log);
-            tasks.spawn(serve(log, *topic, lines.clone(), self.world.clone(), stop.clone()));
+            tasks.spawn(serving(log, *topic, lines.clone(), self.world.clone(), stop.clone()));
         }
         first_failure(tasks).await
     }
@@ -134,9 +134,25 @@ impl Runner {
 
 type PipelineErrorOfLog = ingest::error::LogError;
 
-async fn first_failure(
-    mut tasks: JoinSet<Result<(), PipelineError>>,
-) -> Result<(), PipelineError> {
+/// A task of the runner. It is boxed by a plain function, so that the engine's futures are compiled
+/// here, once, and not again in every crate that runs pipelines.
+type Task = Pin<Box<dyn Future<Output = Result<(), PipelineError>> + Send>>;
+
+fn landing(log: Arc<dyn Log>, topic: Topic, lines: Vec<Line>, world: World, until: Until) -> Task {
+    Box::pin(stream(log, topic, lines, world, until))
+}
+
+fn serving(
+    log: Arc<dyn Log>,
+    topic: Topic,
+    lines: Vec<Line>,
+    world: World,
+    stop: watch::Receiver<bool>,
+) -> Task {
+    Box::pin(serve(log, topic, lines, world, stop))
+}
+
+async fn first_failure(mut tasks: JoinSet<Result<(), PipelineError>>) -> Result<(), PipelineError> {
     let mut first = Ok(());
     while let Some(ended) = tasks.join_next().await {
         let ended = ended.map_err(PipelineError::from).and_then(|result| result);

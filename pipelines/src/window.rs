@@ -87,7 +87,8 @@ impl Windows {
         self.marks[partition] = mark.max(plan.watermark(rows)?);
         // Until a partition has told again what it told before a restart, its rows of fired windows
         // are those that were emitted then.
-        let told = self.watermark.is_none_or(|watermark| mark.is_some_and(|mark| mark >= watermark));
+        let told =
+            self.watermark.is_none_or(|watermark| mark.is_some_and(|mark| mark >= watermark));
         Ok(if told { late as u64 } else { 0 })
     }
 

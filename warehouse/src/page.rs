@@ -1,7 +1,7 @@
-//! Pages that a person looks at: one file each, without scripts and without anything from elsewhere.
+//! Pages that a person looks at: one file each, no scripts, nothing from elsewhere.
 //!
-//! They follow WCAG 2.2 AA: every picture has a title, a description and its numbers in a table behind
-//! it; colours keep their contrast in light and dark; all of it works by keyboard and in print.
+//! They follow WCAG 2.2 AA: every picture has a title, a description and its numbers in a table
+//! behind it; colours keep their contrast in light and dark; all works by keyboard and in print.
 
 use arrow::{
     array::{ArrayRef, AsArray},
@@ -102,7 +102,8 @@ const PER_MERCHANT: &str = include_str!("../sql/page/per_merchant.sql");
 const PER_TERRITORY: &str = include_str!("../sql/page/per_territory.sql");
 
 impl Figures {
-    /// The figures of some local days, both included; statements and files are added by who has them.
+    /// The figures of some local days, both included; statements and files are added by whoever
+    /// has them.
     ///
     /// # Errors
     /// Where a query fails.

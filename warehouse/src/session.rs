@@ -22,7 +22,7 @@ use crate::{
     export::{Format, write},
     schema::{self, TABLES},
     table::{
-        Positions,
+        Pending, Positions,
         delta::{address, load, position},
     },
 };
@@ -65,32 +65,35 @@ impl Session {
     ///
     /// # Errors
     /// Where a table that is there cannot be read.
-    pub async fn open(root: &Url) -> Result<Self, WarehouseError> {
-        let runtime = RuntimeEnvBuilder::new().with_memory_limit(MEMORY_BYTES, 1.0).build_arc()?;
-        let config = SessionConfig::new()
-            .with_information_schema(true)
-            .set_str("datafusion.execution.time_zone", "UTC")
-            // Text is one type, whether a table is there yet or not.
-            .set_bool("datafusion.execution.parquet.schema_force_view_types", false)
-            .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false);
-        let state = SessionStateBuilder::new()
-            .with_config(config)
-            .with_runtime_env(runtime)
-            .with_default_features()
-            .build();
-        let context = SessionContext::new_with_state(state);
-        let mut session = Self { context, providers: BTreeMap::new(), tables: BTreeMap::new() };
-        for table in TABLES {
-            let found = match load(&address(root, table.name)?).await {
-                Ok(found) => Some(found),
-                Err(DeltaTableError::NotATable(_)) => None,
-                Err(source) => return Err(WarehouseError::Open { table: table.name, source }),
-            };
-            session.register_table(table, found).await?;
-        }
-        let entitlements = session.context.sql(ENTITLEMENTS).await?.into_view();
-        session.register("entitlements_current", entitlements)?;
-        Ok(session)
+    pub fn open(root: &Url) -> Pending<'_, Self> {
+        Box::pin(async move {
+            let runtime =
+                RuntimeEnvBuilder::new().with_memory_limit(MEMORY_BYTES, 1.0).build_arc()?;
+            let config = SessionConfig::new()
+                .with_information_schema(true)
+                .set_str("datafusion.execution.time_zone", "UTC")
+                // Text is one type, whether a table is there yet or not.
+                .set_bool("datafusion.execution.parquet.schema_force_view_types", false)
+                .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false);
+            let state = SessionStateBuilder::new()
+                .with_config(config)
+                .with_runtime_env(runtime)
+                .with_default_features()
+                .build();
+            let context = SessionContext::new_with_state(state);
+            let mut session = Self { context, providers: BTreeMap::new(), tables: BTreeMap::new() };
+            for table in TABLES {
+                let found = match load(&address(root, table.name)?).await {
+                    Ok(found) => Some(found),
+                    Err(DeltaTableError::NotATable(_)) => None,
+                    Err(source) => return Err(WarehouseError::Open { table: table.name, source }),
+                };
+                session.register_table(table, found).await?;
+            }
+            let entitlements = session.context.sql(ENTITLEMENTS).await?.into_view();
+            session.register("entitlements_current", entitlements)?;
+            Ok(session)
+        })
     }
 
     async fn register_table(
@@ -147,10 +150,16 @@ impl Session {
         sql: &str,
         parameters: impl Into<ParamValues>,
     ) -> Result<Rows, WarehouseError> {
-        let frame = self.plan(sql, parameters.into()).await?;
-        let schema = Arc::new(frame.schema().as_arrow().clone());
-        let batches = frame.collect().await?;
-        Ok(Rows { schema, batches })
+        self.ask(sql, parameters.into()).await
+    }
+
+    fn ask<'a>(&'a self, sql: &'a str, parameters: ParamValues) -> Pending<'a, Rows> {
+        Box::pin(async move {
+            let frame = self.plan(sql, parameters).await?;
+            let schema = Arc::new(frame.schema().as_arrow().clone());
+            let batches = frame.collect().await?;
+            Ok(Rows { schema, batches })
+        })
     }
 
     /// Answers one statement without parameters; anything that does not only read is refused.
@@ -170,7 +179,15 @@ impl Session {
         sql: &str,
         parameters: impl Into<ParamValues>,
     ) -> Result<SendableRecordBatchStream, WarehouseError> {
-        Ok(self.plan(sql, parameters.into()).await?.execute_stream().await?)
+        self.ask_for_stream(sql, parameters.into()).await
+    }
+
+    fn ask_for_stream<'a>(
+        &'a self,
+        sql: &'a str,
+        parameters: ParamValues,
+    ) -> Pending<'a, SendableRecordBatchStream> {
+        Box::pin(async move { Ok(self.plan(sql, parameters).await?.execute_stream().await?) })
     }
 
     async fn plan(&self, sql: &str, parameters: ParamValues) -> Result<DataFrame, WarehouseError> {

@@ -4,6 +4,7 @@ mod child;
 mod crash;
 mod dead_letter;
 mod engines;
+mod exp;
 mod power_cut;
 mod wire;
 

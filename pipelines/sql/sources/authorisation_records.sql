@@ -55,7 +55,7 @@ CREATE TABLE authorisation_records (
   >[],
   points STRUCT<benefit_id TEXT, change BIGINT>[],
   until TIMESTAMP,
-  WATERMARK FOR event_time AS CASE WHEN until IS NULL THEN event_time - INTERVAL '5 minutes' ELSE until END
+  WATERMARK FOR event_time AS COALESCE(until, event_time - INTERVAL '5 minutes')
 ) WITH (
   connector = 'stream',
   topic = 'authorisations',

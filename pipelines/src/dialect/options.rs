@@ -36,7 +36,8 @@ impl Connector {
             reason: format!("table {table}: {reason}"),
         };
         let options = texts(options).map_err(wrong)?;
-        let unsupported = |construct| PipelineError::Unsupported { file: file.to_owned(), construct };
+        let unsupported =
+            |construct| PipelineError::Unsupported { file: file.to_owned(), construct };
         let connector = options.get("connector").map(String::as_str);
         let known = match connector {
             Some("stream") => STREAM,

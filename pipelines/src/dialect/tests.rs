@@ -69,7 +69,10 @@ fn a_watermark_is_read_with_and_without_an_expression() {
     assert_eq!(plain.watermark, Some(Watermark { column: "at".into(), expression: None }));
     let late = table("at TIMESTAMP NOT NULL, WATERMARK FOR at AS at - INTERVAL '1 minute'");
     let watermark = late.expect("a table").watermark.expect("a watermark");
-    assert_eq!(watermark.expression.expect("an expression").to_string(), "at - INTERVAL '1 minute'");
+    assert_eq!(
+        watermark.expression.expect("an expression").to_string(),
+        "at - INTERVAL '1 minute'"
+    );
 }
 
 #[test]

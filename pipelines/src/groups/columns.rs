@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayRef, BooleanBuilder, Date32Array, Date32Builder, Int64Array, Int64Builder, NullArray,
-        RecordBatch, StringBuilder,
+        ArrayRef, BooleanBuilder, Date32Array, Date32Builder, Float64Builder, Int64Array,
+        Int64Builder, NullArray, RecordBatch, StringBuilder,
     },
     datatypes::{DataType, Date32Type, Field, Schema},
     error::ArrowError,
@@ -26,7 +26,8 @@ pub(super) fn batch(rows: &[Row<'_>], wanted: &[String]) -> Result<RecordBatch, 
             fields.push((name.to_owned(), attribute(rows, name, kind(name, &values))));
         }
     }
-    let days: Date32Array = rows.iter().map(|row| Some(Date32Type::from_naive_date(row.day))).collect();
+    let days: Date32Array =
+        rows.iter().map(|row| Some(Date32Type::from_naive_date(row.day))).collect();
     let size: Int64Array = rows.iter().map(|row| Some(row.family.size)).collect();
     let children: Int64Array = rows.iter().map(|row| Some(row.family.children)).collect();
     let youngest: Date32Array =
@@ -40,7 +41,8 @@ pub(super) fn batch(rows: &[Row<'_>], wanted: &[String]) -> Result<RecordBatch, 
             fields.push((name.clone(), Arc::new(NullArray::new(rows.len()))));
         }
     }
-    let schema = fields.iter().map(|(name, column)| Field::new(name, column.data_type().clone(), true));
+    let schema =
+        fields.iter().map(|(name, column)| Field::new(name, column.data_type().clone(), true));
     let schema = Arc::new(Schema::new(schema.collect::<Vec<_>>()));
     RecordBatch::try_new(schema, fields.into_iter().map(|(_, column)| column).collect())
 }
@@ -52,10 +54,15 @@ fn is_family(name: &str) -> bool {
 /// The type that all values have; text where they differ. A name that ends in `_date` is a date.
 fn kind(name: &str, values: &[&Value]) -> DataType {
     let values = || values.iter().filter(|value| !value.is_null());
-    if values().all(|value| value.is_boolean()) {
+    if values().next().is_none() {
+        // Whoever compares NULL with whatever gets NULL; a guessed type could refuse to compare.
+        DataType::Null
+    } else if values().all(|value| value.is_boolean()) {
         DataType::Boolean
     } else if values().all(|value| value.is_i64()) {
         DataType::Int64
+    } else if values().all(|value| value.is_number()) {
+        DataType::Float64
     } else if name.ends_with("_date") {
         DataType::Date32
     } else {
@@ -71,7 +78,8 @@ fn attribute(rows: &[Row<'_>], name: &str, kind: DataType) -> ArrayRef {
     match kind {
         DataType::Boolean => {
             let mut column = BooleanBuilder::with_capacity(rows.len());
-            rows.iter().for_each(|row| column.append_option(value(row).and_then(|of| of.as_bool())));
+            rows.iter()
+                .for_each(|row| column.append_option(value(row).and_then(|of| of.as_bool())));
             Arc::new(column.finish())
         }
         DataType::Int64 => {
@@ -79,6 +87,12 @@ fn attribute(rows: &[Row<'_>], name: &str, kind: DataType) -> ArrayRef {
             rows.iter().for_each(|row| column.append_option(value(row).and_then(|of| of.as_i64())));
             Arc::new(column.finish())
         }
+        DataType::Float64 => {
+            let mut column = Float64Builder::with_capacity(rows.len());
+            rows.iter().for_each(|row| column.append_option(value(row).and_then(|of| of.as_f64())));
+            Arc::new(column.finish())
+        }
+        DataType::Null => Arc::new(NullArray::new(rows.len())),
         DataType::Date32 => {
             let mut column = Date32Builder::with_capacity(rows.len());
             let date = |value: Value| value.as_str()?.parse::<NaiveDate>().ok();

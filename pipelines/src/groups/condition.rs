@@ -4,10 +4,7 @@ use std::ops::ControlFlow;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::{
-    common::DFSchema,
-    error::DataFusionError,
-    logical_expr::cast,
-    prelude::SessionContext,
+    common::DFSchema, error::DataFusionError, logical_expr::cast, prelude::SessionContext,
 };
 use domain::id::GroupId;
 use sqlparser::{
@@ -25,8 +22,18 @@ use crate::session::session;
 
 /// Scalar functions that conditions may call; each gives the same for the same attributes.
 const FUNCTIONS: [&str; 12] = [
-    "age", "coalesce", "nullif", "lower", "upper", "trim", "length", "substr", "starts_with",
-    "abs", "date_part", "left",
+    "age",
+    "coalesce",
+    "nullif",
+    "lower",
+    "upper",
+    "trim",
+    "length",
+    "substr",
+    "starts_with",
+    "abs",
+    "date_part",
+    "left",
 ];
 
 /// What is wrong with a condition; `None` where it can be evaluated.
@@ -145,12 +152,42 @@ impl Conditions {
         let batch = columns::batch(rows, &self.attributes)?;
         let mut members = Vec::with_capacity(self.conditions.len());
         for (group, condition) in &self.conditions {
-            members.push((group.clone(), self.holds(condition, &batch)?));
+            let holds = match self.holds(condition, &batch) {
+                Ok(holds) => holds,
+                Err(_) => {
+                    // What the engine says may quote an attribute, so it is not told.
+                    tracing::warn!(%group, "a condition fails for some people; they are no members");
+                    self.holds_apart(condition, rows)
+                }
+            };
+            members.push((group.clone(), holds));
         }
         Ok(members)
     }
 
-    fn holds(&self, condition: &Condition, batch: &RecordBatch) -> Result<Vec<bool>, DataFusionError> {
+    /// Whether rows are in a group whose condition fails over all of them together, as where one
+    /// attribute of one person is of another type: by halves, down to the rows that it fails for.
+    /// For those it is unknown, and they are no members.
+    fn holds_apart(&self, condition: &Condition, rows: &[Row<'_>]) -> Vec<bool> {
+        if rows.len() <= 1 {
+            return vec![false; rows.len()];
+        }
+        let (first, second) = rows.split_at(rows.len() / 2);
+        let mut holds = Vec::with_capacity(rows.len());
+        for half in [first, second] {
+            let together = columns::batch(half, &condition.attributes)
+                .map_err(DataFusionError::from)
+                .and_then(|batch| self.holds(condition, &batch));
+            holds.extend(together.unwrap_or_else(|_| self.holds_apart(condition, half)));
+        }
+        holds
+    }
+
+    fn holds(
+        &self,
+        condition: &Condition,
+        batch: &RecordBatch,
+    ) -> Result<Vec<bool>, DataFusionError> {
         let schema = DFSchema::try_from(batch.schema().as_ref().clone())?;
         let text = condition.expression.to_string();
         let expression = self.context.parse_sql_expr(&text, &schema)?;

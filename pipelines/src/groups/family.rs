@@ -21,8 +21,16 @@ fn birth_date(person: &Person) -> Option<NaiveDate> {
     person.text("birth_date")?.parse().ok()
 }
 
+/// Every date among a person's attributes; `age` counts from any of them.
+fn dates(person: &Person) -> impl Iterator<Item = NaiveDate> {
+    let attributes = person.attributes.as_ref().map(domain::masked::Masked::expose);
+    let values = attributes.into_iter().flat_map(serde_json::Map::values);
+    values.filter_map(|value| value.as_str()?.parse().ok())
+}
+
 /// The days from `first` to `last` on which a condition over ages may change for a person, with what
-/// is known of the family on each: the first day, and every birthday in the family.
+/// is known of the family on each: the first day, every birthday in the family, and the anniversary
+/// of every other date that the register has of the person.
 pub(super) fn days(
     people: &People,
     person: &Person,
@@ -36,8 +44,8 @@ pub(super) fn days(
     let living: Vec<&Person> = members.into_iter().filter(|member| member.alive()).collect();
     let births: Vec<NaiveDate> = living.iter().filter_map(|member| birth_date(member)).collect();
     let mut days = BTreeSet::from([first]);
-    for born in births.iter().copied().chain(birth_date(person)) {
-        days.extend(birthdays(born, first, last));
+    for date in births.iter().copied().chain(dates(person)) {
+        days.extend(birthdays(date, first, last));
     }
     let on = |day: NaiveDate| Family {
         size: i64::try_from(living.len()).unwrap_or(i64::MAX),
@@ -48,7 +56,11 @@ pub(super) fn days(
 }
 
 /// The birthdays after `first` up to `last`; of 29 February 1 March in years without one.
-fn birthdays(born: NaiveDate, first: NaiveDate, last: NaiveDate) -> impl Iterator<Item = NaiveDate> {
+fn birthdays(
+    born: NaiveDate,
+    first: NaiveDate,
+    last: NaiveDate,
+) -> impl Iterator<Item = NaiveDate> {
     let in_year = move |year: i32| {
         NaiveDate::from_ymd_opt(year, born.month(), born.day())
             .or_else(|| NaiveDate::from_ymd_opt(year, 3, 1))

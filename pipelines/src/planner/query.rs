@@ -112,7 +112,11 @@ impl VisitorMut for Reader<'_> {
                 SelectItem::ExprWithAliases { .. } => return unsupported("several aliases"),
             }
         }
-        if unnests > 1 { unsupported("more than one UNNEST per projection") } else { ControlFlow::Continue(()) }
+        if unnests > 1 {
+            unsupported("more than one UNNEST per projection")
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 
     fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<Refusal> {
@@ -145,7 +149,8 @@ impl VisitorMut for Reader<'_> {
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Refusal> {
         let Expr::Function(function) = expression else { return ControlFlow::Continue(()) };
-        for (name, construct) in [("hop", "hop(): sliding windows"), ("session", "session() windows")]
+        for (name, construct) in
+            [("hop", "hop(): sliding windows"), ("session", "session() windows")]
         {
             if named_function(function, name) {
                 return unsupported(construct);
@@ -173,7 +178,9 @@ impl Reader<'_> {
             return wrong("tumble() has one argument, its width");
         };
         let Some(width) = width(given) else {
-            return wrong("tumble() needs a literal width of whole seconds, minutes, hours or days");
+            return wrong(
+                "tumble() needs a literal width of whole seconds, minutes, hours or days",
+            );
         };
         let window = Window { width, event_time: watermark.column.clone() };
         if self.window.as_ref().is_some_and(|known| *known != window) {

@@ -125,7 +125,8 @@ impl Lander {
         let skip = position.saturating_sub(batch.first);
         let (skip, first) = (usize::try_from(skip).unwrap_or(usize::MAX), batch.first + skip);
         let pipeline = Arc::clone(&self.line.pipeline);
-        let rows = batch.rows.project(&self.columns).map_err(|source| pipeline.failed(source.into()))?;
+        let rows =
+            batch.rows.project(&self.columns).map_err(|source| pipeline.failed(source.into()))?;
         let rows = rows.slice(skip, rows.num_rows().saturating_sub(skip));
         let records = rows.num_rows() as u64;
         let rows = match (&mut self.windows, &pipeline.window) {
@@ -155,9 +156,10 @@ impl Lander {
         let positions = self.committed();
         let committed = self.line.table.commit(rows, &positions).await;
         committed.map_err(|source| failed(&pipeline.name, "commit to", source))?;
-        let waited = self.pending.oldest.map_or(0, |oldest| {
-            (self.world.clock.now() - oldest).num_milliseconds().max(0)
-        });
+        let waited = self
+            .pending
+            .oldest
+            .map_or(0, |oldest| (self.world.clock.now() - oldest).num_milliseconds().max(0));
         #[allow(clippy::cast_precision_loss, reason = "milliseconds of a wait are few")]
         self.world.metrics.landed(&pipeline.name, self.lag()?, waited as f64 / 1_000.0);
         self.pending = Pending::default();

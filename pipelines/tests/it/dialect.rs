@@ -53,10 +53,15 @@ async fn views_by_with_and_union_all_run() {
 #[tokio::test]
 async fn what_a_stream_cannot_do_is_refused_by_name() {
     let cases = [
-        ("SELECT kind, hop(INTERVAL '1 minute', INTERVAL '5 minutes') AS w, COUNT(*) AS n \
-          FROM records GROUP BY kind, w", "hop(): sliding windows"),
-        ("SELECT session(INTERVAL '1 minute') AS w, COUNT(*) AS n FROM records GROUP BY w",
-         "session() windows"),
+        (
+            "SELECT kind, hop(INTERVAL '1 minute', INTERVAL '5 minutes') AS w, COUNT(*) AS n \
+          FROM records GROUP BY kind, w",
+            "hop(): sliding windows",
+        ),
+        (
+            "SELECT session(INTERVAL '1 minute') AS w, COUNT(*) AS n FROM records GROUP BY w",
+            "session() windows",
+        ),
         ("SELECT kind, COUNT(*) AS n FROM records GROUP BY kind", "an aggregate without a window"),
         ("SELECT a.cents FROM records AS a JOIN records AS b ON a.kind = b.kind", "JOIN"),
         ("SELECT a.cents FROM records AS a, records AS b", "JOIN"),
@@ -64,12 +69,18 @@ async fn what_a_stream_cannot_do_is_refused_by_name() {
         ("SELECT cents FROM records LIMIT 1", "LIMIT"),
         ("SELECT DISTINCT cents FROM records", "DISTINCT"),
         ("SELECT * FROM records", "SELECT * (columns are explicit)"),
-        ("SELECT SUM(cents) OVER (PARTITION BY kind) AS s FROM records",
-         "a window function (OVER)"),
-        ("SELECT UNNEST(lines) AS a, UNNEST(lines) AS b FROM records",
-         "more than one UNNEST per projection"),
-        ("SELECT cents FROM records WHERE cents IN (SELECT cents FROM records)",
-         "a subquery in an expression"),
+        (
+            "SELECT SUM(cents) OVER (PARTITION BY kind) AS s FROM records",
+            "a window function (OVER)",
+        ),
+        (
+            "SELECT UNNEST(lines) AS a, UNNEST(lines) AS b FROM records",
+            "more than one UNNEST per projection",
+        ),
+        (
+            "SELECT cents FROM records WHERE cents IN (SELECT cents FROM records)",
+            "a subquery in an expression",
+        ),
         ("SELECT cents FROM records UNION SELECT cents FROM records", "DISTINCT"),
     ];
     for (query, construct) in cases {
@@ -82,8 +93,10 @@ async fn what_a_stream_cannot_do_is_refused_by_name() {
 async fn what_is_wrong_says_so() {
     let cases = [
         ("SELECT cents FROM elsewhere", "out: there is no source elsewhere"),
-        ("SELECT tumble(INTERVAL '1 month') AS w, COUNT(*) AS n FROM records GROUP BY w",
-         "out: tumble() needs a literal width of whole seconds, minutes, hours or days"),
+        (
+            "SELECT tumble(INTERVAL '1 month') AS w, COUNT(*) AS n FROM records GROUP BY w",
+            "out: tumble() needs a literal width of whole seconds, minutes, hours or days",
+        ),
     ];
     for (query, wrong) in cases {
         assert_eq!(planned(query).await.expect_err(query), wrong);
@@ -111,10 +124,7 @@ async fn a_file_names_one_table() {
     assert_eq!(wrong.to_string(), "out: has more than one sink or INSERT");
     let other = file("SELECT cents FROM records");
     let wrong = planner::plan(&[SOURCE], &[("other", &other)]).await.expect_err("another name");
-    assert_eq!(
-        wrong.to_string(),
-        "other: file, sink, path and INSERT name different tables"
-    );
+    assert_eq!(wrong.to_string(), "other: file, sink, path and INSERT name different tables");
 }
 
 #[tokio::test]

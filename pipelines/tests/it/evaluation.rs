@@ -59,7 +59,8 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
     }
 
@@ -180,6 +181,8 @@ async fn a_snapshot_of_a_town_is_evaluated_at_once() {
         register.group(id, condition, start).await;
     }
     let mut random = Random(7);
+    let codes: Vec<_> = (0..2_000).map(crate::people::code).collect();
+    register.vault.enrol(&codes).expect("enrolled");
     for number in 0..2_000 {
         let attributes = match random.attributes() {
             Value::Null => json!({}),

@@ -65,16 +65,52 @@ pub async fn append(log: &Arc<ModelLog>) {
 
 fn registry() -> Vec<Record> {
     let entries = [
-        ("grantors", "riga", r#"{"id":"riga","name":{"lv":"Rīga","en":"Riga"},"kind":"municipality","iban":"LV17RIKO0000002013131","reg_no":"90000000002"}"#),
-        ("merchants", "market", r#"{"id":"market","name":{"lv":"Tirgus","en":"Market"},"reg_no":"40003000001","vat_no":"LV40003000001"}"#),
-        ("places", "P-1", r#"{"id":"P-1","merchant":"market","territory":"LV0001000","name":{"lv":"Veikals","en":"Store"}}"#),
+        (
+            "grantors",
+            "riga",
+            r#"{"id":"riga","name":{"lv":"Rīga","en":"Riga"},"kind":"municipality","iban":"LV17RIKO0000002013131","reg_no":"90000000002"}"#,
+        ),
+        (
+            "merchants",
+            "market",
+            r#"{"id":"market","name":{"lv":"Tirgus","en":"Market"},"reg_no":"40003000001","vat_no":"LV40003000001"}"#,
+        ),
+        (
+            "places",
+            "P-1",
+            r#"{"id":"P-1","merchant":"market","territory":"LV0001000","name":{"lv":"Veikals","en":"Store"}}"#,
+        ),
         ("terminals", "T-1", r#"{"id":"T-1","place":"P-1","kind":"till"}"#),
-        ("contracts", "C-1", r#"{"id":"C-1","grantor":"riga","merchant":"market","from":"2025-01-01","to":null,"settlement":"monthly","vat_bp":2100}"#),
-        ("issuers", "riga-card", r#"{"id":"riga-card","name":{"lv":"Kartes","en":"Cards"},"means":["card_uid","qr"]}"#),
-        ("benefits", "riga-food", r#"{"id":"riga-food","grantor":"riga","name":{"lv":"Pārtika","en":"Food"},"legal_basis":"RD 1","kind":"discount"}"#),
-        ("instructions", "seniors/1", r#"{"id":"seniors","benefit":"riga-food","label":{"lv":"Seniori","en":"Seniors"},"version":1,"valid":{"from":"2025-01-01","to":"2025-12-31"},"priority":100,"recipients":{"any":["riga-seniors"]},"effect":{"percent_off_bp":1000},"stacking":{"best_of":"x"}}"#),
-        ("e_services", "delivery", r#"{"id":"delivery","merchant":"market","name":{"lv":"Piegāde","en":"Delivery"},"url":"https://market.example/","login_basket":"merchant","identity_means":[]}"#),
-        ("centres", "vpvkac-1", r#"{"id":"vpvkac-1","name":{"lv":"Centrs","en":"Centre"},"kind":"library","territory":"LV0001000","lat":56.95,"lon":24.1}"#),
+        (
+            "contracts",
+            "C-1",
+            r#"{"id":"C-1","grantor":"riga","merchant":"market","from":"2025-01-01","to":null,"settlement":"monthly","vat_bp":2100}"#,
+        ),
+        (
+            "issuers",
+            "riga-card",
+            r#"{"id":"riga-card","name":{"lv":"Kartes","en":"Cards"},"means":["card_uid","qr"]}"#,
+        ),
+        (
+            "benefits",
+            "riga-food",
+            r#"{"id":"riga-food","grantor":"riga","name":{"lv":"Pārtika","en":"Food"},"legal_basis":"RD 1","kind":"discount"}"#,
+        ),
+        (
+            "instructions",
+            "seniors/1",
+            r#"{"id":"seniors","benefit":"riga-food","label":{"lv":"Seniori","en":"Seniors"},"version":1,"valid":{"from":"2025-01-01","to":"2025-12-31"},"priority":100,"recipients":{"any":["riga-seniors"]},"effect":{"percent_off_bp":1000},"stacking":{"best_of":"x"}}"#,
+        ),
+        (
+            "e_services",
+            "delivery",
+            r#"{"id":"delivery","merchant":"market","name":{"lv":"Piegāde","en":"Delivery"},"url":"https://market.example/","login_basket":"merchant","identity_means":[]}"#,
+        ),
+        (
+            "centres",
+            "vpvkac-1",
+            r#"{"id":"vpvkac-1","name":{"lv":"Centrs","en":"Centre"},"kind":"library","territory":"LV0001000","lat":56.95,"lon":24.1}"#,
+        ),
         ("groups", "riga-seniors", r#"{"id":"riga-seniors","where":"age(birth_date) >= 65"}"#),
         ("issuers", "riga-card", ""),
     ];

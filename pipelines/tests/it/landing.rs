@@ -76,9 +76,8 @@ impl Landing {
 
 /// An empty table in memory for every table of the warehouse.
 pub fn tables() -> Tables {
-    let table = |table: &&'static schema::Table| {
-        (table.name.to_owned(), Arc::new(ModelTable::new(table)))
-    };
+    let table =
+        |table: &&'static schema::Table| (table.name.to_owned(), Arc::new(ModelTable::new(table)));
     schema::TABLES.iter().map(table).collect()
 }
 
@@ -152,8 +151,7 @@ pub fn metric(registry: &Registry, name: &str, label: &str) -> f64 {
     let mut text = Vec::new();
     TextEncoder::new().encode(&registry.gather(), &mut text).expect("metrics as text");
     let text = String::from_utf8(text).expect("metrics are text");
-    let line = text.lines().find(|line| {
-        line.starts_with(name) && line.contains(&format!("\"{label}\""))
-    });
+    let line =
+        text.lines().find(|line| line.starts_with(name) && line.contains(&format!("\"{label}\"")));
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
 }

@@ -22,7 +22,7 @@ pub(super) fn by_day(
 ) -> String {
     let count = (to - from).num_days().max(0) + 1;
     let largest = days.iter().map(|figure| figure.cents).max().unwrap_or(0).max(1);
-    let step = round_step(largest, 4);
+    let step = round_step(largest, 5);
     let ceiling = (largest + step - 1) / step * step;
     let height = |cents: i64| PLOT_HEIGHT * cents.max(0) / ceiling;
     let floor = TOP + PLOT_HEIGHT;

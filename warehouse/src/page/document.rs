@@ -7,63 +7,54 @@ use crate::{error::WarehouseError, session::Rows};
 
 const STYLE: &str = include_str!("style.css");
 
+/// A part of the page.
+struct Title {
+    id: &'static str,
+    en: &'static str,
+    lv: &'static str,
+}
+
+const DAYS: Title = Title { id: "days", en: "Benefit per day", lv: "Atvieglojumi pa dienām" };
+const INSTRUCTIONS: Title =
+    Title { id: "instructions", en: "Benefit per instruction", lv: "Pa norādījumiem" };
+const MERCHANTS: Title =
+    Title { id: "merchants", en: "Benefit per merchant", lv: "Pa tirgotājiem" };
+const TERRITORIES: Title =
+    Title { id: "territories", en: "Benefit per territory (ATVK)", lv: "Pa teritorijām" };
+const SETTLEMENTS: Title = Title { id: "settlements", en: "Settlements", lv: "Norēķini" };
+const FILES: Title = Title { id: "files", en: "Files", lv: "Datnes" };
+
 /// The page of a run: figures, pictures with their tables, settlements, files.
 #[must_use]
 pub fn render(figures: &Figures) -> String {
-    let span = format!("{} – {}", figures.from, figures.to);
-    let mut body = String::new();
-    body.push_str(&key_figures(&figures.key));
-    let daily = chart::by_day("days", "Benefit per day", &figures.days, figures.from, figures.to);
-    section(
-        &mut body,
-        "wide",
-        "Benefit per day",
-        "Atvieglojumi pa dienām",
-        &format!(
-            "{daily}<p class=\"key\"><span class=\"swatch\"></span> working day \
-         <span class=\"swatch weekend\"></span> weekend</p>\n{}",
-            table::behind("Benefit per day", "Day", &figures.days)
-        ),
-    );
+    let mut body = key_figures(&figures.key);
+    section(&mut body, &DAYS, &daily(figures));
     body.push_str("<div class=\"columns\">\n");
-    named(
-        &mut body,
-        "instructions",
-        "Benefit per instruction",
-        "Pa norādījumiem",
-        "Instruction",
-        &figures.instructions,
-    );
+    named(&mut body, &INSTRUCTIONS, "Instruction", &figures.instructions);
     body.push_str("<div>\n");
-    named(
-        &mut body,
-        "merchants",
-        "Benefit per merchant",
-        "Pa tirgotājiem",
-        "Merchant",
-        &figures.merchants,
-    );
-    named(
-        &mut body,
-        "territories",
-        "Benefit per territory (ATVK)",
-        "Pa teritorijām",
-        "Territory",
-        &figures.territories,
-    );
+    named(&mut body, &MERCHANTS, "Merchant", &figures.merchants);
+    named(&mut body, &TERRITORIES, "Territory", &figures.territories);
     body.push_str("</div>\n</div>\n");
-    let note = "<p>A closed statement never changes. An open one is a draft of a month that is not over.</p>\n";
-    section(
-        &mut body,
-        "wide",
-        "Settlements",
-        "Norēķini",
-        &format!("{note}{}", table::statements(&figures.statements)),
-    );
+    let note =
+        "<p>A closed statement never changes. An open one is a draft and may still grow.</p>\n";
+    let statements = table::statements(&figures.statements);
+    section(&mut body, &SETTLEMENTS, &format!("{note}{statements}"));
     if !figures.files.is_empty() {
-        section(&mut body, "wide", "Files", "Datnes", &files(figures));
+        section(&mut body, &FILES, &files(figures));
     }
+    let span = format!("{} – {}", figures.from, figures.to);
     document("Benefits in use", "Atvieglojumu izmantošana", &span, &body)
+}
+
+fn daily(figures: &Figures) -> String {
+    let picture = chart::by_day(DAYS.id, DAYS.en, &figures.days, figures.from, figures.to);
+    let behind = table::behind(DAYS.en, "Day", &figures.days);
+    format!(
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" \
+         aria-label=\"Benefit per day, as a picture\">\n{picture}</div>\n\
+         <p class=\"key\"><span class=\"swatch\"></span> working day \
+         <span class=\"swatch weekend\"></span> weekend</p>\n{behind}"
+    )
 }
 
 /// A page with one table.
@@ -77,12 +68,7 @@ pub fn table_page(
     rows: &Rows,
 ) -> Result<String, WarehouseError> {
     let table = table::rows(title_en, rows)?;
-    Ok(document(
-        title_en,
-        title_lv,
-        span,
-        &format!("<section class=\"wide\">\n{table}</section>\n"),
-    ))
+    Ok(document(title_en, title_lv, span, &format!("<section>\n{table}</section>\n")))
 }
 
 fn document(title_en: &str, title_lv: &str, span: &str, body: &str) -> String {
@@ -108,8 +94,13 @@ fn key_figures(key: &KeyFigures) -> String {
         ("Benefit given", "Piešķirti atvieglojumi", euro(key.benefit_cents)),
         ("Sales", "Pirkumu summa", euro(key.total_cents)),
         ("Baskets", "Darījumi", grouped(key.authorisations)),
-        ("With a benefit", "Ar atvieglojumu", format!("{} ({share} %)", grouped(key.approved))),
+        (
+            "With a benefit",
+            "Ar atvieglojumu",
+            format!("{} <small>{share} %</small>", grouped(key.approved)),
+        ),
         ("Recipients", "Saņēmēji", grouped(key.recipients)),
+        ("Merchants", "Tirgotāji", grouped(key.merchants)),
         ("Places", "Vietas", grouped(key.places)),
         ("Points earned", "Lojalitātes punkti", grouped(key.points)),
     ];
@@ -123,18 +114,18 @@ fn key_figures(key: &KeyFigures) -> String {
     html
 }
 
-fn named(body: &mut String, id: &str, title: &str, latvian: &str, first: &str, figures: &[Figure]) {
-    let chart = chart::by_name(id, title, figures);
-    let table = table::behind(title, first, figures);
-    section(body, "panel", title, latvian, &format!("{chart}{table}"));
+fn named(body: &mut String, title: &Title, first: &str, figures: &[Figure]) {
+    let chart = chart::by_name(title.id, title.en, figures);
+    let table = table::behind(title.en, first, figures);
+    section(body, title, &format!("{chart}{table}"));
 }
 
-fn section(body: &mut String, class: &str, title: &str, latvian: &str, inside: &str) {
+fn section(body: &mut String, title: &Title, inside: &str) {
+    let (id, en, lv) = (title.id, escaped(title.en), escaped(title.lv));
     let _ = writeln!(
         body,
-        "<section class=\"{class}\">\n<h2>{} <span lang=\"lv\">{}</span></h2>\n{inside}</section>",
-        escaped(title),
-        escaped(latvian)
+        "<section aria-labelledby=\"{id}\">\n<h2 id=\"{id}\">{en} <span lang=\"lv\">{lv}</span></h2>\n\
+         {inside}</section>"
     );
 }
 

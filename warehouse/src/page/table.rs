@@ -5,7 +5,7 @@ use std::fmt::Write;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::{Figure, StatementFigure, escaped, euro, grouped};
-use crate::{error::WarehouseError, session::Rows};
+use crate::{error::WarehouseError, session::Rows, settlement::Statement};
 
 /// The numbers behind a picture.
 pub(super) fn behind(caption: &str, first: &str, figures: &[Figure]) -> String {
@@ -43,7 +43,7 @@ pub(super) fn behind(caption: &str, first: &str, figures: &[Figure]) -> String {
 pub(super) fn statements(statements: &[StatementFigure]) -> String {
     let mut html = String::from(
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Settlements, as a table\">\n\
-         <table><caption>What each grantor owes each merchant, by month</caption>\n<thead><tr>\
+         <table class=\"statements\"><caption>What each grantor owes each merchant, by month</caption>\n<thead><tr>\
          <th scope=\"col\">Statement</th><th scope=\"col\">State</th>\
          <th scope=\"col\" class=\"number\">Lines</th><th scope=\"col\" class=\"number\">Benefit</th>\
          <th scope=\"col\" class=\"number\">Grantor’s part</th>\
@@ -63,7 +63,17 @@ pub(super) fn statements(statements: &[StatementFigure]) -> String {
             euro(statement.vat_cents()),
         );
     }
-    html.push_str("</tbody></table></div>\n");
+    let sum = |of: fn(&Statement) -> i64| statements.iter().map(|row| of(&row.statement)).sum();
+    let _ = writeln!(
+        html,
+        "</tbody>\n<tfoot><tr><th scope=\"row\">Together</th><td></td>\
+         <td class=\"number\">{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td>\
+         <td class=\"number\">{}</td></tr></tfoot></table></div>",
+        grouped(sum(Statement::lines)),
+        euro(sum(Statement::amount_cents)),
+        euro(sum(Statement::grantor_cents)),
+        euro(sum(Statement::vat_cents)),
+    );
     html
 }
 

@@ -2,7 +2,8 @@
 
 use super::{DATE, Kind, OCCURRED, OFFSET, PARTITION, RECORDED, Table, may, must};
 
-/// One row per authorisation, line and instruction; refunds are negative, so a statement is their sum.
+/// One row per authorisation, line and instruction; refunds are negative, so a statement is their
+/// sum.
 pub(super) const TABLE: Table = Table {
     name: "benefit_lines",
     about: "one row per authorisation, line and instruction; refunds are negative, so a statement is their sum",

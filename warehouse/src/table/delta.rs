@@ -39,26 +39,30 @@ impl DeltaTable {
     ///
     /// # Errors
     /// Where it can be neither opened nor made.
-    pub async fn open(
-        root: &Url,
+    pub fn open<'a>(
+        root: &'a Url,
         schema: &'static schema::Table,
         metrics: Metrics,
-    ) -> Result<Self, WarehouseError> {
-        let open = |source| WarehouseError::Open { table: schema.name, source };
-        let address = address(root, schema.name)?;
-        let mut found = load(&address).await;
-        if let (Ok(folder), true) = (address.to_file_path(), is_damaged(&found)) {
-            tracing::warn!(table = schema.name, "the table is damaged; it is made again");
-            // What cannot be removed cannot be opened either, and that is said below.
-            let _ = std::fs::remove_dir_all(&folder);
-            found = load(&address).await;
-        }
-        let table = match found {
-            Ok(table) => table,
-            Err(DeltaTableError::NotATable(_)) => create(&address, schema).await.map_err(open)?,
-            Err(source) => return Err(open(source)),
-        };
-        Ok(Self { schema, table: Mutex::new(table), metrics })
+    ) -> Pending<'a, Self> {
+        Box::pin(async move {
+            let open = |source| WarehouseError::Open { table: schema.name, source };
+            let address = address(root, schema.name)?;
+            let mut found = load(&address).await;
+            if let (Ok(folder), true) = (address.to_file_path(), is_damaged(&found)) {
+                tracing::warn!(table = schema.name, "the table is damaged; it is made again");
+                // What cannot be removed cannot be opened either, and that is said below.
+                let _ = std::fs::remove_dir_all(&folder);
+                found = load(&address).await;
+            }
+            let table = match found {
+                Ok(table) => table,
+                Err(DeltaTableError::NotATable(_)) => {
+                    create(&address, schema).await.map_err(open)?
+                }
+                Err(source) => return Err(open(source)),
+            };
+            Ok(Self { schema, table: Mutex::new(table), metrics })
+        })
     }
 
     async fn append(

@@ -72,7 +72,8 @@ async fn a_statement_is_the_sum_of_its_month_up_to_the_closing() {
     let statements =
         settlement::statements(&world.session().await, &closing("2025-01", 6)).await.unwrap();
     let found: Vec<_> = statements.iter().map(summary).collect();
-    // VAT contained: 0.90 × 21/121 = 0.156 and 12.10 × 21/121 = 2.10; a merchant's own has no contract.
+    // VAT contained: 0.90 × 21/121 = 0.156 and 12.10 × 21/121 = 2.10; a merchant's own benefit has
+    // no contract.
     let expected = [
         ("market-market-2025-01".to_owned(), 200, 200, 0, 1),
         ("riga-market-2025-01".to_owned(), 1_360, 1_300, 16 + 210, 3),

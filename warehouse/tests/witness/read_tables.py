@@ -45,9 +45,10 @@ def with_duckdb(table, columns):
     rows = table.to_pyarrow_dataset()
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    connection.register("rows", rows)
+    connection.register("landed", rows)
     sums = ", ".join(f"CAST(COALESCE(SUM({column}), 0) AS VARCHAR)" for column in columns)
-    count, *sums = connection.sql(f"SELECT COUNT(1), {sums} FROM rows").fetchone()
+    found = connection.execute(f"SELECT COUNT(1), {sums} FROM landed").fetchall()
+    (count, *sums) = found[0]
     return {"rows": count} | dict(zip(columns, sums))
 
 
