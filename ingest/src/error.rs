@@ -45,6 +45,14 @@ pub enum LogError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A journal on disk is not what was written. Nothing was changed.
+    #[error("the log's journal {} is damaged at byte {at}; restore the log from its backup", path.display())]
+    DamagedJournal {
+        /// The journal.
+        path: PathBuf,
+        /// Where its whole batches end.
+        at: u64,
+    },
     /// A sync failed earlier, or the log was closed: nothing is taken any more.
     #[error("the log has stopped{}", if *sync_failed { " because a sync failed; restart the node after checking the disk" } else { "" })]
     Stopped {

@@ -4,7 +4,6 @@ mod child;
 mod crash;
 mod dead_letter;
 mod engines;
-mod exp;
 mod power_cut;
 mod wire;
 

@@ -1,0 +1,85 @@
+//! The binary from outside, as its users run it.
+
+mod bad_input;
+mod demo;
+mod kill;
+mod up;
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use flate2::read::GzDecoder;
+use serde_json::Value;
+
+/// How much more than in CI the heavy tests do.
+fn scale() -> u64 {
+    std::env::var("AVIS_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1)
+}
+
+fn avis() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_avis"));
+    command.env_remove("AVIS_DATA");
+    command
+}
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/data").join(name)
+}
+
+fn succeeded(output: &Output) -> String {
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {told}", output.status);
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+/// The rows of a query as CSV, without the header.
+fn sql(folder: &Path, query: &str) -> Vec<String> {
+    let output = avis().args(["sql", query, "--format", "csv", "--data"]).arg(folder).output();
+    let text = succeeded(&output.expect("run"));
+    text.lines().skip(1).map(str::to_owned).collect()
+}
+
+/// Compares a demo's summary with the published answer.
+fn check_summary(summary: &str) {
+    let summary: Value =
+        serde_json::from_str(summary.lines().last().expect("a line")).expect("one JSON object");
+    let text = std::fs::read_to_string(data("expected.json")).expect("the answer");
+    let expected: BTreeMap<String, Value> = serde_json::from_str(&text).expect("JSON");
+    assert!(expected.len() >= 7, "the published answer has lost its keys");
+    for (key, value) in expected {
+        assert_eq!(summary[&key], value, "{key}");
+    }
+    assert_eq!(summary["books_balance"], Value::Bool(true));
+}
+
+/// Compares every landed benefit line with the published ones.
+fn check_lines(folder: &Path) {
+    let file = std::fs::File::open(data("expected-lines.ndjson.gz")).expect("the answer");
+    let expected = BufReader::new(GzDecoder::new(file)).lines().map(|line| {
+        let row: Value = serde_json::from_str(&line.expect("text")).expect("JSON");
+        let text = |at: usize| row[at].as_str().expect("a text").to_owned();
+        let number = |at: usize| row[at].as_i64().expect("a number");
+        let euro = |cents: i64| format!("{}.{:02}", cents / 100, cents % 100);
+        format!(
+            "{},{},{},{},{},{},{}",
+            text(0), number(1), text(2), number(3), euro(number(4)), euro(number(5)), number(6)
+        )
+    });
+    let mut expected: Vec<String> = expected.collect();
+    let mut landed = sql(
+        folder,
+        "SELECT a.receipt_number, b.line, b.instruction_id, b.instruction_version, b.amount, \
+         b.grantor_amount, b.units FROM benefit_lines b \
+         JOIN authorisations a ON a.authorisation_id = b.authorisation_id",
+    );
+    expected.sort_unstable();
+    landed.sort_unstable();
+    assert_eq!(landed.len(), expected.len());
+    if let Some((landed, expected)) = landed.iter().zip(&expected).find(|(l, e)| l != e) {
+        panic!("landed {landed}, published {expected}");
+    }
+}

@@ -1,0 +1,86 @@
+//! A server over what the demo left.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::{avis, sql, succeeded};
+
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // One that was stopped has nothing to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    fn start(folder: &std::path::Path) -> Self {
+        let mut command = avis();
+        command.args(["up", "--http", "127.0.0.1:0", "--data"]).arg(folder);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("run");
+        let mut lines = BufReader::new(child.stdout.take().expect("output")).lines();
+        let address = loop {
+            let line = lines.next().expect("its address").expect("text");
+            if let Some((_, rest)) = line.split_once("http://") {
+                break rest.split('/').next().expect("an address").to_owned();
+            }
+        };
+        // What it prints later has somewhere to go.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address }
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.address).expect("connected");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: avis\r\nConnection: close\r\n\r\n").expect("sent");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        let status = text.split_whitespace().nth(1).and_then(|word| word.parse().ok());
+        (status.expect("a status"), text)
+    }
+
+    fn wait_until_ready(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.get("/readyz").0 != 200 {
+            assert!(Instant::now() < deadline, "not ready after a minute");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+#[test]
+fn up_serves_what_the_demo_left() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("demo");
+    let arguments = ["demo", "--generate", "500", "--people", "100", "--json", "--out"];
+    succeeded(&avis().args(arguments).arg(&out).output().expect("run"));
+    let mut server = Server::start(&out);
+    assert_eq!(server.get("/healthz").0, 200);
+    server.wait_until_ready();
+    assert_eq!(sql(&out, "SELECT COUNT(*) FROM authorisations"), ["500"], "beside the server");
+    let metrics = server.get("/metrics").1;
+    for name in [
+        "avis_ingest_sync_duration_seconds",
+        "avis_pipelines_lag_records",
+        "avis_warehouse_commit_duration_seconds",
+        "avis_books_difference_cents 0",
+    ] {
+        assert!(metrics.contains(name), "{name} in {metrics}");
+    }
+    let second = avis().args(["up", "--http", "127.0.0.1:0", "--data"]).arg(&out).output();
+    let second = second.expect("run");
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("in use by another process"));
+    let terminated = std::process::Command::new("kill").arg(server.child.id().to_string()).status();
+    assert!(terminated.expect("told to stop").success());
+    assert!(server.child.wait().expect("ended").success(), "it stops cleanly");
+}
