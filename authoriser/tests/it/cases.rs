@@ -163,7 +163,7 @@ impl<'a> Case<'a> {
     }
 }
 
-fn placeholder() -> Decision {
+pub fn placeholder() -> Decision {
     Decision {
         outcome: Outcome::NoBenefit,
         means_status: MeansStatus::None,

@@ -1,11 +1,10 @@
 //! The authoriser against the published answers, and its properties.
 
-
 mod book;
+mod cache;
 mod cases;
-
-
-
+mod properties;
+mod rules;
 
 use std::{
     io::{BufRead, BufReader},

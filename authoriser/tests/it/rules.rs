@@ -1,1 +1,250 @@
-//! Below.
+//! Rules of our own for what the published cases leave out: attributes, excess, refunds that are
+//! decided again, faults of a set.
+
+use authoriser::rules::{self, Refunded, RuleSet, analyse};
+use domain::{
+    amount::{Amount, Quantity},
+    basket::{Applied, Mode, PointsWanted, Request},
+    decision::SkipReason,
+    id::{HouseholdId, IdempotencyKey, InstructionId, RecipientId, TerminalId},
+    identification_means::MeansStatus,
+    recipient::Recipient,
+    refund::ReturnedLine,
+};
+use serde_json::{Value, json};
+
+use crate::book::{Book, Sold, basket};
+
+fn registry(instructions: Value) -> domain::registry::Registry {
+    let document = json!({
+        "grantors": [{"id": "city", "kind": "municipality"}, {"id": "shop", "kind": "merchant"}],
+        "merchants": [{"id": "shop"}],
+        "places": [{"id": "P1", "merchant": "shop", "territory": "LV0001000"}],
+        "terminals": [{"id": "T1", "place": "P1", "kind": "till"}],
+        "contracts": [{"id": "C1", "grantor": "city", "merchant": "shop", "from": "2025-01-01"}],
+        "benefits": [{"id": "B-city", "grantor": "city"}, {"id": "B-shop", "grantor": "shop"}],
+        "instructions": instructions,
+    });
+    ingest::register::registry::decode(&document).unwrap_or_else(|faults| panic!("{faults:?}"))
+}
+
+fn rule_set(instructions: Value) -> RuleSet {
+    RuleSet::compile(&registry(instructions)).unwrap_or_else(|faults| panic!("{faults:?}"))
+}
+
+fn instruction(id: &str, benefit: &str, priority: i32, more: Value) -> Value {
+    let mut instruction = json!({
+        "id": id, "benefit": benefit, "version": 1, "valid": {"from": "2025-01-01", "to": null},
+        "priority": priority, "recipients": {"everyone": true}, "funding": {"grantor_bp": 5000},
+    });
+    for (key, value) in more.as_object().expect("an object") {
+        instruction[key] = value.clone();
+    }
+    instruction
+}
+
+fn lines(lines: Value) -> Value {
+    json!({ "lines": lines })
+}
+
+fn sell(rules: &RuleSet, request: &Value) -> Sold {
+    let recipient = Recipient {
+        id: RecipientId::from_u128(1),
+        household: HouseholdId::from_u128(1),
+        groups: Vec::new(),
+    };
+    let mut sold = Sold {
+        terminal: TerminalId::new("T1").expect("an id"),
+        lines: basket(request),
+        instant: "2025-03-03T10:00:00Z".parse().expect("an instant"),
+        recipient: Some(recipient),
+        means_status: MeansStatus::Valid,
+        points: PointsWanted::UpTo(0),
+        decision: crate::cases::placeholder(),
+    };
+    sold.decision = rules::evaluate(rules, &sold.input(rules), &Book::default());
+    sold
+}
+
+fn given(sold: &Sold) -> Vec<(u32, String, i64)> {
+    let lines = sold.decision.lines.iter();
+    lines
+        .flat_map(|line| {
+            let benefits = line.benefits.iter();
+            benefits.map(|of| (line.number, of.instruction.to_string(), of.amount.cents()))
+        })
+        .collect()
+}
+
+#[test]
+fn attributes_are_present_with_equal_value() {
+    let rules = rule_set(json!([instruction("organic", "B-shop", 1, json!({
+        "effect": {"percent_off_bp": 1000},
+        "content": {"any": [{"category": "food", "attributes": {"organic": "yes", "origin": "LV"}}]},
+    }))]));
+    let line = |number: u32, attributes: Value| {
+        json!({"line": number, "item": "x", "category": "food.milk", "quantity": 1,
+               "unit_price_cents": 100, "attributes": attributes})
+    };
+    let sold = sell(&rules, &lines(json!([
+        line(1, json!({"organic": "yes", "origin": "LV", "size": "1"})),
+        line(2, json!({"organic": "yes"})),
+        line(3, json!({"organic": "no", "origin": "LV"})),
+    ])));
+    assert_eq!(given(&sold), [(1, "organic".into(), 10)]);
+}
+
+/// Three for two: when one of three comes back, the free one was not earned.
+#[test]
+fn a_refund_is_decided_again_where_the_instruction_says_so() {
+    let free = |on_refund: &str| {
+        rule_set(json!([instruction("three-for-two", "B-shop", 1, json!({
+            "effect": {"free_units": {"buy": 2, "free": 1}}, "on_refund": on_refund,
+            "limits": [{"per": "recipient", "period": "day", "measure": "units", "max": 5}],
+        }))]))
+    };
+    let request = lines(json!([
+        {"line": 1, "item": "x", "quantity": 3, "unit_price_cents": 100},
+    ]));
+    let return_one = [ReturnedLine { number: 1, quantity: Quantity::from_thousandths(1_000) }];
+
+    let rules = free("reevaluate");
+    let sold = sell(&rules, &request);
+    assert_eq!(given(&sold), [(1, "three-for-two".into(), 100)]);
+    let mut refunded = Refunded::default();
+    let refund = rules::refund(&rules, &sold.sale(&rules), &mut refunded, &return_one).expect("taken");
+    assert_eq!(refund.refunded, Amount::ZERO, "two are left, and two cost what three did");
+    assert_eq!(refund.benefits[0].amount, Amount::from_cents(100));
+    assert_eq!(refund.benefits[0].grantor_amount, Amount::from_cents(50));
+    assert_eq!(refund.counters.iter().map(|moved| moved.change).collect::<Vec<_>>(), [-1]);
+    let rest = [ReturnedLine { number: 1, quantity: Quantity::from_thousandths(2_000) }];
+    let refund = rules::refund(&rules, &sold.sale(&rules), &mut refunded, &rest).expect("taken");
+    assert_eq!(refund.refunded, Amount::from_cents(200));
+    assert!(refund.whole && refund.benefits.is_empty());
+
+    let rules = free("proportional");
+    let sold = sell(&rules, &request);
+    let refund =
+        rules::refund(&rules, &sold.sale(&rules), &mut Refunded::default(), &return_one).expect("taken");
+    assert_eq!(refund.refunded, Amount::from_cents(67));
+    assert_eq!(refund.benefits[0].amount, Amount::from_cents(33));
+}
+
+/// A threshold that the rest of the basket no longer reaches takes all of the benefit back, but the
+/// recipient never pays for bringing something back.
+#[test]
+fn a_refund_is_never_below_zero() {
+    let rules = rule_set(json!([instruction("big-basket", "B-shop", 1, json!({
+        "effect": {"amount_off_cents": 500, "per": "basket"}, "on_refund": "reevaluate",
+        "content": {"min_basket_cents": 1000},
+    }))]));
+    let sold = sell(&rules, &lines(json!([
+        {"line": 1, "item": "x", "quantity": 1, "unit_price_cents": 900},
+        {"line": 2, "item": "y", "quantity": 1, "unit_price_cents": 100},
+    ])));
+    let returned = [ReturnedLine { number: 2, quantity: Quantity::from_thousandths(1_000) }];
+    let mut refunded = Refunded::default();
+    let refund = rules::refund(&rules, &sold.sale(&rules), &mut refunded, &returned).expect("taken");
+    assert_eq!(refund.refunded, Amount::ZERO);
+    let taken: i64 = refund.benefits.iter().map(|back| back.amount.cents()).sum();
+    assert_eq!(taken, 100, "no more is taken back than what came back was worth");
+}
+
+#[test]
+fn excess_is_what_an_offline_terminal_gave_beyond_ours() {
+    let rules = rule_set(json!([instruction("ten", "B-city", 1, json!({
+        "effect": {"percent_off_bp": 1000},
+    }))]));
+    let sold = sell(&rules, &lines(json!([
+        {"line": 1, "item": "x", "quantity": 1, "unit_price_cents": 100},
+        {"line": 2, "item": "y", "quantity": 1, "unit_price_cents": 200},
+    ])));
+    let applied = |instruction: &str, line, cents| Applied {
+        instruction: InstructionId::new(instruction).expect("an id"),
+        line,
+        amount: Amount::from_cents(cents),
+    };
+    let request = Request {
+        terminal: sold.terminal.clone(),
+        key: IdempotencyKey::new("k").expect("a key"),
+        occurred_at: sold.instant,
+        means: None,
+        mode: Mode::Offline,
+        lines: sold.lines.clone(),
+        receipt: None,
+        spend_points: PointsWanted::UpTo(0),
+        applied: Some(vec![applied("ten", 1, 25), applied("ten", 2, 20), applied("gone", 2, 7)]),
+    };
+    let excess = rules::excess(&rules, &request, &sold.decision);
+    let found: Vec<_> =
+        excess.iter().map(|of| (of.instruction.as_str(), of.line, of.version, of.cents)).collect();
+    assert_eq!(found, [("ten", 1, 1, 15), ("gone", 2, 0, 7)]);
+}
+
+#[test]
+fn the_first_reason_is_told() {
+    let rules = rule_set(json!([
+        instruction("later", "B-city", 1, json!({
+            "valid": {"from": "2026-01-01", "to": null}, "effect": {"percent_off_bp": 1000},
+        })),
+        instruction("night", "B-city", 2, json!({
+            "schedule": {"from": "22:00", "to": "06:00"}, "effect": {"percent_off_bp": 1000},
+        })),
+        instruction("kiosks", "B-city", 3, json!({
+            "scope": {"terminal_kinds": ["kiosk"]}, "effect": {"percent_off_bp": 1000},
+        })),
+        instruction("bread", "B-city", 4, json!({
+            "content": {"any": [{"item": "bread"}]}, "effect": {"percent_off_bp": 1000},
+        })),
+        instruction("first", "B-city", 5, json!({
+            "effect": {"percent_off_bp": 1000}, "stacking": "exclusive",
+        })),
+        instruction("second", "B-city", 6, json!({"effect": {"percent_off_bp": 1000}})),
+        instruction("none-left", "B-shop", 7, json!({
+            "effect": {"percent_off_bp": 1000},
+            "limits": [{"per": "recipient", "period": "day", "measure": "uses", "max": 0}],
+        })),
+    ]));
+    let sold = sell(&rules, &lines(json!([
+        {"line": 1, "item": "milk", "quantity": 1, "unit_price_cents": 100},
+    ])));
+    let reasons: Vec<_> = sold.decision.instructions.iter().map(|of| of.skipped).collect();
+    assert_eq!(reasons, [
+        Some(SkipReason::Validity),
+        Some(SkipReason::Schedule),
+        Some(SkipReason::Scope),
+        Some(SkipReason::Content),
+        None,
+        Some(SkipReason::Exclusive),
+        Some(SkipReason::Limit),
+    ]);
+    let texts: std::collections::BTreeSet<_> =
+        reasons.iter().map(|reason| rules::explain::text(*reason).lv).collect();
+    assert_eq!(texts.len(), reasons.len());
+}
+
+#[test]
+fn faults_of_a_set_name_their_places() {
+    let registry = registry(json!([
+        instruction("a", "B-city", 1, json!({"effect": {"percent_off_bp": 1}})),
+        instruction("b", "B-city", 1, json!({"effect": {"percent_off_bp": 1}})),
+        instruction("c", "B-shop", 1, json!({"effect": {"percent_off_bp": 1}, "recipients": {}})),
+        instruction("a", "B-city", 9, json!({"effect": {"percent_off_bp": 1}, "version": 2})),
+        instruction("d", "B-shop", 4, json!({
+            "effect": {"earn_points": {"per_cents": 1, "points": 1}}, "stacking": "exclusive",
+            "limits": [{"per": "recipient", "period": "day", "measure": "uses", "max": 1}],
+        })),
+        instruction("e", "B-city", 1, json!({
+            "effect": {"percent_off_bp": 1}, "scope": {"terminal_kinds": ["kiosk"]},
+            "valid": {"from": "2024-01-01", "to": "2024-12-31"},
+        })),
+    ]));
+    let paths: Vec<_> = analyse::faults(&registry).into_iter().map(|fault| fault.path).collect();
+    assert_eq!(paths, [
+        "/instructions/2/recipients",
+        "/instructions/4/limits",
+        "/instructions/4/stacking",
+        "/instructions/1/priority",
+        "/instructions/3/valid",
+    ]);
+}
