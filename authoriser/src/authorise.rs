@@ -32,8 +32,7 @@ use crate::{
     metrics::Metrics,
     publish::{self, Facts},
     refresh::{Presented, Registers},
-    rules,
-    upload,
+    rules, upload,
 };
 
 /// What a key was used for: the same body again is the same request.
@@ -167,9 +166,8 @@ impl<C: Cache> Authoriser<C> {
         let pseudonym = presented.recipient.as_ref().map(|recipient| {
             self.vault.pseudonym(Purpose::Recipient, recipient.id.as_u128()).to_string()
         });
-        let category = |line| {
-            rules.category(terminal, line).map_or("", Category::as_str).to_owned()
-        };
+        let category =
+            |line| rules.category(terminal, line).map_or("", Category::as_str).to_owned();
         let facts = Facts {
             id,
             request,
@@ -277,10 +275,7 @@ impl<C: Cache> Authoriser<C> {
     ///
     /// # Errors
     /// Where the stream cannot be appended to.
-    pub async fn heartbeat(
-        &self,
-        until: DateTime<Utc>,
-    ) -> Result<(), AuthoriserError> {
+    pub async fn heartbeat(&self, until: DateTime<Utc>) -> Result<(), AuthoriserError> {
         let topic = Topic::Authorisations;
         let partitions = self.log.partitions(topic);
         let mut silent = Vec::new();

@@ -150,11 +150,10 @@ fn recorded_movements(
 ) -> Option<Movements> {
     let recipient = recipient.and_then(RecipientId::parse);
     let household = household.and_then(HouseholdId::parse);
-    let counters =
-        counters.iter().map(|moved| recorded_counter(recipient, household, moved));
-    let points = points.iter().map(|moved| {
-        Some((recipient?, BenefitId::new(&moved.benefit_id).ok()?, moved.change))
-    });
+    let counters = counters.iter().map(|moved| recorded_counter(recipient, household, moved));
+    let points = points
+        .iter()
+        .map(|moved| Some((recipient?, BenefitId::new(&moved.benefit_id).ok()?, moved.change)));
     Some(Movements {
         counters: counters.collect::<Option<_>>()?,
         points: points.collect::<Option<_>>()?,

@@ -173,11 +173,7 @@ impl Registers {
 
 /// A recipient that is a household alone.
 fn alone(id: u128, groups: Vec<GroupId>) -> Recipient {
-    Recipient {
-        id: RecipientId::from_u128(id),
-        household: HouseholdId::from_u128(id),
-        groups,
-    }
+    Recipient { id: RecipientId::from_u128(id), household: HouseholdId::from_u128(id), groups }
 }
 
 fn compile(registry: &Registry) -> Result<Arc<RuleSet>, AuthoriserError> {

@@ -47,7 +47,9 @@ pub enum ConnectorError {
         found: u64,
     },
     /// A snapshot that would remove many people.
-    #[error("the snapshot would remove {removed} of {known} people, more than 1 %; say --yes if it is meant")]
+    #[error(
+        "the snapshot would remove {removed} of {known} people, more than 1 %; say --yes if it is meant"
+    )]
     SnapshotRemoves {
         /// Who would be removed.
         removed: usize,

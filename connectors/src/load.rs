@@ -130,7 +130,8 @@ fn translate<C: Connector>(connector: &mut C, lines: Vec<Line>) -> Vec<Translate
     let translated = connector.translate(&messages);
     let pairs = lines.into_iter().zip(translated).map(|(line, translated)| {
         if line.is_too_long() {
-            let detail = format!("{} bytes; the most is {}", line.length, crate::lines::LONGEST_LINE);
+            let detail =
+                format!("{} bytes; the most is {}", line.length, crate::lines::LONGEST_LINE);
             return (line, Err(Refusal::new(Reason::LineTooLong, detail)));
         }
         let identified = translated.map(|record| (connector.identity(&record), record));
@@ -186,11 +187,7 @@ impl Loader<'_> {
         Ok(lines)
     }
 
-    fn refuse(
-        &mut self,
-        line: &Line,
-        refusal: &Refusal,
-    ) -> Result<Option<Record>, ConnectorError> {
+    fn refuse(&mut self, line: &Line, refusal: &Refusal) -> Result<Option<Record>, ConnectorError> {
         *self.account.refused.entry(refusal.reason).or_default() += 1;
         let letter = DeadLetter {
             connector: self.name,

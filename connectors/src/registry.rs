@@ -39,9 +39,8 @@ pub fn read(
     origin: &str,
     condition: ConditionCheck<'_>,
 ) -> Result<Document, ConnectorError> {
-    let value = parse(text).map_err(|reason| {
-        ConnectorError::Syntax { origin: origin.into(), reason }
-    })?;
+    let value =
+        parse(text).map_err(|reason| ConnectorError::Syntax { origin: origin.into(), reason })?;
     let decoded = registry::decode_all(&value);
     let analysed = analyse::faults(&decoded.registry).into_iter().map(|fault| Fault {
         reason: Reason::InvalidValue,

@@ -29,10 +29,7 @@ pub type Account = (String, String, Month);
 ///
 /// # Errors
 /// Where the stream cannot be read.
-pub async fn add_up(
-    log: &Arc<dyn Log>,
-    ends: &[u64],
-) -> Result<BTreeMap<Account, Owed>, LogError> {
+pub async fn add_up(log: &Arc<dyn Log>, ends: &[u64]) -> Result<BTreeMap<Account, Owed>, LogError> {
     let mut books: BTreeMap<Account, Owed> = BTreeMap::new();
     replay(log, Topic::Authorisations, |stored| {
         let partition = usize::try_from(stored.position.partition).unwrap_or(usize::MAX);
@@ -113,6 +110,9 @@ mod tests {
         statements.insert(account("riga"), owed(101));
         statements.remove(&account("ministry"));
         let found = differences(&stream, &statements);
-        assert_eq!(found.iter().map(|d| d.account.0.as_str()).collect::<Vec<_>>(), ["ministry", "riga"]);
+        assert_eq!(
+            found.iter().map(|d| d.account.0.as_str()).collect::<Vec<_>>(),
+            ["ministry", "riga"]
+        );
     }
 }

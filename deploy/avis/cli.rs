@@ -32,8 +32,10 @@ pub enum Command {
     #[command(after_help = "Example:\n  avis up --data avis-demo --http 127.0.0.1:8080")]
     Up(UpArguments),
     /// SQL over the warehouse's tables.
-    #[command(after_help = "Example:\n  avis sql \"SELECT decision, COUNT(*) AS n FROM authorisations \
-                            GROUP BY decision\" --format csv")]
+    #[command(
+        after_help = "Example:\n  avis sql \"SELECT decision, COUNT(*) AS n FROM authorisations \
+                            GROUP BY decision\" --format csv"
+    )]
     Sql(SqlArguments),
     /// A report over some days.
     #[command(after_help = "Examples:\n  avis report --list\n  \
@@ -61,7 +63,9 @@ pub enum Command {
     #[command(subcommand)]
     Pipelines(PipelinesCommand),
     /// Print completions for a shell.
-    #[command(after_help = "Example:\n  avis completions bash > ~/.local/share/bash-completion/completions/avis")]
+    #[command(
+        after_help = "Example:\n  avis completions bash > ~/.local/share/bash-completion/completions/avis"
+    )]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -184,7 +188,9 @@ pub enum SettleCommand {
         data: Data,
     },
     /// Write a month's statements as CSV and JSON.
-    #[command(after_help = "Example:\n  avis settle export --period 2025-01 --out statements --data avis-demo")]
+    #[command(
+        after_help = "Example:\n  avis settle export --period 2025-01 --out statements --data avis-demo"
+    )]
     Export {
         /// The month, `YYYY-MM`.
         #[arg(long, value_name = "YYYY-MM")]
@@ -239,8 +245,10 @@ pub enum RegistryCommand {
 /// What `avis load` loads.
 #[derive(Debug, Subcommand)]
 #[allow(missing_docs, reason = "the variants' texts are the command line's help")]
-#[command(after_help = "Files are NDJSON: plain, .gz, .zst, or - for standard input.\n\nExample:\n  \
-                        avis load transactions baskets.ndjson.gz --data avis-demo")]
+#[command(
+    after_help = "Files are NDJSON: plain, .gz, .zst, or - for standard input.\n\nExample:\n  \
+                        avis load transactions baskets.ndjson.gz --data avis-demo"
+)]
 pub enum LoadCommand {
     /// Person changes (CloudEvents of DAGR).
     Persons(LoadArguments),
@@ -292,7 +300,9 @@ pub enum StreamCommand {
         data: Data,
     },
     /// Records of a stream as flat JSON, one a line.
-    #[command(after_help = "Example:\n  avis stream tail authorisations --from 0 --most 3 --data avis-demo")]
+    #[command(
+        after_help = "Example:\n  avis stream tail authorisations --from 0 --most 3 --data avis-demo"
+    )]
     Tail {
         /// The stream.
         topic: String,

@@ -12,7 +12,11 @@ use connectors::{
     vpvkac::CentreEvents,
 };
 use domain::period::Month;
-use ingest::{clock::SystemClock, topic::Topic, wire::{Flat, v1::Event}};
+use ingest::{
+    clock::SystemClock,
+    topic::Topic,
+    wire::{Flat, v1::Event},
+};
 use pipelines::{catalogue, groups};
 use warehouse::{
     export::{self, Csv},
@@ -23,7 +27,10 @@ use warehouse::{
 };
 
 use crate::{
-    cli::{Data, Format, LoadArguments, LoadCommand, RegistryCommand, ReportArguments, SettleCommand, SqlArguments, StreamCommand},
+    cli::{
+        Data, Format, LoadArguments, LoadCommand, RegistryCommand, ReportArguments, SettleCommand,
+        SqlArguments, StreamCommand,
+    },
     failure::Failure,
     node::Node,
     progress::Progress,
@@ -33,7 +40,9 @@ use crate::{
 fn node(data: &Data) -> Result<Node, Failure> {
     if !data.folder.join("log").is_dir() {
         let folder = data.folder.display();
-        let text = format!("{folder} holds no node's data; run `avis demo --out {folder}` or `avis up --data {folder}` first");
+        let text = format!(
+            "{folder} holds no node's data; run `avis demo --out {folder}` or `avis up --data {folder}` first"
+        );
         return Err(Failure::Usage(text));
     }
     Node::open(&data.folder, Arc::new(SystemClock))
@@ -122,7 +131,10 @@ pub async fn settle(command: SettleCommand) -> Result<(), Failure> {
             let proof = settlement::prove(&node.log, &node.session().await?).await?;
             proof.balanced()?;
             let euro = domain::amount::Amount::from_cents(proof.grantor_cents);
-            println!("the books balance: {} statements, {euro} euro owed by grantors", proof.accounts);
+            println!(
+                "the books balance: {} statements, {euro} euro owed by grantors",
+                proof.accounts
+            );
             Ok(())
         }
     }
@@ -158,7 +170,8 @@ pub async fn registry_command(command: RegistryCommand) -> Result<(), Failure> {
         }
         RegistryCommand::Export { file, data } => {
             let view = registry::view(&node(&data)?.log).await?;
-            let text = serde_json::to_string_pretty(&view.document()).map_err(std::io::Error::from)?;
+            let text =
+                serde_json::to_string_pretty(&view.document()).map_err(std::io::Error::from)?;
             if file.as_os_str() == "-" {
                 println!("{text}");
                 return Ok(());

@@ -12,8 +12,7 @@ use chrono::{DateTime, Utc};
 use connectors::{
     dagr::{PersonChanges, snapshot::Snapshot},
     issuer::MeansFiles,
-    load,
-    registry,
+    load, registry,
     terminal::{Terminals, TransactionFiles},
     vpvkac::CentreEvents,
 };

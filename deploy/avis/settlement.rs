@@ -8,7 +8,10 @@ use ingest::{
     log::{Log, replay},
     record::{Record, outside_id},
     topic::Topic,
-    wire::{self, v1::{Event, PeriodClosed}},
+    wire::{
+        self,
+        v1::{Event, PeriodClosed},
+    },
 };
 use warehouse::{
     session::Session,

@@ -27,7 +27,13 @@ pub trait Log: Send + Sync + std::fmt::Debug + 'static {
     fn append(&self, topic: Topic, records: Vec<Record>) -> Pending<'_, Vec<Position>>;
 
     /// At most `most` records of one partition from `from` on, in order; empty at the end.
-    fn read(&self, topic: Topic, partition: u32, from: u64, most: usize) -> Pending<'_, Vec<Stored>>;
+    fn read(
+        &self,
+        topic: Topic,
+        partition: u32,
+        from: u64,
+        most: usize,
+    ) -> Pending<'_, Vec<Stored>>;
 
     /// The offset that the next record of the partition gets.
     ///

@@ -112,9 +112,9 @@ impl Vault {
     /// Where the store cannot be read.
     pub fn find(&self, code: &PersonCode) -> Result<Option<RecipientId>, VaultError> {
         let found = self.inner.people.get(self.code_hash(code)).map_err(store("find a person"))?;
-        Ok(found.and_then(|id| id.as_ref().try_into().ok()).map(|id| {
-            RecipientId::from_u128(u128::from_be_bytes(id))
-        }))
+        Ok(found
+            .and_then(|id| id.as_ref().try_into().ok())
+            .map(|id| RecipientId::from_u128(u128::from_be_bytes(id))))
     }
 
     /// The internal ids of people, in the order given; who has none gets one, and a key. What is

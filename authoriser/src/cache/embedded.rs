@@ -28,9 +28,8 @@ impl EmbeddedCache {
 
 impl Cache for EmbeddedCache {
     async fn load(&mut self, wanted: &Wanted) -> Result<Snapshot, CacheError> {
-        let counter = |key: &CounterKey| {
-            (key.clone(), self.counters.get(key).copied().unwrap_or(0))
-        };
+        let counter =
+            |key: &CounterKey| (key.clone(), self.counters.get(key).copied().unwrap_or(0));
         let points = |key: &(RecipientId, BenefitId)| {
             (key.clone(), self.points.get(key).copied().unwrap_or(0))
         };

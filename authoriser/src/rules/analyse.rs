@@ -24,9 +24,13 @@ pub fn faults(registry: &Registry) -> Vec<Fault> {
         let mut fault = |field: &str, message: String| {
             faults.push(Fault { path: format!("/instructions/{at}{field}"), message });
         };
-        let grantor = of_benefit.get(&instruction.benefit).and_then(|id| grantors.get(*id)).copied();
+        let grantor =
+            of_benefit.get(&instruction.benefit).and_then(|id| grantors.get(*id)).copied();
         match grantor {
-            None => fault("/benefit", format!("no benefit {} with a known grantor", instruction.benefit)),
+            None => fault(
+                "/benefit",
+                format!("no benefit {} with a known grantor", instruction.benefit),
+            ),
             Some(grantor) => alone(instruction, grantor, &mut fault),
         }
         let recipients = &instruction.recipients;

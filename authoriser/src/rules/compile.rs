@@ -158,7 +158,8 @@ impl RuleSet {
     }
 
     fn place_terminals(&mut self, registry: &Registry, merchants: &HashMap<MerchantId, u32>) {
-        let places: HashMap<_, _> = registry.places.iter().map(|place| (&place.id, place)).collect();
+        let places: HashMap<_, _> =
+            registry.places.iter().map(|place| (&place.id, place)).collect();
         for terminal in &registry.terminals {
             let Some(place) = places.get(&terminal.place) else { continue };
             let Some(merchant_index) = merchants.get(&place.merchant) else { continue };

@@ -31,9 +31,8 @@ impl Open<'_> {
 /// nothing here.
 pub(super) fn shares(effect: &Effect, open: &[Open<'_>]) -> Vec<Share> {
     let each = |floor: Amount, cents: &dyn Fn(&Open<'_>) -> i64| -> Vec<Share> {
-        let share = |open: &Open<'_>| {
-            open.share(cents(open).clamp(0, open.room(floor)), open.state.units)
-        };
+        let share =
+            |open: &Open<'_>| open.share(cents(open).clamp(0, open.room(floor)), open.state.units);
         open.iter().map(share).collect()
     };
     let mut shares = match *effect {

@@ -56,9 +56,7 @@ impl RuleSet {
             if !may_apply {
                 continue;
             }
-            let key = |limit| {
-                limits::counter_key(instruction, limit, input.recipient, local.date)
-            };
+            let key = |limit| limits::counter_key(instruction, limit, input.recipient, local.date);
             wanted.counters.extend(instruction.limits.iter().filter_map(key));
             if let (Effect::SpendPoints { .. }, Some(recipient)) =
                 (&instruction.effect, input.recipient)
@@ -164,8 +162,9 @@ impl<'a> Evaluation<'a> {
         let of_contest = |(at, found): &(usize, Result<Vec<usize>, SkipReason>)| {
             found.is_ok() && self.rules.rules[*at].contest == Some(contest)
         };
-        let places: Vec<usize> =
-            (0..self.candidates.len()).filter(|place| of_contest(&self.candidates[*place])).collect();
+        let places: Vec<usize> = (0..self.candidates.len())
+            .filter(|place| of_contest(&self.candidates[*place]))
+            .collect();
         let trials: Vec<Trial> = places.iter().map(|place| self.try_at(*place)).collect();
         let sum = |trial: &Trial| trial.shares.iter().map(|share| share.cents).sum::<i64>();
         let best = (0..trials.len()).rev().max_by_key(|at| sum(&trials[*at]));

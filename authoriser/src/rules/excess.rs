@@ -12,17 +12,16 @@ pub fn excess(rules: &RuleSet, request: &Request, decision: &Decision) -> Vec<Ex
     let day = LocalTime::of(request.occurred_at).date;
     let mut found: Vec<Excess> = Vec::new();
     for applied in request.applied.iter().flatten() {
-        let known = found
-            .iter_mut()
-            .find(|excess| excess.line == applied.line && excess.instruction == applied.instruction);
+        let known = found.iter_mut().find(|excess| {
+            excess.line == applied.line && excess.instruction == applied.instruction
+        });
         if let Some(known) = known {
             known.cents = known.cents.saturating_add(applied.amount.cents());
             continue;
         }
         let version = rules.version_on(&applied.instruction, day);
-        let rule = version.and_then(|version| {
-            rules.rules.iter().find(|rule| rule.instruction.id == version.id)
-        });
+        let rule = version
+            .and_then(|version| rules.rules.iter().find(|rule| rule.instruction.id == version.id));
         found.push(Excess {
             line: applied.line,
             instruction: applied.instruction.clone(),

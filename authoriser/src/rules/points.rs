@@ -51,8 +51,7 @@ impl<'a> Points<'a> {
             PointsWanted::Max => i64::MAX,
             PointsWanted::UpTo(points) => points.saturating_sub(self.spent()),
         };
-        let balance = self.counters.points(recipient.id, benefit)
-            + self.moved_under(benefit);
+        let balance = self.counters.points(recipient.id, benefit) + self.moved_under(benefit);
         let rooms: i64 = open.iter().map(|open| open.room(floor)).sum();
         let divisor = 10_000_i128 * i128::from(point_value.cents().max(1));
         let allowed = i128::from(rooms) * i128::from(max.get()) / divisor;

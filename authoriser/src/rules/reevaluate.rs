@@ -37,8 +37,8 @@ impl Counters for Recorded<'_> {
             return 0;
         };
         let mut limits = self.rules.rules.iter().map(|rule| &rule.instruction);
-        let version = limits
-            .find(|rule| rule.id == outcome.instruction && rule.version == outcome.version);
+        let version =
+            limits.find(|rule| rule.id == outcome.instruction && rule.version == outcome.version);
         let max = version.and_then(|rule| {
             let same = |at: &&domain::limit::Limit| {
                 at.per == per && at.period == key.period && at.measure == key.measure
@@ -90,10 +90,8 @@ fn decide_again(rules: &RuleSet, sale: &Sale<'_>, next: &Refunded) -> Option<Dec
     let left = sale.input.lines.iter().filter_map(|line| {
         let returned = next.returned.get(&line.number).copied().unwrap_or(0);
         let quantity = line.quantity.thousandths() - returned;
-        (quantity > 0).then(|| Line {
-            quantity: Quantity::from_thousandths(quantity),
-            ..line.clone()
-        })
+        (quantity > 0)
+            .then(|| Line { quantity: Quantity::from_thousandths(quantity), ..line.clone() })
     });
     let lines = Lines::new(left.collect()).ok()?;
     let input = Input {
@@ -163,7 +161,9 @@ fn keep_refund_above_zero(
         return;
     }
     let backs: Vec<usize> = (0..benefits.len())
-        .filter(|at| benefits[*at].instruction == *instruction && benefits[*at].amount > Amount::ZERO)
+        .filter(|at| {
+            benefits[*at].instruction == *instruction && benefits[*at].amount > Amount::ZERO
+        })
         .collect();
     let weights: Vec<i64> = backs.iter().map(|at| benefits[*at].amount.cents()).collect();
     let spared = allocate(-refunded, &weights);
@@ -171,7 +171,8 @@ fn keep_refund_above_zero(
         let back = &mut benefits[at];
         let spared = spared.min(back.amount.cents());
         let grantor = sale.decision.lines.iter().filter(|line| line.number == back.line);
-        let given = grantor.flat_map(|line| &line.benefits).find(|of| of.instruction == *instruction);
+        let given =
+            grantor.flat_map(|line| &line.benefits).find(|of| of.instruction == *instruction);
         let grantor_spared = given.map_or(0, |given| {
             let share = domain::amount::mul_div_half_away(
                 spared,

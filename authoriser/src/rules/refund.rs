@@ -84,9 +84,11 @@ pub fn refund(
     payable.retain(|(_, cents)| *cents != 0);
     let points = points(rules, sale, so_far, &mut next);
     let counters = counters(sale, so_far, &next);
-    let whole = sale.input.lines.iter().all(|line| {
-        next.returned.get(&line.number) == Some(&line.quantity.thousandths())
-    });
+    let whole = sale
+        .input
+        .lines
+        .iter()
+        .all(|line| next.returned.get(&line.number) == Some(&line.quantity.thousandths()));
     *so_far = next;
     Ok(Refund {
         refunded: Amount::from_cents(payable.iter().map(|(_, cents)| cents).sum()),
@@ -164,9 +166,8 @@ pub(super) fn take_back(
         target.grantor_cents - before.grantor_cents,
     );
     *before = target;
-    let same = |back: &&mut RefundedBenefit| {
-        back.line == line && back.instruction == benefit.instruction
-    };
+    let same =
+        |back: &&mut RefundedBenefit| back.line == line && back.instruction == benefit.instruction;
     if let Some(back) = benefits.iter_mut().find(same) {
         back.units += units;
         back.amount = Amount::from_cents(back.amount.cents() + cents);
@@ -236,9 +237,11 @@ fn units_back(refunded: &Refunded, instruction: &InstructionId) -> i64 {
 /// What goes back to the counters of the sale's periods; a use only when all its cents are back.
 fn counters(sale: &Sale<'_>, so_far: &Refunded, next: &Refunded) -> Vec<CounterMovement> {
     let given = |instruction: &InstructionId| {
-        let of = sale.decision.instructions.iter().find(|outcome| {
-            outcome.instruction == *instruction && outcome.skipped.is_none()
-        });
+        let of = sale
+            .decision
+            .instructions
+            .iter()
+            .find(|outcome| outcome.instruction == *instruction && outcome.skipped.is_none());
         of.map_or(0, |outcome| outcome.amount.cents())
     };
     let back = |refunded: &Refunded, movement: &CounterMovement| {

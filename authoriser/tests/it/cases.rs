@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use authoriser::rules::{self, Refunded, RuleSet};
 use domain::{
-    decision::{DeclineReason, Decision, Outcome},
+    decision::{Decision, DeclineReason, Outcome},
     id::{GroupId, HouseholdId, IdempotencyKey, RecipientId, TerminalId},
     identification_means::MeansStatus,
     invariant,
@@ -40,7 +40,12 @@ fn the_600_cases_are_met_to_the_cent() {
         }
     }
     assert!(operations > 3_500, "only {operations} operations");
-    assert!(wrong.is_empty(), "{} of {operations}:\n{}", wrong.len(), wrong[..wrong.len().min(12)].join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {operations}:\n{}",
+        wrong.len(),
+        wrong[..wrong.len().min(12)].join("\n")
+    );
 }
 
 /// A case's rules and people; the cases name people plainly, so groups are mapped here.
@@ -80,7 +85,8 @@ impl<'a> Case<'a> {
         let day = LocalTime::of(instant).date;
         let (means_status, recipient, declined) = self.presented(&request["means"], day);
         let mut sold = Sold {
-            terminal: TerminalId::new(request["terminal_id"].as_str().expect("an id")).expect("an id"),
+            terminal: TerminalId::new(request["terminal_id"].as_str().expect("an id"))
+                .expect("an id"),
             lines: basket(request),
             instant,
             recipient,
@@ -94,7 +100,8 @@ impl<'a> Case<'a> {
         self.book.apply(sold.recipient.as_ref(), &decision.counters, &decision.points);
         let answer = answer(&decision);
         sold.decision = decision;
-        let key = IdempotencyKey::new(request["idempotency_key"].as_str().expect("a key")).expect("a key");
+        let key = IdempotencyKey::new(request["idempotency_key"].as_str().expect("a key"))
+            .expect("a key");
         self.sold.insert(key.to_string(), (sold, Refunded::default()));
         answer
     }
@@ -143,9 +150,8 @@ impl<'a> Case<'a> {
     }
 
     fn person(&self, name: &str) -> Recipient {
-        let number = |text: &str| {
-            text.bytes().fold(0_u128, |number, byte| number << 8 | u128::from(byte))
-        };
+        let number =
+            |text: &str| text.bytes().fold(0_u128, |number, byte| number << 8 | u128::from(byte));
         let family = self.base["persons"][name]["family_id"].as_str().unwrap_or(name);
         let groups = self.base["base"]["groups"].as_array().expect("groups");
         let member = |group: &&Value| {
@@ -181,14 +187,17 @@ fn answer(decision: &Decision) -> Value {
     let mut benefits = Vec::new();
     for line in &decision.lines {
         for benefit in &line.benefits {
-            benefits.push(((line.number, benefit.instruction.clone()), json!([
-                line.number,
-                benefit.instruction.as_str(),
-                benefit.version,
-                benefit.amount.cents(),
-                benefit.grantor_amount.cents(),
-                benefit.units,
-            ])));
+            benefits.push((
+                (line.number, benefit.instruction.clone()),
+                json!([
+                    line.number,
+                    benefit.instruction.as_str(),
+                    benefit.version,
+                    benefit.amount.cents(),
+                    benefit.grantor_amount.cents(),
+                    benefit.units,
+                ]),
+            ));
         }
     }
     let benefits: BTreeMap<_, _> = benefits.into_iter().collect();

@@ -43,21 +43,29 @@ fn rule_sets() -> &'static [RuleSet] {
 }
 
 fn any_line() -> impl Strategy<Value = (usize, usize, i64, i64)> {
-    (0..3_usize, 0..6_usize, prop_oneof![(1..8_i64).prop_map(|n| n * 1_000), 1..3_000_i64], 0..400_i64)
+    (
+        0..3_usize,
+        0..6_usize,
+        prop_oneof![(1..8_i64).prop_map(|n| n * 1_000), 1..3_000_i64],
+        0..400_i64,
+    )
 }
 
 fn any_basket() -> impl Strategy<Value = Vec<Line>> {
     const ITEMS: [&str; 3] = ["known", "p1", "p2"];
     const CATEGORIES: [&str; 6] = ["a.x", "a.y", "b", "b.x", "bc.x", "c"];
     prop::collection::vec(any_line(), 1..7).prop_map(|lines| {
-        let line = |(number, (item, category, thousandths, cents)): (u32, (usize, usize, i64, i64))| Line {
-            number,
-            item: ItemId::new(ITEMS[item]).expect("an id"),
-            category: Category::parse(CATEGORIES[category]),
-            quantity: Quantity::from_thousandths(thousandths),
-            unit_price: Amount::from_cents(cents),
-            attributes: Default::default(),
-        };
+        let line =
+            |(number, (item, category, thousandths, cents)): (u32, (usize, usize, i64, i64))| {
+                Line {
+                    number,
+                    item: ItemId::new(ITEMS[item]).expect("an id"),
+                    category: Category::parse(CATEGORIES[category]),
+                    quantity: Quantity::from_thousandths(thousandths),
+                    unit_price: Amount::from_cents(cents),
+                    attributes: Default::default(),
+                }
+            };
         (1..).zip(lines).map(line).collect()
     })
 }

@@ -78,19 +78,27 @@ fn given(sold: &Sold) -> Vec<(u32, String, i64)> {
 
 #[test]
 fn attributes_are_present_with_equal_value() {
-    let rules = rule_set(json!([instruction("organic", "B-shop", 1, json!({
-        "effect": {"percent_off_bp": 1000},
-        "content": {"any": [{"category": "food", "attributes": {"organic": "yes", "origin": "LV"}}]},
-    }))]));
+    let rules = rule_set(json!([instruction(
+        "organic",
+        "B-shop",
+        1,
+        json!({
+            "effect": {"percent_off_bp": 1000},
+            "content": {"any": [{"category": "food", "attributes": {"organic": "yes", "origin": "LV"}}]},
+        })
+    )]));
     let line = |number: u32, attributes: Value| {
         json!({"line": number, "item": "x", "category": "food.milk", "quantity": 1,
                "unit_price_cents": 100, "attributes": attributes})
     };
-    let sold = sell(&rules, &lines(json!([
-        line(1, json!({"organic": "yes", "origin": "LV", "size": "1"})),
-        line(2, json!({"organic": "yes"})),
-        line(3, json!({"organic": "no", "origin": "LV"})),
-    ])));
+    let sold = sell(
+        &rules,
+        &lines(json!([
+            line(1, json!({"organic": "yes", "origin": "LV", "size": "1"})),
+            line(2, json!({"organic": "yes"})),
+            line(3, json!({"organic": "no", "origin": "LV"})),
+        ])),
+    );
     assert_eq!(given(&sold), [(1, "organic".into(), 10)]);
 }
 
@@ -98,10 +106,15 @@ fn attributes_are_present_with_equal_value() {
 #[test]
 fn a_refund_is_decided_again_where_the_instruction_says_so() {
     let free = |on_refund: &str| {
-        rule_set(json!([instruction("three-for-two", "B-shop", 1, json!({
-            "effect": {"free_units": {"buy": 2, "free": 1}}, "on_refund": on_refund,
-            "limits": [{"per": "recipient", "period": "day", "measure": "units", "max": 5}],
-        }))]))
+        rule_set(json!([instruction(
+            "three-for-two",
+            "B-shop",
+            1,
+            json!({
+                "effect": {"free_units": {"buy": 2, "free": 1}}, "on_refund": on_refund,
+                "limits": [{"per": "recipient", "period": "day", "measure": "units", "max": 5}],
+            })
+        )]))
     };
     let request = lines(json!([
         {"line": 1, "item": "x", "quantity": 3, "unit_price_cents": 100},
@@ -112,7 +125,8 @@ fn a_refund_is_decided_again_where_the_instruction_says_so() {
     let sold = sell(&rules, &request);
     assert_eq!(given(&sold), [(1, "three-for-two".into(), 100)]);
     let mut refunded = Refunded::default();
-    let refund = rules::refund(&rules, &sold.sale(&rules), &mut refunded, &return_one).expect("taken");
+    let refund =
+        rules::refund(&rules, &sold.sale(&rules), &mut refunded, &return_one).expect("taken");
     assert_eq!(refund.refunded, Amount::ZERO, "two are left, and two cost what three did");
     assert_eq!(refund.benefits[0].amount, Amount::from_cents(100));
     assert_eq!(refund.benefits[0].grantor_amount, Amount::from_cents(50));
@@ -124,8 +138,8 @@ fn a_refund_is_decided_again_where_the_instruction_says_so() {
 
     let rules = free("proportional");
     let sold = sell(&rules, &request);
-    let refund =
-        rules::refund(&rules, &sold.sale(&rules), &mut Refunded::default(), &return_one).expect("taken");
+    let refund = rules::refund(&rules, &sold.sale(&rules), &mut Refunded::default(), &return_one)
+        .expect("taken");
     assert_eq!(refund.refunded, Amount::from_cents(67));
     assert_eq!(refund.benefits[0].amount, Amount::from_cents(33));
 }
@@ -134,17 +148,26 @@ fn a_refund_is_decided_again_where_the_instruction_says_so() {
 /// recipient never pays for bringing something back.
 #[test]
 fn a_refund_is_never_below_zero() {
-    let rules = rule_set(json!([instruction("big-basket", "B-shop", 1, json!({
-        "effect": {"amount_off_cents": 500, "per": "basket"}, "on_refund": "reevaluate",
-        "content": {"min_basket_cents": 1000},
-    }))]));
-    let sold = sell(&rules, &lines(json!([
-        {"line": 1, "item": "x", "quantity": 1, "unit_price_cents": 900},
-        {"line": 2, "item": "y", "quantity": 1, "unit_price_cents": 100},
-    ])));
+    let rules = rule_set(json!([instruction(
+        "big-basket",
+        "B-shop",
+        1,
+        json!({
+            "effect": {"amount_off_cents": 500, "per": "basket"}, "on_refund": "reevaluate",
+            "content": {"min_basket_cents": 1000},
+        })
+    )]));
+    let sold = sell(
+        &rules,
+        &lines(json!([
+            {"line": 1, "item": "x", "quantity": 1, "unit_price_cents": 900},
+            {"line": 2, "item": "y", "quantity": 1, "unit_price_cents": 100},
+        ])),
+    );
     let returned = [ReturnedLine { number: 2, quantity: Quantity::from_thousandths(1_000) }];
     let mut refunded = Refunded::default();
-    let refund = rules::refund(&rules, &sold.sale(&rules), &mut refunded, &returned).expect("taken");
+    let refund =
+        rules::refund(&rules, &sold.sale(&rules), &mut refunded, &returned).expect("taken");
     assert_eq!(refund.refunded, Amount::ZERO);
     let taken: i64 = refund.benefits.iter().map(|back| back.amount.cents()).sum();
     assert_eq!(taken, 100, "no more is taken back than what came back was worth");
@@ -152,13 +175,21 @@ fn a_refund_is_never_below_zero() {
 
 #[test]
 fn excess_is_what_an_offline_terminal_gave_beyond_ours() {
-    let rules = rule_set(json!([instruction("ten", "B-city", 1, json!({
-        "effect": {"percent_off_bp": 1000},
-    }))]));
-    let sold = sell(&rules, &lines(json!([
-        {"line": 1, "item": "x", "quantity": 1, "unit_price_cents": 100},
-        {"line": 2, "item": "y", "quantity": 1, "unit_price_cents": 200},
-    ])));
+    let rules = rule_set(json!([instruction(
+        "ten",
+        "B-city",
+        1,
+        json!({
+            "effect": {"percent_off_bp": 1000},
+        })
+    )]));
+    let sold = sell(
+        &rules,
+        &lines(json!([
+            {"line": 1, "item": "x", "quantity": 1, "unit_price_cents": 100},
+            {"line": 2, "item": "y", "quantity": 1, "unit_price_cents": 200},
+        ])),
+    );
     let applied = |instruction: &str, line, cents| Applied {
         instruction: InstructionId::new(instruction).expect("an id"),
         line,
@@ -184,40 +215,76 @@ fn excess_is_what_an_offline_terminal_gave_beyond_ours() {
 #[test]
 fn the_first_reason_is_told() {
     let rules = rule_set(json!([
-        instruction("later", "B-city", 1, json!({
-            "valid": {"from": "2026-01-01", "to": null}, "effect": {"percent_off_bp": 1000},
-        })),
-        instruction("night", "B-city", 2, json!({
-            "schedule": {"from": "22:00", "to": "06:00"}, "effect": {"percent_off_bp": 1000},
-        })),
-        instruction("kiosks", "B-city", 3, json!({
-            "scope": {"terminal_kinds": ["kiosk"]}, "effect": {"percent_off_bp": 1000},
-        })),
-        instruction("bread", "B-city", 4, json!({
-            "content": {"any": [{"item": "bread"}]}, "effect": {"percent_off_bp": 1000},
-        })),
-        instruction("first", "B-city", 5, json!({
-            "effect": {"percent_off_bp": 1000}, "stacking": "exclusive",
-        })),
+        instruction(
+            "later",
+            "B-city",
+            1,
+            json!({
+                "valid": {"from": "2026-01-01", "to": null}, "effect": {"percent_off_bp": 1000},
+            })
+        ),
+        instruction(
+            "night",
+            "B-city",
+            2,
+            json!({
+                "schedule": {"from": "22:00", "to": "06:00"}, "effect": {"percent_off_bp": 1000},
+            })
+        ),
+        instruction(
+            "kiosks",
+            "B-city",
+            3,
+            json!({
+                "scope": {"terminal_kinds": ["kiosk"]}, "effect": {"percent_off_bp": 1000},
+            })
+        ),
+        instruction(
+            "bread",
+            "B-city",
+            4,
+            json!({
+                "content": {"any": [{"item": "bread"}]}, "effect": {"percent_off_bp": 1000},
+            })
+        ),
+        instruction(
+            "first",
+            "B-city",
+            5,
+            json!({
+                "effect": {"percent_off_bp": 1000}, "stacking": "exclusive",
+            })
+        ),
         instruction("second", "B-city", 6, json!({"effect": {"percent_off_bp": 1000}})),
-        instruction("none-left", "B-shop", 7, json!({
-            "effect": {"percent_off_bp": 1000},
-            "limits": [{"per": "recipient", "period": "day", "measure": "uses", "max": 0}],
-        })),
+        instruction(
+            "none-left",
+            "B-shop",
+            7,
+            json!({
+                "effect": {"percent_off_bp": 1000},
+                "limits": [{"per": "recipient", "period": "day", "measure": "uses", "max": 0}],
+            })
+        ),
     ]));
-    let sold = sell(&rules, &lines(json!([
-        {"line": 1, "item": "milk", "quantity": 1, "unit_price_cents": 100},
-    ])));
+    let sold = sell(
+        &rules,
+        &lines(json!([
+            {"line": 1, "item": "milk", "quantity": 1, "unit_price_cents": 100},
+        ])),
+    );
     let reasons: Vec<_> = sold.decision.instructions.iter().map(|of| of.skipped).collect();
-    assert_eq!(reasons, [
-        Some(SkipReason::Validity),
-        Some(SkipReason::Schedule),
-        Some(SkipReason::Scope),
-        Some(SkipReason::Content),
-        None,
-        Some(SkipReason::Exclusive),
-        Some(SkipReason::Limit),
-    ]);
+    assert_eq!(
+        reasons,
+        [
+            Some(SkipReason::Validity),
+            Some(SkipReason::Schedule),
+            Some(SkipReason::Scope),
+            Some(SkipReason::Content),
+            None,
+            Some(SkipReason::Exclusive),
+            Some(SkipReason::Limit),
+        ]
+    );
     let texts: std::collections::BTreeSet<_> =
         reasons.iter().map(|reason| rules::explain::text(*reason).lv).collect();
     assert_eq!(texts.len(), reasons.len());
@@ -230,21 +297,34 @@ fn faults_of_a_set_name_their_places() {
         instruction("b", "B-city", 1, json!({"effect": {"percent_off_bp": 1}})),
         instruction("c", "B-shop", 1, json!({"effect": {"percent_off_bp": 1}, "recipients": {}})),
         instruction("a", "B-city", 9, json!({"effect": {"percent_off_bp": 1}, "version": 2})),
-        instruction("d", "B-shop", 4, json!({
-            "effect": {"earn_points": {"per_cents": 1, "points": 1}}, "stacking": "exclusive",
-            "limits": [{"per": "recipient", "period": "day", "measure": "uses", "max": 1}],
-        })),
-        instruction("e", "B-city", 1, json!({
-            "effect": {"percent_off_bp": 1}, "scope": {"terminal_kinds": ["kiosk"]},
-            "valid": {"from": "2024-01-01", "to": "2024-12-31"},
-        })),
+        instruction(
+            "d",
+            "B-shop",
+            4,
+            json!({
+                "effect": {"earn_points": {"per_cents": 1, "points": 1}}, "stacking": "exclusive",
+                "limits": [{"per": "recipient", "period": "day", "measure": "uses", "max": 1}],
+            })
+        ),
+        instruction(
+            "e",
+            "B-city",
+            1,
+            json!({
+                "effect": {"percent_off_bp": 1}, "scope": {"terminal_kinds": ["kiosk"]},
+                "valid": {"from": "2024-01-01", "to": "2024-12-31"},
+            })
+        ),
     ]));
     let paths: Vec<_> = analyse::faults(&registry).into_iter().map(|fault| fault.path).collect();
-    assert_eq!(paths, [
-        "/instructions/2/recipients",
-        "/instructions/4/limits",
-        "/instructions/4/stacking",
-        "/instructions/1/priority",
-        "/instructions/3/valid",
-    ]);
+    assert_eq!(
+        paths,
+        [
+            "/instructions/2/recipients",
+            "/instructions/4/limits",
+            "/instructions/4/stacking",
+            "/instructions/1/priority",
+            "/instructions/3/valid",
+        ]
+    );
 }

@@ -113,7 +113,8 @@ pub fn records(
         let event = Event::PersonChanged(PersonChanged {
             person: id.to_string(),
             person_sequence: change.sequence,
-            sealed: sealed.map_err(|error| Refusal::new(Reason::InvalidValue, error.to_string()))?,
+            sealed: sealed
+                .map_err(|error| Refusal::new(Reason::InvalidValue, error.to_string()))?,
             removed: change.attributes.is_none(),
         });
         Ok(Record {

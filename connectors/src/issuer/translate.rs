@@ -51,11 +51,7 @@ pub fn means(
     })
 }
 
-fn read(
-    fields: &Fields<'_>,
-    issuers: &HashSet<IssuerId>,
-    vault: &Vault,
-) -> Option<MeansChanged> {
+fn read(fields: &Fields<'_>, issuers: &HashSet<IssuerId>, vault: &Vault) -> Option<MeansChanged> {
     let holder = fields.optional("person").map(|at| holder(&at, vault));
     let issuer = fields.required("issuer").and_then(|at| {
         let id = at.id(IssuerId::new)?;

@@ -181,9 +181,9 @@ fn line(at: &Cursor<'_>) -> Option<Line> {
     let fields = at.fields()?;
     let number = fields.required("line").and_then(|at| at.integer(1, 1_000_000));
     let item = fields.required("item").and_then(|at| at.id(ItemId::new));
-    let category = fields.optional("category").map(|at| {
-        at.parsed("a category, words joined by dots", Category::parse)
-    });
+    let category = fields
+        .optional("category")
+        .map(|at| at.parsed("a category, words joined by dots", Category::parse));
     let quantity = fields.required("quantity").and_then(|at| quantity(&at));
     let unit_price = fields.required("unit_price_cents").and_then(|at| price(&at));
     let attributes = fields.optional("attributes").map(|at| attributes(&at));

@@ -96,9 +96,10 @@ fn service_event(
         fields.at().fault("completed before it started");
     }
     let rating = fields.optional("rating").and_then(|at| at.integer(1, 5));
-    let specialist = fields.optional("specialist").and_then(|at| at.text()).map(|name| {
-        Pseudonym::from_u128(vault.hash("staff", name)).to_string()
-    });
+    let specialist = fields
+        .optional("specialist")
+        .and_then(|at| at.text())
+        .map(|name| Pseudonym::from_u128(vault.hash("staff", name)).to_string());
     let id = |name, new: fn(&str) -> Option<String>| {
         fields.optional(name).and_then(|at| at.parsed("an identifier", new))
     };

@@ -74,7 +74,12 @@ fn reader(lines: impl Iterator<Item = Value> + Send + 'static) -> Box<dyn Read +
 
 fn person_code(number: u64) -> String {
     // The newer form: 32 to 39, then digits that mean nothing.
-    format!("{}{:04}-{:05}", 32 + number / 1_000_000_000, number / 100_000 % 10_000, number % 100_000)
+    format!(
+        "{}{:04}-{:05}",
+        32 + number / 1_000_000_000,
+        number / 100_000 % 10_000,
+        number % 100_000
+    )
 }
 
 fn card(number: u64) -> String {
@@ -134,7 +139,8 @@ impl Plan {
         to: DateTime<Utc>,
     ) -> Box<dyn Read + Send> {
         let mut draw = Draw(self.seed ^ 0xba5_ce75);
-        let step = (to - from).num_milliseconds() / i64::try_from(self.transactions.max(1)).unwrap_or(1);
+        let step =
+            (to - from).num_milliseconds() / i64::try_from(self.transactions.max(1)).unwrap_or(1);
         reader((0..self.transactions).map(move |number| {
             let mut basket = real[draw.below(real.len() as u64) as usize].clone();
             let after = step.saturating_mul(i64::try_from(number).unwrap_or(0));
@@ -163,8 +169,13 @@ mod tests {
     fn the_same_seed_gives_the_same_lines() {
         let plan = Plan { transactions: 5, people: 3, seed: 7 };
         let baskets = |plan: Plan| {
-            let real = vec![json!({"terminal_id": "T-1", "lines": []}), json!({"terminal_id": "T-2"})];
-            text(plan.baskets(real, DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH + Duration::hours(1)))
+            let real =
+                vec![json!({"terminal_id": "T-1", "lines": []}), json!({"terminal_id": "T-2"})];
+            text(plan.baskets(
+                real,
+                DateTime::UNIX_EPOCH,
+                DateTime::UNIX_EPOCH + Duration::hours(1),
+            ))
         };
         assert_eq!(text(plan.persons()), text(plan.persons()));
         assert_eq!(baskets(plan), baskets(plan));
@@ -175,7 +186,8 @@ mod tests {
 
     #[test]
     fn generated_codes_are_well_formed_and_differ() {
-        let codes: std::collections::BTreeSet<_> = (0..2_000).map(|n| person_code(n * 777_777)).collect();
+        let codes: std::collections::BTreeSet<_> =
+            (0..2_000).map(|n| person_code(n * 777_777)).collect();
         assert_eq!(codes.len(), 2_000);
         assert!(codes.iter().all(|code| domain::person_code::PersonCode::parse(code).is_ok()));
     }

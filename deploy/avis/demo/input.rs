@@ -45,9 +45,9 @@ impl Input {
             seed: arguments.seed,
         });
         let real = if plan.is_some() { values(&mut packaged(BASKETS))? } else { Vec::new() };
-        let instants = real.iter().filter_map(|basket| {
-            basket["occurred_at"].as_str()?.parse::<DateTime<Utc>>().ok()
-        });
+        let instants = real
+            .iter()
+            .filter_map(|basket| basket["occurred_at"].as_str()?.parse::<DateTime<Utc>>().ok());
         let span = (instants.clone().min(), instants.max());
         Ok(Self {
             registry: arguments.registry.clone(),

@@ -39,7 +39,8 @@ impl Summary {
         figures.insert("points_earned".into(), json!(first("points_earned")));
         let by_decision = texts(&decisions, "decision").into_iter();
         let by_decision = by_decision.zip(numbers(&decisions, "decisions"));
-        let by_decision: Map<_, _> = by_decision.map(|(name, count)| (name, json!(count))).collect();
+        let by_decision: Map<_, _> =
+            by_decision.map(|(name, count)| (name, json!(count))).collect();
         figures.insert("decisions".into(), Value::Object(by_decision));
         figures.insert("instructions".into(), by_instruction(&instructions));
         figures.insert("settlements".into(), settlements(published));
@@ -84,16 +85,27 @@ impl Summary {
         let euro = |name: &str| euro(self.number(name));
         let decision = |name: &str| grouped(self.figures["decisions"][name].as_i64().unwrap_or(0));
         writeln!(out)?;
-        writeln!(out, "  {:>14}  baskets for {} euro", figure("transactions"), euro("total_cents"))?;
-        writeln!(out, "  {:>14}  approved, {} without a benefit, {} declined",
-            decision("approved"), decision("no_benefit"), decision("declined"))?;
+        writeln!(
+            out,
+            "  {:>14}  baskets for {} euro",
+            figure("transactions"),
+            euro("total_cents")
+        )?;
+        writeln!(
+            out,
+            "  {:>14}  approved, {} without a benefit, {} declined",
+            decision("approved"),
+            decision("no_benefit"),
+            decision("declined")
+        )?;
         writeln!(out, "  {:>14}  euro given in benefits", euro("benefit_cents"))?;
         writeln!(out, "  {:>14}  loyalty points earned", figure("points_earned"))?;
         writeln!(out)?;
         self.print_instructions(&mut out)?;
         self.print_settlements(&mut out)?;
         let balanced = self.figures["books_balance"] == Value::Bool(true);
-        let verdict = if balanced { "balance: every cent is accounted for" } else { "DO NOT BALANCE" };
+        let verdict =
+            if balanced { "balance: every cent is accounted for" } else { "DO NOT BALANCE" };
         writeln!(out, "\n  The books {verdict}.")?;
         writeln!(
             out,
@@ -101,15 +113,25 @@ impl Summary {
             self.figures["seconds"],
             grouped(self.figures["per_second"].as_f64().map_or(0, |rate| rate as i64)),
         )?;
-        writeln!(out, "\n  Open {folder}/index.html to look at it; beside it lie settlements/, reports/,")?;
+        writeln!(
+            out,
+            "\n  Open {folder}/index.html to look at it; beside it lie settlements/, reports/,"
+        )?;
         writeln!(out, "  open-data/ and the tables in warehouse/ (Delta Lake). Ask them:")?;
-        writeln!(out, "    avis sql --data {folder} \"SELECT merchant_id, SUM(amount) FROM benefit_lines GROUP BY 1\"")?;
+        writeln!(
+            out,
+            "    avis sql --data {folder} \"SELECT merchant_id, SUM(amount) FROM benefit_lines GROUP BY 1\""
+        )?;
         writeln!(out, "    avis up --data {folder}")?;
         Ok(())
     }
 
     fn print_instructions(&self, out: &mut impl Write) -> std::io::Result<()> {
-        writeln!(out, "  {:<26} {:>8} {:>8} {:>12} {:>12}", "instruction", "uses", "lines", "euro", "grantor's")?;
+        writeln!(
+            out,
+            "  {:<26} {:>8} {:>8} {:>12} {:>12}",
+            "instruction", "uses", "lines", "euro", "grantor's"
+        )?;
         for (name, row) in self.figures["instructions"].as_object().into_iter().flatten() {
             let cell = |field: &str| row[field].as_i64().unwrap_or(0);
             writeln!(
@@ -141,10 +163,13 @@ fn by_instruction(rows: &Rows) -> Value {
     let (uses, lines, units) = (column("uses"), column("lines"), column("units"));
     let (amount, grantor) = (column("amount"), column("grantor_amount"));
     let named = texts(rows, "instruction_id").into_iter().enumerate().map(|(at, name)| {
-        (name, json!({
-            "uses": uses[at], "lines": lines[at], "units": units[at],
-            "amount_cents": amount[at], "grantor_cents": grantor[at],
-        }))
+        (
+            name,
+            json!({
+                "uses": uses[at], "lines": lines[at], "units": units[at],
+                "amount_cents": amount[at], "grantor_cents": grantor[at],
+            }),
+        )
     });
     Value::Object(named.collect())
 }
@@ -152,11 +177,14 @@ fn by_instruction(rows: &Rows) -> Value {
 fn settlements(published: &Published) -> Value {
     let statements = published.months.iter().flat_map(|(_, statements)| statements);
     let named = statements.map(|statement| {
-        (statement.number.to_string(), json!({
-            "amount_cents": statement.amount_cents(),
-            "grantor_cents": statement.grantor_cents(),
-            "lines": statement.lines(),
-        }))
+        (
+            statement.number.to_string(),
+            json!({
+                "amount_cents": statement.amount_cents(),
+                "grantor_cents": statement.grantor_cents(),
+                "lines": statement.lines(),
+            }),
+        )
     });
     Value::Object(named.collect())
 }
@@ -185,7 +213,8 @@ fn numbers(rows: &Rows, name: &str) -> Vec<i64> {
 fn texts(rows: &Rows, name: &str) -> Vec<String> {
     let mut texts = Vec::with_capacity(rows.count());
     for batch in &rows.batches {
-        let column = batch.column_by_name(name).and_then(|column| cast(column, &DataType::Utf8).ok());
+        let column =
+            batch.column_by_name(name).and_then(|column| cast(column, &DataType::Utf8).ok());
         let Some(column) = column else { continue };
         let column = column.as_string::<i32>();
         texts.extend(column.iter().map(|text| text.unwrap_or_default().to_owned()));

@@ -153,11 +153,8 @@ pub fn mul_div_half_away(value: i64, numerator: i64, denominator: i64) -> i64 {
     let divisor = i128::from(denominator).saturating_abs();
     let product = if denominator < 0 { product.saturating_neg() } else { product };
     let half = divisor.checked_div(2).unwrap_or(0);
-    let shifted = if product < 0 {
-        product.saturating_sub(half)
-    } else {
-        product.saturating_add(half)
-    };
+    let shifted =
+        if product < 0 { product.saturating_sub(half) } else { product.saturating_add(half) };
     let quotient = shifted.checked_div(divisor).unwrap_or(0);
     i64::try_from(quotient).unwrap_or(if quotient < 0 { i64::MIN } else { i64::MAX })
 }

@@ -222,7 +222,10 @@ mod tests {
     fn faults_name_their_place() {
         let check = |lines| Lines::new(lines).expect_err("a fault");
         assert_eq!(check(vec![]), LinesError::Empty);
-        assert_eq!(check(vec![line(1, 1_000, 1), line(1, 1_000, 1)]), LinesError::Twice { at: 1, number: 1 });
+        assert_eq!(
+            check(vec![line(1, 1_000, 1), line(1, 1_000, 1)]),
+            LinesError::Twice { at: 1, number: 1 }
+        );
         assert_eq!(check(vec![line(1, -1, 1)]), LinesError::Quantity { at: 0 });
         assert_eq!(check(vec![line(1, 1, -1)]), LinesError::Price { at: 0 });
         assert_eq!(check(vec![line(1, 1_000_000_000, i64::MAX)]), LinesError::Overflow { at: 0 });

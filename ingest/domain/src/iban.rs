@@ -13,7 +13,9 @@ pub enum IbanError {
     #[error("an IBAN has two letters, two digits and up to 30 letters or digits")]
     Form,
     /// A Latvian IBAN of another shape than bank and account.
-    #[error("a Latvian IBAN has 21 characters: LV, two digits, four letters, thirteen letters or digits")]
+    #[error(
+        "a Latvian IBAN has 21 characters: LV, two digits, four letters, thirteen letters or digits"
+    )]
     Latvian,
     /// The check digits do not fit.
     #[error("the check digits of the IBAN do not fit")]
@@ -34,7 +36,8 @@ impl Iban {
         if !well_formed {
             return Err(IbanError::Form);
         }
-        let latvian = text.len() == 21 && text.bytes().skip(4).take(4).all(|b| b.is_ascii_uppercase());
+        let latvian =
+            text.len() == 21 && text.bytes().skip(4).take(4).all(|b| b.is_ascii_uppercase());
         if text.starts_with("LV") && !latvian {
             return Err(IbanError::Latvian);
         }

@@ -196,7 +196,10 @@ mod tests {
         assert_eq!(MerchantId::new(""), Err(IdError::Empty));
         assert_eq!(MerchantId::new("a b"), Err(IdError::Character));
         assert_eq!(MerchantId::new(&"x".repeat(97)), Err(IdError::TooLong));
-        assert_eq!(MerchantId::new("rigas-satiksme").map(|id| id.to_string()).as_deref(), Ok("rigas-satiksme"));
+        assert_eq!(
+            MerchantId::new("rigas-satiksme").map(|id| id.to_string()).as_deref(),
+            Ok("rigas-satiksme")
+        );
     }
 
     #[test]

@@ -17,7 +17,10 @@ pub fn decision(decision: &Decision) -> Result<(), Broken> {
     for line in &decision.lines {
         let given = Amount::checked_sum(line.benefits.iter().map(|benefit| benefit.amount));
         if given.and_then(|given| given.checked_add(line.payable)) != Some(line.total) {
-            return Err(Broken(format!("line {}: payable and benefits do not make the total", line.number)));
+            return Err(Broken(format!(
+                "line {}: payable and benefits do not make the total",
+                line.number
+            )));
         }
         if line.payable < Amount::ZERO {
             return Err(Broken(format!("line {}: payable below zero", line.number)));

@@ -50,7 +50,9 @@ impl Per {
     /// The one that the word names.
     #[must_use]
     pub fn parse(code: &str) -> Option<Self> {
-        [Self::Recipient, Self::Household, Self::Instruction].into_iter().find(|known| known.code() == code)
+        [Self::Recipient, Self::Household, Self::Instruction]
+            .into_iter()
+            .find(|known| known.code() == code)
     }
 
     /// The word used in files.
@@ -68,7 +70,9 @@ impl Period {
     /// The one that the word names.
     #[must_use]
     pub fn parse(code: &str) -> Option<Self> {
-        [Self::Basket, Self::Day, Self::Week, Self::Month, Self::Year, Self::Validity].into_iter().find(|known| known.code() == code)
+        [Self::Basket, Self::Day, Self::Week, Self::Month, Self::Year, Self::Validity]
+            .into_iter()
+            .find(|known| known.code() == code)
     }
 
     /// The word used in files.

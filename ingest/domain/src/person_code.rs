@@ -46,7 +46,8 @@ impl PersonCode {
         let digits: [u8; 11] = digits.try_into().map_err(|_| PersonCodeError::Form)?;
         let code = Self(digits);
         let number = |at: usize| u16::from(digits[at].saturating_sub(b'0'));
-        let pair = |at: usize, next: usize| number(at).saturating_mul(10).saturating_add(number(next));
+        let pair =
+            |at: usize, next: usize| number(at).saturating_mul(10).saturating_add(number(next));
         if (32..=39).contains(&pair(0, 1)) {
             return Ok(code);
         }
@@ -81,7 +82,10 @@ mod tests {
 
     #[test]
     fn both_forms_are_read() {
-        assert_eq!(PersonCode::parse("326180-33995").map(|c| c.expose()).as_deref(), Ok("326180-33995"));
+        assert_eq!(
+            PersonCode::parse("326180-33995").map(|c| c.expose()).as_deref(),
+            Ok("326180-33995")
+        );
         // 161175-19997 is the well-known example of the older form.
         assert!(PersonCode::parse("161175-19997").is_ok());
         assert!(PersonCode::parse("16117519997").is_ok());

@@ -2,9 +2,9 @@
 
 use crate::{
     amount::{Amount, Quantity},
+    decision::PointsMovement,
     id::InstructionId,
     limit::CounterMovement,
-    decision::PointsMovement,
 };
 
 /// So much of one line came back.

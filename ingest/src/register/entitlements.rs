@@ -10,7 +10,10 @@ use domain::{
 
 use crate::{
     record::Stored,
-    wire::{self, v1::{EntitlementEvaluated, Event}},
+    wire::{
+        self,
+        v1::{EntitlementEvaluated, Event},
+    },
 };
 
 /// Everybody's groups, with the instants from which they are known.

@@ -9,7 +9,10 @@ use domain::{
     period::Validity,
 };
 
-use crate::{record::Stored, wire::v1::{Event, MeansChanged}};
+use crate::{
+    record::Stored,
+    wire::v1::{Event, MeansChanged},
+};
 
 /// Every means that was issued.
 #[derive(Debug, Default)]

@@ -194,7 +194,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let vault = Vault::open(folder.path()).expect("a vault");
         let mut people = People::default();
-        let attributes = |family: &str| Some(serde_json::json!({"family_id": family, "status": "alive"}));
+        let attributes =
+            |family: &str| Some(serde_json::json!({"family_id": family, "status": "alive"}));
         let first = change(&vault, "326180-33995", 1, attributes("F-1"));
         let id = people.apply(&vault, &first).expect("taken").expect("changed");
         assert_eq!(people.family("F-1").collect::<Vec<_>>(), [id]);

@@ -57,10 +57,9 @@ pub fn decode(document: &Value) -> Result<Registry, Vec<Fault>> {
 pub fn decode_all(document: &Value) -> Decoded {
     let mut decoded = decode::document(document);
     let references = references::faults(&decoded.registry, document);
-    let moved = references.into_iter().map(|fault| Fault {
-        path: decoded.in_document(&fault.path),
-        ..fault
-    });
+    let moved = references
+        .into_iter()
+        .map(|fault| Fault { path: decoded.in_document(&fault.path), ..fault });
     let moved: Vec<_> = moved.collect();
     decoded.faults.extend(moved);
     decoded
@@ -111,7 +110,8 @@ impl RegistryView {
         for ((kind, _), entry) in &self.entries {
             lists.entry(*kind).or_default().push(entry.clone());
         }
-        let lists = lists.into_iter().map(|(kind, list)| (kind.list().to_owned(), Value::Array(list)));
+        let lists =
+            lists.into_iter().map(|(kind, list)| (kind.list().to_owned(), Value::Array(list)));
         Value::Object(lists.collect::<Map<_, _>>())
     }
 

@@ -587,9 +587,7 @@ pub struct DeadLetter {
 /// Microseconds since 1970 as RFC 3339 in UTC.
 #[must_use]
 pub fn rfc3339(micros: i64) -> String {
-    super::instant(micros)
-        .unwrap_or_default()
-        .to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
+    super::instant(micros).unwrap_or_default().to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
 }
 
 fn instant<S: Serializer>(micros: &i64, serializer: S) -> Result<S::Ok, S::Error> {

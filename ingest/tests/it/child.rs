@@ -36,7 +36,9 @@ async fn appends_until_killed() {
             let key = key(producer);
             let mut next = next_number(&log, &key).await;
             loop {
-                log.append(TOPIC, vec![record(&key, next), record(&key, next + 1)]).await.expect("appended");
+                log.append(TOPIC, vec![record(&key, next), record(&key, next + 1)])
+                    .await
+                    .expect("appended");
                 next += 2;
                 // What is printed was acknowledged.
                 let mut out = std::io::stdout().lock();

@@ -29,7 +29,10 @@ fn a_refused_line_is_sealed_and_known_again() {
         payload_bytes: payload.len() as u64,
     };
     let now = DateTime::<Utc>::UNIX_EPOCH;
-    let (first, again) = (letter.record(&vault, now).expect("a record"), letter.record(&vault, now).expect("a record"));
+    let (first, again) = (
+        letter.record(&vault, now).expect("a record"),
+        letter.record(&vault, now).expect("a record"),
+    );
     assert_eq!(first.id, again.id);
     let Event::DeadLetter(event) = &first.event else { panic!("a dead letter") };
     assert!(!event.payload.windows(8).any(|window| window == b"xxxxxxxx"), "the payload shows");

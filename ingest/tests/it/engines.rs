@@ -46,7 +46,8 @@ async fn numbers_without_holes(log: &Arc<dyn Log>) {
 }
 
 async fn reads_from_the_middle(log: &Arc<dyn Log>) {
-    let partition = log.append(TOPIC, vec![record("one", 99)]).await.expect("appended")[0].partition;
+    let partition =
+        log.append(TOPIC, vec![record("one", 99)]).await.expect("appended")[0].partition;
     let end = log.end(TOPIC, partition).expect("an end");
     let read = log.read(TOPIC, partition, end - 2, 1).await.expect("read");
     assert_eq!(read.len(), 1);

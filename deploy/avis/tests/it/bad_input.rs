@@ -49,7 +49,8 @@ fn a_registry_with_ten_faults_is_refused_with_ten_paths() {
         "/instructions/2/stacking",
     ];
     for path in paths {
-        let named = told.lines().filter(|line| line.trim().starts_with(&format!("{path}:"))).count();
+        let named =
+            told.lines().filter(|line| line.trim().starts_with(&format!("{path}:"))).count();
         assert_eq!(named, 1, "{path} in:\n{told}");
     }
     assert!(told.contains("10 faults"), "{told}");
@@ -70,8 +71,10 @@ fn broken_transactions_are_dead_letters_and_the_good_ones_land() {
     writeln!(text, "{}", good("k-1", "")).expect("written");
     writeln!(text, "{{\"terminal_id\": ").expect("written");
     writeln!(text, "{}", good("k-3", "").replace("T-000330", "T-nobody")).expect("written");
-    writeln!(text, "{}", good("k-4", "").replace(r#""quantity":1"#, r#""quantity":-1"#)).expect("written");
-    writeln!(text, "{}", good("k-5", "").replace(r#""quantity":1"#, r#""quantity":"one""#)).expect("written");
+    writeln!(text, "{}", good("k-4", "").replace(r#""quantity":1"#, r#""quantity":-1"#))
+        .expect("written");
+    writeln!(text, "{}", good("k-5", "").replace(r#""quantity":1"#, r#""quantity":"one""#))
+        .expect("written");
     writeln!(text, "{}", good("k-6", "").replace(":50", ":900000000000000000")).expect("written");
     writeln!(text, "{}", good("k-7", r#","colour":"red""#)).expect("written");
     writeln!(text, "{}", "x".repeat(10 << 20)).expect("written");
@@ -79,11 +82,13 @@ fn broken_transactions_are_dead_letters_and_the_good_ones_land() {
     writeln!(text, "{}", good("k-10", "")).expect("written");
     drop(text);
     for _ in 0..2 {
-        let output = avis().args(["demo", "--json", "--baskets"]).arg(&file).arg("--out").arg(&out).output();
+        let output =
+            avis().args(["demo", "--json", "--baskets"]).arg(&file).arg("--out").arg(&out).output();
         succeeded(&output.expect("run"));
         let decided = sql(&out, "SELECT COUNT(*) FROM authorisations");
         assert_eq!(decided, ["2"], "the good ones land, once");
-        let letters = sql(&out, "SELECT origin_line, reason FROM dead_letters ORDER BY origin_line");
+        let letters =
+            sql(&out, "SELECT origin_line, reason FROM dead_letters ORDER BY origin_line");
         let expected = [
             "2,malformed_json",
             "3,unknown_terminal",
@@ -105,7 +110,8 @@ fn broken_transactions_are_dead_letters_and_the_good_ones_land() {
 #[test]
 fn a_wrong_use_says_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
-    let output = avis().args(["settle", "check", "--data"]).arg(folder.path()).output().expect("run");
+    let output =
+        avis().args(["settle", "check", "--data"]).arg(folder.path()).output().expect("run");
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("holds no node's data"));
     let output = avis().arg("--help").output().expect("run");

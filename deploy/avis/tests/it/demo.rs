@@ -46,14 +46,21 @@ fn the_demo_meets_every_published_number() {
 
 fn files_and_tables_are_there(out: &std::path::Path) {
     let sets = [
-        "benefit-classifier", "means-issuers", "ids-terminals", "identification-means", "e-services",
-        "remote-official-usage", "contact-points",
+        "benefit-classifier",
+        "means-issuers",
+        "ids-terminals",
+        "identification-means",
+        "e-services",
+        "remote-official-usage",
+        "contact-points",
     ];
     for set in sets {
         let text = std::fs::read_to_string(out.join(format!("open-data/{set}.csv"))).expect(set);
         assert!(text.lines().count() > 1, "{set} has no row");
     }
-    for file in ["index.html", "reports/use-per-instruction.html", "settlements/statements-2025-01.csv"] {
+    for file in
+        ["index.html", "reports/use-per-instruction.html", "settlements/statements-2025-01.csv"]
+    {
         assert!(out.join(file).is_file(), "{file}");
     }
     let minutes = sql(out, "SELECT SUM(authorisations), SUM(total) FROM usage_by_minute");
@@ -70,7 +77,14 @@ fn commands_read_what_it_left(out: &std::path::Path) {
     };
     assert!(run(&["settle", "check"]).contains("the books balance: 30 statements"));
     let report = run(&[
-        "report", "use-per-instruction", "--from", "2025-01-01", "--to", "2025-01-31", "--format", "csv",
+        "report",
+        "use-per-instruction",
+        "--from",
+        "2025-01-01",
+        "--to",
+        "2025-01-31",
+        "--format",
+        "csv",
     ]);
     assert!(report.contains("school-milk"), "{report}");
     assert!(run(&["stream", "list"]).contains("terminal-transactions    23160"));
@@ -82,7 +96,8 @@ fn commands_read_what_it_left(out: &std::path::Path) {
 fn generated_baskets_run_through() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("demo");
-    let arguments = ["demo", "--generate", "2000", "--people", "300", "--seed", "3", "--json", "--out"];
+    let arguments =
+        ["demo", "--generate", "2000", "--people", "300", "--seed", "3", "--json", "--out"];
     let summary = succeeded(&avis().args(arguments).arg(&out).output().expect("run"));
     let summary: serde_json::Value =
         serde_json::from_str(summary.lines().last().expect("a line")).expect("JSON");

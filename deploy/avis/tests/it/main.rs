@@ -66,7 +66,13 @@ fn check_lines(folder: &Path) {
         let euro = |cents: i64| format!("{}.{:02}", cents / 100, cents % 100);
         format!(
             "{},{},{},{},{},{},{}",
-            text(0), number(1), text(2), number(3), euro(number(4)), euro(number(5)), number(6)
+            text(0),
+            number(1),
+            text(2),
+            number(3),
+            euro(number(4)),
+            euro(number(5)),
+            number(6)
         )
     });
     let mut expected: Vec<String> = expected.collect();

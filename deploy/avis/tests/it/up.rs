@@ -41,7 +41,8 @@ impl Server {
 
     fn get(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).expect("connected");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: avis\r\nConnection: close\r\n\r\n").expect("sent");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: avis\r\nConnection: close\r\n\r\n")
+            .expect("sent");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("an answer");
         let status = text.split_whitespace().nth(1).and_then(|word| word.parse().ok());

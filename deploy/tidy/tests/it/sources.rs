@@ -48,9 +48,14 @@ fn names_say_what_is_inside() {
 #[test]
 fn nothing_is_left_half_done() {
     // Put together here, so that this file does not find itself.
-    let leftovers =
-        [["todo", "!("], ["unimplemented", "!("], ["#[ign", "ore"], ["#[should", "_panic"], ["FIX", "ME"]]
-            .map(|parts| parts.concat());
+    let leftovers = [
+        ["todo", "!("],
+        ["unimplemented", "!("],
+        ["#[ign", "ore"],
+        ["#[should", "_panic"],
+        ["FIX", "ME"],
+    ]
+    .map(|parts| parts.concat());
     for path in files(".rs") {
         let text = text(&path);
         for leftover in &leftovers {

@@ -22,8 +22,8 @@ use domain::{
 };
 use serde_json::Value;
 
-use crate::document::{Cursor, Fields};
 use super::{Decoded, decode_instruction, decode_service as service};
+use crate::document::{Cursor, Fields};
 
 /// What can be read of a document, and every fault of its form.
 pub(super) fn document(document: &Value) -> Decoded {

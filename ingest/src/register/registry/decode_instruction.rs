@@ -12,10 +12,8 @@ use domain::{
     period::{Schedule, TimeOfDay},
 };
 
+use super::decode::{category, territory, validity};
 use crate::document::{Cursor, Fields};
-use super::{
-    decode::{category, territory, validity},
-};
 
 pub(super) fn instruction(fields: &Fields<'_>) -> Option<Instruction> {
     let id = fields.required("id").and_then(|at| at.id(InstructionId::new));
@@ -29,8 +27,7 @@ pub(super) fn instruction(fields: &Fields<'_>) -> Option<Instruction> {
     let effect = within(fields, "effect", effect);
     let words = &[("clip", OnLimit::Clip), ("skip", OnLimit::Skip)];
     let on_limit = fields.optional("on_limit").and_then(|at| at.word(words)).unwrap_or_default();
-    let words =
-        &[("proportional", OnRefund::Proportional), ("reevaluate", OnRefund::Reevaluate)];
+    let words = &[("proportional", OnRefund::Proportional), ("reevaluate", OnRefund::Reevaluate)];
     let on_refund = fields.optional("on_refund").and_then(|at| at.word(words)).unwrap_or_default();
     let grantor_share = within(fields, "funding", |fields| {
         fields.required("grantor_bp").and_then(|at| at.basis_points())
@@ -90,9 +87,8 @@ fn amount(fields: &Fields<'_>, name: &'static str) -> Amount {
 }
 
 fn recipients(fields: &Fields<'_>) -> Recipients {
-    let groups = |name| {
-        fields.list(name).iter().filter_map(|at| at.id(GroupId::new)).collect::<Vec<_>>()
-    };
+    let groups =
+        |name| fields.list(name).iter().filter_map(|at| at.id(GroupId::new)).collect::<Vec<_>>();
     let recipients = Recipients {
         everyone: fields.optional("everyone").and_then(|at| at.boolean()).unwrap_or_default(),
         any: groups("any"),
@@ -235,7 +231,11 @@ fn effect(fields: &Fields<'_>) -> Option<Effect> {
 }
 
 /// An object of two whole numbers above 0, each with its largest.
-fn two(at: &Cursor<'_>, first: (&'static str, i64), second: (&'static str, i64)) -> Option<(i64, i64)> {
+fn two(
+    at: &Cursor<'_>,
+    first: (&'static str, i64),
+    second: (&'static str, i64),
+) -> Option<(i64, i64)> {
     let fields = at.fields()?;
     let number = |(name, most)| fields.required(name).and_then(|at| at.integer(1, most));
     let (first, second) = (number(first), number(second));
@@ -260,15 +260,15 @@ fn stacking(at: &Cursor<'_>) -> Option<Stacking> {
 
 fn limit(at: &Cursor<'_>) -> Option<Limit> {
     let fields = at.fields()?;
-    let per = fields.required("per").and_then(|at| {
-        at.parsed("one of recipient, household, instruction", Per::parse)
-    });
-    let period = fields.required("period").and_then(|at| {
-        at.parsed("one of basket, day, week, month, year, validity", Period::parse)
-    });
-    let measure = fields.required("measure").and_then(|at| {
-        at.parsed("one of uses, units, amount_cents", Measure::parse)
-    });
+    let per = fields
+        .required("per")
+        .and_then(|at| at.parsed("one of recipient, household, instruction", Per::parse));
+    let period = fields
+        .required("period")
+        .and_then(|at| at.parsed("one of basket, day, week, month, year, validity", Period::parse));
+    let measure = fields
+        .required("measure")
+        .and_then(|at| at.parsed("one of uses, units, amount_cents", Measure::parse));
     let max = fields.required("max").and_then(|at| at.integer(0, Amount::LARGEST.cents()));
     fields.finish();
     Some(Limit { per: per?, period: period?, measure: measure?, max: max? })

@@ -8,10 +8,8 @@ use domain::{
     },
 };
 
+use super::decode::{territory, validity};
 use crate::document::{Cursor, Fields};
-use super::{
-    decode::{territory, validity},
-};
 
 const KINDS: [(&str, CentreKind); 3] = [
     ("centre", CentreKind::Centre),
@@ -85,9 +83,8 @@ pub(super) fn service(fields: &Fields<'_>) -> Option<Service> {
     let id = fields.required("id").and_then(|at| at.id(ServiceId::new));
     let name = fields.translated("name");
     let criteria = fields.optional("criteria").and_then(|at| at.fields());
-    let share = |name| {
-        criteria.as_ref().and_then(|of| of.optional(name)).and_then(|at| at.basis_points())
-    };
+    let share =
+        |name| criteria.as_ref().and_then(|of| of.optional(name)).and_then(|at| at.basis_points());
     let service = Service {
         id: id?,
         name,
