@@ -1,6 +1,6 @@
 //! Reading a JSON document by hand: every fault is kept with its path, and reading goes on.
 
-use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
+use std::{cell::RefCell, rc::Rc};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
@@ -33,21 +33,55 @@ impl std::fmt::Display for Fault {
 #[derive(Clone, Debug)]
 pub struct Cursor<'a> {
     value: &'a Value,
-    path: String,
+    step: Step<'a>,
     faults: Rc<RefCell<Vec<Fault>>>,
+}
+
+/// The last step of a path. The path is spelled only for a fault: nearly every value has none.
+#[derive(Clone, Debug)]
+struct Step<'a> {
+    parent: Option<Rc<Step<'a>>>,
+    key: Key<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Key<'a> {
+    Root,
+    Name(&'a str),
+    Place(usize),
 }
 
 /// An object whose read keys are remembered, so that unknown ones are named.
 #[derive(Debug)]
 pub struct Fields<'a> {
     at: Cursor<'a>,
-    read: RefCell<BTreeSet<&'static str>>,
+    inside: Rc<Step<'a>>,
+    read: RefCell<Vec<&'static str>>,
+}
+
+impl Step<'_> {
+    fn write(&self, path: &mut String) {
+        if let Some(parent) = &self.parent {
+            parent.write(path);
+        }
+        match self.key {
+            Key::Root => {}
+            Key::Name(name) => {
+                path.push('/');
+                path.push_str(&name.replace('~', "~0").replace('/', "~1"));
+            }
+            Key::Place(place) => {
+                path.push('/');
+                path.push_str(&place.to_string());
+            }
+        }
+    }
 }
 
 impl<'a> Cursor<'a> {
     /// The whole document.
     pub fn root(value: &'a Value) -> Self {
-        Self { value, path: String::new(), faults: Rc::default() }
+        Self { value, step: Step { parent: None, key: Key::Root }, faults: Rc::default() }
     }
 
     /// Every fault so far, in the order of reading.
@@ -62,13 +96,14 @@ impl<'a> Cursor<'a> {
 
     /// Notes a fault of another kind.
     pub fn fault_of(&self, reason: Reason, message: impl Into<String>) {
-        let fault = Fault { reason, path: self.path.clone(), message: message.into() };
-        self.faults.borrow_mut().push(fault);
+        let mut path = String::new();
+        self.step.write(&mut path);
+        self.faults.borrow_mut().push(Fault { reason, path, message: message.into() });
     }
 
-    fn below(&self, key: &str, value: &'a Value) -> Self {
-        let path = format!("{}/{}", self.path, key.replace('~', "~0").replace('/', "~1"));
-        Self { value, path, faults: Rc::clone(&self.faults) }
+    fn below(&self, inside: &Rc<Step<'a>>, key: Key<'a>, value: &'a Value) -> Self {
+        let step = Step { parent: Some(Rc::clone(inside)), key };
+        Self { value, step, faults: Rc::clone(&self.faults) }
     }
 
     /// Whether it is an object.
@@ -85,8 +120,9 @@ impl<'a> Cursor<'a> {
 
     /// The object's fields; a fault and none where it is no object.
     pub fn fields(&self) -> Option<Fields<'a>> {
-        if self.value.is_object() {
-            return Some(Fields { at: self.clone(), read: RefCell::default() });
+        if let Some(object) = self.value.as_object() {
+            let read = RefCell::new(Vec::with_capacity(object.len() + 2));
+            return Some(Fields { at: self.clone(), inside: Rc::new(self.step.clone()), read });
         }
         self.fault_of(Reason::WrongType, "must be an object");
         None
@@ -96,8 +132,9 @@ impl<'a> Cursor<'a> {
     pub fn elements(&self) -> Vec<Self> {
         match self.value {
             Value::Array(elements) => {
+                let inside = Rc::new(self.step.clone());
                 let numbered = elements.iter().enumerate();
-                numbered.map(|(at, value)| self.below(&at.to_string(), value)).collect()
+                numbered.map(|(at, value)| self.below(&inside, Key::Place(at), value)).collect()
             }
             _ => {
                 self.fault_of(Reason::WrongType, "must be a list");
@@ -110,7 +147,11 @@ impl<'a> Cursor<'a> {
     pub fn entries(&self) -> Vec<(&'a str, Self)> {
         match self.value {
             Value::Object(map) => {
-                map.iter().map(|(key, value)| (key.as_str(), self.below(key, value))).collect()
+                let inside = Rc::new(self.step.clone());
+                let below = |(key, value): (&'a String, &'a Value)| {
+                    (key.as_str(), self.below(&inside, Key::Name(key), value))
+                };
+                map.iter().map(below).collect()
             }
             _ => {
                 self.fault_of(Reason::WrongType, "must be an object");
@@ -242,9 +283,9 @@ impl<'a> Cursor<'a> {
 impl<'a> Fields<'a> {
     /// A field that may be missing; null counts as missing.
     pub fn optional(&self, name: &'static str) -> Option<Cursor<'a>> {
-        self.read.borrow_mut().insert(name);
+        self.read.borrow_mut().push(name);
         let value = self.at.value.get(name)?;
-        let at = self.at.below(name, value);
+        let at = self.at.below(&self.inside, Key::Name(name), value);
         (!at.is_null()).then_some(at)
     }
 
@@ -280,8 +321,9 @@ impl<'a> Fields<'a> {
     /// Names every key that nobody has read.
     pub fn finish(self) {
         let read = self.read.borrow();
-        for (key, at) in self.at.entries() {
-            if !read.contains(key) {
+        for (key, value) in self.at.value.as_object().into_iter().flatten() {
+            if !read.contains(&key.as_str()) {
+                let at = self.at.below(&self.inside, Key::Name(key), value);
                 at.fault_of(Reason::UnknownField, "unknown field");
             }
         }

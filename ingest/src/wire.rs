@@ -3,6 +3,7 @@
 //! Version 1 is protobuf by `prost`: a reader skips fields it does not know and fills those that are
 //! missing, so older and newer nodes read each other. Tags are never used again.
 
+mod json;
 pub mod v1;
 
 use chrono::{DateTime, Utc};
@@ -93,8 +94,8 @@ impl<'a> Flat<'a> {
             source: &record.source,
             sequence: record.sequence,
             key: &record.key,
-            event_time: v1::rfc3339(record.event_time.timestamp_micros()),
-            recorded_at: v1::rfc3339(record.recorded_at.timestamp_micros()),
+            event_time: json::rfc3339(record.event_time.timestamp_micros()),
+            recorded_at: json::rfc3339(record.recorded_at.timestamp_micros()),
             event: &record.event,
         }
     }

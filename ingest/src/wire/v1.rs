@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
+
+use super::json::{embedded_json, instant, optional_instant};
 
 /// Headers and event, as they lie in the log.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -582,29 +584,4 @@ pub struct DeadLetter {
     pub payload_bytes: u64,
     #[prost(string, tag = "8")]
     pub date: String,
-}
-
-/// Microseconds since 1970 as RFC 3339 in UTC.
-#[must_use]
-pub fn rfc3339(micros: i64) -> String {
-    super::instant(micros).unwrap_or_default().to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
-}
-
-fn instant<S: Serializer>(micros: &i64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&rfc3339(*micros))
-}
-
-fn optional_instant<S: Serializer>(micros: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
-    match micros {
-        Some(micros) => instant(micros, serializer),
-        None => serializer.serialize_none(),
-    }
-}
-
-/// JSON kept as text stands as JSON in JSON.
-fn embedded_json<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    match serde_json::from_str::<serde_json::Value>(text) {
-        Ok(value) => value.serialize(serializer),
-        Err(_) => serializer.serialize_none(),
-    }
 }

@@ -64,11 +64,18 @@ async fn next_number(log: &Arc<dyn ingest::log::Log>, key: &str) -> u64 {
     }
 }
 
-/// A running child, and what it has acknowledged per producer so far.
+/// A running child, and what it has acknowledged per producer so far. It is killed with the test.
 pub struct Running {
-    pub child: Child,
-    pub acknowledged: Arc<Vec<AtomicU64>>,
-    listener: std::thread::JoinHandle<()>,
+    child: Child,
+    acknowledged: Arc<Vec<AtomicU64>>,
+    listener: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Running {
@@ -97,7 +104,7 @@ impl Running {
                 }
             }
         });
-        Self { child, acknowledged, listener }
+        Self { child, acknowledged, listener: Some(listener) }
     }
 
     pub fn heard(&self) -> Vec<u64> {
@@ -108,8 +115,9 @@ impl Running {
     pub fn kill(mut self) -> Vec<u64> {
         self.child.kill().expect("killed");
         self.child.wait().expect("ended");
-        self.listener.join().expect("heard to the end");
-        self.acknowledged.iter().map(|next| next.load(Ordering::SeqCst)).collect()
+        let listener = self.listener.take().expect("one kill");
+        listener.join().expect("heard to the end");
+        self.heard()
     }
 }
 

@@ -1,9 +1,8 @@
 //! What every engine of the log promises.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use ingest::{
-    error::LogError,
     log::{Log, embedded::Sync, model::ModelLog},
     topic::Topic,
 };
@@ -115,60 +114,4 @@ async fn the_embedded_log_is_the_same_after_a_restart() {
     let log = open(folder.path(), Sync::Always).expect("a log");
     assert_eq!(log.end(TOPIC, partition).expect("an end"), 3_000);
     assert_eq!(log.read(TOPIC, partition, 0, 10_000).await.expect("read"), before);
-}
-
-#[tokio::test]
-async fn a_second_opening_is_refused_by_name() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let _log = open(folder.path(), Sync::Always).expect("a log");
-    let refused = open(folder.path(), Sync::Always).expect_err("in use");
-    assert!(matches!(&refused, LogError::InUse { path } if path == folder.path()), "{refused}");
-}
-
-#[tokio::test]
-async fn a_flipped_byte_is_never_a_wrong_record() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let log = open(folder.path(), Sync::Always).expect("a log");
-    let records: Vec<_> = (0..200).map(|number| record("kept", number)).collect();
-    let partition = log.append(TOPIC, records).await.expect("appended")[0].partition;
-    drop(log);
-    let mut refused = 0;
-    for (journal, length) in journals(folder.path()) {
-        for at in (64..length).step_by(9_973) {
-            let original = std::fs::read(&journal).expect("a journal");
-            let mut damaged = original.clone();
-            damaged[at] ^= 0x40;
-            std::fs::write(&journal, &damaged).expect("written");
-            match open(folder.path(), Sync::Always) {
-                Err(_) => refused += 1,
-                Ok(log) => match log.read(TOPIC, partition, 0, 1_000).await {
-                    Err(_) => refused += 1,
-                    Ok(read) => {
-                        for stored in read {
-                            assert_eq!(stored.record, record("kept", stored.record.sequence));
-                        }
-                    }
-                },
-            }
-            std::fs::write(&journal, &original).expect("restored");
-        }
-    }
-    assert!(refused > 0 || journals(folder.path()).is_empty(), "no flipped byte was noticed");
-}
-
-fn journals(folder: &Path) -> Vec<(std::path::PathBuf, usize)> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "jnl") {
-                let length = std::fs::metadata(&path).expect("a file").len();
-                found.push((path, usize::try_from(length).unwrap_or(0).min(200_000)));
-            }
-        }
-    }
-    found
 }

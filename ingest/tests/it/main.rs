@@ -2,8 +2,12 @@
 
 mod child;
 mod crash;
+mod damage;
 mod dead_letter;
+mod disk;
+mod disk_full;
 mod engines;
+mod folder;
 mod power_cut;
 mod wire;
 
@@ -43,8 +47,11 @@ fn record(key: &str, number: u64) -> Record {
         event: Event::TransactionUploaded(TransactionUploaded {
             terminal_id: key.into(),
             idempotency_key: format!("{key}-{number}"),
-            // Long enough to be torn, and different in every record.
-            receipt_number: Some(format!("{number:0>400}")),
+            // Long enough to be torn, some longer than a block, and different in every record.
+            receipt_number: Some(format!(
+                "{number:0>0$}",
+                if number % 16 == 15 { 9_000 } else { 400 }
+            )),
             ..TransactionUploaded::default()
         }),
     }

@@ -47,7 +47,9 @@ proptest! {
     }
 
     #[test]
-    fn damaged_bytes_are_refused_or_read_but_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn damaged_bytes_are_refused_or_read_but_never_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
         let _ = decode(&bytes);
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 
 use sqlparser::ast::{
     DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
-    Query, Select, SelectItem, Value, VisitMut, VisitorMut,
+    Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, Value, VisitMut, VisitorMut,
 };
 
 use crate::{dialect::TableDefinition, error::PipelineError};
@@ -89,7 +89,10 @@ impl VisitorMut for Reader<'_> {
             let names = with.cte_tables.iter().map(|table| table.alias.name.value.to_lowercase());
             self.aliases.extend(names);
         }
-        ControlFlow::Continue(())
+        match union_all(&query.body) {
+            Some(other) => unsupported(other),
+            None => ControlFlow::Continue(()),
+        }
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Refusal> {
@@ -148,6 +151,9 @@ impl VisitorMut for Reader<'_> {
     }
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Refusal> {
+        if matches!(expression, Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. }) {
+            return unsupported("a subquery in an expression");
+        }
         let Expr::Function(function) = expression else { return ControlFlow::Continue(()) };
         for (name, construct) in
             [("hop", "hop(): sliding windows"), ("session", "session() windows")]
@@ -195,6 +201,16 @@ impl Reader<'_> {
             .to_vec();
         self.window = Some(window);
         ControlFlow::Continue(())
+    }
+}
+
+/// The set operation in a query's body that is not `UNION ALL`, if there is one.
+fn union_all(body: &SetExpr) -> Option<String> {
+    let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return None };
+    match (op, set_quantifier) {
+        (SetOperator::Union, SetQuantifier::All) => union_all(left).or_else(|| union_all(right)),
+        (SetOperator::Union, _) => Some("UNION without ALL".into()),
+        (other, _) => Some(other.to_string()),
     }
 }
 

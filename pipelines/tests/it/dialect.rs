@@ -81,7 +81,7 @@ async fn what_a_stream_cannot_do_is_refused_by_name() {
             "SELECT cents FROM records WHERE cents IN (SELECT cents FROM records)",
             "a subquery in an expression",
         ),
-        ("SELECT cents FROM records UNION SELECT cents FROM records", "DISTINCT"),
+        ("SELECT cents FROM records UNION SELECT cents FROM records", "UNION without ALL"),
     ];
     for (query, construct) in cases {
         let refused = planned(query).await.expect_err(query);

@@ -88,7 +88,12 @@ impl Register {
     }
 
     pub async fn evaluator(&self) -> Result<Evaluator, PipelineError> {
-        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(DateTime::UNIX_EPOCH));
+        self.evaluator_at(DateTime::UNIX_EPOCH).await
+    }
+
+    /// An evaluator whose clock stands at `now`.
+    pub async fn evaluator_at(&self, now: DateTime<Utc>) -> Result<Evaluator, PipelineError> {
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(now));
         Evaluator::open(Arc::clone(&self.log), self.vault.clone(), clock).await
     }
 

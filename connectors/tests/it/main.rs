@@ -1,0 +1,81 @@
+//! The connectors from outside: files go in, streams and dead letters come out.
+
+use std::{path::PathBuf, sync::Arc};
+
+use chrono::DateTime;
+use connectors::{
+    lines,
+    load::Context,
+    metrics::Metrics,
+    registry::{self, Document},
+};
+use ingest::{
+    clock::{Clock, ManualClock},
+    log::{Log, model::ModelLog, replay},
+    record::Record,
+    topic::Topic,
+    vault::Vault,
+    wire::v1::{DeadLetter, Event},
+};
+use tempfile::TempDir;
+
+mod speed;
+
+/// A node with streams in memory; the folder goes with it.
+struct Node {
+    context: Context,
+    _folder: TempDir,
+}
+
+impl Node {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let vault = Vault::open(folder.path()).expect("a vault");
+        let log: Arc<dyn Log> = Arc::new(ModelLog::default());
+        let at = DateTime::parse_from_rfc3339("2025-03-01T12:00:00+02:00").expect("an instant");
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(at.to_utc()));
+        let metrics = prometheus::Registry::new();
+        let streams = ingest::metrics::Metrics::register(&metrics).expect("fresh");
+        let metrics = Metrics::register(&metrics).expect("fresh");
+        let context = Context { log, vault, clock, metrics, streams };
+        Self { context, _folder: folder }
+    }
+
+    /// Everything that a stream holds, in order.
+    async fn records(&self, topic: Topic) -> Vec<Record> {
+        let mut records = Vec::new();
+        let each = |stored: ingest::record::Stored| {
+            records.push(stored.record);
+            Ok::<(), ingest::error::LogError>(())
+        };
+        replay(&self.context.log, topic, each).await.expect("a readable stream");
+        records
+    }
+
+    async fn dead_letters(&self) -> Vec<DeadLetter> {
+        let records = self.records(Topic::DeadLetters).await.into_iter();
+        let letter = |record: Record| match record.event {
+            Event::DeadLetter(letter) => letter,
+            other => panic!("{other:?} among the dead letters"),
+        };
+        records.map(letter).collect()
+    }
+}
+
+/// A file of the demonstration's real data.
+fn data(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/avis/demo/data").join(name)
+}
+
+/// The text of a file of the demonstration.
+fn text(name: &str) -> String {
+    let mut text = String::new();
+    let mut reader = lines::open(&data(name)).expect("a file");
+    std::io::Read::read_to_string(&mut reader, &mut text).expect("text");
+    text
+}
+
+/// The demonstration's registry. Conditions are the pipelines' to check.
+fn real_registry() -> Document {
+    registry::read(&text("registry.yaml.gz"), "registry.yaml", &|_| None).expect("no fault")
+}

@@ -1,0 +1,186 @@
+//! Disks that lose or change what was synced: never a wrong record, never a silent loss.
+
+use std::path::{Path, PathBuf};
+
+use ingest::{error::LogError, log::embedded::Sync, record::Stored, topic::Topic};
+
+use crate::{open, record, scale};
+
+const TOPIC: Topic = Topic::Audit;
+const BLOCK: usize = 4_096;
+
+/// A log with `count` records, each synced by itself, and closed.
+async fn filled(folder: &Path, count: u64) {
+    let log = open(folder, Sync::Always).expect("a log");
+    for number in 0..count {
+        log.append(TOPIC, vec![record("kept", number)]).await.expect("appended");
+    }
+}
+
+/// What the log in `folder` holds.
+async fn held(folder: &Path) -> Result<Vec<Stored>, LogError> {
+    open(folder, Sync::Always)?.read(TOPIC, 0, 0, 100_000).await
+}
+
+fn are_whole(held: &[Stored], count: u64) -> bool {
+    held.len() as u64 == count
+        && held.iter().zip(0..).all(|(stored, number)| stored.record == record("kept", number))
+}
+
+/// A copy of the log in `from`, cheaply, journals being mostly holes.
+fn copy(from: &Path, to: &Path) {
+    let mut command = std::process::Command::new("cp");
+    command.args(["-r", "--sparse=always"]).arg(from).arg(to);
+    assert!(command.status().expect("cp").success());
+}
+
+/// The files of the log whose name ends so, and what is in them but for zeros at the end.
+fn files(folder: &Path, ending: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let (mut found, mut folders) = (Vec::new(), vec![folder.to_path_buf()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.to_string_lossy().ends_with(ending) {
+                let mut bytes = std::fs::read(&path).expect("a file");
+                let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+                bytes.truncate(used);
+                found.push((path, bytes));
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_flipped_byte_of_a_journal_is_refused_or_harmless() {
+    const COUNT: u64 = 20;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (whole, damaged) = (folder.path().join("whole"), folder.path().join("damaged"));
+    filled(&whole, COUNT).await;
+    let (journal, bytes) = files(&whole, ".jnl").pop().expect("a journal");
+    let journal = damaged.join(journal.strip_prefix(&whole).expect("inside"));
+    let step = usize::try_from(397 / scale().min(397)).expect("small");
+    let (mut refused, mut harmless) = (0, 0);
+    for at in (0..bytes.len()).step_by(step) {
+        copy(&whole, &damaged);
+        let mut changed = bytes.clone();
+        changed[at] ^= 0x40;
+        std::fs::write(&journal, &changed).expect("written");
+        match held(&damaged).await {
+            Ok(held) => {
+                assert!(are_whole(&held, COUNT), "byte {at}: {} records in silence", held.len());
+                harmless += 1;
+            }
+            Err(error) => {
+                if matches!(error, LogError::DamagedJournal { .. }) {
+                    let left = std::fs::read(&journal).expect("a journal");
+                    assert!(left == changed, "byte {at}: a damaged journal was changed");
+                }
+                refused += 1;
+            }
+        }
+        std::fs::remove_dir_all(&damaged).expect("removed");
+    }
+    println!("{refused} flipped bytes refused, {harmless} harmless");
+    assert!(refused > 0, "no flipped byte was noticed");
+}
+
+#[tokio::test]
+async fn a_flipped_byte_of_a_table_is_never_a_wrong_record() {
+    const COUNT: u64 = 4_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (whole, damaged) = (folder.path().join("whole"), folder.path().join("damaged"));
+    let log = open(&whole, Sync::Always).expect("a log");
+    for first in (0..COUNT).step_by(500) {
+        let records = (first..first + 500).map(|number| record("kept", number)).collect();
+        log.append(TOPIC, records).await.expect("appended");
+    }
+    // The store makes tables of what it holds in memory when it comes to it.
+    let tables = loop {
+        let found = files(&whole.join("keyspaces"), "");
+        let is_table = |path: &Path| path.parent().is_some_and(|parent| parent.ends_with("tables"));
+        let tables: Vec<_> = found
+            .into_iter()
+            .filter(|(path, bytes)| is_table(path) && bytes.len() > 20_000)
+            .collect();
+        if !tables.is_empty() {
+            break tables;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    drop(log);
+    let mut refused = 0;
+    for (table, bytes) in tables {
+        let table = damaged.join(table.strip_prefix(&whole).expect("inside"));
+        for at in (0..bytes.len()).step_by(bytes.len() / 12) {
+            copy(&whole, &damaged);
+            if !table.exists() {
+                // Merged into another one meanwhile.
+                std::fs::remove_dir_all(&damaged).expect("removed");
+                break;
+            }
+            let mut changed = bytes.clone();
+            changed[at] ^= 0x40;
+            std::fs::write(&table, changed).expect("written");
+            match held(&damaged).await {
+                Ok(held) => assert!(are_whole(&held, COUNT), "byte {at}: {} records", held.len()),
+                Err(_) => refused += 1,
+            }
+            std::fs::remove_dir_all(&damaged).expect("removed");
+        }
+    }
+    assert!(refused > 0, "no flipped byte was noticed");
+}
+
+#[tokio::test]
+async fn a_torn_last_batch_is_cut_off_and_kept_aside() {
+    const COUNT: u64 = 15;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (before, after) = (folder.path().join("before"), folder.path().join("after"));
+    filled(&before, COUNT).await;
+    copy(&before, &after);
+    // Longer than some blocks, and not yet acknowledged when the power goes.
+    let log = open(&after, Sync::Always).expect("a log");
+    log.append(TOPIC, (COUNT..COUNT + 1).map(|number| record("kept", number)).collect())
+        .await
+        .expect("appended");
+    drop(log);
+    let (_, known) = files(&before, ".jnl").pop().expect("a journal");
+    let (journal, bytes) = files(&after, ".jnl").pop().expect("a journal");
+    let journal = before.join(journal.strip_prefix(&after).expect("inside"));
+    // Of what was not synced any block may be missing, and any number of bytes at the end.
+    let blocks = (known.len() / BLOCK + 1..bytes.len() / BLOCK).map(|block| block * BLOCK);
+    let holes = blocks.map(|at| (at, (at + BLOCK).min(bytes.len())));
+    let sectors = [(known.len(), known.len() + 512), (known.len() + 1_000, known.len() + 1_512)];
+    let ends = [1, 3, 12, 300].map(|left| (known.len() + left, bytes.len()));
+    for (from, to) in holes.chain(sectors).chain(ends) {
+        let torn = folder.path().join("torn");
+        copy(&before, &torn);
+        let mut changed = bytes.clone();
+        changed[from..to].fill(0);
+        let path = torn.join(journal.strip_prefix(&before).expect("inside"));
+        std::fs::write(&path, &changed).expect("written");
+        let held = held(&torn).await.expect("the log opens");
+        assert!(are_whole(&held, COUNT), "torn at {from}: {} records", held.len());
+        let kept = std::fs::read(path.with_extension("torn")).map_or(0, |kept| kept.len());
+        let left = changed[known.len()..].iter().rposition(|byte| *byte != 0);
+        assert_eq!(kept, left.map_or(0, |last| last + 1), "torn at {from}");
+        std::fs::remove_dir_all(&torn).expect("removed");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_journal_is_not_an_empty_log() {
+    let folder = tempfile::tempdir().expect("a folder");
+    filled(folder.path(), 5).await;
+    for (journal, _) in files(folder.path(), ".jnl") {
+        std::fs::remove_file(journal).expect("removed");
+    }
+    let refused = open(folder.path(), Sync::Always).map(drop).expect_err("records are missing");
+    assert_eq!(
+        refused.to_string(),
+        "audit partition 0 is damaged at offset 0: 5 acknowledged records are missing"
+    );
+}

@@ -1,0 +1,101 @@
+//! Whose the log's folder is.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use ingest::{error::LogError, log::embedded::Sync};
+
+use crate::{
+    child::{Running, TOPIC, found},
+    open, record, scale,
+};
+
+const FOLDER: &str = "AVIS_TEST_SECOND_FOLDER";
+
+#[tokio::test]
+async fn a_second_opening_is_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let _log = open(folder.path(), Sync::Always).expect("a log");
+    let refused = open(folder.path(), Sync::Always).map(drop).expect_err("in use");
+    assert!(matches!(&refused, LogError::InUse { path } if path == folder.path()), "{refused}");
+    assert!(refused.to_string().contains(&folder.path().display().to_string()), "{refused}");
+}
+
+/// The second process's part: nothing, unless this process was started as the second.
+#[tokio::test]
+async fn opens_as_the_second() {
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let refused = open(Path::new(&folder), Sync::Always).map(drop).expect_err("in use");
+    assert!(
+        matches!(&refused, LogError::InUse { path } if path == Path::new(&folder)),
+        "{refused}"
+    );
+    println!("refused by name");
+}
+
+#[tokio::test]
+async fn a_second_process_is_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = open(folder.path(), Sync::Always).expect("a log");
+    let mut command = Command::new(std::env::current_exe().expect("this test"));
+    command.args(["--exact", "folder::opens_as_the_second", "--nocapture"]);
+    let output = command.env(FOLDER, folder.path()).output().expect("a process");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("refused by name"), "{said}");
+    // The first has lost nothing by it.
+    log.append(TOPIC, vec![record("kept", 0)]).await.expect("appended");
+}
+
+#[tokio::test]
+async fn damaged_and_lost_locks_do_not_keep_a_log_closed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = open(folder.path(), Sync::Always).expect("a log");
+    log.append(TOPIC, vec![record("kept", 0)]).await.expect("appended");
+    drop(log);
+    for lock in ["in-use", "lock"] {
+        let lock = folder.path().join(lock);
+        std::fs::write(&lock, b"left over").expect("written");
+        drop(open(folder.path(), Sync::Always).expect("a log"));
+        std::fs::remove_file(&lock).expect("removed");
+        let log = open(folder.path(), Sync::Always).expect("a log");
+        assert!(open(folder.path(), Sync::Always).is_err(), "the new lock holds");
+        let partition = ingest::log::partition(&*log, TOPIC, "kept");
+        assert_eq!(log.end(TOPIC, partition).expect("an end"), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_a_log_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    std::fs::write(&file, b"not a folder").expect("written");
+    let odd = folder.path().join("odd");
+    std::fs::create_dir_all(odd.join("in-use")).expect("a folder");
+    for path in [file, odd] {
+        let refused = open(&path, Sync::Always).map(drop).expect_err("no log");
+        assert!(
+            matches!(&refused, LogError::Open { path: named, .. } if *named == path),
+            "{refused}"
+        );
+    }
+}
+
+/// `kill -9` at any instant of the very first start leaves a folder that opens.
+#[tokio::test]
+async fn a_start_cut_off_is_started_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut unfinished = 0;
+    for kill in 0..60 * scale() {
+        let log: PathBuf = folder.path().join(kill.to_string());
+        let running = Running::start(&log, false);
+        std::thread::sleep(std::time::Duration::from_micros(1_500 + (kill * 7_919) % 28_000));
+        let acknowledged = running.kill();
+        unfinished += u64::from(!log.join("keyspaces").join("12").exists());
+        let found = found(&log).await.unwrap_or_else(|error| panic!("kill {kill}: {error:?}"));
+        assert!(found.iter().zip(&acknowledged).all(|(found, known)| found >= known));
+        std::fs::remove_dir_all(&log).expect("removed");
+    }
+    assert!(unfinished > 0, "no start was ever cut off");
+}
