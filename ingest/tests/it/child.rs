@@ -107,6 +107,15 @@ impl Running {
         Self { child, acknowledged, listener: Some(listener) }
     }
 
+    /// Waits until every producer has been acknowledged something.
+    pub fn until_acknowledged(&self) {
+        let begun = std::time::Instant::now();
+        while self.heard().contains(&0) {
+            assert!(begun.elapsed().as_secs() < 60, "the child acknowledges nothing");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
     pub fn heard(&self) -> Vec<u64> {
         self.acknowledged.iter().map(|next| next.load(Ordering::SeqCst)).collect()
     }

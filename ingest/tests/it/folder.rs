@@ -87,10 +87,10 @@ async fn a_folder_that_cannot_be_a_log_is_named() {
 async fn a_start_cut_off_is_started_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut unfinished = 0;
-    for kill in 0..60 * scale() {
+    for kill in 0..12 * scale() {
         let log: PathBuf = folder.path().join(kill.to_string());
         let running = Running::start(&log, false);
-        std::thread::sleep(std::time::Duration::from_micros(1_500 + (kill * 7_919) % 28_000));
+        std::thread::sleep(std::time::Duration::from_micros(1_500 + (kill * 7_919) % 27_000));
         let acknowledged = running.kill();
         unfinished += u64::from(!log.join("keyspaces").join("12").exists());
         let found = found(&log).await.unwrap_or_else(|error| panic!("kill {kill}: {error:?}"));
