@@ -1,8 +1,8 @@
 //! Settlements: what each grantor owes each merchant for a month.
 //!
-//! A statement is a sum over `benefit_lines`, bounded by what the closing names: the local month and
-//! the end offset of every partition. All in it comes from the closing and from rows before those
-//! offsets, so asking again gives the same bytes.
+//! A statement is a sum over `benefit_lines`, bounded by what the closing names: the local month
+//! and the end offset of every partition. All in it comes from the closing and from rows before
+//! those offsets, so asking again gives the same bytes.
 
 use std::{path::Path, sync::Arc};
 

@@ -35,7 +35,7 @@ pub trait Table: Send + Sync + std::fmt::Debug + 'static {
 /// A batch as the table's schema has it: columns by name, cast; an instant without zone is UTC.
 ///
 /// # Errors
-/// Where a column is missing, unknown, of a type that does not fit, or missing a value it must have.
+/// Where a column is missing, unknown, of a type that does not fit, or lacks a value it must have.
 pub fn fit(
     batch: &RecordBatch,
     table: &'static schema::Table,

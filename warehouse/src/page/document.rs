@@ -82,8 +82,8 @@ fn document(title_en: &str, title_lv: &str, span: &str, body: &str) -> String {
          <header>\n<p class=\"mark\">AVIS</p>\n<h1>{en} <span lang=\"lv\">{lv}</span></h1>\n\
          <p class=\"span\">{span}, days in Riga</p>\n</header>\n\
          <main id=\"main\" tabindex=\"-1\">\n{body}</main>\n\
-         <footer><p>Made from the warehouse’s tables; every number is a sum that SQL gives again.</p>\
-         </footer>\n</body>\n</html>\n"
+         <footer><p>Made from the warehouse’s tables; \
+         every number is a sum that SQL gives again.</p></footer>\n</body>\n</html>\n"
     )
 }
 
