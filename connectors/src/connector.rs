@@ -3,6 +3,11 @@
 use domain::id::RecordId;
 use ingest::{dead_letter::Reason, document::Fault, record::Record, topic::Topic};
 
+/// The most faults of one message that are told.
+const MOST_FAULTS: usize = 20;
+/// The longest that is told of one fault, and about the longest of all.
+const LONGEST_DETAIL: usize = 1_024;
+
 /// Why a message is not taken. It says what and where, never the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -54,18 +59,38 @@ impl Refusal {
     #[must_use]
     pub fn of(faults: &[Fault]) -> Self {
         let reason = faults.first().map_or(Reason::InvalidValue, |fault| fault.reason);
-        let detail: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        Self { reason, detail: detail.join("; ") }
+        let mut detail = String::new();
+        for (at, fault) in faults.iter().enumerate() {
+            // A message may have a fault for each of its bytes, and a field's name is the sender's.
+            if at == MOST_FAULTS || detail.len() > LONGEST_DETAIL {
+                detail.push_str(&format!("; and {} more", faults.len() - at));
+                break;
+            }
+            let told = fault.to_string();
+            let cut = told.floor_char_boundary(LONGEST_DETAIL);
+            detail.push_str(if at == 0 { "" } else { "; " });
+            detail.push_str(&told[..cut]);
+        }
+        Self { reason, detail }
     }
 }
 
-/// The JSON of a message.
-///
-/// # Errors
-/// Where it is no JSON; the place is named, the text is not.
-pub fn json(message: &[u8]) -> Result<serde_json::Value, Refusal> {
-    serde_json::from_slice(message).map_err(|error| {
-        let detail = format!("not JSON at column {}", error.column());
-        Refusal::new(Reason::MalformedJson, detail)
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(path: String) -> Fault {
+        Fault { reason: Reason::UnknownField, path, message: "unknown field".into() }
+    }
+
+    #[test]
+    fn a_refusal_stays_short_whatever_came() {
+        let many: Vec<_> = (0..100_000).map(|at| fault(format!("/{at}"))).collect();
+        let refusal = Refusal::of(&many);
+        assert_eq!(refusal.reason, Reason::UnknownField);
+        assert!(refusal.detail.starts_with("/0: unknown field; /1: unknown field"));
+        assert!(refusal.detail.ends_with("; and 99980 more"));
+        let long = Refusal::of(&[fault(format!("/{}", "ā".repeat(100_000)))]);
+        assert!(long.detail.len() <= LONGEST_DETAIL);
+    }
 }

@@ -3,6 +3,9 @@
 use chrono::{DateTime, Utc};
 use ingest::document::{Cursor, Fields};
 
+/// The longest text of a header, in bytes.
+const LONGEST: usize = 256;
+
 /// The headers of a CloudEvent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Headers {
@@ -22,7 +25,8 @@ pub struct Headers {
 pub fn read<'a>(event: &Cursor<'a>) -> Option<(Headers, Cursor<'a>)> {
     let fields = event.fields()?;
     fields.required("specversion").and_then(|at| at.word(&[("1.0", ())]));
-    let text = |name| fields.required(name).and_then(|at| at.text()).map(str::to_owned);
+    let text =
+        |name| fields.required(name).and_then(|at| at.short_text(LONGEST)).map(str::to_owned);
     let (id, source, kind) = (text("id"), text("source"), text("type"));
     let time = fields.required("time").and_then(|at| at.instant());
     let data = fields.required("data");

@@ -1,7 +1,7 @@
 //! Transport of files: lines are read and translated on a thread of their own, and appended in
 //! batches, each acknowledged before the next is sent.
 
-use std::{collections::BTreeMap, io::Read, sync::Arc};
+use std::{collections::BTreeMap, io::Read, path::PathBuf, sync::Arc};
 
 use ingest::{
     clock::Clock,
@@ -17,12 +17,15 @@ use tokio::sync::mpsc;
 use crate::{
     connector::{Again, Connector, Refusal},
     error::ConnectorError,
-    lines::{Line, Lines},
+    lines::{LONGEST_LINE, Line, Lines},
     metrics::Metrics,
 };
 
-/// Lines translated and appended at once.
+/// Lines translated and appended at once, at most.
 const BATCH: usize = 512;
+/// The bytes of lines after which a batch is not filled further; with it a file of the longest
+/// lines stays within a few of them in memory.
+const BATCH_BYTES: usize = 2 << 20;
 /// Batches that may wait for the log; more make the reader wait.
 const WAITING: usize = 2;
 /// How many records of a stream are remembered for knowing what comes again.
@@ -78,8 +81,11 @@ pub async fn load<C: Connector>(
     mut progress: impl FnMut(u64),
 ) -> Result<Account, ConnectorError> {
     let topic = connector.topic();
-    let known = Deduplication::of(&context.log, topic, REMEMBERED).await?;
-    let letters = Deduplication::of(&context.log, Topic::DeadLetters, REMEMBERED).await?;
+    let known =
+        Deduplication::of(&context.log, topic, REMEMBERED, |record| connector.identity(record))
+            .await?;
+    let letters =
+        Deduplication::of(&context.log, Topic::DeadLetters, REMEMBERED, |letter| letter.id).await?;
     let name = connector.name();
     let mut loader = Loader {
         context,
@@ -91,7 +97,11 @@ pub async fn load<C: Connector>(
         account: Account::default(),
     };
     let (send, mut receive) = mpsc::channel(WAITING);
-    let translating = std::thread::spawn(move || translate_all(&mut connector, reader, &send));
+    let path = PathBuf::from(origin);
+    let translating = std::thread::spawn(move || {
+        let read = |source| ConnectorError::Read { path: path.clone(), source };
+        translate_all(&mut connector, reader, &send, read);
+    });
     while let Some(batch) = receive.recv().await {
         let lines = loader.append(batch?, topic).await?;
         progress(lines);
@@ -107,34 +117,62 @@ fn translate_all<C: Connector>(
     connector: &mut C,
     reader: impl Read,
     send: &mpsc::Sender<Result<Vec<Translated>, ConnectorError>>,
+    failed: impl Fn(std::io::Error) -> ConnectorError,
 ) {
     let mut lines = Lines::new(reader);
     loop {
-        let batch: Result<Vec<Line>, _> = lines.by_ref().take(BATCH).collect();
-        let batch = batch.map_err(|source| ConnectorError::Read { path: "-".into(), source });
-        let translated = match batch {
-            Ok(lines) if lines.is_empty() => return,
-            Ok(lines) => Ok(translate(connector, lines)),
-            Err(error) => Err(error),
-        };
-        let failed = translated.is_err();
+        let (batch, after) = next_batch(&mut lines);
         // A receiver that is gone has met an error of its own.
-        if send.blocking_send(translated).is_err() || failed {
+        if !batch.is_empty() && send.blocking_send(Ok(translate(connector, batch))).is_err() {
             return;
+        }
+        match after {
+            After::More => {}
+            After::End => return,
+            // What was read before it has been handed on.
+            After::Broken(error) => {
+                let _gone = send.blocking_send(Err(failed(error)));
+                return;
+            }
         }
     }
 }
 
+/// What comes after a batch of lines.
+enum After {
+    More,
+    End,
+    Broken(std::io::Error),
+}
+
+fn next_batch(lines: &mut Lines<impl Read>) -> (Vec<Line>, After) {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    while batch.len() < BATCH && bytes < BATCH_BYTES {
+        match lines.next() {
+            Some(Ok(line)) => {
+                bytes += line.bytes.len();
+                batch.push(line);
+            }
+            Some(Err(error)) => return (batch, After::Broken(error)),
+            None => return (batch, After::End),
+        }
+    }
+    (batch, After::More)
+}
+
 fn translate<C: Connector>(connector: &mut C, lines: Vec<Line>) -> Vec<Translated> {
-    let messages: Vec<&[u8]> = lines.iter().map(|line| line.bytes.as_slice()).collect();
-    let translated = connector.translate(&messages);
-    let pairs = lines.into_iter().zip(translated).map(|(line, translated)| {
+    let whole = lines.iter().filter(|line| !line.is_too_long());
+    let messages: Vec<&[u8]> = whole.map(|line| line.bytes.as_slice()).collect();
+    let mut translated = connector.translate(&messages).into_iter();
+    let pairs = lines.into_iter().map(|line| {
         if line.is_too_long() {
-            let detail =
-                format!("{} bytes; the most is {}", line.length, crate::lines::LONGEST_LINE);
+            let detail = format!("{} bytes; the most is {LONGEST_LINE}", line.length);
             return (line, Err(Refusal::new(Reason::LineTooLong, detail)));
         }
-        let identified = translated.map(|record| (connector.identity(&record), record));
+        // One answer for each message is what a connector promises.
+        let none = || Err(Refusal::new(Reason::InvalidValue, "not translated"));
+        let record = translated.next().unwrap_or_else(none);
+        let identified = record.map(|record| (connector.identity(&record), record));
         (line, identified)
     });
     pairs.collect()
@@ -162,7 +200,10 @@ impl Loader<'_> {
             self.account.lines += 1;
             match translated {
                 Ok((identity, record)) => match self.known.known(identity, &record.event) {
-                    Known::Same => self.account.already_there += 1,
+                    Known::Same => {
+                        self.account.already_there += 1;
+                        self.context.metrics.already_there(self.name);
+                    }
                     Known::Different if self.again == Again::Refuse => {
                         let detail = "the key was used before for something else";
                         let refusal = Refusal::new(Reason::DuplicateKey, detail);

@@ -27,6 +27,10 @@ impl Metrics {
         self.requests.with_label_values(&[connector, "taken"]).inc_by(messages);
     }
 
+    pub(crate) fn already_there(&self, connector: &str) {
+        self.requests.with_label_values(&[connector, "already_there"]).inc();
+    }
+
     pub(crate) fn refused(&self, connector: &str) {
         self.requests.with_label_values(&[connector, "refused"]).inc();
     }

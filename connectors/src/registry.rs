@@ -16,7 +16,7 @@ use ingest::{
 };
 use serde_json::Value;
 
-use crate::error::ConnectorError;
+use crate::{error::ConnectorError, json};
 
 /// A registry file that has no fault.
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ pub fn read(
 
 fn parse(text: &str) -> Result<Value, String> {
     if text.trim_start().starts_with('{') {
-        return serde_json::from_str(text).map_err(|error| error.to_string());
+        return json::value(text.as_bytes()).map_err(|error| error.to_string());
     }
     serde_saphyr::from_str(text).map_err(|error| error.to_string())
 }

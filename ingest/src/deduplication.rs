@@ -10,6 +10,7 @@ use domain::id::RecordId;
 use crate::{
     error::LogError,
     log::{Log, READ_BATCH},
+    record::Record,
     topic::Topic,
     wire::v1::Event,
 };
@@ -35,11 +36,17 @@ pub enum Known {
 }
 
 impl Deduplication {
-    /// Rebuilt from the stream's newest records, at most `capacity` of each partition.
+    /// Rebuilt from the stream's newest records, at most `capacity` of each partition, by the
+    /// identity that `identity` gives a record.
     ///
     /// # Errors
     /// Where the stream cannot be read.
-    pub async fn of(log: &Arc<dyn Log>, topic: Topic, capacity: usize) -> Result<Self, LogError> {
+    pub async fn of(
+        log: &Arc<dyn Log>,
+        topic: Topic,
+        capacity: usize,
+        identity: impl Fn(&Record) -> RecordId,
+    ) -> Result<Self, LogError> {
         let mut deduplication =
             Self { topic, known: HashMap::new(), order: VecDeque::new(), capacity };
         for partition in 0..log.partitions(topic) {
@@ -49,7 +56,7 @@ impl Deduplication {
                 for stored in log.read(topic, partition, next, READ_BATCH).await? {
                     next = stored.position.offset + 1;
                     let said = said(&stored.record.event);
-                    deduplication.insert(stored.record.id, said);
+                    deduplication.insert(identity(&stored.record), said);
                 }
             }
         }

@@ -169,6 +169,16 @@ impl<'a> Cursor<'a> {
         text
     }
 
+    /// A text of at most so many bytes.
+    pub fn short_text(&self, longest: usize) -> Option<&'a str> {
+        let text = self.text()?;
+        if text.len() > longest {
+            self.fault(format!("must have at most {longest} characters"));
+            return None;
+        }
+        Some(text)
+    }
+
     /// True or false.
     pub fn boolean(&self) -> Option<bool> {
         let value = self.value.as_bool();
@@ -311,6 +321,17 @@ impl<'a> Fields<'a> {
     /// A text that may be missing.
     pub fn text(&self, name: &'static str) -> Option<String> {
         self.optional(name).and_then(|at| at.text()).map(str::to_owned)
+    }
+
+    /// A short text that may be missing.
+    pub fn short_text(&self, name: &'static str, longest: usize) -> Option<String> {
+        self.optional(name).and_then(|at| at.short_text(longest)).map(str::to_owned)
+    }
+
+    /// Whether the field is there, be it null.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.at.value.get(name).is_some()
     }
 
     /// The object itself, for faults about the whole.

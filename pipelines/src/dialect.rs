@@ -22,6 +22,7 @@ pub use options::Connector;
 
 /// One statement of a pipeline file.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a file has two of them, read once")]
 pub enum Statement {
     /// `CREATE TABLE … WITH (connector = …)`.
     Table(TableDefinition),

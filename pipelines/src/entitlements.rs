@@ -6,8 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use domain::{id::RecipientId, period::LocalTime, recipient::Group};
+use chrono::{DateTime, Utc};
+use domain::{id::RecipientId, recipient::Group};
 use ingest::{
     clock::Clock,
     log::{Log, READ_BATCH},
@@ -23,8 +23,6 @@ use ingest::{
 
 use crate::{error::PipelineError, groups::Groups};
 
-/// How long what was told of a person stands; less than half of the days told ahead.
-const RENEWED_AFTER: TimeDelta = TimeDelta::days(180);
 /// People told at once: one append and one sync.
 const APPENDED_AT_ONCE: usize = 16_384;
 
@@ -46,8 +44,6 @@ pub struct Evaluator {
     evaluated_with: Option<u64>,
     /// From when on what was told last of a person is known.
     told_from: HashMap<RecipientId, DateTime<Utc>>,
-    /// The day on which was looked last for people of whom to tell again.
-    renewed_on: Option<NaiveDate>,
 }
 
 impl Evaluator {
@@ -71,7 +67,6 @@ impl Evaluator {
             changes_next: 0,
             evaluated_with: None,
             told_from: HashMap::new(),
-            renewed_on: None,
         };
         let mut told = 0;
         let mut next = 0;
@@ -111,26 +106,8 @@ impl Evaluator {
                 let Some(batch) = self.read(Topic::PersonChanges, &mut next).await? else { break };
                 told += self.take(&batch, next).await?;
             }
-            told += self.renew().await?;
             Ok(told)
         })
-    }
-
-    /// Tells again of people long before the days run out that were told ahead; looks once a day.
-    async fn renew(&mut self) -> Result<usize, PipelineError> {
-        let now = self.clock.now();
-        let today = LocalTime::of(now).date;
-        if self.renewed_on == Some(today) {
-            return Ok(0);
-        }
-        let due = self.told_from.iter().filter(|(id, told)| {
-            let known = self.people.get(**id).is_some_and(|person| person.attributes.is_some());
-            known && now.signed_duration_since(**told) >= RENEWED_AFTER
-        });
-        let due = due.map(|(id, _)| *id).collect();
-        let told = self.tell(due, now, self.changes_next).await?;
-        self.renewed_on = Some(today);
-        Ok(told)
     }
 
     /// Reads the registry; where its groups are others than everybody was evaluated with, everybody

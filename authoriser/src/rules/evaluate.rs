@@ -252,7 +252,8 @@ impl<'a> Evaluation<'a> {
         let mut outcome = skipped(rule, SkipReason::NothingPayable);
         outcome.skipped = trial.skipped;
         outcome.amount = Amount::from_cents(amount);
-        let cut = amount < trial.wanted && trial.skipped != Some(SkipReason::BestOf);
+        let limited = matches!(trial.skipped, None | Some(SkipReason::Limit));
+        let cut = amount < trial.wanted && limited;
         outcome.wanted = cut.then(|| Amount::from_cents(trial.wanted));
         outcome.points = trial.points;
         outcome.limits = limits::recorded(&trial.rooms, &trial.shares);

@@ -20,8 +20,9 @@ pub fn excess(rules: &RuleSet, request: &Request, decision: &Decision) -> Vec<Ex
             continue;
         }
         let version = rules.version_on(&applied.instruction, day);
-        let rule = version
-            .and_then(|version| rules.rules.iter().find(|rule| rule.instruction.id == version.id));
+        let rule = version.and_then(|version| {
+            rules.rules.iter().find(|rule| std::ptr::eq(&raw const rule.instruction, version))
+        });
         found.push(Excess {
             line: applied.line,
             instruction: applied.instruction.clone(),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use domain::{
     amount::{Amount, Quantity, allocate},
     basket::{Line, Lines, PointsWanted},
-    decision::{Decision, LineBenefit},
+    decision::{Decision, LineBenefit, LineDecision},
     id::{BenefitId, InstructionId, RecipientId},
     instruction::OnRefund,
     limit::{CounterKey, Holder, Per},
@@ -73,16 +73,17 @@ pub(super) fn adjust(
         .filter(|(_, on_refund)| *on_refund == OnRefund::Reevaluate)
         .map(|(outcome, _)| outcome.instruction.clone())
         .collect();
-    for instruction in affected {
-        let targets = targets(sale, again.as_ref(), &instruction);
-        for (line, benefit, target) in targets {
-            let before = next.benefits.get(&(line, instruction.clone())).copied();
-            let change = target.cents - before.unwrap_or_default().cents;
+    for instruction in &affected {
+        for (line, benefit, target) in targets(sale, again.as_ref(), instruction) {
             take_back(next, benefits, line, benefit, target);
-            move_payable(next, payable, line, change);
         }
-        keep_refund_above_zero(sale, next, payable, benefits, &instruction);
     }
+    for (line, decided) in sale.input.lines.iter().zip(&sale.decision.lines) {
+        if decided.benefits.iter().any(|of| affected.contains(&of.instruction)) {
+            settle_payable(next, payable, line, decided);
+        }
+    }
+    keep_refund_above_zero(sale, next, payable, benefits, &affected);
 }
 
 /// The basket without what came back; `None` where nothing is left.
@@ -137,14 +138,28 @@ fn targets<'a>(
     targets
 }
 
-/// What more of a benefit is taken back is less to refund.
-fn move_payable(next: &mut Refunded, payable: &mut [(u32, i64)], line: u32, taken_back: i64) {
-    // A line's total comes back whole: what is not benefit is payable, so they move against
-    // each other.
-    let refunded = next.payable.entry(line).or_default();
-    *refunded -= taken_back;
+/// What comes back of a line's payable is what its benefits leave of the returned goods' total, at
+/// most what was paid; so rounding the parts apart never makes more of them than came back.
+fn settle_payable(
+    next: &mut Refunded,
+    payable: &mut [(u32, i64)],
+    line: &Line,
+    decided: &LineDecision,
+) {
+    let returned = next.returned.get(&line.number).copied().unwrap_or(0);
+    let left = Quantity::from_thousandths(line.quantity.thousandths() - returned);
+    let gone = decided.total.cents() - left.price(line.unit_price);
+    let of_line = next.benefits.iter().filter(|((number, _), _)| *number == line.number);
+    let taken_back: i64 = of_line.map(|(_, back)| back.cents).sum();
+    let target = (gone - taken_back).min(decided.payable.cents());
+    let now = next.payable.get(&line.number).copied().unwrap_or(0);
+    move_payable(next, payable, line.number, target - now);
+}
+
+fn move_payable(next: &mut Refunded, payable: &mut [(u32, i64)], line: u32, change: i64) {
+    *next.payable.entry(line).or_default() += change;
     if let Some((_, cents)) = payable.iter_mut().find(|(number, _)| *number == line) {
-        *cents -= taken_back;
+        *cents += change;
     }
 }
 
@@ -154,7 +169,7 @@ fn keep_refund_above_zero(
     next: &mut Refunded,
     payable: &mut [(u32, i64)],
     benefits: &mut [RefundedBenefit],
-    instruction: &InstructionId,
+    affected: &[InstructionId],
 ) {
     let refunded: i64 = payable.iter().map(|(_, cents)| cents).sum();
     if refunded >= 0 {
@@ -162,7 +177,7 @@ fn keep_refund_above_zero(
     }
     let backs: Vec<usize> = (0..benefits.len())
         .filter(|at| {
-            benefits[*at].instruction == *instruction && benefits[*at].amount > Amount::ZERO
+            affected.contains(&benefits[*at].instruction) && benefits[*at].amount > Amount::ZERO
         })
         .collect();
     let weights: Vec<i64> = backs.iter().map(|at| benefits[*at].amount.cents()).collect();
@@ -172,7 +187,7 @@ fn keep_refund_above_zero(
         let spared = spared.min(back.amount.cents());
         let grantor = sale.decision.lines.iter().filter(|line| line.number == back.line);
         let given =
-            grantor.flat_map(|line| &line.benefits).find(|of| of.instruction == *instruction);
+            grantor.flat_map(|line| &line.benefits).find(|of| of.instruction == back.instruction);
         let grantor_spared = given.map_or(0, |given| {
             let share = domain::amount::mul_div_half_away(
                 spared,
@@ -184,10 +199,10 @@ fn keep_refund_above_zero(
         back.amount = Amount::from_cents(back.amount.cents() - spared);
         back.grantor_amount = Amount::from_cents(back.grantor_amount.cents() - grantor_spared);
         let line = back.line;
-        if let Some(total) = next.benefits.get_mut(&(line, instruction.clone())) {
+        if let Some(total) = next.benefits.get_mut(&(line, back.instruction.clone())) {
             total.cents -= spared;
             total.grantor_cents -= grantor_spared;
         }
-        move_payable(next, payable, line, -spared);
+        move_payable(next, payable, line, spared);
     }
 }

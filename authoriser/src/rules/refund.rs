@@ -80,7 +80,10 @@ pub fn refund(
     if rules_of(rules, sale).any(|(_, on_refund)| on_refund == OnRefund::Reevaluate) {
         reevaluate::adjust(rules, sale, &mut next, &mut payable, &mut benefits);
     }
-    benefits.retain(|back| back.units != 0 || back.amount != Amount::ZERO);
+    // A refund may move a cent between grantor and merchant only: the parts round by themselves.
+    benefits.retain(|back| {
+        back.units != 0 || back.amount != Amount::ZERO || back.grantor_amount != Amount::ZERO
+    });
     payable.retain(|(_, cents)| *cents != 0);
     let points = points(rules, sale, so_far, &mut next);
     let counters = counters(sale, so_far, &next);

@@ -328,3 +328,35 @@ fn faults_of_a_set_name_their_places() {
         ]
     );
 }
+
+/// Whatever comes back in whatever steps, the recipient gets back what was paid, and the grantor
+/// what was given.
+#[test]
+fn a_whole_return_in_steps_gives_back_what_was_paid() {
+    for on_refund in ["reevaluate", "proportional"] {
+        let rules = rule_set(json!([instruction(
+            "off",
+            "B-shop",
+            1,
+            json!({
+                "effect": {"amount_off_cents": 333, "per": "basket"}, "on_refund": on_refund,
+            })
+        )]));
+        let sold = sell(
+            &rules,
+            &lines(json!([
+                {"line": 1, "item": "x", "quantity": 2, "unit_price_cents": 167},
+            ])),
+        );
+        let mut refunded = Refunded::default();
+        let mut paid_back = 0;
+        for _ in 0..2 {
+            let one = [ReturnedLine { number: 1, quantity: Quantity::from_thousandths(1_000) }];
+            let refund =
+                rules::refund(&rules, &sold.sale(&rules), &mut refunded, &one).expect("taken");
+            assert!(refund.refunded <= Amount::from_cents(167), "no more than the goods cost");
+            paid_back += refund.refunded.cents();
+        }
+        assert_eq!(paid_back, sold.decision.payable().cents(), "{on_refund}");
+    }
+}

@@ -34,7 +34,10 @@ impl Snapshot {
         begins: Option<Option<u64>>,
         at: DateTime<Utc>,
     ) {
-        if let Some(count) = begins {
+        // Only a first line begins a snapshot.
+        if let Some(count) = begins
+            && self.people.is_empty()
+        {
             self.begun = Some(count);
             self.at = Some(at);
         }
@@ -58,7 +61,10 @@ impl Snapshot {
         if self.lines < expected {
             return Err(ConnectorError::SnapshotCut { expected, found: self.lines });
         }
-        if account.refused_in_all() > 0 {
+        let refused = account.refused_in_all();
+        if refused > 0 {
+            // Whom a refused line was about is not known, so nobody can be said to be missing.
+            tracing::warn!(refused, "the snapshot has refused lines: nobody is removed");
             return Ok(0);
         }
         let mut people = People::default();
@@ -67,14 +73,13 @@ impl Snapshot {
         })
         .await
         .map_err(Failure::into_error)?;
-        let known = people.iter().filter(|(_, person)| person.attributes.is_some());
-        let missing = known.filter(|(id, _)| !self.people.contains(id));
+        let present = || people.iter().filter(|(_, person)| person.attributes.is_some());
+        let missing = present().filter(|(id, _)| !self.people.contains(id));
         let missing: Vec<_> = missing.map(|(id, person)| (id, person.sequence)).collect();
-        if missing.len() * 100 > people.len() && !yes {
-            let removed = missing.len();
-            return Err(ConnectorError::SnapshotRemoves { removed, known: people.len() });
+        let (removed, known) = (missing.len(), present().count());
+        if removed * 100 > known && !yes {
+            return Err(ConnectorError::SnapshotRemoves { removed, known });
         }
-        let removed = missing.len();
         let records: Vec<_> =
             missing.into_iter().map(|(id, known)| removal(id, known, at, clock.now())).collect();
         if !records.is_empty() {

@@ -14,8 +14,9 @@ use serde_json::{Map, Value};
 
 use super::snapshot::Snapshot;
 use crate::{
-    connector::{Refusal, json},
+    connector::Refusal,
     event::{self, Headers},
+    json,
 };
 
 /// The type of a person change.
@@ -38,7 +39,7 @@ pub struct PersonChange {
 /// # Errors
 /// Every fault of the message, with the JSON pointer of each.
 pub fn person_change(message: &[u8]) -> Result<PersonChange, Refusal> {
-    let document = json(message)?;
+    let document = json::message(message)?;
     let root = Cursor::root(&document);
     let change = read(&root);
     let faults = root.faults();
@@ -61,15 +62,19 @@ fn read(root: &Cursor<'_>) -> Option<PersonChange> {
         parsed.map_err(|error| at.fault(error.to_string())).ok()
     });
     let sequence = fields.required("sequence").and_then(|at| at.integer(0, i64::MAX));
+    if !fields.has("attributes") {
+        // Null removes the person; what is merely not there must not.
+        fields.at().fault_of(Reason::MissingField, "attributes is missing");
+    }
     let attributes = fields.optional("attributes").map(|at| {
-        let attributes = at.value().as_object().cloned();
-        if attributes.is_none() {
+        let Some(attributes) = at.value().as_object() else {
             at.fault_of(Reason::WrongType, "must be an object, or null for a removed person");
-        }
+            return None;
+        };
         if let Some(born) = at.fields().and_then(|of| of.optional("birth_date")) {
             born.date();
         }
-        attributes
+        Some(attributes.clone())
     });
     fields.finish();
     Some(PersonChange {

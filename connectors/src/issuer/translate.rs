@@ -16,7 +16,8 @@ use ingest::{
 };
 
 use crate::{
-    connector::{Refusal, json},
+    connector::Refusal,
+    json,
     terminal::translate::{means_kind, means_value},
 };
 
@@ -30,7 +31,7 @@ pub fn means(
     vault: &Vault,
     now: DateTime<Utc>,
 ) -> Result<Record, Refusal> {
-    let document = json(message)?;
+    let document = json::message(message)?;
     let root = Cursor::root(&document);
     let change = root.fields().and_then(|fields| {
         let change = read(&fields, issuers, vault);

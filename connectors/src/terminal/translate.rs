@@ -20,7 +20,7 @@ use ingest::{
 };
 use prost::Message;
 
-use crate::connector::{Refusal, json};
+use crate::{connector::Refusal, json};
 
 /// The terminals of the registry.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ pub fn transaction(
     vault: &Vault,
     now: DateTime<Utc>,
 ) -> Result<Record, Refusal> {
-    let document = json(message)?;
+    let document = json::message(message)?;
     let root = Cursor::root(&document);
     let upload = root.fields().and_then(|fields| {
         let upload = upload(&fields, terminals, vault);
@@ -55,6 +55,10 @@ pub fn transaction(
     let Some((mut upload, occurred_at)) = upload.filter(|_| faults.is_empty()) else {
         return Err(Refusal::of(&faults));
     };
+    if json::finer_than_thousandths(message) {
+        let detail = "/lines: a quantity must have at most three decimals, and no exponent";
+        return Err(Refusal::new(Reason::InvalidQuantity, detail));
+    }
     upload.body_hash = blake3::hash(&upload.encode_to_vec()).as_bytes()[..16].to_vec();
     Ok(Record {
         id: outside_id(&upload.terminal_id, &upload.idempotency_key),
@@ -132,19 +136,10 @@ pub(crate) fn means_value<'a>(at: &Cursor<'a>) -> Option<&'a str> {
 
 fn receipt(at: &Cursor<'_>) -> Option<String> {
     let fields = at.fields()?;
-    let number = fields.required("number").and_then(|at| bounded(&at, 64));
-    fields.optional("register").and_then(|at| bounded(&at, 64));
+    let number = fields.required("number").and_then(|at| at.short_text(64));
+    fields.optional("register").and_then(|at| at.short_text(64));
     fields.finish();
-    number
-}
-
-fn bounded(at: &Cursor<'_>, longest: usize) -> Option<String> {
-    let text = at.text()?;
-    if text.len() > longest {
-        at.fault(format!("must have at most {longest} characters"));
-        return None;
-    }
-    Some(text.to_owned())
+    number.map(str::to_owned)
 }
 
 /// Points wanted: a whole number, or `max`, which the stream has as -1.
@@ -216,8 +211,13 @@ fn attributes(at: &Cursor<'_>) -> BTreeMap<String, String> {
         at.fault("must have at most 32 entries");
         return BTreeMap::new();
     }
-    let entries = entries.into_iter();
-    entries.filter_map(|(name, at)| Some((name.to_owned(), bounded(&at, 256)?))).collect()
+    let entries = entries.into_iter().filter_map(|(name, at)| {
+        if name.len() > 64 {
+            at.fault("a name of an attribute must have at most 64 characters");
+        }
+        Some((name.to_owned(), at.short_text(256)?.to_owned()))
+    });
+    entries.collect()
 }
 
 /// Up to three decimals, from the number's own digits.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    id::{CentreId, InstitutionId, OfficialId, Pseudonym, ServiceId},
+    id::{CentreId, InstitutionId, OfficialId, Pseudonym},
     period::LocalTime,
 };
 use ingest::{
@@ -15,10 +15,7 @@ use ingest::{
     wire::v1::{Event, ServiceEvent},
 };
 
-use crate::{
-    connector::{Refusal, json},
-    event,
-};
+use crate::{connector::Refusal, event, json};
 
 /// What every type of event begins with, and its last words.
 const PREFIX: &str = "lv.vpvkac.";
@@ -38,6 +35,9 @@ const TYPES: [&str; 13] = [
     "service.completed",
 ];
 
+/// The longest free text, in bytes.
+const LONGEST: usize = 128;
+
 /// Translates one event.
 ///
 /// # Errors
@@ -48,7 +48,7 @@ pub fn event(
     vault: &Vault,
     now: DateTime<Utc>,
 ) -> Result<Record, Refusal> {
-    let document = json(message)?;
+    let document = json::message(message)?;
     let root = Cursor::root(&document);
     let read = event::read(&root).and_then(|(headers, data)| {
         let known = headers.kind.strip_prefix(PREFIX).is_some_and(|kind| TYPES.contains(&kind));
@@ -56,6 +56,7 @@ pub fn event(
             root.fault_of(Reason::UnknownType, "/type is no event of a service centre");
         }
         let fields = data.fields()?;
+        named(&fields, &headers.kind);
         let event = service_event(&fields, &headers, centres, vault);
         fields.finish();
         Some((headers, event))
@@ -73,6 +74,21 @@ pub fn event(
         recorded_at: now,
         event: Event::ServiceEvent(event),
     })
+}
+
+/// What an event of its type says nothing without.
+fn named(fields: &Fields<'_>, kind: &str) {
+    let kind = kind.strip_prefix(PREFIX).unwrap_or_default();
+    let needed: &[&str] = match kind.split_once('.') {
+        Some(("call", "rated")) => &["call", "rating"],
+        Some(("call", _)) => &["call"],
+        Some(("official", _)) => &["official"],
+        Some(("service", _)) => &["service", "centre"],
+        _ => &[],
+    };
+    for name in needed {
+        fields.required(name);
+    }
 }
 
 fn service_event(
@@ -103,22 +119,31 @@ fn service_event(
     let id = |name, new: fn(&str) -> Option<String>| {
         fields.optional(name).and_then(|at| at.parsed("an identifier", new))
     };
+    let service =
+        fields.optional("service").and_then(|at| at.parsed("one of PAK_01 to PAK_10", pak));
     ServiceEvent {
         event_type: headers.kind.clone(),
-        call_id: fields.text("call"),
+        call_id: fields.short_text("call", LONGEST),
         centre_id: centre,
-        service_id: id("service", |text| Some(ServiceId::new(text).ok()?.to_string())),
+        service_id: service,
         institution_id: id("institution", |text| Some(InstitutionId::new(text).ok()?.to_string())),
         official_id: id("official", |text| Some(OfficialId::new(text).ok()?.to_string())),
-        language: fields.text("language"),
-        channel: fields.text("channel"),
-        outcome: fields.text("outcome"),
+        language: fields.short_text("language", LONGEST),
+        channel: fields.short_text("channel", LONGEST),
+        outcome: fields.short_text("outcome", LONGEST),
         started_at,
         completed_at,
         rating: rating.and_then(|rating| u32::try_from(rating).ok()),
         resolved: fields.optional("resolved").and_then(|at| at.boolean()),
         date: LocalTime::of(headers.time).date.to_string(),
         specialist,
-        mandate_number: fields.text("mandate"),
+        mandate_number: fields.short_text("mandate", LONGEST),
     }
+}
+
+/// One of the ten registered services.
+fn pak(text: &str) -> Option<String> {
+    let number = text.strip_prefix("PAK_").filter(|digits| digits.len() == 2)?;
+    let known = number.parse::<u8>().is_ok_and(|number| (1..=10).contains(&number));
+    known.then(|| text.to_owned())
 }

@@ -19,7 +19,14 @@ use ingest::{
 };
 use tempfile::TempDir;
 
-mod speed;
+mod events;
+mod files;
+mod load;
+mod people;
+mod properties;
+mod registries;
+mod transactions;
+mod translate;
 
 /// A node with streams in memory; the folder goes with it.
 struct Node {

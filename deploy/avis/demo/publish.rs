@@ -24,12 +24,8 @@ use crate::{
 /// What was published.
 #[derive(Debug)]
 pub struct Published {
-    /// The baskets' first and last local day.
-    pub span: (NaiveDate, NaiveDate),
     /// Every month's statements, and how far each is closed.
     pub months: Vec<(Closing, Vec<Statement>)>,
-    /// The open data sets.
-    pub sets: Vec<open_data::Published>,
     /// Whether the books balance.
     pub proof: Proof,
 }
@@ -59,7 +55,7 @@ pub async fn all(
     file::write(&out.join("index.html"), page.as_bytes())?;
     let proof = settlement::prove(&node.log, &session).await?;
     bar.finish_with_message("statements, reports, open data, page");
-    Ok(Published { span, months, sets, proof })
+    Ok(Published { months, proof })
 }
 
 async fn span(session: &Session) -> Result<(NaiveDate, NaiveDate), Failure> {

@@ -79,7 +79,7 @@ impl People {
     ) -> Result<Option<RecipientId>, VaultError> {
         let Event::PersonChanged(change) = &stored.record.event else { return Ok(None) };
         let Some(id) = RecipientId::parse(&change.person) else { return Ok(None) };
-        if self.people.get(&id).is_some_and(|known| known.sequence >= change.person_sequence) {
+        if self.people.get(&id).is_some_and(|known| is_older(change, known)) {
             return Ok(None);
         }
         let attributes = match unseal(vault, id, change) {
@@ -138,6 +138,14 @@ impl People {
             }
         }
     }
+}
+
+/// Whether a change is not newer than what is known. Who was missing from a snapshot was removed
+/// under the next number, which the register itself gives when the person comes back.
+fn is_older(change: &PersonChanged, known: &Person) -> bool {
+    let comes_back = known.attributes.is_none() && !change.removed;
+    known.sequence > change.person_sequence
+        || (known.sequence == change.person_sequence && !comes_back)
 }
 
 fn unseal(
@@ -209,6 +217,9 @@ mod tests {
         people.apply(&vault, &gone).expect("taken");
         assert!(!people.get(id).expect("known").alive());
         assert_eq!(people.family("F-2").count(), 0);
+        let back = change(&vault, "326180-33995", 4, attributes("F-1"));
+        people.apply(&vault, &back).expect("taken");
+        assert!(people.get(id).expect("known").alive());
     }
 
     #[test]

@@ -54,29 +54,6 @@ async fn a_new_condition_holds_whatever_its_instant() {
     assert_eq!(register.evaluate().await, 0, "nothing is new");
 }
 
-#[tokio::test]
-async fn who_was_not_told_of_for_long_is_told_of_again() {
-    let register = Register::new();
-    register.group("adults", "age(birth_date) >= 18", at("2025-01-01T00:00:00Z")).await;
-    let born = json!({"birth_date": "2008-06-01"});
-    register.change(0, 1, at("2025-01-01T10:00:00Z"), born.clone()).await;
-    register.change(1, 1, at("2025-01-01T10:00:00Z"), born).await;
-    register.change(1, 2, at("2025-01-02T10:00:00Z"), Value::Null).await;
-    let told = async |now| {
-        let mut evaluator = register.evaluator_at(at(now)).await.expect("opened");
-        let told = evaluator.catch_up().await.expect("evaluated");
-        assert_eq!(evaluator.catch_up().await.expect("evaluated"), 0, "once is enough");
-        told
-    };
-    assert_eq!(told("2025-01-02T12:00:00Z").await, 3);
-    assert_eq!(told("2025-06-30T09:00:00Z").await, 0);
-    // The birthday lies beyond the days that were told ahead at first.
-    assert_eq!(register.groups(0, day("2026-06-02")).await, [""; 0]);
-    assert_eq!(told("2025-06-30T10:00:00Z").await, 1, "who has left stays as told");
-    assert_eq!(register.groups(0, day("2026-06-01")).await, ["adults"]);
-    assert_eq!(register.groups(0, day("2026-05-31")).await, [""; 0]);
-}
-
 /// Numbers that look random and are the same for a seed.
 struct Random(u64);
 

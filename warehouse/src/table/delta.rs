@@ -149,7 +149,12 @@ pub(crate) async fn load(address: &Url) -> Result<deltalake::DeltaTable, DeltaTa
 fn is_damaged(found: &Result<deltalake::DeltaTable, DeltaTableError>) -> bool {
     let table = match found {
         Ok(table) => table,
-        Err(DeltaTableError::NotATable(_)) => return false,
+        // What cannot be reached now may be whole.
+        Err(
+            DeltaTableError::NotATable(_)
+            | DeltaTableError::ObjectStore { .. }
+            | DeltaTableError::Io { .. },
+        ) => return false,
         Err(_) => return true,
     };
     let Ok(folder) = table.table_url().to_file_path() else { return false };

@@ -80,6 +80,8 @@ fn twice(registry: &Registry, found: &mut Found<'_>) {
     found.twice("catalogue", items);
     let versions = registry.instructions.iter();
     found.twice("instructions", versions.map(|of| format!("{}/{}", of.id, of.version)));
+    let subsidies = registry.subsidies.iter();
+    found.twice("subsidies", subsidies.map(|subsidy| subsidy.valid.from.to_string()));
 }
 
 fn parties(registry: &Registry, found: &mut Found<'_>) {
@@ -119,4 +121,10 @@ fn service_centres(registry: &Registry, found: &mut Found<'_>) {
         .enumerate()
         .flat_map(|(at, of)| of.services.iter().map(move |id| (at, id.as_str())));
     found.missing("officials", "services", offered, "services");
+    let paid = registry
+        .subsidies
+        .iter()
+        .enumerate()
+        .flat_map(|(at, of)| of.per_service.iter().map(move |(id, _)| (at, id.as_str())));
+    found.missing("subsidies", "per_service_cents", paid, "services");
 }

@@ -1,0 +1,175 @@
+//! JSON, strictly: a key that stands twice in one object is a fault, because which of the two is
+//! meant nobody can say.
+
+use std::fmt;
+
+use ingest::dead_letter::Reason;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Value, error::Category};
+
+use crate::connector::Refusal;
+
+/// The JSON of a message.
+///
+/// # Errors
+/// Where it is no JSON, or a key stands twice; the place is named, the text is not.
+pub fn message(bytes: &[u8]) -> Result<Value, Refusal> {
+    value(bytes).map_err(|error| match error.classify() {
+        Category::Data => {
+            let detail = format!("a field stands twice, at column {}", error.column());
+            Refusal::new(Reason::InvalidValue, detail)
+        }
+        _ => {
+            let detail = format!("not JSON at column {}", error.column());
+            Refusal::new(Reason::MalformedJson, detail)
+        }
+    })
+}
+
+/// The value in `bytes`.
+///
+/// # Errors
+/// Where it is no JSON, or a key stands twice.
+pub fn value(bytes: &[u8]) -> Result<Value, serde_json::Error> {
+    serde_json::from_slice::<Strict>(bytes).map(|strict| strict.0)
+}
+
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Self)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Strict(element)) = elements.next_element()? {
+            list.push(element);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some((key, Strict(entry))) = entries.next_entry::<String, Strict>()? {
+            if object.insert(key, entry).is_some() {
+                return Err(A::Error::custom("a key stands twice"));
+            }
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+/// Whether a number of `message`, which is JSON, has more digits than thousandths, or an exponent.
+/// Asked of the text: once a number has been read into 64 bits, `1.0000000000000000001` is 1.
+#[must_use]
+pub fn finer_than_thousandths(message: &[u8]) -> bool {
+    let mut rest = message;
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        match first {
+            b'"' => rest = after_text(after),
+            b'.' => {
+                let digits = after.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                let (decimals, after) = after.split_at(digits);
+                if decimals.iter().skip(3).any(|digit| *digit != b'0') {
+                    return true;
+                }
+                rest = after;
+            }
+            // Of the words of JSON, `true` and `false` end in an e, and `null` has none: an e that
+            // is followed by a digit or a sign belongs to a number.
+            b'e' | b'E' if matches!(after.first(), Some(b'0'..=b'9' | b'+' | b'-')) => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+fn after_text(text: &[u8]) -> &[u8] {
+    let mut escaped = false;
+    let end = text.iter().position(|byte| {
+        let ends = *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        ends
+    });
+    end.and_then(|end| text.get(end + 1..)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_stands_twice_is_refused_at_any_depth() {
+        let refusal = message(br#"{"a":[{"b":1,"c":2,"b":3}]}"#).expect_err("refused");
+        assert_eq!(refusal.reason, Reason::InvalidValue);
+        assert_eq!(refusal.detail, "a field stands twice, at column 25");
+        assert_eq!(message(b"{\"a\":").expect_err("refused").reason, Reason::MalformedJson);
+        assert_eq!(message(b"\xff").expect_err("refused").reason, Reason::MalformedJson);
+    }
+
+    #[test]
+    fn everything_else_is_read_as_it_is() {
+        for text in ["null", "true", "-7", "18446744073709551615", "0.125", r#""\u0101\n""#, "[]"] {
+            let expected: Value = serde_json::from_str(text).expect("JSON");
+            assert_eq!(value(text.as_bytes()).expect("JSON"), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn digits_are_counted_outside_texts_only() {
+        for (text, finer) in [
+            (r#"{"a":"1.23456","b":0.125}"#, false),
+            (r#"{"a":"\"1.23456","b":1.50000}"#, false),
+            (r#"{"b":0.1234}"#, true),
+            (r#"{"b":1.0000000000000000001}"#, true),
+            (r#"{"b":1e3}"#, true),
+            (r#"{"b":1E-3}"#, true),
+            (r#"[true,false,null]"#, false),
+        ] {
+            assert_eq!(finer_than_thousandths(text.as_bytes()), finer, "{text}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! An event of the portal as a record of the stream.
+
+use chrono::{DateTime, Utc};
+use domain::{
+    id::{EServiceId, MerchantId},
+    period::LocalTime,
+};
+use ingest::{
+    dead_letter::Reason,
+    document::{Cursor, Fields},
+    record::{Record, outside_id},
+    vault::{Purpose, Vault},
+    wire::v1::{Event, PortalEvent},
+};
+
+use crate::{connector::Refusal, event, json};
+
+/// What every type of event begins with, and its last words.
+const PREFIX: &str = "lv.portal.";
+const TYPES: [&str; 5] =
+    ["e-service.published", "e-service.updated", "e-service.withdrawn", "e-service.used", LOGIN];
+const LOGIN: &str = "login";
+/// The longest free text, in bytes.
+const LONGEST: usize = 128;
+
+/// Translates one event. Whether the registry already knows the e-service does not matter: the
+/// portal is where it is published first.
+///
+/// # Errors
+/// Every fault of the message, with the JSON pointer of each.
+pub fn event(message: &[u8], vault: &Vault, now: DateTime<Utc>) -> Result<Record, Refusal> {
+    let document = json::message(message)?;
+    let root = Cursor::root(&document);
+    let read = event::read(&root).and_then(|(headers, data)| {
+        let kind = headers.kind.strip_prefix(PREFIX).filter(|kind| TYPES.contains(kind));
+        if kind.is_none() {
+            root.fault_of(Reason::UnknownType, "/type is no event of the portal");
+        }
+        let fields = data.fields()?;
+        let event = portal_event(&fields, &headers, kind == Some(LOGIN), vault);
+        fields.finish();
+        Some((headers, event))
+    });
+    let faults = root.faults();
+    let Some((headers, event)) = read.filter(|_| faults.is_empty()) else {
+        return Err(Refusal::of(&faults));
+    };
+    Ok(Record {
+        id: outside_id(&headers.source, &headers.id),
+        key: event.e_service_id.clone().unwrap_or_else(|| headers.source.clone()),
+        source: headers.source,
+        sequence: 0,
+        event_time: headers.time,
+        recorded_at: now,
+        event: Event::PortalEvent(event),
+    })
+}
+
+fn portal_event(
+    fields: &Fields<'_>,
+    headers: &event::Headers,
+    login: bool,
+    vault: &Vault,
+) -> PortalEvent {
+    for name in if login { &["basket", "means"][..] } else { &["e_service"] } {
+        fields.required(name);
+    }
+    let basket = fields
+        .optional("basket")
+        .and_then(|at| at.word(&[("public", "public"), ("merchant", "merchant")]));
+    let user = fields.optional("user").and_then(|at| at.short_text(LONGEST)).map(|user| {
+        vault.pseudonym(Purpose::PortalUser, vault.hash("portal user", user)).to_string()
+    });
+    let e_service = fields.optional("e_service").and_then(|at| at.id(EServiceId::new));
+    let merchant = fields.optional("merchant").and_then(|at| at.id(MerchantId::new));
+    PortalEvent {
+        event_type: headers.kind.clone(),
+        e_service_id: e_service.map(|id| id.to_string()),
+        merchant_id: merchant.map(|id| id.to_string()),
+        login_basket: basket.map(str::to_owned),
+        identity_means: fields.short_text("means", LONGEST),
+        user,
+        date: LocalTime::of(headers.time).date.to_string(),
+    }
+}
