@@ -116,6 +116,13 @@ impl Running {
         }
     }
 
+    /// Stops the child for a while, or lets it go on.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{signal}"), &pid]).status();
+        assert!(sent.expect("kill").success());
+    }
+
     pub fn heard(&self) -> Vec<u64> {
         self.acknowledged.iter().map(|next| next.load(Ordering::SeqCst)).collect()
     }

@@ -23,10 +23,14 @@ async fn cut(without_sync: bool, cuts: u64) -> Result<Option<String>, String> {
         std::thread::sleep(Duration::from_millis((number * 7_919) % 350));
         let acknowledged = running.heard();
         // A machine that mounts one disk mounts another: no reason to skip any more.
+        // A copy takes a while, and a power cut none: nobody writes meanwhile.
+        running.signal("STOP");
+        std::thread::sleep(Duration::from_millis(30));
         let cut = disk.cut(&format!("cut-{number}")).expect("the disk as it is");
+        running.signal("CONT");
         let held = match found(&cut.path().join("log")).await {
             Ok(held) => held,
-            Err(error) => return Ok(Some(format!("cut {number}: {error}"))),
+            Err(error) => return Ok(Some(format!("cut {number}: {error}: {error:?}"))),
         };
         let lost = held.iter().zip(&acknowledged).find(|(held, known)| held < known);
         if let Some((held, known)) = lost {
