@@ -51,35 +51,7 @@ instructions:
 
 #[test]
 fn every_fault_is_told_with_its_path() {
-    let text = r#"
-grantors:
-- {id: riga, kind: municipality, iban: LV58RIKO0000002013131}
-- {id: shop, kind: merchant, colour: red}
-merchants:
-- {id: "no spaces please"}
-- {id: shop, reg_no: 40003000001}
-places:
-- {id: P-1, merchant: shop, territory: LV0001}
-- {id: P-2, merchant: nobody, territory: LV0001000}
-terminals:
-- {id: T-1, place: P-2, kind: till}
-- {id: T-1, place: P-2, kind: till}
-contracts:
-- {id: C-1, grantor: riga, merchant: shop, from: 2025-02-01, to: 2025-01-01}
-groups:
-- {id: seniors, where: "age(birth_date) >="}
-- {id: nobody}
-benefits:
-- {id: B-1, grantor: shop, kind: discount}
-instructions:
-- {id: one, benefit: B-1, version: 1, valid: {from: 2025-01-01}, priority: 1, recipients: {any: [unknown]}, effect: {percent_off_bp: 20000}, funding: {grantor_bp: 10000}}
-- {id: two, benefit: B-1, version: 1, valid: {from: 2025-13-01}, priority: 2, recipients: {everyone: true}, effect: {percent_off_bp: 100}, funding: {grantor_bp: 10000}}
-- {id: three, benefit: B-1, version: 1, valid: {from: 2025-01-01}, priority: 3, recipients: {everyone: true}, effect: {percent_off_bp: 100}, stacking: exclusive_all, funding: {grantor_bp: 10000}}
-- {id: four, benefit: B-1, version: 1, valid: {from: 2025-01-01}, priority: 4, recipients: {everyone: true}, effect: {percent_off_bp: 100, fixed_unit_price_cents: 5}, funding: {grantor_bp: 10000}}
-- {id: five, benefit: B-1, version: 1, valid: {from: 2025-01-01}, priority: 3, recipients: {any: [elsewhere]}, effect: {percent_off_bp: 100}, limits: [{per: day, period: day, measure: uses, max: 1}]}
-subsidies:
-- {from: 2025-01-01, per_service_cents: {PAK_03: 400}}
-"#;
+    let text = include_str!("../golden/faulty-registry.yaml");
     let told = faults(text);
     let paths = [
         "/grantors/0/iban",
