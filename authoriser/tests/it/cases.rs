@@ -92,7 +92,7 @@ impl<'a> Case<'a> {
             recipient,
             means_status,
             points: points_wanted(request),
-            decision: placeholder(),
+            decision: undecided(),
         };
         let input = rules::Input { declined, ..sold.input(&self.rules) };
         let decision = rules::evaluate(&self.rules, &input, &self.book);
@@ -169,7 +169,8 @@ impl<'a> Case<'a> {
     }
 }
 
-pub fn placeholder() -> Decision {
+/// What stands in a sale until it is decided.
+pub fn undecided() -> Decision {
     Decision {
         outcome: Outcome::NoBenefit,
         means_status: MeansStatus::None,

@@ -92,7 +92,7 @@ fn sold(lines: Vec<Line>, person: u128, minutes: i64, points: i64) -> Sold {
         recipient: (person > 0).then_some(recipient),
         means_status: MeansStatus::Valid,
         points: if points < 0 { PointsWanted::Max } else { PointsWanted::UpTo(points) },
-        decision: crate::cases::placeholder(),
+        decision: crate::cases::undecided(),
     }
 }
 

@@ -60,7 +60,7 @@ fn sell(rules: &RuleSet, request: &Value) -> Sold {
         recipient: Some(recipient),
         means_status: MeansStatus::Valid,
         points: PointsWanted::UpTo(0),
-        decision: crate::cases::placeholder(),
+        decision: crate::cases::undecided(),
     };
     sold.decision = rules::evaluate(rules, &sold.input(rules), &Book::default());
     sold

@@ -21,12 +21,10 @@ use tempfile::TempDir;
 
 mod events;
 mod files;
-mod load;
 mod people;
 mod properties;
 mod registries;
 mod transactions;
-mod translate;
 
 /// A node with streams in memory; the folder goes with it.
 struct Node {
