@@ -1,58 +1,124 @@
-//! The decision loop: one at a time, in order of arrival, appended before anybody hears of it.
+//! The decision loop's work: batch by batch, in order of arrival, appended before anybody hears of it.
 //!
 //! **Invariant:** what an answer says is on the stream and synced before it is given. The cache moves
-//! first, in memory; where the append fails the loop ends and the node starts anew from the stream,
-//! so a movement without a record cannot outlive the process.
+//! first; where the append fails the loop ends and the node starts anew from the stream, so a
+//! movement without a record cannot outlive the process.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use chrono::{DateTime, Utc};
-use domain::{
-    authorisation::Status,
-    basket::{Mode, Request},
-    decision::Decision,
-    id::{AuthorisationId, RecordId},
-    identification_means::MeansStatus,
-    invariant,
-    merchant::Category,
-    period::LocalTime,
-};
+use domain::id::{AuthorisationId, RecordId};
 use ingest::{
     clock::Clock,
-    log::{Log, replay},
-    record::{Record, Stored, outside_id},
+    log::Log,
+    record::{Position, Record, Stored, outside_id},
     topic::Topic,
-    vault::{Purpose, Vault},
+    vault::Vault,
     wire::v1::{self, Event},
 };
+use tokio::sync::oneshot;
 
 use crate::{
-    cache::{Cache, Reserved},
+    cache::{Cache, CacheError, Reserved},
+    claims::{Claim, Claims, Ticket, body_hash, key_of},
+    command::{Change, Command, Refusal},
     error::AuthoriserError,
+    history::History,
+    index::{Held, Index},
+    kept::Kept,
     metrics::Metrics,
-    publish::{self, Facts},
-    refresh::{Presented, Registers},
-    rules, upload,
+    refresh::Registers,
+    reply::Reply,
+    upload,
 };
 
-/// What a key was used for: the same body again is the same request.
+mod batch;
+mod decide;
+
+/// What the authoriser is told at its start.
 #[derive(Clone, Debug)]
-struct Claim {
-    body_hash: Vec<u8>,
+pub struct Settings {
+    /// How long a reservation lasts.
+    pub hold: chrono::TimeDelta,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { hold: chrono::TimeDelta::minutes(15) }
+    }
+}
+
+/// What every part of an authoriser works over.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The streams.
+    pub log: Arc<dyn Log>,
+    /// The keys of pseudonyms.
+    pub vault: Vault,
+    /// Now.
+    pub clock: Arc<dyn Clock>,
+    /// What operators see.
+    pub metrics: Metrics,
+    /// What each key did.
+    pub index: Arc<Index>,
+    /// Whose turn each key is.
+    pub claims: Arc<Claims>,
 }
 
 /// Decides, over one cache.
 #[derive(Debug)]
 pub struct Authoriser<C> {
-    log: Arc<dyn Log>,
-    vault: Vault,
-    clock: Arc<dyn Clock>,
-    metrics: Metrics,
+    parts: Parts,
+    settings: Settings,
     registers: Registers,
     cache: C,
-    /// By the hash of terminal and key.
-    claims: HashMap<RecordId, Claim>,
+    kept: Kept,
+    /// Reservations by the instant of their end.
+    held: BTreeSet<Held>,
     uploads_next: u64,
+    batches: u64,
+}
+
+/// A command with whoever waits for it.
+#[derive(Debug)]
+pub struct Job {
+    /// What is asked.
+    pub command: Command,
+    /// The claimed key, and of a reversal of nothing also the key that it blocks.
+    pub tickets: Vec<Ticket>,
+    /// Where the answer goes, beside whoever waits for the key.
+    pub reply: Option<oneshot::Sender<Result<Reply, Refusal>>>,
+    /// Where reading uploads goes on, when this is one.
+    pub uploads_next: Option<u64>,
+}
+
+/// What a batch leaves to be appended, and the answers that follow.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    /// Which batch it is.
+    pub sequence: u64,
+    /// The records, in order.
+    pub records: Vec<Record>,
+    /// The answers; where one has a record, its place among them.
+    pub answers: Vec<Answer>,
+    /// The latest instant that was decided.
+    pub latest: Option<DateTime<Utc>>,
+}
+
+/// An answer that waits for its record to be durable.
+#[derive(Debug)]
+pub struct Answer {
+    tickets: Vec<Ticket>,
+    reply: Option<oneshot::Sender<Result<Reply, Refusal>>>,
+    result: Result<Reply, Refusal>,
+    /// The record that made it; none where it changed nothing.
+    record: Option<usize>,
 }
 
 /// What became of some uploads.
@@ -67,30 +133,31 @@ pub struct Progress {
 }
 
 impl<C: Cache> Authoriser<C> {
-    /// An authoriser whose registers, counters and keys are rebuilt from the streams.
+    /// An authoriser over a cache that is as the index says.
     ///
     /// # Errors
     /// Where a stream cannot be read or holds what this version did not write.
-    pub async fn open(
-        log: Arc<dyn Log>,
-        vault: Vault,
-        clock: Arc<dyn Clock>,
-        metrics: Metrics,
-        cache: C,
-    ) -> Result<Self, AuthoriserError> {
+    pub async fn open(parts: Parts, settings: Settings, cache: C) -> Result<Self, AuthoriserError> {
+        let held = parts.index.held()?.into_iter().collect();
+        let uploads_next = parts.index.uploads_next();
         let registers = Registers::new()?;
-        let claims = HashMap::new();
+        let kept = Kept::default();
         let mut authoriser =
-            Self { log, vault, clock, metrics, registers, cache, claims, uploads_next: 0 };
-        authoriser.registers.refresh(&authoriser.log).await?;
-        authoriser.rebuild().await?;
+            Self { parts, settings, registers, cache, kept, held, uploads_next, batches: 0 };
+        authoriser.registers.refresh(&authoriser.parts.log).await?;
         Ok(authoriser)
     }
 
     /// The registers that decisions look things up in.
     #[must_use]
-    pub fn registers(&self) -> &Registers {
+    pub const fn registers(&self) -> &Registers {
         &self.registers
+    }
+
+    /// What it works over.
+    #[must_use]
+    pub const fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     /// Reads what is new of rules, means and entitlements.
@@ -98,7 +165,7 @@ impl<C: Cache> Authoriser<C> {
     /// # Errors
     /// Where a stream cannot be read.
     pub async fn refresh(&mut self) -> Result<(), AuthoriserError> {
-        self.registers.refresh(&self.log).await
+        self.registers.refresh(&self.parts.log).await
     }
 
     /// Decides at most `most` uploads, in the order of their stream, and appends the decisions in
@@ -107,167 +174,55 @@ impl<C: Cache> Authoriser<C> {
     /// # Errors
     /// Where a stream or the cache fails; this authoriser must not be used any more then.
     pub async fn decide_uploads(&mut self, most: usize) -> Result<Progress, AuthoriserError> {
-        let topic = Topic::TerminalTransactions;
-        let uploads = self.log.read(topic, 0, self.uploads_next, most).await?;
-        let Some(last) = uploads.last() else { return Ok(Progress::default()) };
-        self.registers.refresh(&self.log).await?;
-        let next = last.position.offset + 1;
-        let mut records = Vec::with_capacity(uploads.len());
-        for stored in &uploads {
-            let Event::TransactionUploaded(upload) = &stored.record.event else { continue };
-            records.extend(self.decide_upload(stored, upload).await?);
-        }
-        let progress = Progress {
-            decided: records.len(),
-            passed_over: uploads.len() - records.len(),
-            latest: records.iter().map(|record: &Record| record.event_time).max(),
-        };
-        if !records.is_empty() {
-            self.log.append(Topic::Authorisations, records).await?;
-        }
-        self.uploads_next = next;
+        let (jobs, passed_over) = self.take_uploads(most).await?;
+        let outgoing = self.decide(jobs).await?;
+        let decided = outgoing.records.len();
+        let progress = Progress { decided, passed_over, latest: outgoing.latest };
+        append(&self.parts, outgoing, &self.kept.indexed()).await?;
         Ok(progress)
     }
 
-    async fn decide_upload(
+    /// The next uploads as jobs, and how many were passed over because their key was used before.
+    ///
+    /// # Errors
+    /// Where a stream or the index cannot be read.
+    pub async fn take_uploads(
         &mut self,
-        stored: &Stored,
-        upload: &v1::TransactionUploaded,
-    ) -> Result<Option<Record>, AuthoriserError> {
-        let claimed = outside_id(&upload.terminal_id, &upload.idempotency_key);
-        if self.claims.contains_key(&claimed) {
+        most: usize,
+    ) -> Result<(Vec<Job>, usize), AuthoriserError> {
+        let topic = Topic::TerminalTransactions;
+        let uploads = self.parts.log.read(topic, 0, self.uploads_next, most).await?;
+        let mut jobs = Vec::with_capacity(uploads.len());
+        for stored in &uploads {
+            jobs.extend(self.take_upload(stored).await?);
+            self.uploads_next = stored.position.offset + 1;
+        }
+        let passed_over = uploads.len() - jobs.len();
+        Ok((jobs, passed_over))
+    }
+
+    async fn take_upload(&self, stored: &Stored) -> Result<Option<Job>, AuthoriserError> {
+        let Event::TransactionUploaded(upload) = &stored.record.event else { return Ok(None) };
+        let key = key_of(&upload.terminal_id, &upload.idempotency_key);
+        let body = body_hash(&upload.body_hash);
+        // A key that is being decided online gets that verdict.
+        let Claim::First(ticket) = self.parts.claims.claim(key, Some(body)) else {
+            return Ok(None);
+        };
+        if let Some((body, reply)) = stored_reply(&self.parts, key).await? {
+            ticket.known(body, reply);
             return Ok(None);
         }
-        let Some(request) = upload::request(upload) else { return Ok(None) };
-        let id = AuthorisationId::from_u128(claimed.as_u128());
-        let next = stored.position.offset + 1;
-        let decided = self.decide(id, &request, upload.body_hash.clone(), Some(next)).await?;
-        let Some(event) = decided else { return Ok(None) };
-        self.claims.insert(claimed, Claim { body_hash: upload.body_hash.clone() });
-        Ok(Some(self.record(claimed, &request, event)))
-    }
-
-    /// Decides one request and moves the cache. `None` where the terminal is not in the registry.
-    async fn decide(
-        &mut self,
-        id: AuthorisationId,
-        request: &Request,
-        body_hash: Vec<u8>,
-        uploads_next: Option<u64>,
-    ) -> Result<Option<v1::AuthorisationDecided>, AuthoriserError> {
-        let started = Instant::now();
-        let rules = Arc::clone(self.registers.rules());
-        let Some(terminal) = rules.terminal(&request.terminal) else { return Ok(None) };
-        let local = LocalTime::of(request.occurred_at);
-        let presented = self.registers.present(request.means, request.occurred_at, local.date);
-        let decision = self.evaluate(id, &rules, terminal, request, &presented).await?;
-        debug_assert_eq!(invariant::decision(&decision), Ok(()));
-        let site = rules.site(terminal);
-        let pseudonym = presented.recipient.as_ref().map(|recipient| {
-            self.vault.pseudonym(Purpose::Recipient, recipient.id.as_u128()).to_string()
-        });
-        let category =
-            |line| rules.category(terminal, line).map_or("", Category::as_str).to_owned();
-        let facts = Facts {
-            id,
-            request,
-            body_hash,
-            day: local.date,
-            merchant: site.merchant.as_str(),
-            place: site.place.as_str(),
-            territory: site.territory.as_str(),
-            status: match request.mode {
-                Mode::Reserve => Status::Reserved,
-                Mode::Sale | Mode::Offline => Status::Captured,
-            },
-            expires_at: None,
-            recipient: presented.recipient.as_ref(),
-            pseudonym,
-            categories: request.lines.iter().map(category).collect(),
-            excess: rules::excess(&rules, request, &decision),
-            registry_version: self.registers.registry_version(),
-            uploads_next,
+        let Some(request) = upload::request(upload) else {
+            ticket.refused(Refusal::UnknownTerminal);
+            return Ok(None);
         };
-        self.metrics.decided(decision.outcome, started.elapsed());
-        Ok(Some(publish::decided(&facts, &decision)))
-    }
-
-    /// Reads, decides and moves until nothing changed in between; with one decision loop over the
-    /// embedded cache that is at once.
-    async fn evaluate(
-        &mut self,
-        id: AuthorisationId,
-        rules: &rules::RuleSet,
-        terminal: rules::TerminalIndex,
-        request: &Request,
-        presented: &Presented,
-    ) -> Result<Decision, AuthoriserError> {
-        let input = rules::Input {
-            terminal,
-            lines: &request.lines,
-            instant: request.occurred_at,
-            recipient: presented.recipient.as_ref(),
-            means_status: presented.status,
-            declined: presented.declined,
-            points: request.spend_points,
-        };
-        let wanted = rules.wanted(&input);
-        loop {
-            let snapshot = self.cache.load(&wanted).await?;
-            let decision = rules::evaluate(rules, &input, &snapshot);
-            let recipient = presented.recipient.as_ref().map(|recipient| recipient.id);
-            let movements = publish::movements(&decision, recipient);
-            match self.cache.reserve(id, &movements, Some(&snapshot)).await? {
-                Reserved::Done | Reserved::Exists => return Ok(decision),
-                Reserved::Conflict => {}
-            }
-        }
-    }
-
-    fn record(&self, id: RecordId, request: &Request, event: v1::AuthorisationDecided) -> Record {
-        let key = event.household_id.clone().unwrap_or_else(|| request.terminal.to_string());
-        Record {
-            id,
-            key,
-            source: request.terminal.to_string(),
-            sequence: 0,
-            event_time: request.occurred_at,
-            // Nothing is recorded before it happened, however a terminal's clock runs.
-            recorded_at: self.clock.now().max(request.occurred_at),
-            event: Event::AuthorisationDecided(event),
-        }
-    }
-
-    /// Applies the whole stream to an empty cache. Movements are sums, so the order between
-    /// partitions does not matter.
-    async fn rebuild(&mut self) -> Result<(), AuthoriserError> {
-        let log = Arc::clone(&self.log);
-        let mut moved = Vec::new();
-        let mut next = 0;
-        let claims = &mut self.claims;
-        replay(&log, Topic::Authorisations, |stored| {
-            let broken = || AuthoriserError::Record { offset: stored.position.offset };
-            let id = AuthorisationId::from_u128(stored.record.id.as_u128());
-            match &stored.record.event {
-                Event::AuthorisationDecided(event) => {
-                    moved.push((id, publish::movements_of(event).ok_or_else(broken)?));
-                    next = next.max(event.uploads_next.unwrap_or(0));
-                    let key = outside_id(&event.terminal_id, &event.idempotency_key);
-                    claims.insert(key, Claim { body_hash: event.body_hash.clone() });
-                }
-                Event::AuthorisationChanged(event) => {
-                    moved.push((id, publish::movements_of_change(event).ok_or_else(broken)?));
-                }
-                _ => {}
-            }
-            Ok::<(), AuthoriserError>(())
-        })
-        .await?;
-        for (id, movements) in moved {
-            self.cache.reserve(id, &movements, None).await?;
-        }
-        self.uploads_next = next;
-        Ok(())
+        Ok(Some(Job {
+            command: Command::Decide(Box::new(request)),
+            tickets: vec![ticket],
+            reply: None,
+            uploads_next: Some(stored.position.offset + 1),
+        }))
     }
 
     /// Tells every partition of `authorisations` that does not know it yet that time has come so far,
@@ -276,12 +231,12 @@ impl<C: Cache> Authoriser<C> {
     /// # Errors
     /// Where the stream cannot be appended to.
     pub async fn heartbeat(&self, until: DateTime<Utc>) -> Result<(), AuthoriserError> {
-        let topic = Topic::Authorisations;
-        let partitions = self.log.partitions(topic);
+        let (topic, log) = (Topic::Authorisations, &self.parts.log);
+        let partitions = log.partitions(topic);
         let mut silent = Vec::new();
         for partition in 0..partitions {
-            let last = self.log.end(topic, partition)?.saturating_sub(1);
-            let last = self.log.read(topic, partition, last, 1).await?;
+            let last = log.end(topic, partition)?.saturating_sub(1);
+            let last = log.read(topic, partition, last, 1).await?;
             let told = last.first().is_some_and(|last| last.record.event_time >= until);
             silent.extend((!told).then_some(partition));
         }
@@ -293,30 +248,164 @@ impl<C: Cache> Authoriser<C> {
                 source: "authoriser".into(),
                 sequence: 0,
                 event_time: until,
-                recorded_at: self.clock.now(),
+                recorded_at: self.parts.clock.now(),
                 event: Event::Heartbeat(v1::Heartbeat { until: until.timestamp_micros() }),
             }
         });
         let records: Vec<_> = records.collect();
         if !records.is_empty() {
-            self.log.append(topic, records).await?;
+            log.append(topic, records).await?;
         }
         Ok(())
     }
 
-    /// Whether a key was used before, and for the same body.
+    /// Up to which batch the index has everything; whoever writes the index raises it.
     #[must_use]
-    pub fn claimed(&self, terminal: &str, key: &str, body_hash: &[u8]) -> Option<bool> {
-        let claim = self.claims.get(&outside_id(terminal, key))?;
-        Some(claim.body_hash == body_hash)
+    pub fn indexed(&self) -> Arc<AtomicU64> {
+        self.kept.indexed()
+    }
+
+    /// Gives back what it holds of the cache.
+    ///
+    /// # Errors
+    /// Where the cache cannot take it.
+    pub async fn close(mut self) -> Result<(), AuthoriserError> {
+        Ok(self.cache.close().await?)
+    }
+
+    /// The history of an authorisation: kept in memory, or read from the stream.
+    async fn history(&mut self, id: AuthorisationId) -> Result<Option<History>, AuthoriserError> {
+        if let Some(history) = self.kept.get(id) {
+            return Ok(Some(history.clone()));
+        }
+        read_history(&self.parts, id, u32::MAX).await
     }
 }
 
-/// A basket without a means, as the rule engine sees it.
-impl Presented {
-    /// Nobody in particular.
-    #[must_use]
-    pub const fn anonymous() -> Self {
-        Self { status: MeansStatus::None, recipient: None, declined: None }
+/// Appends what a batch left, brings the index up to it, and answers.
+///
+/// # Errors
+/// Where the stream or the index cannot be written; nobody is answered then.
+pub async fn append(
+    parts: &Parts,
+    mut outgoing: Outgoing,
+    indexed: &AtomicU64,
+) -> Result<(), AuthoriserError> {
+    let records = std::mem::take(&mut outgoing.records);
+    let mut positions = Vec::new();
+    if !records.is_empty() {
+        positions = parts.log.append(Topic::Authorisations, records.clone()).await?;
+        let stored = records.into_iter().zip(&positions);
+        let stored: Vec<Stored> =
+            stored.map(|(record, at)| Stored { position: *at, record }).collect();
+        parts.index.apply(&stored)?;
+        indexed.store(outgoing.sequence, Ordering::Release);
     }
+    outgoing.give(&positions);
+    Ok(())
+}
+
+impl Outgoing {
+    /// Whether there is nothing to append and nobody to answer.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.answers.is_empty()
+    }
+
+    /// Takes a later batch behind this one.
+    pub fn follow(&mut self, later: Self) {
+        let before = self.records.len();
+        self.sequence = later.sequence;
+        self.latest = self.latest.max(later.latest);
+        self.records.extend(later.records);
+        self.answers.extend(later.answers.into_iter().map(|mut answer| {
+            answer.record = answer.record.map(|place| place + before);
+            answer
+        }));
+    }
+
+    /// Gives the answers, now that the records stand at these places.
+    pub fn give(self, positions: &[Position]) {
+        self.answers.into_iter().for_each(|answer| answer.give(positions));
+    }
+}
+
+impl Answer {
+    /// Gives the answer, now that its record stands at its place.
+    fn give(self, positions: &[Position]) {
+        let position = self.record.and_then(|place| positions.get(place));
+        for ticket in self.tickets {
+            match (&self.result, position) {
+                (Ok(reply), Some(position)) => ticket.decided(reply.clone(), *position),
+                (Ok(reply), None) => {
+                    let body = ticket.body();
+                    ticket.known(body, reply.clone());
+                }
+                (Err(refusal), _) => ticket.refused(refusal.clone()),
+            }
+        }
+        if let Some(reply) = self.reply {
+            // Who does not wait any more needs no answer.
+            let _ = reply.send(self.result);
+        }
+    }
+}
+
+/// What the index knows of a key, as the answer that it had.
+///
+/// # Errors
+/// Where index or stream cannot be read.
+pub async fn stored_reply(
+    parts: &Parts,
+    key: RecordId,
+) -> Result<Option<([u8; 16], Reply)>, AuthoriserError> {
+    let Some(used) = parts.index.key(key)? else { return Ok(None) };
+    let place = used.position;
+    let read = parts.log.read(Topic::Authorisations, place.partition, place.offset, 1).await?;
+    let broken = || AuthoriserError::Record { offset: place.offset };
+    let stored = read.into_iter().next().ok_or_else(broken)?;
+    let reply = match stored.record.event {
+        Event::AuthorisationDecided(event) => Reply::Authorisation(History::of(Arc::new(event))),
+        Event::AuthorisationChanged(event) => {
+            let id = AuthorisationId::parse(&event.authorisation_id).ok_or_else(broken)?;
+            let history = read_history(parts, id, event.step).await?;
+            Reply::Authorisation(history.ok_or_else(broken)?)
+        }
+        Event::KeyBlocked(event) => Reply::Blocked(Arc::new(event)),
+        _ => return Err(broken()),
+    };
+    Ok(Some((used.body, reply)))
+}
+
+/// An authorisation's records up to a step, from index and stream.
+///
+/// # Errors
+/// Where index or stream cannot be read.
+pub async fn read_history(
+    parts: &Parts,
+    id: AuthorisationId,
+    last_step: u32,
+) -> Result<Option<History>, AuthoriserError> {
+    let Some(used) = parts.index.key(RecordId::from_u128(id.as_u128()))? else {
+        return Ok(None);
+    };
+    let mut positions = vec![used.position];
+    positions.extend(parts.index.changes(id)?);
+    let mut history: Option<History> = None;
+    for place in positions {
+        let read = parts.log.read(Topic::Authorisations, place.partition, place.offset, 1).await?;
+        match (read.into_iter().next().map(|stored| stored.record.event), &mut history) {
+            (Some(Event::AuthorisationDecided(event)), None) => {
+                history = Some(History::of(Arc::new(event)));
+            }
+            (Some(Event::AuthorisationChanged(event)), Some(history)) => {
+                if event.step <= last_step {
+                    history.changes.push(Arc::new(event));
+                }
+            }
+            // The id is that of a key which did something else.
+            _ => return Ok(None),
+        }
+    }
+    Ok(history)
 }

@@ -5,9 +5,17 @@
 
 pub mod authorise;
 pub mod cache;
+pub mod changes;
+pub mod claims;
+pub mod command;
 pub mod error;
+pub mod history;
+pub mod index;
+mod kept;
 pub mod metrics;
 pub mod publish;
 pub mod refresh;
+pub mod reply;
 pub mod rules;
+pub mod service;
 pub mod upload;

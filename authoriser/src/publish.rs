@@ -3,14 +3,14 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     basket::{PointsWanted, Request},
-    decision::{Decision, InstructionOutcome, LimitRoom, LineBenefit, Outcome},
+    decision::{Decision, InstructionOutcome, LimitRoom, LineBenefit, Outcome, PointsMovement},
     id::{AuthorisationId, BenefitId, GrantorId, HouseholdId, InstructionId, RecipientId},
     limit::{CounterKey, CounterMovement, Holder, Measure, Per, Period},
     recipient::Recipient,
 };
 use ingest::wire::v1;
 
-use crate::cache::Movements;
+use crate::{cache::Movements, rules::RuleSet};
 
 /// What a decision's record says beside the decision.
 #[derive(Debug)]
@@ -64,7 +64,11 @@ pub struct Excess {
 
 /// The record of a decision.
 #[must_use]
-pub fn decided(facts: &Facts<'_>, decision: &Decision) -> v1::AuthorisationDecided {
+pub fn decided(
+    facts: &Facts<'_>,
+    decision: &Decision,
+    rules: &RuleSet,
+) -> v1::AuthorisationDecided {
     let request = facts.request;
     v1::AuthorisationDecided {
         authorisation_id: facts.id.to_string(),
@@ -97,7 +101,7 @@ pub fn decided(facts: &Facts<'_>, decision: &Decision) -> v1::AuthorisationDecid
         points_spent: decision.points_spent(),
         spend_points: points_wanted(request.spend_points),
         lines: lines(facts, decision),
-        instructions: decision.instructions.iter().map(outcome).collect(),
+        instructions: decision.instructions.iter().map(|of| outcome(of, rules)).collect(),
         counters: decision.counters.iter().map(counter).collect(),
         points: decision.points.iter().map(points).collect(),
         registry_version: facts.registry_version,
@@ -109,14 +113,23 @@ pub fn decided(facts: &Facts<'_>, decision: &Decision) -> v1::AuthorisationDecid
 /// What a decision moves in the cache.
 #[must_use]
 pub fn movements(decision: &Decision, recipient: Option<RecipientId>) -> Movements {
-    let points = |recipient| {
-        let moved = decision.points.iter();
-        moved.map(move |points| (recipient, points.benefit.clone(), points.change)).collect()
-    };
     Movements {
         counters: decision.counters.clone(),
-        points: recipient.map(points).unwrap_or_default(),
+        points: points_of(recipient, &decision.points),
     }
+}
+
+/// Moved points as the cache has them; an anonymous basket has none.
+#[must_use]
+pub fn points_of(
+    recipient: Option<RecipientId>,
+    moved: &[PointsMovement],
+) -> Vec<(RecipientId, BenefitId, i64)> {
+    let of = |recipient| {
+        let moved = moved.iter();
+        moved.map(move |points| (recipient, points.benefit.clone(), points.change)).collect()
+    };
+    recipient.map(of).unwrap_or_default()
 }
 
 /// What a record of the stream moves in the cache, for its rebuild; `None` where the record is not
@@ -253,12 +266,17 @@ fn benefit(decision: &Decision, given: &LineBenefit) -> v1::LineBenefit {
         wanted_cents: given.wanted.map(domain::amount::Amount::cents),
         grantor_cents: given.grantor_amount.cents(),
         merchant_cents: given.amount.cents() - given.grantor_amount.cents(),
-        excess_cents: 0,
+        ..v1::LineBenefit::default()
     }
 }
 
-fn outcome(outcome: &InstructionOutcome) -> v1::InstructionOutcome {
+fn outcome(outcome: &InstructionOutcome, rules: &RuleSet) -> v1::InstructionOutcome {
+    let applied = outcome.skipped.is_none();
+    let of = rules.instruction(&outcome.instruction, outcome.version).filter(|_| applied);
     v1::InstructionOutcome {
+        label_lv: of.map(|of| of.label.lv.clone()).unwrap_or_default(),
+        label_en: of.map(|of| of.label.en.clone()).unwrap_or_default(),
+        show_remaining: of.is_some_and(|of| of.show_remaining),
         instruction_id: outcome.instruction.to_string(),
         instruction_version: outcome.version,
         benefit_id: outcome.benefit.to_string(),
@@ -281,7 +299,9 @@ fn limit(room: &LimitRoom) -> v1::LimitRoom {
     }
 }
 
-fn counter(movement: &CounterMovement) -> v1::CounterMovement {
+/// A counter's movement as records have it.
+#[must_use]
+pub fn counter(movement: &CounterMovement) -> v1::CounterMovement {
     let per = match movement.key.holder {
         Holder::Recipient(_) => Per::Recipient,
         Holder::Household(_) => Per::Household,
@@ -297,6 +317,8 @@ fn counter(movement: &CounterMovement) -> v1::CounterMovement {
     }
 }
 
-fn points(moved: &domain::decision::PointsMovement) -> v1::PointsMovement {
+/// Moved points as records have them.
+#[must_use]
+pub fn points(moved: &PointsMovement) -> v1::PointsMovement {
     v1::PointsMovement { benefit_id: moved.benefit.to_string(), change: moved.change }
 }

@@ -14,6 +14,7 @@ mod limits;
 mod points;
 mod reevaluate;
 mod refund;
+mod returned;
 mod state;
 
 use chrono::{DateTime, Utc};

@@ -3,8 +3,10 @@
 //! **Invariant:** a connector never decides about a benefit. Translation is pure and apart from
 //! transport; whatever is not taken becomes a dead letter with its reason.
 
+pub mod access;
 pub mod connector;
 pub mod dagr;
+pub mod edge;
 pub mod error;
 pub mod event;
 pub mod issuer;
@@ -13,6 +15,7 @@ pub mod lines;
 pub mod load;
 pub mod metrics;
 pub mod portal;
+pub mod problem;
 pub mod registry;
 pub mod terminal;
 pub mod vpvkac;

@@ -23,6 +23,12 @@ impl Metrics {
         Ok(Self { requests })
     }
 
+    /// A request over HTTP was answered.
+    pub(crate) fn answered(&self, status: u16) {
+        // Of the hundred statuses that there are, few are ever given.
+        self.requests.with_label_values(&["http", &status.to_string()]).inc();
+    }
+
     pub(crate) fn taken(&self, connector: &str, messages: u64) {
         self.requests.with_label_values(&[connector, "taken"]).inc_by(messages);
     }

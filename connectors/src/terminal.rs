@@ -1,6 +1,15 @@
-//! Terminals (IDS): what they did while offline, as files of transactions.
+//! Terminals (IDS): what they ask over HTTP and gRPC, and what they did while offline.
 
+pub mod answer;
+pub(crate) mod basket;
+pub mod batch;
+pub mod grpc;
+pub mod http;
+pub mod openapi;
+mod pace;
+pub mod request;
 pub mod translate;
+pub mod wire;
 
 use std::sync::Arc;
 
@@ -34,7 +43,8 @@ impl Connector for TransactionFiles {
     fn translate(&mut self, messages: &[&[u8]]) -> Vec<Result<Record, Refusal>> {
         let now = self.clock.now();
         let (terminals, vault) = (&*self.terminals, &self.vault);
-        let one = |message: &&[u8]| translate::transaction(message, terminals, vault, now);
+        let is_known = |terminal: &_| terminals.has(terminal);
+        let one = |message: &&[u8]| translate::transaction(message, &is_known, vault, now);
         let (first, second) = messages.split_at(messages.len() / 2);
         std::thread::scope(|scope| {
             let other = scope.spawn(|| second.iter().map(one).collect::<Vec<_>>());

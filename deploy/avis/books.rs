@@ -43,7 +43,9 @@ pub async fn add_up(log: &Arc<dyn Log>, ends: &[u64]) -> Result<BTreeMap<Account
             Event::AuthorisationChanged(event)
                 if matches!(event.transition.as_str(), "capture" | "refund") =>
             {
-                enter(&mut books, &event.merchant_id, &event.date, &event.lines);
+                // A capture counts for its reservation's month.
+                let date = event.lines_date.as_ref().unwrap_or(&event.date);
+                enter(&mut books, &event.merchant_id, date, &event.lines);
             }
             _ => {}
         }

@@ -28,8 +28,10 @@ pub enum Command {
     #[command(after_help = "Examples:\n  avis demo\n  avis demo --out /tmp/demo --json\n  \
                             avis demo --generate 1000000 --people 100000 --seed 7")]
     Demo(DemoArguments),
-    /// Serve: decide uploads, land tables, answer health checks and metrics.
-    #[command(after_help = "Example:\n  avis up --data avis-demo --http 127.0.0.1:8080")]
+    /// Serve: answer terminals, decide, land tables; with a page to try the API.
+    #[command(after_help = "Examples:\n  avis up --data avis-demo --dev\n  \
+                            avis up --data /var/lib/avis --config avis.toml\n\n\
+                            Settings and their defaults: avis config show")]
     Up(UpArguments),
     /// SQL over the warehouse's tables.
     #[command(
@@ -62,6 +64,12 @@ pub enum Command {
     /// The SQL pipelines.
     #[command(subcommand)]
     Pipelines(PipelinesCommand),
+    /// Show and check settings.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Issue tokens.
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Print completions for a shell.
     #[command(
         after_help = "Example:\n  avis completions bash > ~/.local/share/bash-completion/completions/avis"
@@ -118,9 +126,60 @@ pub struct UpArguments {
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]
     pub data: Data,
-    /// Where HTTP listens: health, readiness and metrics.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
-    pub http: std::net::SocketAddr,
+    /// A file of settings; what it does not say is as `avis config show` shows.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Print tokens to try things with, and take any transaction's time.
+    #[arg(long)]
+    pub dev: bool,
+    /// Where HTTP listens, whatever the settings say.
+    #[arg(long, value_name = "ADDRESS")]
+    pub http: Option<std::net::SocketAddr>,
+    /// Where gRPC listens, whatever the settings say.
+    #[arg(long, value_name = "ADDRESS")]
+    pub grpc: Option<std::net::SocketAddr>,
+}
+
+/// What `avis config` does.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "the variants' texts are the command line's help")]
+pub enum ConfigCommand {
+    /// Every setting with its default and what it means.
+    #[command(after_help = "Example:\n  avis config show > avis.toml")]
+    Show,
+    /// Check a file of settings.
+    #[command(after_help = "Example:\n  avis config check avis.toml")]
+    Check {
+        /// The file.
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+}
+
+/// What `avis token` does.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "the variants' texts are the command line's help")]
+pub enum TokenCommand {
+    /// Issue a signed token; it is printed and kept nowhere.
+    #[command(
+        after_help = "Example:\n  avis token issue --role terminal --subject T-000001 --data avis-data"
+    )]
+    Issue {
+        /// What the bearer may do: terminal, merchant, grantor, finance, ….
+        #[arg(long)]
+        role: String,
+        /// Who it is: of a terminal its id.
+        #[arg(long)]
+        subject: String,
+        /// The organisation it acts for.
+        #[arg(long, default_value = "")]
+        organisation: String,
+        /// For how many days it holds.
+        #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u16).range(1..=3650))]
+        days: u16,
+        #[command(flatten)]
+        data: Data,
+    },
 }
 
 /// How rows are written.

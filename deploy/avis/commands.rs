@@ -2,7 +2,9 @@
 
 use std::{io::Write, path::Path, sync::Arc};
 
+use chrono::TimeDelta;
 use connectors::{
+    access::{Identity, Role, Tokens},
     dagr::{PersonChanges, snapshot::Snapshot},
     issuer::MeansFiles,
     lines,
@@ -13,8 +15,9 @@ use connectors::{
 };
 use domain::period::Month;
 use ingest::{
-    clock::SystemClock,
+    clock::{Clock, SystemClock},
     topic::Topic,
+    vault::Vault,
     wire::{Flat, v1::Event},
 };
 use pipelines::{catalogue, groups};
@@ -28,9 +31,10 @@ use warehouse::{
 
 use crate::{
     cli::{
-        Data, Format, LoadArguments, LoadCommand, RegistryCommand, ReportArguments, SettleCommand,
-        SqlArguments, StreamCommand,
+        ConfigCommand, Data, Format, LoadArguments, LoadCommand, RegistryCommand, ReportArguments,
+        SettleCommand, SqlArguments, StreamCommand, TokenCommand,
     },
+    config::{self, Config},
     failure::Failure,
     node::Node,
     progress::Progress,
@@ -330,6 +334,45 @@ pub async fn dead_letters(data: &Data) -> Result<(), Failure> {
         Ok::<(), Failure>(())
     })
     .await
+}
+
+/// `avis config`.
+///
+/// # Errors
+/// Where a file has a fault.
+pub fn config(command: ConfigCommand) -> Result<(), Failure> {
+    match command {
+        ConfigCommand::Show => {
+            print!("{}", config::DEFAULT);
+            Ok(())
+        }
+        ConfigCommand::Check { file } => {
+            Config::load(Some(&file), std::env::vars())?;
+            println!("{}: fine", file.display());
+            Ok(())
+        }
+    }
+}
+
+/// `avis token issue`.
+///
+/// # Errors
+/// Where the role is unknown or the node's keys cannot be opened.
+pub fn token(command: TokenCommand) -> Result<(), Failure> {
+    let TokenCommand::Issue { role, subject, organisation, days, data } = command;
+    let known = || Role::ALL.map(Role::code).join(", ");
+    let role = Role::parse(&role)
+        .ok_or_else(|| Failure::Usage(format!("there is no role {role}; known are {}", known())))?;
+    let vault = Vault::open(&data.folder.join("keys"))?;
+    let clock = Arc::new(SystemClock);
+    let expires = clock.now() + TimeDelta::days(days.into());
+    let identity = Identity {
+        role,
+        organisation: organisation.as_str().into(),
+        subject: subject.as_str().into(),
+    };
+    println!("{}", Tokens::of(&vault, clock).issue(&identity, expires)?);
+    Ok(())
 }
 
 /// `avis pipelines list`.

@@ -8,6 +8,7 @@ pub mod summary;
 
 use std::{sync::Arc, time::Instant};
 
+use authoriser::authorise;
 use chrono::{DateTime, Utc};
 use connectors::{
     dagr::{PersonChanges, snapshot::Snapshot},
@@ -157,7 +158,7 @@ async fn decide(
     progress: &Progress,
 ) -> Result<(), Failure> {
     let bar = progress.bar("decisions");
-    let mut authoriser = node.authoriser().await?;
+    let mut authoriser = node.authoriser(authorise::Settings::default()).await?;
     let mut growth = node.log.subscribe(Topic::TerminalTransactions);
     loop {
         // Looked at before deciding: what was loaded until then is decided below.

@@ -22,6 +22,10 @@ pub enum Failure {
     Pipeline(#[from] pipelines::error::PipelineError),
     #[error(transparent)]
     Warehouse(#[from] warehouse::error::WarehouseError),
+    #[error("cannot sign a token")]
+    Token(#[from] jsonwebtoken::errors::Error),
+    #[error("cannot describe the gRPC service")]
+    Reflection(#[from] tonic_reflection::server::Error),
     #[error("cannot register the metrics")]
     Metrics(#[from] prometheus::Error),
     #[error("the pipeline {pipeline} has no table in the warehouse's schema")]

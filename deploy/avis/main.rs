@@ -3,6 +3,7 @@
 mod books;
 mod cli;
 mod commands;
+mod config;
 mod demo;
 mod failure;
 mod node;
@@ -80,6 +81,8 @@ async fn run(command: Command) -> Result<(), Failure> {
             commands::dead_letters(&data).await
         }
         Command::Pipelines(PipelinesCommand::List) => commands::pipelines_list().await,
+        Command::Config(command) => commands::config(command),
+        Command::Token(command) => commands::token(command),
         Command::Completions { shell } => {
             let mut command = Cli::command();
             clap_complete::generate(shell, &mut command, "avis", &mut std::io::stdout());

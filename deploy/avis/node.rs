@@ -5,8 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use authoriser::{authorise::Authoriser, cache::embedded::EmbeddedCache};
-use connectors::load::Context;
+use authoriser::{
+    authorise::{Authoriser, Parts, Settings as Deciding},
+    cache::embedded::EmbeddedCache,
+    claims::Claims,
+    index::Index,
+};
+use connectors::{access::Tokens, load::Context};
 use ingest::{
     clock::Clock,
     log::{
@@ -25,7 +30,7 @@ use warehouse::{
 
 use crate::failure::Failure;
 
-/// A node over a folder: `log`, `keys` and `warehouse` lie in it.
+/// A node over a folder: `log`, `keys`, `index` and `warehouse` lie in it.
 #[derive(Debug)]
 pub struct Node {
     /// Its folder.
@@ -102,21 +107,45 @@ impl Node {
         Ok(Self { folder: folder.to_path_buf(), log, vault, clock, loading, metrics })
     }
 
+    /// The tokens of this node.
+    #[must_use]
+    pub fn tokens(&self) -> Tokens {
+        Tokens::of(&self.vault, Arc::clone(&self.clock))
+    }
+
     /// The metrics of all parts.
     #[must_use]
     pub const fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// The authoriser, rebuilt from the streams.
+    /// What an authoriser works over; the index is brought up to the stream's end.
     ///
     /// # Errors
-    /// Where a stream cannot be read.
-    pub async fn authoriser(&self) -> Result<Authoriser<EmbeddedCache>, Failure> {
-        let (log, clock) = (Arc::clone(&self.log), Arc::clone(&self.clock));
-        let metrics = self.metrics.authoriser.clone();
-        let cache = EmbeddedCache::default();
-        Ok(Authoriser::open(log, self.vault.clone(), clock, metrics, cache).await?)
+    /// Where a stream or the index cannot be read.
+    pub async fn parts(&self) -> Result<Parts, Failure> {
+        let index = Index::open(&self.folder.join("index"), &self.log).await?;
+        Ok(Parts {
+            log: Arc::clone(&self.log),
+            vault: self.vault.clone(),
+            clock: Arc::clone(&self.clock),
+            metrics: self.metrics.authoriser.clone(),
+            claims: Claims::over(Arc::clone(&index)),
+            index,
+        })
+    }
+
+    /// The authoriser over the embedded cache, which is rebuilt from the index.
+    ///
+    /// # Errors
+    /// Where a stream or the index cannot be read.
+    pub async fn authoriser(
+        &self,
+        settings: Deciding,
+    ) -> Result<Authoriser<EmbeddedCache>, Failure> {
+        let parts = self.parts().await?;
+        let cache = EmbeddedCache::of(&parts.index)?;
+        Ok(Authoriser::open(parts, settings, cache).await?)
     }
 
     /// The evaluation of groups, where it was.

@@ -2,17 +2,41 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use authoriser::service::{self, Handle, Running};
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use chrono::{TimeDelta, Utc};
+use connectors::{
+    access::{Identity, Role, Tokens},
+    edge,
+    terminal::{
+        grpc,
+        http::{self, Door},
+    },
+};
+use domain::registry::Registry;
 use ingest::{clock::SystemClock, topic::Topic};
+use pipelines::entitlements::Evaluator;
 use prometheus::TextEncoder;
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::{cli::UpArguments, failure::Failure, node::Node, settlement};
+use crate::{
+    cli::UpArguments,
+    config::{Cache, Config},
+    failure::Failure,
+    node::Node,
+    settlement,
+};
 
-/// Uploads decided between two appends.
-const DECIDED_AT_ONCE: usize = 512;
 /// How long nothing may come before new people and rules are looked for anyway.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How long the tokens of `--dev` hold.
+const DEV_TOKENS: TimeDelta = TimeDelta::days(30);
 
 #[derive(Clone)]
 struct Health {
@@ -23,25 +47,19 @@ struct Health {
 /// Serves until told to stop.
 ///
 /// # Errors
-/// Where the address is taken or a part of the node fails.
+/// Where an address is taken or a part of the node fails.
 pub async fn run(arguments: UpArguments) -> Result<(), Failure> {
+    let mut config = Config::load(arguments.config.as_deref(), std::env::vars())?;
+    config.http.address = arguments.http.unwrap_or(config.http.address);
+    config.grpc.address = arguments.grpc.unwrap_or(config.grpc.address);
     let node = Arc::new(Node::open(&arguments.data.folder, Arc::new(SystemClock))?);
+    let (http, grpc) = (listen(config.http.address).await?, listen(config.grpc.address).await?);
+    println!("data     {}", arguments.data.folder.display());
     let (ready, is_ready) = watch::channel(false);
     let (stop, stopped) = watch::channel(false);
-    let listener = listen(arguments.http).await?;
-    let address = listener.local_addr().unwrap_or(arguments.http);
-    println!("data     {}", arguments.data.folder.display());
-    println!("http     http://{address}/healthz /readyz /metrics");
-    let health = Health { node: Arc::clone(&node), ready: is_ready };
-    let mut asked = stopped.clone();
-    let server = axum::serve(listener, routes(health)).with_graceful_shutdown(async move {
-        // A sender that is gone has stopped, too.
-        let _ = asked.wait_for(|stop| *stop).await;
-    });
-    let server = tokio::spawn(server.into_future());
-    let work = work(&node, ready, stopped);
+    let work = serve(&node, &config, arguments.dev, (http, grpc), (ready, is_ready), stopped);
     let mut work = std::pin::pin!(work);
-    let ended = tokio::select! {
+    tokio::select! {
         ended = &mut work => ended,
         () = told_to_stop() => {
             tracing::info!("stopping");
@@ -49,17 +67,142 @@ pub async fn run(arguments: UpArguments) -> Result<(), Failure> {
             let _ = stop.send(true);
             work.await
         }
-    };
-    let _ = stop.send(true);
-    server.await??;
-    ended
+    }
+}
+
+/// Brings everything up, opens the doors, and works until told to stop.
+async fn serve(
+    node: &Arc<Node>,
+    config: &Config,
+    dev: bool,
+    (http, grpc): (TcpListener, TcpListener),
+    (ready, is_ready): (watch::Sender<bool>, watch::Receiver<bool>),
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), Failure> {
+    let (handle, mut deciding) = decide(node, config, dev).await?;
+    let tokens = node.tokens();
+    let door = Door::new(
+        handle.clone(),
+        node.vault.clone(),
+        tokens.clone(),
+        node.loading.metrics.clone(),
+        config.doors(),
+    );
+    let health = Health { node: Arc::clone(node), ready: is_ready };
+    let routes = http::routes(door.clone()).merge(health_routes(health));
+    let routes = edge::around(routes, node.loading.metrics.clone());
+    println!("http     http://{}/ /openapi.json /healthz /readyz /metrics", address(&http));
+    println!("grpc     {}", address(&grpc));
+    let over_http = tokio::spawn(open(http, routes, stop.clone()));
+    let over_grpc = tokio::spawn(open(grpc, grpc::routes(door).await?, stop.clone()));
+    let mut evaluator = node.evaluator().await?;
+    evaluator.catch_up().await?;
+    let runner = node.pipelines().await?;
+    runner.catch_up(&runner.ends()?).await?;
+    let proof = settlement::prove(&node.log, &node.session().await?).await?;
+    node.metrics().books.set(proof.difference_cents());
+    proof.balanced()?;
+    if dev {
+        print_tokens(&tokens, &registry_of(node).await?)?;
+    }
+    let _ = ready.send(true);
+    println!("ready");
+    let (last, landed) = watch::channel(false);
+    let mut landing = std::pin::pin!(runner.run(landed));
+    tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => {}
+        ended = deciding.ended() => return Ok(ended?),
+        ended = evaluate(evaluator, node) => return ended,
+        ended = &mut landing => return Ok(ended?),
+    }
+    // The doors first, so that what was let in is answered; then what was answered is landed.
+    over_http.await??;
+    over_grpc.await??;
+    deciding.stop().await?;
+    // It is still there: it was not the one that ended.
+    let _ = last.send(true);
+    Ok(landing.await?)
+}
+
+fn address(listener: &TcpListener) -> String {
+    listener.local_addr().map(|address| address.to_string()).unwrap_or_default()
+}
+
+/// Opens a door until told to stop; what was let in is answered.
+async fn open(
+    listener: TcpListener,
+    routes: Router,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), Failure> {
+    let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
+        // An answer is one write; waiting for more would only delay it.
+        let _ = stream.set_nodelay(true);
+    });
+    let server = axum::serve(listener, routes).with_graceful_shutdown(async move {
+        // A sender that is gone has stopped, too.
+        let _ = stop.wait_for(|stop| *stop).await;
+    });
+    Ok(server.await?)
+}
+
+/// Starts the authoriser over the configured cache.
+async fn decide(
+    node: &Arc<Node>,
+    config: &Config,
+    dev: bool,
+) -> Result<(Handle, Running), Failure> {
+    let bounds = config.bounds(dev);
+    match config.authoriser.cache {
+        Cache::Embedded => {
+            let authoriser = node.authoriser(config.settings()).await?;
+            Ok(service::start(authoriser, bounds)?)
+        }
+        Cache::Redis | Cache::RedisCluster => {
+            Err(Failure::Usage("authoriser.cache: Redis is not wired yet".into()))
+        }
+    }
+}
+
+async fn registry_of(node: &Node) -> Result<Registry, Failure> {
+    Ok(connectors::registry::view(&node.log).await?.registry())
+}
+
+/// Tokens to try things with: one of a terminal of every merchant, and one of every role.
+fn print_tokens(tokens: &Tokens, registry: &Registry) -> Result<(), Failure> {
+    let expires = Utc::now() + DEV_TOKENS;
+    for merchant in &registry.merchants {
+        let places: Vec<_> =
+            registry.places.iter().filter(|place| place.merchant == merchant.id).collect();
+        let terminal = registry
+            .terminals
+            .iter()
+            .find(|terminal| places.iter().any(|place| place.id == terminal.place));
+        let Some(terminal) = terminal else { continue };
+        let identity = Identity {
+            role: Role::Terminal,
+            organisation: merchant.id.as_str().into(),
+            subject: terminal.id.as_str().into(),
+        };
+        println!("token    terminal {} {}", terminal.id, tokens.issue(&identity, expires)?);
+    }
+    let organisations = [
+        (Role::Merchant, registry.merchants.first().map(|merchant| merchant.id.to_string())),
+        (Role::Grantor, registry.grantors.first().map(|grantor| grantor.id.to_string())),
+    ];
+    for (role, organisation) in organisations {
+        let Some(organisation) = organisation else { continue };
+        let identity =
+            Identity { role, organisation: organisation.as_str().into(), subject: "dev".into() };
+        println!("token    {} {organisation} {}", role.code(), tokens.issue(&identity, expires)?);
+    }
+    Ok(())
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|source| Failure::Listen { address, source })
 }
 
-fn routes(health: Health) -> Router {
+fn health_routes(health: Health) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readiness))
@@ -78,42 +221,23 @@ async fn readiness(State(health): State<Health>) -> impl IntoResponse {
 async fn metrics(State(health): State<Health>) -> impl IntoResponse {
     let families = health.node.metrics().registry.gather();
     match TextEncoder::new().encode_to_string(&families) {
-        Ok(text) => (StatusCode::OK, text),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text),
+        Err(error) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+            error.to_string(),
+        ),
     }
 }
 
-/// Evaluates groups, decides uploads and lands streams until told to stop.
-async fn work(
-    node: &Node,
-    ready: watch::Sender<bool>,
-    stop: watch::Receiver<bool>,
-) -> Result<(), Failure> {
-    let runner = node.pipelines().await?;
-    let mut evaluator = node.evaluator().await?;
-    let mut authoriser = node.authoriser().await?;
-    runner.catch_up(&runner.ends()?).await?;
-    let proof = settlement::prove(&node.log, &node.session().await?).await?;
-    node.metrics().books.set(proof.difference_cents());
-    proof.balanced()?;
-    let _ = ready.send(true);
-    println!("ready");
-    let deciding = async {
-        let mut growth = node.log.subscribe(Topic::TerminalTransactions);
-        while !*stop.borrow() {
-            evaluator.catch_up().await?;
-            let decided = authoriser.decide_uploads(DECIDED_AT_ONCE).await?;
-            if decided.decided + decided.passed_over == 0 {
-                let changed = growth.changed();
-                // Whether it changed or not, it is looked at again.
-                let _ = tokio::time::timeout(LONGEST_PAUSE, changed).await;
-            }
-        }
-        Ok::<(), Failure>(())
-    };
-    let (deciding, landing) = tokio::join!(deciding, runner.run(stop.clone()));
-    deciding?;
-    Ok(landing?)
+/// Evaluates groups again whenever people or rules change.
+async fn evaluate(mut evaluator: Evaluator, node: &Node) -> Result<(), Failure> {
+    let mut people = node.log.subscribe(Topic::PersonChanges);
+    loop {
+        evaluator.catch_up().await?;
+        // Whether people changed or not, they are looked at again.
+        let _ = tokio::time::timeout(LONGEST_PAUSE, people.changed()).await;
+    }
 }
 
 async fn told_to_stop() {

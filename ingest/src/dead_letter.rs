@@ -43,6 +43,10 @@ pub enum Reason {
     DuplicateKey,
     /// A change that is older than the known one.
     OlderSequence,
+    /// A transaction from before the days for which uploads are taken.
+    TooOld,
+    /// A key that its terminal reversed before anything came under it.
+    KeyReversed,
 }
 
 impl Reason {
@@ -64,6 +68,8 @@ impl Reason {
             Self::UnknownType => "unknown_type",
             Self::DuplicateKey => "duplicate_key",
             Self::OlderSequence => "older_sequence",
+            Self::TooOld => "too_old",
+            Self::KeyReversed => "key_reversed",
         }
     }
 }

@@ -249,6 +249,15 @@ impl Vault {
         self.keyed(purpose, text.as_bytes())
     }
 
+    /// A secret of this node for a purpose, which tells nothing of the node's own.
+    #[must_use]
+    pub fn secret_for(&self, purpose: &str) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.inner.secret);
+        hasher.update(b"derived secret");
+        hasher.update(purpose.as_bytes());
+        *hasher.finalize().as_bytes()
+    }
+
     fn code_hash(&self, code: &PersonCode) -> [u8; 16] {
         self.keyed("person code", code.expose().as_bytes()).to_be_bytes()
     }

@@ -3,7 +3,7 @@
 //! Version 1 is protobuf by `prost`: a reader skips fields it does not know and fills those that are
 //! missing, so older and newer nodes read each other. Tags are never used again.
 
-mod json;
+pub(crate) mod json;
 pub mod v1;
 
 use chrono::{DateTime, Utc};

@@ -130,6 +130,13 @@ impl RuleSet {
         versions.filter(|version| version.id == *id).find(|version| version.valid.contains(day))
     }
 
+    /// A version of an instruction.
+    #[must_use]
+    pub fn instruction(&self, id: &InstructionId, version: u32) -> Option<&Instruction> {
+        let mut versions = self.rules.iter().map(|rule| &rule.instruction);
+        versions.find(|known| known.id == *id && known.version == version)
+    }
+
     pub(super) fn in_scope(&self, terminal: TerminalIndex, rule: usize) -> bool {
         let bits = &self.site(terminal).in_scope;
         bits.get(rule / 64).is_some_and(|word| word >> (rule % 64) & 1 == 1)

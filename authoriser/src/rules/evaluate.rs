@@ -5,7 +5,7 @@ use domain::{
     amount::Amount,
     decision::{Decision, InstructionOutcome, Outcome, SkipReason},
     instruction::Effect,
-    limit::CounterMovement,
+    limit::{CounterMovement, Per},
     period::LocalTime,
 };
 
@@ -47,7 +47,8 @@ impl RuleSet {
     pub fn wanted(&self, input: &Input<'_>) -> Wanted {
         let local = LocalTime::of(input.instant);
         let groups = input.recipient.map(|recipient| self.group_bits(recipient));
-        let mut wanted = Wanted::default();
+        let household = input.recipient.map(|recipient| recipient.household);
+        let mut wanted = Wanted { household, ..Wanted::default() };
         for (at, rule) in self.rules.iter().enumerate() {
             let instruction = &rule.instruction;
             let may_apply = instruction.valid.contains(local.date)
@@ -56,8 +57,16 @@ impl RuleSet {
             if !may_apply {
                 continue;
             }
-            let key = |limit| limits::counter_key(instruction, limit, input.recipient, local.date);
-            wanted.counters.extend(instruction.limits.iter().filter_map(key));
+            for limit in &instruction.limits {
+                let key = limits::counter_key(instruction, limit, input.recipient, local.date);
+                match key {
+                    Some(key) if limit.per == Per::Instruction => {
+                        wanted.budgets.push((key, limit.max));
+                    }
+                    Some(key) => wanted.counters.push(key),
+                    None => {}
+                }
+            }
             if let (Effect::SpendPoints { .. }, Some(recipient)) =
                 (&instruction.effect, input.recipient)
             {

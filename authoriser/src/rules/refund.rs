@@ -37,7 +37,7 @@ pub struct Refunded {
     /// Taken back of each benefit of each line.
     pub(super) benefits: BTreeMap<(u32, InstructionId), Back>,
     /// Points moved back per instruction: returned (positive) or taken back (negative).
-    points: BTreeMap<InstructionId, i64>,
+    pub(super) points: BTreeMap<InstructionId, i64>,
 }
 
 /// Units and cents taken back.

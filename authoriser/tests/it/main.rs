@@ -3,8 +3,11 @@
 mod book;
 mod cache;
 mod cases;
+mod life;
 mod properties;
 mod rules;
+mod simulation;
+mod world;
 
 use std::{
     io::{BufRead, BufReader},

@@ -18,7 +18,7 @@ use ingest::{
 use crate::{
     connector::Refusal,
     json,
-    terminal::translate::{means_kind, means_value},
+    terminal::basket::{means_kind, means_value},
 };
 
 /// Translates one means.

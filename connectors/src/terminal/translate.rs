@@ -1,14 +1,10 @@
 //! A transaction of a file as an upload of the stream.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    amount::{Amount, Quantity},
-    basket::{Line, Lines, LinesError},
-    id::{IdempotencyKey, InstructionId, ItemId, TerminalId},
-    identification_means::MeansKind,
-    merchant::Category,
+    id::{IdempotencyKey, InstructionId, MeansToken, TerminalId},
     registry::Registry,
 };
 use ingest::{
@@ -16,10 +12,11 @@ use ingest::{
     document::{Cursor, Fields},
     record::{Record, outside_id},
     vault::Vault,
-    wire::v1::{AppliedLine, BasketLine, Event, TransactionUploaded},
+    wire::v1::{AppliedLine, Event, TransactionUploaded},
 };
 use prost::Message;
 
+use super::basket;
 use crate::{connector::Refusal, json};
 
 /// The terminals of the registry.
@@ -32,22 +29,28 @@ impl Terminals {
     pub fn of(registry: &Registry) -> Self {
         Self(registry.terminals.iter().map(|terminal| terminal.id.clone()).collect())
     }
+
+    /// Whether the registry has it.
+    #[must_use]
+    pub fn has(&self, terminal: &TerminalId) -> bool {
+        self.0.contains(terminal)
+    }
 }
 
-/// Translates one transaction.
+/// Translates one transaction of a terminal that is known.
 ///
 /// # Errors
 /// Every fault of the message, with the JSON pointer of each.
 pub fn transaction(
     message: &[u8],
-    terminals: &Terminals,
+    is_known: &dyn Fn(&TerminalId) -> bool,
     vault: &Vault,
     now: DateTime<Utc>,
 ) -> Result<Record, Refusal> {
     let document = json::message(message)?;
     let root = Cursor::root(&document);
     let upload = root.fields().and_then(|fields| {
-        let upload = upload(&fields, terminals, vault);
+        let upload = upload(&fields, is_known, vault);
         fields.finish();
         upload
     });
@@ -73,12 +76,12 @@ pub fn transaction(
 
 fn upload(
     fields: &Fields<'_>,
-    terminals: &Terminals,
+    is_known: &dyn Fn(&TerminalId) -> bool,
     vault: &Vault,
 ) -> Option<(TransactionUploaded, DateTime<Utc>)> {
     let terminal = fields.required("terminal_id").and_then(|at| {
         let id = at.id(TerminalId::new)?;
-        if !terminals.0.contains(&id) {
+        if !is_known(&id) {
             at.fault_of(Reason::UnknownTerminal, "no such terminal in the registry");
         }
         Some(id)
@@ -86,10 +89,11 @@ fn upload(
     let occurred_at = fields.required("occurred_at").and_then(|at| at.instant());
     let key = fields.required("idempotency_key").and_then(|at| at.id(IdempotencyKey::new));
     fields.required("mode").and_then(|at| at.word(&[("offline", ())]));
-    let means_token = fields.optional("means").and_then(|at| means(&at, vault));
-    let lines = fields.required("lines").and_then(|at| lines(&at));
-    let receipt_number = fields.optional("receipt").and_then(|at| receipt(&at));
-    let spend_points = fields.optional("spend_points").map_or(Some(0), |at| spend_points(&at));
+    let means_token = fields.optional("means").and_then(|at| basket::means(&at, vault));
+    let lines = fields.required("lines").and_then(|at| basket::lines(&at));
+    let receipt_number = fields.optional("receipt").and_then(|at| basket::receipt(&at));
+    let spend_points =
+        fields.optional("spend_points").map_or(Some(0), |at| basket::spend_points(&at));
     let applied = fields.optional("applied");
     let says_applied = applied.is_some();
     let applied = applied.map(|at| at.elements()).unwrap_or_default();
@@ -99,8 +103,8 @@ fn upload(
         terminal_id: terminal?.to_string(),
         idempotency_key: key?.to_string(),
         occurred_at: occurred_at.timestamp_micros(),
-        means_token,
-        lines: lines?,
+        means_token: means_token.as_ref().map(MeansToken::to_string),
+        lines: lines?.iter().map(basket::basket_line).collect(),
         receipt_number,
         spend_points: spend_points?,
         applied,
@@ -108,141 +112,6 @@ fn upload(
         body_hash: Vec::new(),
     };
     Some((upload, occurred_at))
-}
-
-/// The keyed hash of a means; its value goes no further than this.
-fn means(at: &Cursor<'_>, vault: &Vault) -> Option<String> {
-    let fields = at.fields()?;
-    let kind = fields.required("kind").and_then(|at| means_kind(&at));
-    let value = fields.required("value").and_then(|at| means_value(&at));
-    fields.finish();
-    Some(vault.means_token(kind?, value?).to_string())
-}
-
-/// A kind of means by its word.
-pub(crate) fn means_kind(at: &Cursor<'_>) -> Option<MeansKind> {
-    at.word(&MeansKind::ALL.map(|kind| (kind.code(), kind)))
-}
-
-/// A means' value: 1 to 256 characters.
-pub(crate) fn means_value<'a>(at: &Cursor<'a>) -> Option<&'a str> {
-    let value = at.text()?;
-    if value.is_empty() || value.len() > 256 {
-        at.fault("must have 1 to 256 characters");
-        return None;
-    }
-    Some(value)
-}
-
-fn receipt(at: &Cursor<'_>) -> Option<String> {
-    let fields = at.fields()?;
-    let number = fields.required("number").and_then(|at| at.short_text(64));
-    fields.optional("register").and_then(|at| at.short_text(64));
-    fields.finish();
-    number.map(str::to_owned)
-}
-
-/// Points wanted: a whole number, or `max`, which the stream has as -1.
-fn spend_points(at: &Cursor<'_>) -> Option<i64> {
-    if at.value().is_string() {
-        return at.word(&[("max", -1)]);
-    }
-    at.integer(0, Amount::LARGEST.cents())
-}
-
-fn lines(at: &Cursor<'_>) -> Option<Vec<BasketLine>> {
-    let elements = at.elements();
-    let read: Vec<Option<Line>> = elements.iter().map(line).collect();
-    let lines: Vec<Line> = read.into_iter().collect::<Option<_>>()?;
-    match Lines::new(lines) {
-        Ok(lines) => Some(lines.iter().map(basket_line).collect()),
-        Err(error) => {
-            let (place, reason) = match error {
-                LinesError::Empty | LinesError::TooMany => (None, Reason::InvalidValue),
-                LinesError::Twice { at, .. } | LinesError::Price { at } => {
-                    (Some(at), Reason::InvalidValue)
-                }
-                LinesError::Quantity { at } => (Some(at), Reason::InvalidQuantity),
-                LinesError::Overflow { at } => (Some(at), Reason::Overflow),
-            };
-            let place = place.and_then(|place| elements.get(place)).unwrap_or(at);
-            place.fault_of(reason, error.to_string());
-            None
-        }
-    }
-}
-
-fn line(at: &Cursor<'_>) -> Option<Line> {
-    let fields = at.fields()?;
-    let number = fields.required("line").and_then(|at| at.integer(1, 1_000_000));
-    let item = fields.required("item").and_then(|at| at.id(ItemId::new));
-    let category = fields
-        .optional("category")
-        .map(|at| at.parsed("a category, words joined by dots", Category::parse));
-    let quantity = fields.required("quantity").and_then(|at| quantity(&at));
-    let unit_price = fields.required("unit_price_cents").and_then(|at| price(&at));
-    let attributes = fields.optional("attributes").map(|at| attributes(&at));
-    fields.finish();
-    Some(Line {
-        number: u32::try_from(number?).ok()?,
-        item: item?,
-        category: match category {
-            Some(category) => Some(category?),
-            None => None,
-        },
-        quantity: quantity?,
-        unit_price: unit_price?,
-        attributes: attributes.unwrap_or_default(),
-    })
-}
-
-/// Cents; a number that no amount can hold is an overflow, not a wrong type.
-fn price(at: &Cursor<'_>) -> Option<Amount> {
-    if at.value().as_f64().is_some_and(|number| number.abs() >= 1e12) {
-        at.fault_of(Reason::Overflow, "is beyond what an amount may be");
-        return None;
-    }
-    at.integer(i64::MIN, i64::MAX).map(Amount::from_cents)
-}
-
-fn attributes(at: &Cursor<'_>) -> BTreeMap<String, String> {
-    let entries = at.entries();
-    if entries.len() > 32 {
-        at.fault("must have at most 32 entries");
-        return BTreeMap::new();
-    }
-    let entries = entries.into_iter().filter_map(|(name, at)| {
-        if name.len() > 64 {
-            at.fault("a name of an attribute must have at most 64 characters");
-        }
-        Some((name.to_owned(), at.short_text(256)?.to_owned()))
-    });
-    entries.collect()
-}
-
-/// Up to three decimals, from the number's own digits.
-fn quantity(at: &Cursor<'_>) -> Option<Quantity> {
-    let serde_json::Value::Number(number) = at.value() else {
-        at.fault_of(Reason::WrongType, "must be a number");
-        return None;
-    };
-    let parsed = thousandths(&number.to_string());
-    if parsed.is_none() {
-        at.fault_of(Reason::InvalidQuantity, "must be a quantity with at most three decimals");
-    }
-    parsed.map(Quantity::from_thousandths)
-}
-
-fn thousandths(text: &str) -> Option<i64> {
-    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
-    let (whole, decimals) = digits.split_once('.').unwrap_or((digits, ""));
-    let decimals = decimals.trim_end_matches('0');
-    if decimals.len() > 3 || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let whole: i64 = whole.parse().ok()?;
-    let part: i64 = format!("{decimals:0<3}").parse().ok()?;
-    whole.checked_mul(1_000)?.checked_add(part)?.checked_mul(sign)
 }
 
 fn applied_line(at: &Cursor<'_>) -> Option<AppliedLine> {
@@ -256,36 +125,4 @@ fn applied_line(at: &Cursor<'_>) -> Option<AppliedLine> {
         line: u32::try_from(line?).ok()?,
         amount_cents: amount?.cents(),
     })
-}
-
-fn basket_line(line: &Line) -> BasketLine {
-    BasketLine {
-        line: line.number,
-        item: line.item.to_string(),
-        category: line.category.as_ref().map(|of| of.as_str().to_owned()).unwrap_or_default(),
-        quantity_thousandths: line.quantity.thousandths(),
-        unit_price_cents: line.unit_price.cents(),
-        attributes: line.attributes.clone(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantities_are_read_from_their_digits() {
-        for (text, expected) in [
-            ("1", Some(1_000)),
-            ("0.755", Some(755)),
-            ("2.5", Some(2_500)),
-            ("-1", Some(-1_000)),
-            ("1.0", Some(1_000)),
-            ("0.1234", None),
-            ("1e3", None),
-            ("99999999999999999999", None),
-        ] {
-            assert_eq!(thousandths(text), expected, "{text}");
-        }
-    }
 }

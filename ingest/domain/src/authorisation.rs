@@ -33,6 +33,19 @@ pub enum Transition {
     RefundRest,
 }
 
+impl Transition {
+    /// The word used on the wire.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Capture => "capture",
+            Self::Void => "void",
+            Self::Expire => "expire",
+            Self::RefundPart | Self::RefundRest => "refund",
+        }
+    }
+}
+
 impl Status {
     /// The word used on the wire.
     #[must_use]
@@ -45,6 +58,20 @@ impl Status {
             Self::PartiallyRefunded => "partially_refunded",
             Self::Refunded => "refunded",
         }
+    }
+
+    /// The status that the word names.
+    #[must_use]
+    pub fn parse(code: &str) -> Option<Self> {
+        let all = [
+            Self::Reserved,
+            Self::Captured,
+            Self::Voided,
+            Self::Expired,
+            Self::PartiallyRefunded,
+            Self::Refunded,
+        ];
+        all.into_iter().find(|known| known.code() == code)
     }
 
     /// The status after `transition`; `None` where it may not happen now. Of *captured*, *voided*

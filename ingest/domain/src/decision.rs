@@ -40,6 +40,12 @@ pub enum DeclineReason {
 }
 
 impl DeclineReason {
+    /// The reason that the code names.
+    #[must_use]
+    pub fn parse(code: &str) -> Option<Self> {
+        [Self::MeansBlocked, Self::RecipientDead].into_iter().find(|known| known.code() == code)
+    }
+
     /// The stable code for terminals.
     #[must_use]
     pub const fn code(self) -> &'static str {

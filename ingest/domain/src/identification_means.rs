@@ -92,6 +92,14 @@ pub enum MeansStatus {
 }
 
 impl MeansStatus {
+    /// The status that the word names.
+    #[must_use]
+    pub fn parse(code: &str) -> Option<Self> {
+        [Self::None, Self::Valid, Self::Unknown, Self::Expired, Self::Blocked]
+            .into_iter()
+            .find(|known| known.code() == code)
+    }
+
     /// The word used on the wire.
     #[must_use]
     pub const fn code(self) -> &'static str {

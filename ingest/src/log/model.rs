@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
 };
 
 use tokio::sync::watch;
@@ -19,9 +22,59 @@ use crate::{
 pub struct ModelLog {
     streams: Mutex<HashMap<(Topic, u32), Vec<Record>>>,
     grown: Mutex<HashMap<Topic, watch::Sender<u64>>>,
+    /// Appends that still succeed before the fault; below zero there is none to come.
+    until_fault: AtomicI64,
+    fault: Mutex<Option<Fault>>,
+    stopped: AtomicBool,
+}
+
+/// How a machine can die around an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Before anything was written.
+    Before,
+    /// After it was written and before anybody heard of it.
+    After,
 }
 
 impl ModelLog {
+    /// Lets the machine die at an append, so many after the next; nothing is taken afterwards.
+    pub fn die_at(&self, appends: u32, fault: Fault) {
+        self.until_fault.store(i64::from(appends), Ordering::SeqCst);
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+    }
+
+    /// Whether it has died.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Starts the machine again, with what was written.
+    pub fn revive(&self) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.stopped.store(false, Ordering::SeqCst);
+    }
+
+    fn take(&self, topic: Topic, records: Vec<Record>) -> Result<Vec<Position>, LogError> {
+        let dead = LogError::Stopped { sync_failed: false };
+        if self.is_dead() {
+            return Err(dead);
+        }
+        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        let dies = fault.is_some() && self.until_fault.fetch_sub(1, Ordering::SeqCst) == 0;
+        match fault.take_if(|_| dies) {
+            None => Ok(self.push(topic, records)),
+            Some(fault) => {
+                self.stopped.store(true, Ordering::SeqCst);
+                if fault == Fault::After {
+                    self.push(topic, records);
+                }
+                Err(dead)
+            }
+        }
+    }
+
     fn push(&self, topic: Topic, records: Vec<Record>) -> Vec<Position> {
         let count = records.len() as u64;
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,7 +106,7 @@ impl ModelLog {
 
 impl Log for ModelLog {
     fn append(&self, topic: Topic, records: Vec<Record>) -> Pending<'_, Vec<Position>> {
-        Box::pin(std::future::ready(Ok(self.push(topic, records))))
+        Box::pin(std::future::ready(self.take(topic, records)))
     }
 
     fn read(

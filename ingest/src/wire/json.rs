@@ -11,12 +11,12 @@ pub fn rfc3339(micros: i64) -> String {
 }
 
 /// An instant in microseconds as RFC 3339.
-pub(super) fn instant<S: Serializer>(micros: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn instant<S: Serializer>(micros: &i64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&rfc3339(*micros))
 }
 
 /// An instant that may be missing.
-pub(super) fn optional_instant<S: Serializer>(
+pub(crate) fn optional_instant<S: Serializer>(
     micros: &Option<i64>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
@@ -27,7 +27,7 @@ pub(super) fn optional_instant<S: Serializer>(
 }
 
 /// JSON kept as text stands as JSON in JSON.
-pub(super) fn embedded_json<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn embedded_json<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
     match serde_json::from_str::<serde_json::Value>(text) {
         Ok(value) => value.serialize(serializer),
         Err(_) => serializer.serialize_none(),

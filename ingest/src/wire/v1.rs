@@ -9,6 +9,13 @@ use serde::Serialize;
 
 use super::json::{embedded_json, instant, optional_instant};
 
+mod authorisation;
+
+pub use authorisation::{
+    AuthorisationChanged, AuthorisationDecided, AuthorisationLine, CounterMovement,
+    InstructionOutcome, InstructionPoints, KeyBlocked, LimitRoom, LineBenefit, PointsMovement,
+};
+
 /// Headers and event, as they lie in the log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Envelope {
@@ -24,7 +31,7 @@ pub struct Envelope {
     pub event_time: i64,
     #[prost(int64, tag = "6")]
     pub recorded_at: i64,
-    #[prost(oneof = "Event", tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27")]
+    #[prost(oneof = "Event", tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28")]
     pub event: Option<Event>,
 }
 
@@ -56,6 +63,8 @@ pub enum Event {
     PeriodClosed(PeriodClosed),
     #[prost(message, tag = "27")]
     DeadLetter(DeadLetter),
+    #[prost(message, tag = "28")]
+    KeyBlocked(KeyBlocked),
 }
 
 /// An entry of the registry is now this, or is gone.
@@ -220,257 +229,6 @@ pub struct AppliedLine {
     pub line: u32,
     #[prost(int64, tag = "3")]
     pub amount_cents: i64,
-}
-
-/// A decision, with everything that tables, refunds and a rebuild of the counters need.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
-pub struct AuthorisationDecided {
-    #[prost(string, tag = "1")]
-    pub authorisation_id: String,
-    #[prost(string, tag = "2")]
-    pub terminal_id: String,
-    #[prost(string, tag = "3")]
-    pub idempotency_key: String,
-    #[prost(bytes = "vec", tag = "4")]
-    #[serde(skip)]
-    pub body_hash: Vec<u8>,
-    #[prost(string, tag = "5")]
-    pub mode: String,
-    #[prost(string, tag = "6")]
-    pub status: String,
-    #[prost(string, tag = "7")]
-    pub decision: String,
-    #[prost(string, optional, tag = "8")]
-    pub decline_reason: Option<String>,
-    #[prost(string, tag = "9")]
-    pub means_status: String,
-    #[prost(int64, tag = "10")]
-    #[serde(serialize_with = "instant")]
-    pub occurred_at: i64,
-    /// The local day.
-    #[prost(string, tag = "11")]
-    pub date: String,
-    #[prost(int64, optional, tag = "12")]
-    #[serde(serialize_with = "optional_instant")]
-    pub expires_at: Option<i64>,
-    #[prost(string, tag = "13")]
-    pub merchant_id: String,
-    #[prost(string, tag = "14")]
-    pub place_id: String,
-    #[prost(string, tag = "15")]
-    pub territory: String,
-    /// The recipient as tables see it; none for an anonymous basket.
-    #[prost(string, optional, tag = "16")]
-    pub recipient: Option<String>,
-    /// The recipient's internal id, which limits and points count by.
-    #[prost(string, optional, tag = "17")]
-    #[serde(skip)]
-    pub recipient_id: Option<String>,
-    #[prost(string, optional, tag = "18")]
-    #[serde(skip)]
-    pub household_id: Option<String>,
-    #[prost(string, repeated, tag = "19")]
-    #[serde(skip)]
-    pub groups: Vec<String>,
-    #[prost(string, optional, tag = "20")]
-    pub receipt_number: Option<String>,
-    #[prost(int64, tag = "21")]
-    pub total_cents: i64,
-    #[prost(int64, tag = "22")]
-    pub benefit_cents: i64,
-    #[prost(int64, tag = "23")]
-    pub payable_cents: i64,
-    #[prost(int64, tag = "24")]
-    pub points_earned: i64,
-    #[prost(int64, tag = "25")]
-    pub points_spent: i64,
-    /// Points wanted: negative means as many as may be.
-    #[prost(int64, tag = "26")]
-    pub spend_points: i64,
-    #[prost(message, repeated, tag = "27")]
-    pub lines: Vec<AuthorisationLine>,
-    #[prost(message, repeated, tag = "28")]
-    pub instructions: Vec<InstructionOutcome>,
-    #[prost(message, repeated, tag = "29")]
-    #[serde(skip)]
-    pub counters: Vec<CounterMovement>,
-    #[prost(message, repeated, tag = "30")]
-    pub points: Vec<PointsMovement>,
-    /// Which state of the registry decided: the offset after its last change.
-    #[prost(uint64, tag = "31")]
-    pub registry_version: u64,
-    /// Where the authoriser goes on reading uploads, when this decided one.
-    #[prost(uint64, optional, tag = "32")]
-    #[serde(skip)]
-    pub uploads_next: Option<u64>,
-    #[prost(int64, tag = "33")]
-    pub excess_cents: i64,
-}
-
-/// A line as decided or, in a refund, as it came back (amounts are then negative).
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
-pub struct AuthorisationLine {
-    #[prost(uint32, tag = "1")]
-    pub line: u32,
-    #[prost(string, tag = "2")]
-    pub item: String,
-    /// The catalogue's category, or the terminal's where the catalogue does not list the item.
-    #[prost(string, tag = "3")]
-    pub category: String,
-    #[prost(int64, tag = "4")]
-    pub quantity_thousandths: i64,
-    #[prost(int64, tag = "5")]
-    pub unit_price_cents: i64,
-    #[prost(int64, tag = "6")]
-    pub total_cents: i64,
-    #[prost(int64, tag = "7")]
-    pub payable_cents: i64,
-    #[prost(btree_map = "string, string", tag = "8")]
-    #[serde(skip)]
-    pub attributes: BTreeMap<String, String>,
-    #[prost(message, repeated, tag = "9")]
-    pub benefits: Vec<LineBenefit>,
-}
-
-/// What one instruction gave on one line.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
-pub struct LineBenefit {
-    #[prost(string, tag = "1")]
-    pub instruction_id: String,
-    #[prost(uint32, tag = "2")]
-    pub instruction_version: u32,
-    #[prost(string, tag = "3")]
-    pub benefit_id: String,
-    #[prost(string, tag = "4")]
-    pub grantor_id: String,
-    #[prost(int64, tag = "5")]
-    pub units: i64,
-    #[prost(int64, tag = "6")]
-    pub amount_cents: i64,
-    #[prost(int64, optional, tag = "7")]
-    pub wanted_cents: Option<i64>,
-    #[prost(int64, tag = "8")]
-    pub grantor_cents: i64,
-    #[prost(int64, tag = "9")]
-    pub merchant_cents: i64,
-    /// What an offline terminal gave beyond `amount_cents`.
-    #[prost(int64, tag = "10")]
-    pub excess_cents: i64,
-}
-
-/// What became of one instruction whose recipients include the person.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
-pub struct InstructionOutcome {
-    #[prost(string, tag = "1")]
-    pub instruction_id: String,
-    #[prost(uint32, tag = "2")]
-    pub instruction_version: u32,
-    #[prost(string, tag = "3")]
-    pub benefit_id: String,
-    #[prost(string, tag = "4")]
-    pub grantor_id: String,
-    /// Why it gave nothing; none where it was applied.
-    #[prost(string, optional, tag = "5")]
-    pub reason: Option<String>,
-    #[prost(int64, tag = "6")]
-    pub amount_cents: i64,
-    #[prost(int64, optional, tag = "7")]
-    pub wanted_cents: Option<i64>,
-    #[prost(int64, tag = "8")]
-    pub points: i64,
-    #[prost(message, repeated, tag = "9")]
-    pub limits: Vec<LimitRoom>,
-}
-
-/// What was left of a limit before and after.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
-pub struct LimitRoom {
-    #[prost(string, tag = "1")]
-    pub per: String,
-    #[prost(string, tag = "2")]
-    pub period: String,
-    #[prost(string, tag = "3")]
-    pub measure: String,
-    #[prost(int64, tag = "4")]
-    pub before: i64,
-    #[prost(int64, tag = "5")]
-    pub after: i64,
-}
-
-/// By how much a counter moves; its holder is the authorisation's recipient or household.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
-pub struct CounterMovement {
-    #[prost(string, tag = "1")]
-    pub instruction_id: String,
-    #[prost(string, tag = "2")]
-    pub per: String,
-    #[prost(string, tag = "3")]
-    pub period: String,
-    #[prost(string, tag = "4")]
-    pub period_start: String,
-    #[prost(string, tag = "5")]
-    pub measure: String,
-    #[prost(int64, tag = "6")]
-    pub change: i64,
-}
-
-/// By how much the recipient's points of a benefit move.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
-pub struct PointsMovement {
-    #[prost(string, tag = "1")]
-    pub benefit_id: String,
-    #[prost(int64, tag = "2")]
-    pub change: i64,
-}
-
-/// An authorisation was captured, voided, expired or refunded.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
-pub struct AuthorisationChanged {
-    #[prost(string, tag = "1")]
-    pub authorisation_id: String,
-    /// `capture`, `void`, `expire` or `refund`.
-    #[prost(string, tag = "2")]
-    pub transition: String,
-    #[prost(string, tag = "3")]
-    pub status: String,
-    #[prost(string, tag = "4")]
-    pub terminal_id: String,
-    #[prost(string, tag = "5")]
-    pub idempotency_key: String,
-    #[prost(bytes = "vec", tag = "6")]
-    #[serde(skip)]
-    pub body_hash: Vec<u8>,
-    #[prost(int64, tag = "7")]
-    #[serde(serialize_with = "instant")]
-    pub occurred_at: i64,
-    #[prost(string, tag = "8")]
-    pub date: String,
-    #[prost(string, tag = "9")]
-    pub merchant_id: String,
-    #[prost(string, tag = "10")]
-    pub place_id: String,
-    #[prost(string, optional, tag = "11")]
-    pub recipient: Option<String>,
-    #[prost(string, optional, tag = "12")]
-    #[serde(skip)]
-    pub recipient_id: Option<String>,
-    #[prost(string, optional, tag = "13")]
-    #[serde(skip)]
-    pub household_id: Option<String>,
-    #[prost(string, optional, tag = "14")]
-    pub receipt_number: Option<String>,
-    /// Of a refund: what came back, as negative amounts.
-    #[prost(message, repeated, tag = "15")]
-    pub lines: Vec<AuthorisationLine>,
-    #[prost(message, repeated, tag = "16")]
-    #[serde(skip)]
-    pub counters: Vec<CounterMovement>,
-    #[prost(message, repeated, tag = "17")]
-    pub points: Vec<PointsMovement>,
-    #[prost(string, tag = "18")]
-    pub mode: String,
-    #[prost(string, tag = "19")]
-    pub territory: String,
 }
 
 /// Time has come so far: nothing earlier follows in this partition. It closes the night's windows.

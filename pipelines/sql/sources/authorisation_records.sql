@@ -21,6 +21,8 @@ CREATE TABLE authorisation_records (
   occurred_at TIMESTAMP(6),
   date DATE,
   expires_at TIMESTAMP(6),
+  lines_occurred_at TIMESTAMP(6),
+  lines_date DATE,
   merchant_id TEXT,
   place_id TEXT,
   territory TEXT,

@@ -1,5 +1,6 @@
 -- Purpose: one row per authorisation, line and instruction once it is final: captured at the sale or by
 --   the capture of a reservation, refunded with negative amounts, so that a statement is a sum.
+--   What is captured later counts for the instant and the local day of its reservation.
 -- Input: authorisation_records: decisions that captured at once, captures and refunds.
 -- Output: benefit_lines.
 -- Key: authorisation_id, line, instruction_id, kind, source_partition, source_offset.
@@ -73,11 +74,11 @@ FROM (
       UNNEST(lines) AS taken,
       CASE WHEN transition = 'refund' THEN 'refunded' ELSE 'captured' END AS kind,
       mode,
-      occurred_at,
+      COALESCE(lines_occurred_at, occurred_at) AS occurred_at,
       recorded_at,
       source_partition,
       source_offset,
-      date
+      COALESCE(lines_date, date) AS date
     FROM authorisation_records
     WHERE (type = 'authorisation_decided' AND status = 'captured')
       OR (type = 'authorisation_changed' AND transition IN ('capture', 'refund'))

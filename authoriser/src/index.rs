@@ -1,0 +1,376 @@
+//! The index on disk: what each key did, where an authorisation's records stand, and what is used of
+//! every limit, as of an offset of each partition of `authorisations`.
+//!
+//! It is a materialisation of that stream and is written without a sync: rows and the offsets they
+//! follow from enter in one atomic batch, so after any crash it stands at some offset, and the
+//! stream's tail brings it up to date. A folder that cannot be read is made again from the stream.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use domain::{
+    id::{AuthorisationId, BenefitId, RecipientId, RecordId},
+    limit::{CounterKey, Holder},
+};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use ingest::{
+    log::{Log, READ_BATCH},
+    record::{Position, Stored},
+    topic::Topic,
+    wire::v1::Event,
+};
+
+use crate::{
+    cache::Movements,
+    claims::{BodyHash, body_hash, key_of},
+    error::AuthoriserError,
+    publish,
+};
+
+mod row;
+
+/// What the index says of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// Where the record stands that the key made.
+    pub position: Position,
+    /// What it was used for.
+    pub body: BodyHash,
+}
+
+/// A reservation that nothing has ended yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Held {
+    /// When it ends, in microseconds since 1970.
+    pub expires_at: i64,
+    /// The authorisation.
+    pub id: AuthorisationId,
+}
+
+/// The index of one node.
+pub struct Index {
+    database: Database,
+    keys: Keyspace,
+    changes: Keyspace,
+    held: Keyspace,
+    counters: Keyspace,
+    points: Keyspace,
+    progress: Keyspace,
+    next: Vec<AtomicU64>,
+    uploads_next: AtomicU64,
+}
+
+impl std::fmt::Debug for Index {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Index").field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+const UPLOADS: &[u8] = b"uploads";
+/// What the store keeps in memory of blocks read.
+const BLOCK_CACHE_BYTES: u64 = 64 << 20;
+
+impl Index {
+    /// Opens the index in a folder and brings it up to the stream's end; one that is damaged, or
+    /// ahead of the stream, is made again.
+    ///
+    /// # Errors
+    /// Where the folder cannot be written, or the stream cannot be read.
+    pub async fn open(folder: &Path, log: &Arc<dyn Log>) -> Result<Arc<Self>, AuthoriserError> {
+        let partitions = log.partitions(Topic::Authorisations);
+        let index = match Self::at(folder, partitions) {
+            Ok(index) if !index.is_ahead(log)? => index,
+            found => {
+                drop(found);
+                tracing::warn!(folder = %folder.display(), "the index is made again");
+                let removed = std::fs::remove_dir_all(folder);
+                removed.map_err(|source| failed(folder, source.into()))?;
+                Self::at(folder, partitions)?
+            }
+        };
+        index.catch_up(log).await?;
+        Ok(Arc::new(index))
+    }
+
+    fn at(folder: &Path, partitions: u32) -> Result<Self, AuthoriserError> {
+        let store = |source: fjall::Error| failed(folder, source.into());
+        let database = Database::builder(folder)
+            .cache_size(BLOCK_CACHE_BYTES)
+            .worker_threads(1)
+            .open()
+            .map_err(store)?;
+        let open = |name| database.keyspace(name, KeyspaceCreateOptions::default).map_err(store);
+        let progress = open("progress")?;
+        let read = |key: &[u8]| -> Result<AtomicU64, AuthoriserError> {
+            let value = progress.get(key).map_err(store)?;
+            Ok(AtomicU64::new(value.as_deref().and_then(row::number).unwrap_or(0)))
+        };
+        let next = (0..partitions).map(|partition| read(&partition.to_be_bytes()));
+        Ok(Self {
+            next: next.collect::<Result<_, _>>()?,
+            uploads_next: read(UPLOADS)?,
+            keys: open("keys")?,
+            changes: open("changes")?,
+            held: open("held")?,
+            counters: open("counters")?,
+            points: open("points")?,
+            progress,
+            database,
+        })
+    }
+
+    /// Whether it knows more than the stream, which then is another one.
+    fn is_ahead(&self, log: &Arc<dyn Log>) -> Result<bool, AuthoriserError> {
+        for (partition, next) in (0..).zip(&self.next) {
+            if next.load(Ordering::Acquire) > log.end(Topic::Authorisations, partition)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads what the stream has beyond it.
+    ///
+    /// # Errors
+    /// Where the stream cannot be read or the index cannot be written.
+    pub async fn catch_up(&self, log: &Arc<dyn Log>) -> Result<(), AuthoriserError> {
+        for partition in 0..log.partitions(Topic::Authorisations) {
+            loop {
+                let next = self.next(partition);
+                let batch = log.read(Topic::Authorisations, partition, next, READ_BATCH).await?;
+                if batch.is_empty() {
+                    break;
+                }
+                self.apply(&batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The first offset of a partition that it does not have.
+    #[must_use]
+    pub fn next(&self, partition: u32) -> u64 {
+        self.next.get(partition as usize).map_or(0, |next| next.load(Ordering::Acquire))
+    }
+
+    /// Where reading uploads goes on.
+    #[must_use]
+    pub fn uploads_next(&self) -> u64 {
+        self.uploads_next.load(Ordering::Acquire)
+    }
+
+    /// What a key did.
+    ///
+    /// # Errors
+    /// Where the index cannot be read.
+    pub fn key(&self, key: RecordId) -> Result<Option<Used>, AuthoriserError> {
+        let value = self.keys.get(key.as_u128().to_be_bytes())?;
+        Ok(value.as_deref().and_then(row::used))
+    }
+
+    /// Where the records stand that changed an authorisation, in order.
+    ///
+    /// # Errors
+    /// Where the index cannot be read.
+    pub fn changes(&self, id: AuthorisationId) -> Result<Vec<Position>, AuthoriserError> {
+        let mut positions = Vec::new();
+        for guard in self.changes.prefix(id.as_u128().to_be_bytes()) {
+            positions.extend(row::position(&guard.value()?));
+        }
+        Ok(positions)
+    }
+
+    /// Every reservation that nothing has ended.
+    ///
+    /// # Errors
+    /// Where the index cannot be read.
+    pub fn held(&self) -> Result<Vec<Held>, AuthoriserError> {
+        let mut held = Vec::new();
+        for guard in self.held.iter() {
+            let (key, value) = guard.into_inner()?;
+            let id = row::wide(&key).map(AuthorisationId::from_u128);
+            let expires_at = row::signed(&value);
+            held.extend(id.zip(expires_at).map(|(id, expires_at)| Held { expires_at, id }));
+        }
+        Ok(held)
+    }
+
+    /// What is used of every counter of a holder; of the budgets, where it is the instruction.
+    ///
+    /// # Errors
+    /// Where the index cannot be read.
+    pub fn counters(&self, holder: Holder) -> Result<Vec<(CounterKey, i64)>, AuthoriserError> {
+        self.read_counters(self.counters.prefix(row::holder(holder)))
+    }
+
+    /// What is used of every counter there is.
+    ///
+    /// # Errors
+    /// Where the index cannot be read.
+    pub fn all_counters(&self) -> Result<Vec<(CounterKey, i64)>, AuthoriserError> {
+        self.read_counters(self.counters.iter())
+    }
+
+    fn read_counters(&self, rows: fjall::Iter) -> Result<Vec<(CounterKey, i64)>, AuthoriserError> {
+        let mut counters = Vec::new();
+        for guard in rows {
+            let (key, value) = guard.into_inner()?;
+            counters.extend(row::counter_key(&key).zip(row::signed(&value)));
+        }
+        Ok(counters)
+    }
+
+    /// What is used of one counter.
+    ///
+    /// # Errors
+    /// Where the index cannot be read.
+    pub fn counter(&self, key: &CounterKey) -> Result<i64, AuthoriserError> {
+        let value = self.counters.get(row::counter(key))?;
+        Ok(value.as_deref().and_then(row::signed).unwrap_or(0))
+    }
+
+    /// The points of every recipient under every benefit, or of one recipient.
+    ///
+    /// # Errors
+    /// Where the index cannot be read.
+    pub fn points(
+        &self,
+        of: Option<RecipientId>,
+    ) -> Result<Vec<(RecipientId, BenefitId, i64)>, AuthoriserError> {
+        let rows = match of {
+            Some(recipient) => self.points.prefix(recipient.as_u128().to_be_bytes()),
+            None => self.points.iter(),
+        };
+        let mut points = Vec::new();
+        for guard in rows {
+            let (key, value) = guard.into_inner()?;
+            let balance = row::points_key(&key).zip(row::signed(&value));
+            points
+                .extend(balance.map(|((recipient, benefit), points)| (recipient, benefit, points)));
+        }
+        Ok(points)
+    }
+
+    /// Enters records of the stream, in the order of each partition; what it has already is passed
+    /// over.
+    ///
+    /// # Errors
+    /// Where the index cannot be written, or a record is not one that this version reads.
+    pub fn apply(&self, records: &[Stored]) -> Result<(), AuthoriserError> {
+        let mut entered = Entered::default();
+        for stored in records {
+            let Position { partition, offset } = stored.position;
+            let next = entered.next.entry(partition).or_insert_with(|| self.next(partition));
+            if offset < *next {
+                continue;
+            }
+            *next = offset + 1;
+            entered.enter(stored)?;
+        }
+        self.write(entered)
+    }
+
+    fn write(&self, entered: Entered) -> Result<(), AuthoriserError> {
+        let mut batch = self.database.batch();
+        for (key, used) in entered.keys {
+            batch.insert(&self.keys, key.as_u128().to_be_bytes(), row::of_used(&used));
+        }
+        for ((id, step), position) in entered.changes {
+            batch.insert(&self.changes, row::change(id, step), row::of_position(position));
+        }
+        for (id, expires_at) in entered.held {
+            let key = id.as_u128().to_be_bytes();
+            match expires_at {
+                Some(at) => batch.insert(&self.held, key, at.to_be_bytes()),
+                None => batch.remove(&self.held, key),
+            }
+        }
+        for (space, changes) in [(&self.counters, entered.counters), (&self.points, entered.points)]
+        {
+            for (key, change) in changes {
+                let before = space.get(&key)?.as_deref().and_then(row::signed).unwrap_or(0);
+                batch.insert(space, key, before.saturating_add(change).to_be_bytes());
+            }
+        }
+        for (partition, next) in &entered.next {
+            batch.insert(&self.progress, partition.to_be_bytes(), next.to_be_bytes());
+        }
+        let uploads = self.uploads_next().max(entered.uploads_next);
+        batch.insert(&self.progress, UPLOADS, uploads.to_be_bytes());
+        batch.commit()?;
+        self.uploads_next.store(uploads, Ordering::Release);
+        for (partition, next) in entered.next {
+            if let Some(known) = self.next.get(partition as usize) {
+                known.store(next, Ordering::Release);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What some records enter, each row once.
+#[derive(Default)]
+struct Entered {
+    keys: Vec<(RecordId, Used)>,
+    changes: Vec<((AuthorisationId, u32), Position)>,
+    held: HashMap<AuthorisationId, Option<i64>>,
+    counters: HashMap<Vec<u8>, i64>,
+    points: HashMap<Vec<u8>, i64>,
+    next: HashMap<u32, u64>,
+    uploads_next: u64,
+}
+
+impl Entered {
+    fn enter(&mut self, stored: &Stored) -> Result<(), AuthoriserError> {
+        let position = stored.position;
+        let broken = || AuthoriserError::Record { offset: position.offset };
+        let mut key = |terminal: &str, key: &str, body: &[u8]| {
+            self.keys.push((key_of(terminal, key), Used { position, body: body_hash(body) }));
+        };
+        match &stored.record.event {
+            Event::AuthorisationDecided(event) => {
+                key(&event.terminal_id, &event.idempotency_key, &event.body_hash);
+                let id = AuthorisationId::parse(&event.authorisation_id).ok_or_else(broken)?;
+                if let Some(expires_at) = event.expires_at {
+                    self.held.insert(id, Some(expires_at));
+                }
+                self.uploads_next = self.uploads_next.max(event.uploads_next.unwrap_or(0));
+                self.moves(&publish::movements_of(event).ok_or_else(broken)?);
+            }
+            Event::AuthorisationChanged(event) => {
+                if !event.idempotency_key.is_empty() {
+                    key(&event.terminal_id, &event.idempotency_key, &event.body_hash);
+                }
+                let id = AuthorisationId::parse(&event.authorisation_id).ok_or_else(broken)?;
+                self.changes.push(((id, event.step), position));
+                self.held.insert(id, None);
+                self.moves(&publish::movements_of_change(event).ok_or_else(broken)?);
+            }
+            Event::KeyBlocked(event) => {
+                key(&event.terminal_id, &event.idempotency_key, &event.body_hash);
+                key(&event.terminal_id, &event.reversed_key, &[]);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn moves(&mut self, movements: &Movements) {
+        for movement in &movements.counters {
+            *self.counters.entry(row::counter(&movement.key)).or_default() += movement.change;
+        }
+        for (recipient, benefit, change) in &movements.points {
+            *self.points.entry(row::points(*recipient, benefit)).or_default() += change;
+        }
+    }
+}
+
+fn failed(folder: &Path, source: Box<dyn std::error::Error + Send + Sync>) -> AuthoriserError {
+    AuthoriserError::OpenIndex { folder: PathBuf::from(folder), source }
+}

@@ -1,0 +1,479 @@
+//! The authoriser as others use it: a handle to ask, a thread that decides, a task that appends.
+//!
+//! The thread has a runtime of its own, so that nobody's query slows a till. While one batch is
+//! being synced the next is decided; what was decided meanwhile goes under one sync.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use chrono::TimeDelta;
+use domain::{
+    basket::{Mode, Request},
+    id::{AuthorisationId, IdempotencyKey, RecordId},
+};
+use ingest::{
+    record::{Position, Record, Stored},
+    topic::Topic,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    authorise::{Authoriser, Job, Outgoing, Parts, stored_reply},
+    cache::Cache,
+    claims::{BodyHash, Claim, Ticket, key_of},
+    command::{Caller, Change, Command, Refusal, What},
+    error::AuthoriserError,
+    history::History,
+    reply::Reply,
+    rules::RuleSet,
+};
+
+/// Requests that wait to be decided.
+const QUEUE: usize = 4_096;
+/// Requests decided at once: so many share one turn of the cache.
+const BATCH: usize = 512;
+/// Batches decided ahead of the one that is being synced.
+const AHEAD: usize = 4;
+/// Records appended under one answer of the log.
+const APPENDED_AT_ONCE: usize = 4_096;
+/// How long nothing may come before rules, uploads and ends of reservations are looked at anyway.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How far a request's instant may be from ours.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Online, at most this far from now; none lifts the bound.
+    pub online: Option<TimeDelta>,
+    /// An upload, at most so many days ago: as long as keys are kept at least.
+    pub horizon_days: u32,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { online: Some(TimeDelta::minutes(10)), horizon_days: 40 }
+    }
+}
+
+/// Asks the authoriser.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    parts: Parts,
+    queue: mpsc::Sender<Job>,
+    bounds: Bounds,
+    rules: watch::Receiver<Arc<RuleSet>>,
+}
+
+/// An authoriser at work.
+#[derive(Debug)]
+pub struct Running {
+    stop: watch::Sender<bool>,
+    decides: oneshot::Receiver<Result<(), AuthoriserError>>,
+    appends: tokio::task::JoinHandle<Result<(), AuthoriserError>>,
+}
+
+/// Starts an authoriser.
+///
+/// # Errors
+/// Where no thread can be started.
+pub fn start<C: Cache>(
+    authoriser: Authoriser<C>,
+    bounds: Bounds,
+) -> Result<(Handle, Running), AuthoriserError> {
+    let parts = authoriser.parts().clone();
+    let (queue, jobs) = mpsc::channel(QUEUE);
+    let (stop, stopped) = watch::channel(false);
+    let (out, outgoing) = mpsc::channel(AHEAD);
+    let (ended, decides) = oneshot::channel();
+    let indexed = authoriser.indexed();
+    let (told, rules) = watch::channel(Arc::clone(authoriser.registers().rules()));
+    std::thread::Builder::new()
+        .name("authoriser".into())
+        .spawn(move || {
+            // Whoever started it may be gone by the time it ends.
+            let _ = ended.send(decide(authoriser, jobs, out, told, stopped));
+        })
+        .map_err(AuthoriserError::Thread)?;
+    let appends = tokio::spawn(append(parts.clone(), outgoing, indexed));
+    Ok((Handle { parts, queue, bounds, rules }, Running { stop, decides, appends }))
+}
+
+/// The thread's work, on a runtime of its own.
+fn decide<C: Cache>(
+    authoriser: Authoriser<C>,
+    jobs: mpsc::Receiver<Job>,
+    out: mpsc::Sender<Outgoing>,
+    rules: watch::Sender<Arc<RuleSet>>,
+    stop: watch::Receiver<bool>,
+) -> Result<(), AuthoriserError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(AuthoriserError::Thread)?.block_on(turns(authoriser, jobs, out, rules, stop))
+}
+
+/// Takes what has come, decides it, hands it over; in order of arrival.
+async fn turns<C: Cache>(
+    mut authoriser: Authoriser<C>,
+    mut jobs: mpsc::Receiver<Job>,
+    out: mpsc::Sender<Outgoing>,
+    rules: watch::Sender<Arc<RuleSet>>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), AuthoriserError> {
+    let mut uploads = authoriser.parts().log.subscribe(Topic::TerminalTransactions);
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        let more = tokio::select! {
+            biased;
+            stopped = stop.wait_for(|stop| *stop) => {
+                // Whether it was said or its sender is gone, this is the end.
+                let _ = stopped;
+                break;
+            }
+            taken = jobs.recv_many(&mut batch, BATCH) => taken > 0,
+            changed = uploads.changed() => changed.is_ok(),
+            () = tokio::time::sleep(PAUSE) => true,
+        };
+        if !more {
+            break;
+        }
+        let (taken, _) = authoriser.take_uploads(BATCH).await?;
+        batch.extend(taken);
+        let outgoing = authoriser.decide(std::mem::take(&mut batch)).await?;
+        let now = authoriser.registers().rules();
+        rules.send_if_modified(|known| {
+            let changed = !Arc::ptr_eq(known, now);
+            known.clone_from(now);
+            changed
+        });
+        // The appender has failed; its error is the one to tell.
+        if !outgoing.is_empty() && out.send(outgoing).await.is_err() {
+            break;
+        }
+    }
+    authoriser.close().await
+}
+
+/// Appends what was decided, answers, and brings the index up to it.
+async fn append(
+    parts: Parts,
+    mut batches: mpsc::Receiver<Outgoing>,
+    indexed: Arc<AtomicU64>,
+) -> Result<(), AuthoriserError> {
+    let (entries, mut entered) = mpsc::channel::<(u64, Vec<Stored>)>(AHEAD);
+    let index = Arc::clone(&parts.index);
+    let indexing = tokio::task::spawn_blocking(move || {
+        while let Some((sequence, stored)) = entered.blocking_recv() {
+            index.apply(&stored)?;
+            indexed.store(sequence, Ordering::Release);
+        }
+        Ok::<(), AuthoriserError>(())
+    });
+    while let Some(mut first) = batches.recv().await {
+        let mut others = Vec::new();
+        let mut records = first.records.len();
+        while records < APPENDED_AT_ONCE {
+            let Ok(next) = batches.try_recv() else { break };
+            records += next.records.len();
+            others.push(next);
+        }
+        others.into_iter().for_each(|next| first.follow(next));
+        let sequence = first.sequence;
+        let records = std::mem::take(&mut first.records);
+        let positions = append_records(&parts, &records).await?;
+        first.give(&positions);
+        let stored = records.into_iter().zip(positions);
+        let stored = stored.map(|(record, position)| Stored { position, record }).collect();
+        // The index thread has failed; its error is the one to tell.
+        if entries.send((sequence, stored)).await.is_err() {
+            break;
+        }
+    }
+    drop(entries);
+    indexing.await.unwrap_or(Err(AuthoriserError::Stopped))
+}
+
+async fn append_records(
+    parts: &Parts,
+    records: &[Record],
+) -> Result<Vec<Position>, AuthoriserError> {
+    if records.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(parts.log.append(Topic::Authorisations, records.to_vec()).await?)
+}
+
+impl Running {
+    /// Lets what was taken be decided and appended, and ends.
+    ///
+    /// # Errors
+    /// What ended it before.
+    pub async fn stop(mut self) -> Result<(), AuthoriserError> {
+        // One that has ended needs no word.
+        let _ = self.stop.send(true);
+        let decided = (&mut self.decides).await.unwrap_or(Err(AuthoriserError::Stopped));
+        let appended = (&mut self.appends).await.unwrap_or(Err(AuthoriserError::Stopped));
+        appended.and(decided)
+    }
+
+    /// Waits until it ends by itself, which it does only by failing.
+    ///
+    /// # Errors
+    /// What ended it.
+    pub async fn ended(&mut self) -> Result<(), AuthoriserError> {
+        let ended = tokio::select! {
+            ended = &mut self.appends => ended.unwrap_or(Err(AuthoriserError::Stopped)),
+            ended = &mut self.decides => ended.unwrap_or(Err(AuthoriserError::Stopped)),
+        };
+        ended.and(Err(AuthoriserError::Stopped))
+    }
+}
+
+impl Handle {
+    /// Decides a basket.
+    ///
+    /// # Errors
+    /// Why it is refused; nothing has changed then.
+    pub async fn authorise(&self, request: Request, body: BodyHash) -> Result<Reply, Refusal> {
+        let key = key_of(request.terminal.as_str(), request.key.as_str());
+        self.once(key, body, |_| {
+            self.check_clock(&request).map(|()| Command::Decide(Box::new(request.clone())))
+        })
+        .await
+    }
+
+    /// Captures, voids or refunds.
+    ///
+    /// # Errors
+    /// Why it is refused; nothing has changed then.
+    pub async fn change(&self, change: Change) -> Result<Reply, Refusal> {
+        let caller = &change.caller;
+        let key = key_of(caller.terminal.as_str(), caller.key.as_str());
+        self.once(key, caller.body, |_| Ok(Command::Change(change.clone()))).await
+    }
+
+    /// Undoes what a key did, or blocks it where nothing came under it.
+    ///
+    /// # Errors
+    /// Why it is refused; nothing has changed then.
+    pub async fn reverse(&self, caller: Caller, key: IdempotencyKey) -> Result<Reply, Refusal> {
+        let own = key_of(caller.terminal.as_str(), caller.key.as_str());
+        let undone = key_of(caller.terminal.as_str(), key.as_str());
+        if own == undone {
+            return Err(Refusal::KeyReused);
+        }
+        let ticket = match self.claim(own, caller.body).await? {
+            Claimed::Known(reply) => return Ok(reply),
+            Claimed::First(ticket) => ticket,
+        };
+        let (command, blocked) = match self.to_undo(&caller, undone, key).await {
+            Ok(found) => found,
+            Err(refusal) => {
+                ticket.refused(refusal.clone());
+                return Err(refusal);
+            }
+        };
+        let mut tickets = vec![ticket];
+        tickets.extend(blocked);
+        self.submit(command, tickets).await
+    }
+
+    /// Where an authorisation stands; every record that shows in it is durable.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`], and where the authoriser is stopping.
+    pub async fn look_up(&self, id: AuthorisationId) -> Result<History, Refusal> {
+        match self.submit(Command::LookUp(id), Vec::new()).await? {
+            Reply::Authorisation(history) => Ok(history),
+            Reply::Blocked(_) => Err(Refusal::NotFound),
+        }
+    }
+
+    /// What an upload's key did already; none where it is new.
+    ///
+    /// # Errors
+    /// Where it cannot be looked up.
+    pub async fn known(&self, key: RecordId) -> Result<Option<(BodyHash, Reply)>, Refusal> {
+        self.stored(key).await
+    }
+
+    /// Waits for what an upload under a key is decided to be. Called before the upload is appended,
+    /// it misses nothing.
+    #[must_use]
+    pub fn watch(&self, key: RecordId) -> Claim {
+        self.parts.claims.watch(key)
+    }
+
+    /// What an upload was decided to be. What the key did online stands, whatever the upload says.
+    ///
+    /// # Errors
+    /// Why it was refused.
+    pub async fn verdict(
+        &self,
+        watched: Claim,
+        key: RecordId,
+        body: BodyHash,
+    ) -> Result<Reply, Refusal> {
+        let (known, reply) = match watched {
+            Claim::Known(known, reply) => (known, reply),
+            Claim::Wait(waiting) => waiting.answer().await?,
+            Claim::First(_) => return Err(Refusal::Stopped),
+        };
+        match not_blocked(key, reply)? {
+            Reply::Authorisation(history)
+                if history.decided.mode == Mode::Offline.code() && known != body =>
+            {
+                Err(Refusal::KeyReused)
+            }
+            reply => Ok(reply),
+        }
+    }
+
+    /// The rules in force now.
+    #[must_use]
+    pub fn rules(&self) -> Arc<RuleSet> {
+        Arc::clone(&self.rules.borrow())
+    }
+
+    /// The bounds of time.
+    #[must_use]
+    pub const fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    /// What it works over.
+    #[must_use]
+    pub const fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// One request of all under its key is decided; the others get its answer.
+    async fn once(
+        &self,
+        key: RecordId,
+        body: BodyHash,
+        command: impl Fn(&Self) -> Result<Command, Refusal>,
+    ) -> Result<Reply, Refusal> {
+        match self.claim(key, body).await? {
+            Claimed::Known(reply) => Ok(reply),
+            Claimed::First(ticket) => match command(self) {
+                Ok(command) => self.submit(command, vec![ticket]).await,
+                Err(refusal) => {
+                    ticket.refused(refusal.clone());
+                    Err(refusal)
+                }
+            },
+        }
+    }
+
+    async fn claim(&self, key: RecordId, body: BodyHash) -> Result<Claimed, Refusal> {
+        let (known, reply) = match self.parts.claims.claim(key, Some(body)) {
+            Claim::Known(known, reply) => (known, reply),
+            Claim::Wait(waiting) if waiting.body.is_some_and(|other| other != body) => {
+                return Err(Refusal::KeyReused);
+            }
+            Claim::Wait(waiting) => waiting.answer().await?,
+            Claim::First(ticket) => match self.stored(key).await {
+                Ok(None) => return Ok(Claimed::First(ticket)),
+                Ok(Some((known, reply))) => {
+                    ticket.known(known, reply.clone());
+                    (known, reply)
+                }
+                Err(refusal) => {
+                    ticket.refused(refusal.clone());
+                    return Err(refusal);
+                }
+            },
+        };
+        let reply = not_blocked(key, reply)?;
+        if known == body { Ok(Claimed::Known(reply)) } else { Err(Refusal::KeyReused) }
+    }
+
+    async fn stored(&self, key: RecordId) -> Result<Option<(BodyHash, Reply)>, Refusal> {
+        stored_reply(&self.parts, key).await.map_err(|error| {
+            tracing::error!(%error, "a used key cannot be looked up");
+            Refusal::Stopped
+        })
+    }
+
+    /// What undoing a key is: a change of what it did, or its blocking.
+    async fn to_undo(
+        &self,
+        caller: &Caller,
+        undone: RecordId,
+        key: IdempotencyKey,
+    ) -> Result<(Command, Option<Ticket>), Refusal> {
+        loop {
+            let reply = match self.parts.claims.claim(undone, None) {
+                Claim::Known(_, reply) => reply,
+                // What came of it is looked at again: it may have been refused.
+                Claim::Wait(waiting) => {
+                    let _ = waiting.answer().await;
+                    continue;
+                }
+                Claim::First(ticket) => match self.stored(undone).await {
+                    Ok(None) => return Ok((Command::Block(caller.clone(), key), Some(ticket))),
+                    Ok(Some((body, reply))) => {
+                        ticket.known(body, reply.clone());
+                        reply
+                    }
+                    Err(refusal) => {
+                        ticket.refused(refusal.clone());
+                        return Err(refusal);
+                    }
+                },
+            };
+            let history = match reply {
+                Reply::Authorisation(history) => history,
+                Reply::Blocked(blocked) if blocked.reversed_key == key.as_str() => {
+                    return Err(Refusal::KeyReversed);
+                }
+                Reply::Blocked(_) => return Err(Refusal::NotReversible { what: "reversal" }),
+            };
+            let last = history.changes.last().map(|change| change.transition.as_str());
+            match last {
+                Some("void") => return Err(Refusal::NotReversible { what: "void" }),
+                Some("refund") => return Err(Refusal::NotReversible { what: "refund" }),
+                _ => {}
+            }
+            let what = What::Reverse(key);
+            let change = Change { caller: caller.clone(), id: history.id(), what };
+            return Ok((Command::Change(change), None));
+        }
+    }
+
+    async fn submit(&self, command: Command, tickets: Vec<Ticket>) -> Result<Reply, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job { command, tickets, reply: Some(reply), uploads_next: None };
+        self.queue.send(job).await.map_err(|_| Refusal::Stopped)?;
+        answer.await.unwrap_or(Err(Refusal::Stopped))
+    }
+
+    fn check_clock(&self, request: &Request) -> Result<(), Refusal> {
+        let Some(bound) = self.bounds.online.filter(|_| request.mode != Mode::Offline) else {
+            return Ok(());
+        };
+        let off = request.occurred_at - self.parts.clock.now();
+        if off.abs() > bound {
+            return Err(Refusal::Clock { seconds: off.num_seconds() });
+        }
+        Ok(())
+    }
+}
+
+enum Claimed {
+    First(Ticket),
+    Known(Reply),
+}
+
+/// A key that was reversed before anything came under it stays so.
+fn not_blocked(key: RecordId, reply: Reply) -> Result<Reply, Refusal> {
+    match &reply {
+        Reply::Blocked(blocked) if key_of(&blocked.terminal_id, &blocked.reversed_key) == key => {
+            Err(Refusal::KeyReversed)
+        }
+        _ => Ok(reply),
+    }
+}

@@ -1,0 +1,312 @@
+//! A small country in a model log: a shop with two terminals, a kiosk, some people, some
+//! instructions; and an authoriser over it that can die and start again.
+
+use std::sync::Arc;
+
+use authoriser::{
+    authorise::{Authoriser, Parts, Settings},
+    cache::embedded::EmbeddedCache,
+    claims::{BodyHash, Claims},
+    command::{Caller, Change, Refusal, What},
+    history::History,
+    index::Index,
+    metrics::Metrics,
+    reply::Reply,
+    rules::RuleSet,
+    service::{self, Bounds, Handle, Running},
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::{
+    amount::{Amount, Quantity},
+    basket::{Line, Lines, Mode, PointsWanted, Request},
+    id::{
+        AuthorisationId, HouseholdId, IdempotencyKey, ItemId, MeansToken, RecipientId, TerminalId,
+    },
+    merchant::Category,
+    refund::ReturnedLine,
+};
+use ingest::{
+    clock::{Clock, ManualClock},
+    dead_letter::Reason,
+    log::{Log, model::ModelLog},
+    record::{Record, outside_id},
+    register::registry::RegistryView,
+    topic::Topic,
+    vault::Vault,
+    wire::v1::{self, Event},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A noon in the world's summer.
+pub fn noon() -> DateTime<Utc> {
+    "2025-06-02T09:00:00Z".parse().expect("an instant")
+}
+
+/// The streams, the keys and the clock outlive every authoriser.
+#[derive(Debug)]
+pub struct World {
+    pub log: Arc<ModelLog>,
+    pub clock: Arc<ManualClock>,
+    pub vault: Vault,
+    folder: TempDir,
+}
+
+impl World {
+    /// A world with these instructions, beside the common registry.
+    pub async fn with(instructions: Value) -> Self {
+        Self::at(noon(), instructions).await
+    }
+
+    /// A world whose clock stands at an instant.
+    pub async fn at(now: DateTime<Utc>, instructions: Value) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let world = Self {
+            log: Arc::new(ModelLog::default()),
+            clock: Arc::new(ManualClock::at(now)),
+            vault: Vault::open(&folder.path().join("keys")).expect("a vault"),
+            folder,
+        };
+        world.register("grantors", &json!([
+            {"id": "state", "name": "State", "kind": "state", "iban": "LV57TREL0000002180451", "reg_no": "90000000001"},
+            {"id": "shop", "name": "Shop", "kind": "merchant", "iban": "LV65HABA0000055100001", "reg_no": "40003000001"},
+        ])).await;
+        world.register("merchants", &json!([
+            {"id": "shop", "name": "Shop", "reg_no": "40003000001", "iban": "LV65HABA0000055100001", "vat_no": "LV40003000001"},
+            {"id": "kiosk", "name": "Kiosk", "reg_no": "40003000002", "iban": "LV38HABA0000055100002", "vat_no": "LV40003000002"},
+        ])).await;
+        world
+            .register(
+                "places",
+                &json!([
+                    {"id": "P1", "merchant": "shop", "territory": "LV0001000", "name": "Shop"},
+                    {"id": "P2", "merchant": "kiosk", "territory": "LV0001000", "name": "Kiosk"},
+                ]),
+            )
+            .await;
+        world
+            .register(
+                "terminals",
+                &json!([
+                    {"id": "T1", "place": "P1", "kind": "till"},
+                    {"id": "T2", "place": "P1", "kind": "till"},
+                    {"id": "K1", "place": "P2", "kind": "till"},
+                ]),
+            )
+            .await;
+        world.register("contracts", &json!([
+            {"id": "C1", "grantor": "state", "merchant": "shop", "from": "2025-01-01", "to": null,
+             "settlement": "monthly", "vat_bp": 2100, "offline_excess": "grantor"},
+        ])).await;
+        world.register("groups", &json!([{"id": "family", "name": "Family", "members": []}])).await;
+        world.register("benefits", &json!([
+            {"id": "B-state", "grantor": "state", "name": "Benefit", "legal_basis": "law", "kind": "discount"},
+            {"id": "B-shop", "grantor": "shop", "name": "Club", "legal_basis": "terms", "kind": "loyalty"},
+        ])).await;
+        world.instruct(&instructions).await;
+        for person in 1..=4 {
+            world.enrol(person).await;
+        }
+        world
+    }
+
+    /// Puts instructions into the registry.
+    pub async fn instruct(&self, instructions: &Value) {
+        self.register("instructions", instructions).await;
+    }
+
+    /// Each entry must be one that the registry takes: what is wrong is told, not left out.
+    async fn register(&self, kind: &str, entries: &Value) {
+        let decoded = ingest::register::registry::decode_all(&json!({ kind: entries }));
+        let other = Reason::UnknownReference;
+        let of_form = decoded.faults.iter().filter(|fault| fault.reason != other);
+        let of_form: Vec<_> = of_form.collect();
+        assert!(of_form.is_empty(), "{of_form:?}");
+        for entry in entries.as_array().expect("a list") {
+            let id = entry["id"].as_str().expect("an id");
+            let id = match entry["version"].as_u64() {
+                Some(version) => format!("{id}/{version}"),
+                None => id.to_owned(),
+            };
+            let changed =
+                v1::RegistryChanged { kind: kind.into(), id, document: entry.to_string() };
+            self.tell(Topic::RegistryChanges, Event::RegistryChanged(changed)).await;
+        }
+    }
+
+    /// A person with a card; 1 and 2 are of one household, 3 and 4 alone.
+    async fn enrol(&self, person: u128) {
+        let means = v1::MeansChanged {
+            token: MeansToken::from_u128(person).to_string(),
+            issuer_id: "riga-card".into(),
+            kind: "card_uid".into(),
+            person: Some(RecipientId::from_u128(person).to_string()),
+            valid_from: "2025-01-01".into(),
+            ..v1::MeansChanged::default()
+        };
+        self.tell(Topic::MeansChanges, Event::MeansChanged(means)).await;
+        let household = HouseholdId::from_u128(if person <= 2 { 100 } else { person });
+        let entitled = v1::EntitlementEvaluated {
+            person: RecipientId::from_u128(person).to_string(),
+            household: household.to_string(),
+            known_from: 0,
+            alive: true,
+            groups: vec![v1::GroupDays {
+                group_id: "family".into(),
+                from: "2025-01-01".into(),
+                until: None,
+            }],
+            ..v1::EntitlementEvaluated::default()
+        };
+        self.tell(Topic::Entitlements, Event::EntitlementEvaluated(entitled)).await;
+    }
+
+    /// Blocks a person's card.
+    pub async fn block(&self, person: u128) {
+        let means = v1::MeansChanged {
+            token: MeansToken::from_u128(person).to_string(),
+            issuer_id: "riga-card".into(),
+            kind: "card_uid".into(),
+            person: Some(RecipientId::from_u128(person).to_string()),
+            valid_from: "2025-01-01".into(),
+            blocked: true,
+            ..v1::MeansChanged::default()
+        };
+        self.tell(Topic::MeansChanges, Event::MeansChanged(means)).await;
+    }
+
+    async fn tell(&self, topic: Topic, event: Event) {
+        let end = self.log.end(topic, 0).expect("an end");
+        let record = Record {
+            id: outside_id(topic.name(), &end.to_string()),
+            key: "world".into(),
+            source: "world".into(),
+            sequence: end,
+            event_time: self.clock.now(),
+            recorded_at: self.clock.now(),
+            event,
+        };
+        self.log.append(topic, vec![record]).await.expect("appended");
+    }
+
+    /// What an authoriser works over, as a process that starts now finds it.
+    pub async fn parts(&self) -> Parts {
+        let log: Arc<dyn Log> = Arc::<ModelLog>::clone(&self.log);
+        let index = Index::open(&self.folder.path().join("index"), &log).await.expect("an index");
+        let metrics = Metrics::register(&prometheus::Registry::new()).expect("metrics");
+        let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&self.clock);
+        let claims = Claims::over(Arc::clone(&index));
+        Parts { log, vault: self.vault.clone(), clock, metrics, index, claims }
+    }
+
+    /// The rules in force, as the registry's stream has them.
+    pub async fn rules(&self) -> RuleSet {
+        let mut view = RegistryView::default();
+        let all = self.log.read(Topic::RegistryChanges, 0, 0, usize::MAX).await.expect("read");
+        view.apply(&all);
+        RuleSet::compile(&view.registry()).expect("a set without faults")
+    }
+
+    /// An authoriser over the embedded cache, at work.
+    pub async fn start(&self) -> (Handle, Running) {
+        let parts = self.parts().await;
+        let cache = EmbeddedCache::of(&parts.index).expect("a cache");
+        let authoriser =
+            Authoriser::open(parts, Settings::default(), cache).await.expect("an authoriser");
+        service::start(authoriser, Bounds::default()).expect("started")
+    }
+
+    /// Removes the index, as a lost disk of caches would.
+    pub fn lose_index(&self) {
+        std::fs::remove_dir_all(self.folder.path().join("index")).expect("removed");
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, time: TimeDelta) {
+        self.clock.advance_to(self.clock.now() + time);
+    }
+
+    /// Every record of the authorisations, partition by partition.
+    pub async fn records(&self) -> Vec<Record> {
+        let mut records = Vec::new();
+        for partition in 0..self.log.partitions(Topic::Authorisations) {
+            let of = self.log.read(Topic::Authorisations, partition, 0, usize::MAX).await;
+            records.extend(of.expect("read").into_iter().map(|stored| stored.record));
+        }
+        records
+    }
+}
+
+pub fn key(text: &str) -> IdempotencyKey {
+    IdempotencyKey::new(text).expect("a key")
+}
+
+pub fn terminal(text: &str) -> TerminalId {
+    TerminalId::new(text).expect("a terminal")
+}
+
+/// A hash that stands for a body.
+pub fn body(text: &str) -> BodyHash {
+    authoriser::claims::body_hash(&outside_id("body", text).as_u128().to_be_bytes())
+}
+
+/// A basket of so many units of milk at a euro and a half.
+pub fn basket(
+    at: DateTime<Utc>,
+    of: &str,
+    person: Option<u128>,
+    mode: Mode,
+    units: i64,
+) -> Request {
+    let line = Line {
+        number: 1,
+        item: ItemId::new("milk").expect("an item"),
+        category: Category::parse("food.milk"),
+        quantity: Quantity::from_thousandths(units * 1_000),
+        unit_price: Amount::from_cents(150),
+        attributes: std::collections::BTreeMap::new(),
+    };
+    Request {
+        terminal: terminal("T1"),
+        key: key(of),
+        occurred_at: at,
+        means: person.map(MeansToken::from_u128),
+        mode,
+        lines: Lines::new(vec![line]).expect("lines"),
+        receipt: None,
+        spend_points: PointsWanted::UpTo(0),
+        applied: None,
+    }
+}
+
+/// A change that a terminal asks for.
+pub fn change(of: &str, at: &str, id: AuthorisationId, what: What) -> Change {
+    let said = format!("{id}{what:?}");
+    Change { caller: Caller { terminal: terminal(at), key: key(of), body: body(&said) }, id, what }
+}
+
+/// A refund of so many thousandths of the first line.
+pub fn back(thousandths: i64) -> What {
+    What::Refund(vec![ReturnedLine {
+        number: 1,
+        quantity: Quantity::from_thousandths(thousandths),
+    }])
+}
+
+/// The authorisation of a reply.
+pub fn told(reply: Result<Reply, Refusal>) -> History {
+    match reply.expect("an answer") {
+        Reply::Authorisation(history) => history,
+        Reply::Blocked(_) => panic!("the key was blocked"),
+    }
+}
+
+/// An instruction of the state's: a euro off each unit, four units a month per recipient.
+pub fn milk() -> Value {
+    json!({"id": "milk", "benefit": "B-state", "label": {"lv": "Piens", "en": "Milk"}, "version": 1,
+        "valid": {"from": "2025-01-01", "to": "2025-12-31"}, "priority": 10,
+        "recipients": {"any": ["family"]}, "content": {"any": [{"category": "food.milk"}]},
+        "effect": {"amount_off_cents": 100, "per": "unit"}, "show_remaining": true,
+        "funding": {"grantor_bp": 10000},
+        "limits": [{"per": "recipient", "period": "month", "measure": "units", "max": 4}]})
+}

@@ -1,0 +1,235 @@
+//! Our own signed tokens (JWT, RFC 7519): HS256 under a key that only the node's vault has.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use chrono::{DateTime, Utc};
+use ingest::{clock::Clock, vault::Vault};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+
+/// What a token lets its bearer do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// A terminal; its subject is the terminal's id.
+    Terminal,
+    /// A merchant's staff.
+    Merchant,
+    /// A grantor's staff.
+    Grantor,
+    /// An issuer of means.
+    Issuer,
+    /// Who runs the platform.
+    Administrator,
+    /// Who watches it.
+    Operator,
+    /// Who benefits are for.
+    Recipient,
+    /// Who pays.
+    Finance,
+    /// Who asks the tables.
+    Analyst,
+    /// A remote official.
+    Official,
+    /// A customer service centre.
+    Centre,
+    /// A system that sends events.
+    Source,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 12] = [
+        Self::Terminal,
+        Self::Merchant,
+        Self::Grantor,
+        Self::Issuer,
+        Self::Administrator,
+        Self::Operator,
+        Self::Recipient,
+        Self::Finance,
+        Self::Analyst,
+        Self::Official,
+        Self::Centre,
+        Self::Source,
+    ];
+
+    /// The word in tokens and on the command line.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Terminal => "terminal",
+            Self::Merchant => "merchant",
+            Self::Grantor => "grantor",
+            Self::Issuer => "issuer",
+            Self::Administrator => "administrator",
+            Self::Operator => "operator",
+            Self::Recipient => "recipient",
+            Self::Finance => "finance",
+            Self::Analyst => "analyst",
+            Self::Official => "official",
+            Self::Centre => "centre",
+            Self::Source => "source",
+        }
+    }
+
+    /// The role of a word.
+    #[must_use]
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.code() == code)
+    }
+}
+
+/// Whoever a token names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// What they may do.
+    pub role: Role,
+    /// For whom they act; empty for nobody in particular.
+    pub organisation: Arc<str>,
+    /// Who they are.
+    pub subject: Arc<str>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Claims {
+    role: Role,
+    #[serde(default)]
+    org: String,
+    sub: String,
+    iss: String,
+    iat: i64,
+    exp: i64,
+}
+
+const ISSUER: &str = "avis";
+/// Tokens whose signature was checked and is not checked again until they expire.
+const MOST_KNOWN: usize = 65_536;
+/// The longest token that is looked at.
+const LONGEST: usize = 4_096;
+
+/// Issues and verifies tokens.
+#[derive(Clone)]
+pub struct Tokens(Arc<Inner>);
+
+struct Inner {
+    sign: EncodingKey,
+    verify: DecodingKey,
+    clock: Arc<dyn Clock>,
+    known: Mutex<HashMap<[u8; 32], (i64, Identity)>>,
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tokens")
+    }
+}
+
+impl Tokens {
+    /// The tokens of a node.
+    #[must_use]
+    pub fn of(vault: &Vault, clock: Arc<dyn Clock>) -> Self {
+        let key = vault.secret_for("tokens");
+        Self(Arc::new(Inner {
+            sign: EncodingKey::from_secret(&key),
+            verify: DecodingKey::from_secret(&key),
+            clock,
+            known: Mutex::default(),
+        }))
+    }
+
+    /// A token that holds until `expires`.
+    ///
+    /// # Errors
+    /// Where it cannot be signed.
+    pub fn issue(
+        &self,
+        identity: &Identity,
+        expires: DateTime<Utc>,
+    ) -> Result<String, jsonwebtoken::errors::Error> {
+        let claims = Claims {
+            role: identity.role,
+            org: identity.organisation.to_string(),
+            sub: identity.subject.to_string(),
+            iss: ISSUER.into(),
+            iat: self.0.clock.now().timestamp(),
+            exp: expires.timestamp(),
+        };
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.0.sign)
+    }
+
+    /// Whom a token names; `None` where it is not ours, is damaged or has expired.
+    #[must_use]
+    pub fn verify(&self, token: &str) -> Option<Identity> {
+        if token.len() > LONGEST {
+            return None;
+        }
+        let now = self.0.clock.now().timestamp();
+        let hash = *blake3::hash(token.as_bytes()).as_bytes();
+        if let Some((expires, identity)) = self.known().get(&hash) {
+            return (*expires > now).then(|| identity.clone());
+        }
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_issuer(&[ISSUER]);
+        // Our clock is not the library's: the demo's and the tests' stands elsewhere.
+        validation.validate_exp = false;
+        let claims =
+            jsonwebtoken::decode::<Claims>(token, &self.0.verify, &validation).ok()?.claims;
+        if claims.exp <= now {
+            return None;
+        }
+        let identity = Identity {
+            role: claims.role,
+            organisation: claims.org.into(),
+            subject: claims.sub.into(),
+        };
+        let mut known = self.known();
+        if known.len() >= MOST_KNOWN {
+            known.clear();
+        }
+        known.insert(hash, (claims.exp, identity.clone()));
+        Some(identity)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], (i64, Identity)>> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use ingest::clock::ManualClock;
+
+    use super::*;
+
+    fn tokens(clock: &Arc<ManualClock>) -> (tempfile::TempDir, Tokens) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let vault = Vault::open(folder.path()).expect("a vault");
+        let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(clock);
+        (folder, Tokens::of(&vault, clock))
+    }
+
+    #[test]
+    fn a_token_holds_until_it_expires_and_only_here() {
+        let start = DateTime::from_timestamp(1_800_000_000, 0).expect("an instant");
+        let clock = Arc::new(ManualClock::at(start));
+        let (_kept, ours) = tokens(&clock);
+        let (_other, theirs) = tokens(&clock);
+        let identity =
+            Identity { role: Role::Terminal, organisation: "corner".into(), subject: "T-1".into() };
+        let token = ours.issue(&identity, start + TimeDelta::hours(1)).expect("a token");
+        assert_eq!(ours.verify(&token), Some(identity));
+        assert_eq!(theirs.verify(&token), None, "another node's key");
+        let (head, rest) = token.split_once('.').expect("three parts");
+        assert_eq!(ours.verify(&format!("{head}.x{rest}")), None, "damaged");
+        let (claims, _) = rest.split_once('.').expect("three parts");
+        // {"alg":"none"}
+        assert_eq!(ours.verify(&format!("eyJhbGciOiJub25lIn0.{claims}.")), None, "unsigned");
+        clock.advance_to(start + TimeDelta::hours(1));
+        assert_eq!(ours.verify(&token), None, "expired");
+    }
+}

@@ -1,0 +1,87 @@
+//! What every answer of ours has: the request's id, a problem for what is refused, and a count.
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{Html, IntoResponse, Response},
+    routing::get,
+};
+use ring::rand::{SecureRandom, SystemRandom};
+use utoipa::OpenApi;
+
+use crate::{metrics::Metrics, problem::Problem, terminal::openapi::Description};
+
+/// The header by which a request is found in logs; a caller's own is kept.
+pub const REQUEST_ID: &str = "x-request-id";
+/// The longest request id of a caller's.
+const LONGEST_ID: usize = 64;
+const PAGE: &str = include_str!("edge/try.html");
+
+/// Puts the description, the page to try it and what every answer has around some routes.
+pub fn around(routes: Router, metrics: Metrics) -> Router {
+    let description = Description::openapi().to_json().unwrap_or_default();
+    let describe =
+        move || async move { ([(header::CONTENT_TYPE, "application/json")], description.clone()) };
+    routes
+        .route("/openapi.json", get(describe))
+        .route("/", get(|| async { Html(PAGE) }))
+        .fallback(|| async { Problem::not_found("there is no such path; see /openapi.json") })
+        .layer(middleware::from_fn_with_state(metrics, answer))
+}
+
+async fn answer(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
+    let id = request_id(&request);
+    let head = request.method() == Method::HEAD;
+    let mut response = next.run(request).await;
+    if is_bare_refusal(&response) && !head {
+        response = refusal(response);
+    }
+    metrics.answered(response.status().as_u16());
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+fn request_id(request: &Request) -> String {
+    let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    let fits = |id: &&str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+        !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(plain)
+    };
+    if let Some(id) = given.filter(fits) {
+        return id.to_owned();
+    }
+    let mut bytes = [0_u8; 16];
+    // Without randomness the id is of no use, but the answer is.
+    let _ = SystemRandom::new().fill(&mut bytes);
+    format!("{:032x}", u128::from_be_bytes(bytes))
+}
+
+/// Whether it is a refusal of the framework's, which knows no problem details.
+fn is_bare_refusal(response: &Response) -> bool {
+    let refused = response.status().is_client_error() || response.status().is_server_error();
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    refused && kind.is_none_or(|kind| kind != "application/problem+json")
+}
+
+fn refusal(response: Response) -> Response {
+    let status = response.status();
+    let (code, title) = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => ("body_too_large", "The body is too large"),
+        StatusCode::METHOD_NOT_ALLOWED => ("method_not_allowed", "Not this method"),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported_media_type", "Not this media type"),
+        StatusCode::SERVICE_UNAVAILABLE => ("not_ready", "Not available now"),
+        _ if status.is_server_error() => ("internal", "Internal error"),
+        _ => ("bad_request", "The request is not valid"),
+    };
+    let allow = response.headers().get(header::ALLOW).cloned();
+    let detail = status.canonical_reason().unwrap_or("refused").to_lowercase();
+    let mut problem = Problem::new(status, code, title, detail).into_response();
+    if let Some(allow) = allow {
+        problem.headers_mut().insert(header::ALLOW, allow);
+    }
+    problem
+}

@@ -1,0 +1,154 @@
+//! Problem details for the outside (RFC 9457): a stable kind, what was wrong, and where.
+
+use authoriser::command::Refusal;
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use ingest::document::Fault;
+
+use crate::{
+    connector::Refusal as Refused,
+    terminal::wire::{self, Problem as Message},
+};
+
+/// The beginning of every problem's type.
+pub const TYPES: &str = "urn:avis:problem:";
+/// The most faults of one request that are told.
+const MOST_FAULTS: usize = 50;
+
+/// Why a request was refused.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem(Box<Message>);
+
+impl Problem {
+    /// A problem of a kind.
+    #[must_use]
+    pub fn new(status: StatusCode, code: &str, title: &str, detail: impl Into<String>) -> Self {
+        Self(Box::new(Message {
+            r#type: format!("{TYPES}{code}"),
+            title: title.into(),
+            status: u32::from(status.as_u16()),
+            detail: detail.into(),
+            errors: Vec::new(),
+            code: code.into(),
+            retry_after_seconds: None,
+        }))
+    }
+
+    /// No token, or none that holds.
+    #[must_use]
+    pub fn unauthenticated() -> Self {
+        let detail = "send a valid token: Authorization: Bearer …";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "No valid token", detail)
+    }
+
+    /// A token of somebody who may not do this.
+    #[must_use]
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed", detail)
+    }
+
+    /// No such thing, or none that the caller may know of.
+    #[must_use]
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail)
+    }
+
+    /// A body that is not what it must be; each fault with its place.
+    #[must_use]
+    pub fn faults(faults: &[Fault]) -> Self {
+        let detail = match faults {
+            [one] => one.to_string(),
+            several => format!("{} faults; see errors", several.len()),
+        };
+        let mut problem = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            faults.first().map_or("invalid_value", |fault| fault.reason.code()),
+            "The request is not valid",
+            detail,
+        );
+        let told = faults.iter().take(MOST_FAULTS).map(|fault| wire::Fault {
+            pointer: fault.path.clone(),
+            detail: fault.message.clone(),
+        });
+        problem.0.errors = told.collect();
+        problem
+    }
+
+    /// A body that is no JSON.
+    #[must_use]
+    pub fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed_json", "The body is not JSON", detail)
+    }
+
+    /// The terminal asks too often.
+    #[must_use]
+    pub fn too_many(seconds: u32) -> Self {
+        let detail = "this terminal asks more often than it may";
+        let mut problem =
+            Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many", detail);
+        problem.0.retry_after_seconds = Some(seconds);
+        problem
+    }
+
+    /// As a message of the wire.
+    #[must_use]
+    pub fn message(&self) -> &Message {
+        &self.0
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Self::new(status, refused.reason.code(), "The request is not valid", refused.detail)
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let (status, title) = match &refusal {
+            Refusal::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "The key was used before"),
+            Refusal::KeyReversed => (StatusCode::CONFLICT, "The key was reversed"),
+            Refusal::UnknownTerminal => (StatusCode::FORBIDDEN, "Unknown terminal"),
+            Refusal::NotFound => (StatusCode::NOT_FOUND, "Not found"),
+            Refusal::State { .. } => (StatusCode::CONFLICT, "Not in this state"),
+            Refusal::Refund(_) => (StatusCode::UNPROCESSABLE_ENTITY, "Not a valid refund"),
+            Refusal::NotReversible { .. } => (StatusCode::CONFLICT, "Cannot be undone"),
+            Refusal::Clock { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "The clock is off"),
+            Refusal::TooOld { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "Too old"),
+            Refusal::Away | Refusal::Busy | Refusal::Stopped => {
+                (StatusCode::SERVICE_UNAVAILABLE, "Not available now")
+            }
+        };
+        let mut problem = Self::new(status, refusal.code(), title, refusal.to_string());
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            problem.0.retry_after_seconds = Some(1);
+        }
+        problem
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let message = &*self.0;
+        let status = u16::try_from(message.status)
+            .ok()
+            .and_then(|status| StatusCode::from_u16(status).ok())
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(message).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = message.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

@@ -1,0 +1,158 @@
+//! Answers, made from an authorisation's records alone, so that asking again gives the same bytes.
+
+use authoriser::{history::History, reply::Reply, rules::explain};
+use chrono::SecondsFormat;
+use domain::{amount::Amount, decision::SkipReason, text};
+use ingest::wire::{self, v1};
+
+use super::wire::{
+    Authorisation, Benefit, Explanation, Line, Refunded, RefundedLine, Remaining, Reversed, Text,
+};
+
+/// How much of the explanation is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Explain<'a> {
+    /// What was applied: a terminal learns nothing of groups.
+    Applied,
+    /// Everything about one grantor's instructions.
+    OfGrantor(&'a str),
+    /// Everything: the recipient's own.
+    All,
+}
+
+/// An authorisation as it stands after its last record.
+#[must_use]
+pub fn authorisation(history: &History, explain: Explain<'_>) -> Authorisation {
+    let decided = &*history.decided;
+    let applied = || decided.instructions.iter().filter(|outcome| outcome.reason.is_none());
+    let told = decided.instructions.iter().filter(|outcome| match explain {
+        Explain::Applied => outcome.reason.is_none(),
+        Explain::OfGrantor(grantor) => outcome.grantor_id == grantor,
+        Explain::All => true,
+    });
+    let refunds = history.changes.iter().filter(|change| change.transition == "refund");
+    Authorisation {
+        authorisation_id: decided.authorisation_id.clone(),
+        decision: decided.decision.clone(),
+        decline_reason: decided.decline_reason.clone(),
+        means_status: decided.means_status.clone(),
+        status: history.status().code().into(),
+        expires_at: decided.expires_at.map(instant),
+        total_cents: decided.total_cents,
+        benefit_cents: decided.benefit_cents,
+        payable_cents: decided.payable_cents,
+        points_earned: decided.points_earned,
+        points_spent: decided.points_spent,
+        lines: decided.lines.iter().map(|of| line(of, decided)).collect(),
+        remaining: applied().filter(|of| of.show_remaining).flat_map(remaining).collect(),
+        explanation: told.map(explanation).collect(),
+        refunds: refunds.map(|change| refunded(change)).collect(),
+        registry_version: decided.registry_version,
+    }
+}
+
+/// Microseconds since 1970 as RFC 3339.
+fn instant(micros: i64) -> String {
+    wire::instant(micros).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+fn line(line: &v1::AuthorisationLine, decided: &v1::AuthorisationDecided) -> Line {
+    Line {
+        line: line.line,
+        total_cents: line.total_cents,
+        payable_cents: line.payable_cents,
+        benefits: line.benefits.iter().map(|of| benefit(of, decided)).collect(),
+    }
+}
+
+fn benefit(given: &v1::LineBenefit, decided: &v1::AuthorisationDecided) -> Benefit {
+    let of = decided.instructions.iter().find(|outcome| {
+        outcome.instruction_id == given.instruction_id
+            && outcome.instruction_version == given.instruction_version
+    });
+    let excess = given.excess_cents > 0;
+    Benefit {
+        instruction: given.instruction_id.clone(),
+        label: of.map(|of| Text { lv: of.label_lv.clone(), en: of.label_en.clone() }),
+        version: given.instruction_version,
+        units: given.units,
+        amount_cents: given.amount_cents,
+        wanted_cents: given.wanted_cents,
+        grantor_cents: given.grantor_cents,
+        merchant_cents: given.merchant_cents,
+        excess_cents: excess.then_some(given.excess_cents),
+        excess_borne_by: excess.then(|| given.excess_borne_by.clone()),
+    }
+}
+
+fn remaining(outcome: &v1::InstructionOutcome) -> impl Iterator<Item = Remaining> {
+    outcome.limits.iter().map(|room| Remaining {
+        instruction: outcome.instruction_id.clone(),
+        per: room.per.clone(),
+        period: room.period.clone(),
+        measure: room.measure.clone(),
+        left: room.after,
+    })
+}
+
+fn explanation(outcome: &v1::InstructionOutcome) -> Explanation {
+    let code = outcome.reason.as_deref();
+    let skipped = code.and_then(|code| SkipReason::ALL.into_iter().find(|of| of.code() == code));
+    let text = match skipped {
+        Some(_) => explain::text(skipped),
+        None => {
+            let label = text::Text { lv: outcome.label_lv.clone(), en: outcome.label_en.clone() };
+            let wanted = outcome.wanted_cents.map(Amount::from_cents);
+            let amount = Amount::from_cents(outcome.amount_cents);
+            explain::applied(&label, amount, wanted, outcome.points)
+        }
+    };
+    Explanation {
+        instruction: outcome.instruction_id.clone(),
+        version: outcome.instruction_version,
+        outcome: if skipped.is_some() { "skipped" } else { "applied" }.into(),
+        reason: outcome.reason.clone(),
+        text: Some(Text { lv: text.lv, en: text.en }),
+        wanted_cents: outcome.wanted_cents,
+    }
+}
+
+fn refunded(change: &v1::AuthorisationChanged) -> Refunded {
+    let given = |line: &v1::AuthorisationLine| {
+        line.benefits.iter().map(|benefit| -benefit.amount_cents).sum::<i64>()
+    };
+    let line = |line: &v1::AuthorisationLine| RefundedLine {
+        line: line.line,
+        quantity_thousandths: -line.quantity_thousandths,
+        refunded_cents: -line.payable_cents,
+        benefit_cents: given(line),
+    };
+    Refunded {
+        refunded_cents: change.lines.iter().map(|line| -line.payable_cents).sum(),
+        benefit_cents: change.lines.iter().map(given).sum(),
+        points: change.points.iter().map(|points| points.change).sum(),
+        lines: change.lines.iter().map(line).collect(),
+    }
+}
+
+/// What a reversal did.
+#[must_use]
+pub fn reversed(reply: &Reply, terminal: &str, undone: &str) -> Reversed {
+    let (outcome, authorisation) = match reply {
+        Reply::Blocked(_) => ("blocked", None),
+        Reply::Authorisation(history) => {
+            let outcome = match history.status().code() {
+                "voided" => "voided",
+                "expired" => "expired",
+                _ => "refunded",
+            };
+            (outcome, Some(self::authorisation(history, Explain::Applied)))
+        }
+    };
+    Reversed {
+        terminal_id: terminal.into(),
+        idempotency_key: undone.into(),
+        outcome: outcome.into(),
+        authorisation,
+    }
+}

@@ -1,0 +1,353 @@
+//! The terminals' HTTP API: `contracts.md` section 4.
+
+use std::{sync::Arc, time::Instant};
+
+use authoriser::{command::Refusal, history::History, reply::Reply, service::Handle};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{DefaultBodyLimit, Path, RawQuery, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::Response,
+    routing::{get, post},
+};
+use domain::id::{AuthorisationId, IdempotencyKey, TerminalId};
+use ingest::{log::Log, vault::Vault};
+use serde::Serialize;
+
+use super::{
+    answer::{self, Explain},
+    batch,
+    pace::Pace,
+    request::{self, LARGEST_BODY},
+    wire::{Authorisation, Problem as Message, Reversed},
+};
+use crate::{
+    access::{self, Identity, Role, Tokens},
+    metrics::Metrics,
+    problem::Problem,
+};
+
+/// What is configured of the doors for terminals.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Requests of one terminal a second, on and on.
+    pub per_second: u32,
+    /// Requests of one terminal at once.
+    pub at_once: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { per_second: 50, at_once: 200 }
+    }
+}
+
+/// What the doors for terminals work over.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// Asks the authoriser.
+    pub authoriser: Handle,
+    /// The streams, for uploads and dead letters.
+    pub log: Arc<dyn Log>,
+    /// For the keyed hashes of means.
+    pub vault: Vault,
+    /// Whose tokens hold.
+    pub tokens: Tokens,
+    /// What operators see.
+    pub metrics: Metrics,
+    pace: Arc<Pace>,
+}
+
+impl Door {
+    /// The doors of one node.
+    #[must_use]
+    pub fn new(
+        authoriser: Handle,
+        vault: Vault,
+        tokens: Tokens,
+        metrics: Metrics,
+        settings: Settings,
+    ) -> Self {
+        let log = Arc::clone(&authoriser.parts().log);
+        let pace = Arc::new(Pace::new(settings.per_second, settings.at_once));
+        Self { authoriser, log, vault, tokens, metrics, pace }
+    }
+
+    /// The terminal that a token names, within its pace.
+    pub(super) fn terminal(&self, identity: &Identity) -> Result<TerminalId, Problem> {
+        if identity.role != Role::Terminal {
+            return Err(Problem::forbidden("this is for terminals"));
+        }
+        let terminal = TerminalId::new(&identity.subject)
+            .map_err(|_| Problem::forbidden("the token's subject is no terminal"))?;
+        self.pace.take(&terminal, Instant::now()).map_err(Problem::too_many)?;
+        Ok(terminal)
+    }
+
+    /// The history of an authorisation, for whom it exists.
+    pub(super) async fn look_up(
+        &self,
+        identity: &Identity,
+        id: AuthorisationId,
+    ) -> Result<History, Problem> {
+        let history = self.authoriser.look_up(id).await?;
+        let decided = &history.decided;
+        let own = match identity.role {
+            Role::Terminal => {
+                decided.terminal_id == *identity.subject
+                    || (!identity.organisation.is_empty()
+                        && decided.merchant_id == *identity.organisation)
+            }
+            Role::Merchant => decided.merchant_id == *identity.organisation,
+            Role::Grantor => {
+                let own = |of: &str| of == &*identity.organisation;
+                decided.instructions.iter().any(|outcome| own(&outcome.grantor_id))
+            }
+            Role::Recipient => decided.recipient_id.as_deref() == Some(&*identity.subject),
+            _ => false,
+        };
+        if own { Ok(history) } else { Err(Refusal::NotFound.into()) }
+    }
+}
+
+/// The routes of terminals.
+pub fn routes(door: Door) -> Router {
+    Router::new()
+        .route("/v1/authorisations", post(authorise))
+        .route("/v1/authorisations/{id}", get(look_up))
+        .route("/v1/authorisations/{id}/capture", post(capture))
+        .route("/v1/authorisations/{id}/void", post(void))
+        .route("/v1/authorisations/{id}/refunds", post(refund))
+        .route("/v1/reversals", post(reverse))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .route("/v1/transactions:batch", post(batch::upload).layer(DefaultBodyLimit::disable()))
+        .with_state(door)
+}
+
+/// Decide a basket: reserve, or sell at once.
+#[utoipa::path(
+    post,
+    path = "/v1/authorisations",
+    tag = "authorisations",
+    request_body = super::openapi::AuthorisationRequest,
+    params(super::openapi::IdempotencyKey),
+    responses(
+        (status = 200, description = "Decided; again with the same key, the same bytes", body = Authorisation),
+        super::openapi::Refusals,
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn authorise(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let terminal = door.terminal(&access::identity(&door.tokens, &headers)?)?;
+    let key = idempotency_key(&headers)?;
+    let asked = request::authorise(&body, key, &door.vault)?;
+    own(&terminal, &asked.request.terminal)?;
+    let reply = door.authoriser.authorise(asked.request, asked.body).await?;
+    told(&reply)
+}
+
+/// A reservation made final, whole.
+#[utoipa::path(
+    post,
+    path = "/v1/authorisations/{id}/capture",
+    tag = "authorisations",
+    request_body = Option<super::openapi::CaptureRequest>,
+    params(("id" = String, Path, description = "The authorisation"), super::openapi::IdempotencyKey),
+    responses(
+        (status = 200, description = "Captured", body = Authorisation),
+        super::openapi::Refusals,
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn capture(
+    State(door): State<Door>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let (terminal, key, id) = door.changing(&headers, &id)?;
+    let change = request::capture(&body, id, terminal, key)?;
+    told(&door.authoriser.change(change).await?)
+}
+
+/// A reservation cancelled before capture.
+#[utoipa::path(
+    post,
+    path = "/v1/authorisations/{id}/void",
+    tag = "authorisations",
+    params(("id" = String, Path, description = "The authorisation"), super::openapi::IdempotencyKey),
+    responses(
+        (status = 200, description = "Voided", body = Authorisation),
+        super::openapi::Refusals,
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn void(
+    State(door): State<Door>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let (terminal, key, id) = door.changing(&headers, &id)?;
+    let change = request::void(&body, id, terminal, key)?;
+    told(&door.authoriser.change(change).await?)
+}
+
+/// Some of it, or the rest, comes back after capture.
+#[utoipa::path(
+    post,
+    path = "/v1/authorisations/{id}/refunds",
+    tag = "authorisations",
+    request_body = super::openapi::RefundRequest,
+    params(("id" = String, Path, description = "The authorisation"), super::openapi::IdempotencyKey),
+    responses(
+        (status = 200, description = "Refunded; the last of `refunds` is this one", body = Authorisation),
+        super::openapi::Refusals,
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn refund(
+    State(door): State<Door>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let (terminal, key, id) = door.changing(&headers, &id)?;
+    let change = request::refund(&body, id, terminal, key)?;
+    told(&door.authoriser.change(change).await?)
+}
+
+/// Undo by its key what a terminal never heard the outcome of; nothing came, so the key is blocked.
+#[utoipa::path(
+    post,
+    path = "/v1/reversals",
+    tag = "authorisations",
+    request_body = super::openapi::ReversalRequest,
+    params(super::openapi::IdempotencyKey),
+    responses(
+        (status = 200, description = "Undone, or blocked", body = Reversed),
+        super::openapi::Refusals,
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn reverse(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let terminal = door.terminal(&access::identity(&door.tokens, &headers)?)?;
+    let key = idempotency_key(&headers)?;
+    let (caller, undone) = request::reversal(&body, key)?;
+    own(&terminal, &caller.terminal)?;
+    let reply = door.authoriser.reverse(caller, undone.clone()).await?;
+    json(&answer::reversed(&reply, terminal.as_str(), undone.as_str()))
+}
+
+/// Where an authorisation stands.
+#[utoipa::path(
+    get,
+    path = "/v1/authorisations/{id}",
+    tag = "authorisations",
+    params(
+        ("id" = String, Path, description = "The authorisation"),
+        ("explain" = Option<String>, Query, description = "`full`: why each instruction applied or not; for a grantor its own, for a recipient all"),
+    ),
+    responses(
+        (status = 200, description = "As it stands now", body = Authorisation),
+        super::openapi::Refusals,
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn look_up(
+    State(door): State<Door>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let identity = access::identity(&door.tokens, &headers)?;
+    if identity.role == Role::Terminal {
+        door.terminal(&identity)?;
+    }
+    let full =
+        query.as_deref().is_some_and(|query| query.split('&').any(|of| of == "explain=full"));
+    let id = authorisation_id(&id)?;
+    let history = door.look_up(&identity, id).await?;
+    let explain = match identity.role {
+        Role::Grantor if full => Explain::OfGrantor(&identity.organisation),
+        Role::Recipient if full => Explain::All,
+        _ if full => {
+            return Err(Problem::forbidden("explain=full is for grantors and recipients"));
+        }
+        _ => Explain::Applied,
+    };
+    json(&answer::authorisation(&history, explain))
+}
+
+impl Door {
+    fn changing(
+        &self,
+        headers: &HeaderMap,
+        id: &str,
+    ) -> Result<(TerminalId, IdempotencyKey, AuthorisationId), Problem> {
+        let terminal = self.terminal(&access::identity(&self.tokens, headers)?)?;
+        Ok((terminal, idempotency_key(headers)?, authorisation_id(id)?))
+    }
+}
+
+fn authorisation_id(text: &str) -> Result<AuthorisationId, Problem> {
+    AuthorisationId::parse(text).ok_or_else(|| Refusal::NotFound.into())
+}
+
+/// A terminal speaks for itself only.
+pub(super) fn own(terminal: &TerminalId, named: &TerminalId) -> Result<(), Problem> {
+    if terminal == named {
+        return Ok(());
+    }
+    Err(Problem::forbidden("/terminal_id is not the terminal of the token"))
+}
+
+/// The `Idempotency-Key` header, bare or as a quoted string.
+fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
+    const NAME: &str = "idempotency-key";
+    let problem = |detail: &str| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "idempotency_key",
+            "No usable Idempotency-Key",
+            detail,
+        )
+    };
+    let value = headers.get(NAME).ok_or_else(|| problem("send an Idempotency-Key header"))?;
+    let text = value.to_str().map_err(|_| problem("the key must be ASCII"))?;
+    let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    IdempotencyKey::new(bare).map_err(|error| problem(&format!("the key {error}")))
+}
+
+fn told(reply: &Reply) -> Result<Response, Problem> {
+    match reply {
+        Reply::Authorisation(history) => json(&answer::authorisation(history, Explain::Applied)),
+        Reply::Blocked(_) => Err(Refusal::KeyReused.into()),
+    }
+}
+
+fn json(message: &impl Serialize) -> Result<Response, Problem> {
+    let body = serde_json::to_vec(message).map_err(|_| {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", "")
+    })?;
+    let mut response = Response::new(Body::from(body));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    Ok(response)
+}
+
+/// Refusals whose body is a problem.
+impl From<Problem> for Message {
+    fn from(problem: Problem) -> Self {
+        problem.message().clone()
+    }
+}

@@ -1,0 +1,193 @@
+//! Settings: the defaults compiled in, a file over them, the environment over both.
+
+use std::{net::SocketAddr, path::Path};
+
+use authoriser::{authorise, service::Bounds};
+use chrono::TimeDelta;
+use connectors::terminal::http;
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use crate::failure::Failure;
+
+/// Every default.
+pub const DEFAULT: &str = include_str!("config/default.toml");
+/// What environment variables of settings begin with.
+const PREFIX: &str = "AVIS__";
+
+/// All settings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where HTTP listens.
+    pub http: Listening,
+    /// Where gRPC listens.
+    pub grpc: Listening,
+    /// Decisions.
+    pub authoriser: Authoriser,
+    /// The shared cache.
+    pub redis: Redis,
+    /// Terminals.
+    pub terminals: Terminals,
+}
+
+/// An address.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listening {
+    /// Host and port.
+    pub address: SocketAddr,
+}
+
+/// Decisions.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Authoriser {
+    hold_minutes: u32,
+    clock_minutes: u32,
+    horizon_days: u32,
+    /// Where counters are kept.
+    pub cache: Cache,
+}
+
+/// Where counters are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cache {
+    /// In memory.
+    Embedded,
+    /// In one Redis.
+    Redis,
+    /// In a Redis Cluster.
+    RedisCluster,
+}
+
+/// The shared cache.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redis {
+    /// Its addresses.
+    pub urls: Vec<String>,
+    /// So many replicas must have what was reserved.
+    pub replicas: u32,
+    /// Whether one without its append-only file is taken.
+    pub allow_volatile: bool,
+}
+
+/// Terminals.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terminals {
+    requests_per_second: u32,
+    requests_at_once: u32,
+}
+
+impl Config {
+    /// The defaults, what a file changes, and what the environment changes.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or a key is unknown or of the wrong type.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, Failure> {
+        let fault = |origin: &str, reason: String| {
+            Failure::Usage(format!("{origin}: {}", reason.trim_end()))
+        };
+        let mut table: Table = DEFAULT
+            .parse()
+            .map_err(|error: toml::de::Error| fault("defaults", error.to_string()))?;
+        if let Some(file) = file {
+            let origin = file.display().to_string();
+            let text =
+                std::fs::read_to_string(file).map_err(|error| fault(&origin, error.to_string()))?;
+            let over: Table =
+                text.parse().map_err(|error: toml::de::Error| fault(&origin, error.to_string()))?;
+            merge(&mut table, over, &mut Vec::new()).map_err(|reason| fault(&origin, reason))?;
+        }
+        for (name, value) in environment {
+            let Some(path) = name.strip_prefix(PREFIX) else { continue };
+            let path = path.to_ascii_lowercase();
+            let over = nested(&path, &value);
+            merge(&mut table, over, &mut Vec::new()).map_err(|reason| fault(&name, reason))?;
+        }
+        table.try_into().map_err(|error: toml::de::Error| fault("configuration", error.to_string()))
+    }
+
+    /// What the authoriser is told.
+    #[must_use]
+    pub fn settings(&self) -> authorise::Settings {
+        authorise::Settings { hold: TimeDelta::minutes(self.authoriser.hold_minutes.into()) }
+    }
+
+    /// The bounds of time; `--dev` lifts them.
+    #[must_use]
+    pub fn bounds(&self, lifted: bool) -> Bounds {
+        let online = TimeDelta::minutes(self.authoriser.clock_minutes.into());
+        Bounds { online: (!lifted).then_some(online), horizon_days: self.authoriser.horizon_days }
+    }
+
+    /// What the doors for terminals are told.
+    #[must_use]
+    pub const fn doors(&self) -> http::Settings {
+        http::Settings {
+            per_second: self.terminals.requests_per_second,
+            at_once: self.terminals.requests_at_once,
+        }
+    }
+}
+
+/// A value at a path of the environment: `authoriser__hold_minutes`. Text that is no TOML value is
+/// text.
+fn nested(path: &str, value: &str) -> Table {
+    let parsed: Option<Table> = format!("value = {value}").parse().ok();
+    let value = parsed
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(value.to_owned()));
+    let mut inner = value;
+    for key in path.split("__").collect::<Vec<_>>().into_iter().rev() {
+        inner = Value::Table(Table::from_iter([(key.to_owned(), inner)]));
+    }
+    match inner {
+        Value::Table(table) => table,
+        _ => Table::new(),
+    }
+}
+
+/// Puts a table over another; a key that the other does not have is refused by its path.
+fn merge(table: &mut Table, over: Table, path: &mut Vec<String>) -> Result<(), String> {
+    for (key, value) in over {
+        path.push(key.clone());
+        match (table.get_mut(&key), value) {
+            (None, _) => return Err(format!("unknown key {}", path.join("."))),
+            (Some(Value::Table(known)), Value::Table(over)) => merge(known, over, path)?,
+            (Some(known), value) => *known = value,
+        }
+        path.pop();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: &str, value: &str) -> Result<Config, Failure> {
+        Config::load(None, [(name.to_owned(), value.to_owned())].into_iter())
+    }
+
+    #[test]
+    fn the_environment_goes_before_the_defaults() {
+        let config = with("AVIS__AUTHORISER__HOLD_MINUTES", "5").expect("settings");
+        assert_eq!(config.settings().hold, TimeDelta::minutes(5));
+        let config = with("AVIS__AUTHORISER__CACHE", "redis-cluster").expect("settings");
+        assert_eq!(config.authoriser.cache, Cache::RedisCluster);
+    }
+
+    #[test]
+    fn what_is_unknown_or_wrong_is_named() {
+        let told = |name, value| with(name, value).expect_err("a fault").to_string();
+        assert!(told("AVIS__AUTHORISER__HOLD", "5").contains("unknown key authoriser.hold"));
+        assert!(told("AVIS__AUTHORISER__HOLD_MINUTES", "soon").contains("hold_minutes"));
+    }
+}
