@@ -1,6 +1,12 @@
 //! One type per identifier: a merchant's cannot stand where a grantor's is meant.
 
-use std::{borrow::Borrow, fmt, sync::Arc};
+use std::{
+    borrow::Borrow,
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 /// Why a text is no identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +25,64 @@ pub enum IdError {
 /// The longest identifier, in bytes.
 pub const LONGEST: usize = 96;
 
+/// The longest identifier that stands in the value itself, in bytes. All that people choose are
+/// shorter, so a decision, which names dozens, copies them without an allocation or a shared count.
+const SHORT: usize = 30;
+
+/// The characters of an identifier. A short one is padded with zeros, which no identifier holds.
+#[derive(Clone, PartialEq, Eq)]
+enum Characters {
+    Short { length: u8, bytes: [u8; SHORT] },
+    Long(Arc<str>),
+}
+
+impl Characters {
+    fn new(text: &str) -> Self {
+        let mut bytes = [0_u8; SHORT];
+        match (bytes.get_mut(..text.len()), u8::try_from(text.len())) {
+            (Some(place), Ok(length)) => {
+                place.copy_from_slice(text.as_bytes());
+                Self::Short { length, bytes }
+            }
+            _ => Self::Long(text.into()),
+        }
+    }
+
+    #[inline]
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Short { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            Self::Long(text) => text.as_bytes(),
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Short { .. } => std::str::from_utf8(self.as_bytes()).unwrap_or_default(),
+            Self::Long(text) => text,
+        }
+    }
+}
+
+impl PartialOrd for Characters {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Characters {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl Hash for Characters {
+    /// As the text is hashed, because identifiers are found by their text.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
 fn check(text: &str) -> Result<(), IdError> {
     if text.is_empty() {
         return Err(IdError::Empty);
@@ -34,7 +98,7 @@ macro_rules! text_id {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        pub struct $name(Characters);
 
         impl $name {
             /// The identifier in `text`.
@@ -43,31 +107,38 @@ macro_rules! text_id {
             /// Where `text` is empty, too long, or holds a character that identifiers may not.
             pub fn new(text: &str) -> Result<Self, IdError> {
                 check(text)?;
-                Ok(Self(text.into()))
+                Ok(Self(Characters::new(text)))
+            }
+
+            /// The identifier's characters, which are ASCII.
+            #[must_use]
+            #[inline]
+            pub fn as_bytes(&self) -> &[u8] {
+                self.0.as_bytes()
             }
 
             /// The identifier as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
-                &self.0
+                self.0.as_str()
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
 
         impl Borrow<str> for $name {
             fn borrow(&self) -> &str {
-                &self.0
+                self.as_str()
             }
         }
     )*};
@@ -200,6 +271,18 @@ mod tests {
             MerchantId::new("rigas-satiksme").map(|id| id.to_string()).as_deref(),
             Ok("rigas-satiksme")
         );
+    }
+
+    #[test]
+    fn short_and_long_identifiers_are_kept_ordered_and_found_alike() {
+        let lengths = [1, SHORT - 1, SHORT, SHORT + 1, LONGEST];
+        let texts: Vec<String> = lengths.iter().map(|length| "b".repeat(*length)).collect();
+        let ids: Vec<ItemId> = texts.iter().map(|text| ItemId::new(text).expect("an id")).collect();
+        assert!(ids.is_sorted() && ids.iter().zip(&texts).all(|(id, text)| id.as_str() == text));
+        assert!(ItemId::new(&"a".repeat(LONGEST)).expect("an id") < ids[0]);
+        let found: std::collections::HashSet<ItemId> = ids.iter().cloned().collect();
+        assert!(texts.iter().all(|text| found.contains(text.as_str())));
+        assert_eq!(size_of::<Option<ItemId>>(), 32);
     }
 
     #[test]
