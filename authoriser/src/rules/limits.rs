@@ -37,6 +37,7 @@ impl<'a> Counting<'a> {
 
     /// The counter of a limit. `None` for a limit per basket, and for one of an anonymous basket
     /// that counts recipients or households.
+    #[inline]
     pub(super) fn key(&self, rule: &Rule, limit: &Limit) -> Option<CounterKey> {
         let [week, month, year] = self.starts;
         let period_start = match limit.period {

@@ -201,18 +201,15 @@ pub struct Remainders {
 
 /// As [`allocate`], with the weights replaced by the parts.
 pub fn allocate_in_place(total: i64, parts: &mut [i64], remainders: &mut Remainders) {
-    let sum: i128 = parts.iter().map(|weight| i128::from((*weight).max(0))).sum();
-    if sum == 0 {
-        parts.fill(0);
-    } else if i128::from(total) == sum {
+    let mut weights = parts.iter().map(|weight| (*weight).max(0));
+    let sum = weights.try_fold(0_i64, i64::checked_add);
+    let fits = |sum: i64| total.checked_abs().is_some_and(|of| of.checked_mul(sum).is_some());
+    match sum {
+        Some(0) => parts.fill(0),
         // Each gets its weight.
-        parts.iter_mut().for_each(|part| *part = (*part).max(0));
-    } else {
-        let fits = |sum: &i64| total.checked_abs().is_some_and(|of| of.checked_mul(*sum).is_some());
-        match i64::try_from(sum).ok().filter(fits) {
-            Some(sum) => narrow_parts(total, sum, parts, remainders),
-            None => wide_parts(total, sum, parts),
-        }
+        Some(sum) if sum == total => parts.iter_mut().for_each(|part| *part = (*part).max(0)),
+        Some(sum) if fits(sum) => narrow_parts(total, sum, parts, remainders),
+        _ => wide_parts(total, parts),
     }
 }
 
@@ -245,7 +242,8 @@ fn narrow_parts(total: i64, sum: i64, parts: &mut [i64], remainders: &mut Remain
     }
 }
 
-fn wide_parts(total: i64, sum: i128, parts: &mut [i64]) {
+fn wide_parts(total: i64, parts: &mut [i64]) {
+    let sum: i128 = parts.iter().map(|weight| i128::from((*weight).max(0))).sum();
     let magnitude = i128::from(total).saturating_abs();
     let mut remainders = Vec::with_capacity(parts.len());
     let mut given: i128 = 0;
@@ -332,7 +330,7 @@ mod tests {
             prop_assume!(sum > 0);
             let (mut narrow, mut wide) = (weights.clone(), weights);
             narrow_parts(total, sum, &mut narrow, &mut Remainders::default());
-            wide_parts(total, sum.into(), &mut wide);
+            wide_parts(total, &mut wide);
             prop_assert_eq!(narrow, wide);
         }
 
