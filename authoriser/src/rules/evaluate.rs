@@ -317,3 +317,98 @@ fn declined(input: &Input<'_>, reason: DeclineReason) -> Decision {
 fn cents(shares: &[Share]) -> i64 {
     shares.iter().map(|share| share.cents).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+
+    use domain::{
+        amount::Quantity,
+        basket::{Lines, PointsWanted},
+        id::{BenefitId, GroupId, HouseholdId, ItemId, RecipientId, TerminalId},
+        identification_means::MeansStatus,
+        limit::CounterKey,
+        merchant::Category,
+        recipient::Recipient,
+    };
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    struct OneUsed;
+
+    impl Counters for OneUsed {
+        fn used(&self, _: &CounterKey) -> i64 {
+            1
+        }
+
+        fn points(&self, _: RecipientId, _: &BenefitId) -> i64 {
+            40
+        }
+    }
+
+    /// The published cases' rule sets.
+    fn rule_sets() -> Vec<RuleSet> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/cases.ndjson.gz");
+        let file = std::fs::File::open(path).expect("the cases");
+        let lines = BufReader::new(flate2::read::GzDecoder::new(file)).lines();
+        let mut cases = lines
+            .map(|line| serde_json::from_str::<Value>(&line.expect("a line")).expect("a case"));
+        let mut document = cases.next().expect("the base")["base"].take();
+        for group in document["groups"].as_array_mut().expect("groups") {
+            group.as_object_mut().expect("a group").remove("members");
+            group["where"] = json!("true");
+        }
+        let compile = |mut case: Value| {
+            document["instructions"] = case["instructions"].take();
+            let registry = ingest::register::registry::decode(&document).expect("a registry");
+            RuleSet::compile(&registry).expect("rules")
+        };
+        cases.map(compile).collect()
+    }
+
+    /// Seven lines that differ from basket to basket.
+    fn basket(number: usize) -> Lines {
+        let line = |at: usize| {
+            let mixed = (number + 1) * (at + 3) * 7_919;
+            let thousandths = [1_000, 2_000, 5_000, 755][mixed % 4];
+            Line {
+                number: u32::try_from(at).expect("a small number"),
+                item: ItemId::new(["known", "p1", "p2"][mixed % 3]).expect("an id"),
+                category: Category::parse(["a.x", "a.y", "b", "b.x", "bc.x", "c"][mixed % 6]),
+                quantity: Quantity::from_thousandths(thousandths),
+                unit_price: Amount::from_cents(i64::try_from(mixed % 611).expect("a price")),
+                attributes: Default::default(),
+            }
+        };
+        Lines::new((1..8).map(line).collect()).expect("a basket")
+    }
+
+    #[test]
+    fn one_word_of_lines_decides_as_many_words() {
+        let groups = ["g1", "g2"].map(|group| GroupId::new(group).expect("an id"));
+        let recipient = Recipient {
+            id: RecipientId::from_u128(1),
+            household: HouseholdId::from_u128(2),
+            groups: groups.into(),
+        };
+        let mut given = 0;
+        for (number, rules) in rule_sets().iter().enumerate() {
+            let lines = basket(number);
+            let terminal = TerminalId::new("T1").expect("an id");
+            let input = Input {
+                terminal: rules.terminal(&terminal).expect("a terminal"),
+                lines: &lines,
+                instant: "2025-03-03T10:00:00Z".parse().expect("an instant"),
+                recipient: Some(&recipient),
+                means_status: MeansStatus::Valid,
+                declined: None,
+                points: PointsWanted::Max,
+            };
+            let few = Evaluation::<FEW>::decide(rules, &input, &OneUsed);
+            assert_eq!(few, Evaluation::<MANY>::decide(rules, &input, &OneUsed));
+            given += usize::from(few.outcome == Outcome::Approved);
+        }
+        assert!(given > 200, "only {given} baskets were given something");
+    }
+}
