@@ -6,15 +6,20 @@
 pub mod analyse;
 mod candidate;
 mod compile;
+mod content;
 mod effect;
 mod evaluate;
 mod excess;
 pub mod explain;
+mod index;
 mod limits;
+mod line_set;
 mod points;
 mod reevaluate;
 mod refund;
 mod returned;
+mod rule;
+mod scratch;
 mod state;
 
 use chrono::{DateTime, Utc};

@@ -1,93 +1,86 @@
 //! Which instructions come into question, and on which lines (1).
 
-use chrono::NaiveDate;
-use domain::{
-    basket::{Line, Lines},
-    decision::SkipReason,
-    instruction::{Content, Selector},
-    merchant::Category,
-    period::LocalTime,
-};
+use domain::{basket::Lines, decision::SkipReason, period::LocalTime};
 
 use super::{
-    compile::{Rule, RuleSet, TerminalIndex},
+    compile::{RuleSet, Site, TerminalIndex},
+    content::Marked,
+    index::Bits,
+    line_set::{FEW, LineSet, MANY},
+    rule::Rule,
     state::LineState,
 };
 
-/// A basket with each line's category.
+/// Where, when and for whom a basket is, as instructions ask for it.
 #[derive(Debug)]
-pub(super) struct Contents<'a> {
-    pub(super) lines: &'a Lines,
-    categories: Vec<Option<&'a Category>>,
-}
-
-impl<'a> Contents<'a> {
-    pub(super) fn new(rules: &'a RuleSet, terminal: TerminalIndex, lines: &'a Lines) -> Self {
-        let categories = lines.iter().map(|line| rules.category(terminal, line)).collect();
-        Self { lines, categories }
-    }
-
-    /// The places of the matching lines; `None` where what the content asks for is not there.
-    pub(super) fn matching(&self, content: &Content, states: &[LineState]) -> Option<Vec<usize>> {
-        let (mut matching, mut units, mut total) = (Vec::new(), 0_i64, 0_i64);
-        for (at, state) in states.iter().enumerate() {
-            if content.none.iter().any(|selector| self.selects(selector, at)) {
-                continue;
-            }
-            total += state.total;
-            let any = content.any.is_empty()
-                || content.any.iter().any(|selector| self.selects(selector, at));
-            if any {
-                matching.push(at);
-                units += state.units;
-            }
-        }
-        let required = |selector: &Selector| (0..states.len()).any(|at| self.selects(selector, at));
-        let there = !matching.is_empty()
-            && units >= content.min_quantity
-            && total >= content.min_basket.cents()
-            && content.requires.iter().all(required);
-        there.then_some(matching)
-    }
-
-    /// Whether a selector means a line; its keys hold together.
-    fn selects(&self, selector: &Selector, at: usize) -> bool {
-        let line: &Line = &self.lines[at];
-        selector.item.as_ref().is_none_or(|item| *item == line.item)
-            && selector.category.as_ref().is_none_or(|wanted| {
-                self.categories[at].is_some_and(|category| category.is_within(wanted))
-            })
-            && selector
-                .attributes
-                .iter()
-                .all(|(name, value)| line.attributes.get(name) == Some(value))
-    }
-}
-
-/// The matching lines of an instruction that comes into question, or the first reason why it does
-/// not.
-pub(super) fn candidate(
-    rules: &RuleSet,
-    at: usize,
-    terminal: TerminalIndex,
+pub(super) struct Occasion<'a> {
+    site: &'a Site,
     local: LocalTime,
-    contents: &Contents<'_>,
-    states: &[LineState],
-) -> Result<Vec<usize>, SkipReason> {
-    let rule: &Rule = &rules.rules[at];
-    let day: NaiveDate = local.date;
-    let instruction = &rule.instruction;
-    if !instruction.valid.contains(day) {
-        return Err(SkipReason::Validity);
+    groups: Bits,
+    /// The grantors with a contract in force.
+    contracted: Bits,
+}
+
+impl<'a> Occasion<'a> {
+    pub(super) fn new(
+        rules: &'a RuleSet,
+        terminal: TerminalIndex,
+        local: LocalTime,
+        groups: Bits,
+    ) -> Self {
+        let contracted = rules.contracted(terminal, local.date);
+        Self { site: rules.site(terminal), local, groups, contracted }
     }
-    if instruction.schedule.as_ref().is_some_and(|schedule| !schedule.holds(local)) {
-        return Err(SkipReason::Schedule);
+
+    /// Whether the explanation tells of a rule.
+    pub(super) fn names(&self, rule: &Rule) -> bool {
+        rule.is_for(&self.groups) && rule.speaks(self.local.date)
     }
-    if !rules.in_scope(terminal, at) {
-        return Err(SkipReason::Scope);
+
+    /// The matching lines of a rule that comes into question, or the first reason why it does not.
+    pub(super) fn candidate<const WORDS: usize>(
+        &self,
+        at: u32,
+        rule: &Rule,
+        marked: &Marked<WORDS>,
+        states: &[LineState],
+    ) -> Result<LineSet<WORDS>, SkipReason> {
+        if let Some(reason) = rule.untimely(self.local) {
+            return Err(reason);
+        }
+        if !self.site.is_in_scope(at) {
+            return Err(SkipReason::Scope);
+        }
+        if !self.contracted.contains(rule.grantor.0) {
+            return Err(SkipReason::Contract);
+        }
+        marked.matching(&rule.content, states).ok_or(SkipReason::Content)
     }
-    if !rules.has_contract(terminal, rule.grantor, day) {
-        return Err(SkipReason::Contract);
+}
+
+/// The places of the lines that a rule's content matches, wherever and whenever that is; none
+/// where what it asks for is not there.
+pub(super) fn matching(
+    rules: &RuleSet,
+    rule: &Rule,
+    terminal: TerminalIndex,
+    lines: &Lines,
+) -> Vec<usize> {
+    fn places<const WORDS: usize>(
+        rules: &RuleSet,
+        rule: &Rule,
+        terminal: TerminalIndex,
+        lines: &Lines,
+    ) -> Vec<usize> {
+        let states: Vec<LineState> = lines.iter().map(LineState::of).collect();
+        let mut marked = Marked::<WORDS>::default();
+        rules.mark(terminal, lines, &mut marked);
+        let matching = marked.matching(&rule.content, &states);
+        matching.map(|lines| lines.places().collect()).unwrap_or_default()
     }
-    contents.matching(&instruction.content, states).ok_or(SkipReason::Content)
+    if lines.len() <= 64 * FEW {
+        places::<FEW>(rules, rule, terminal, lines)
+    } else {
+        places::<MANY>(rules, rule, terminal, lines)
+    }
 }

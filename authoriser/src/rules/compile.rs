@@ -1,13 +1,11 @@
 //! The registry's instructions, made ready: in order, with what can be known beforehand looked up.
 
-use std::collections::HashMap;
-
 use chrono::NaiveDate;
 use domain::{
     basket::Line,
     grantor::Contract,
-    id::{GroupId, InstructionId, ItemId, MerchantId, PlaceId, TerminalId},
-    instruction::{Instruction, Stacking},
+    id::{GrantorId, GroupId, InstructionId, ItemId, MerchantId, PlaceId, TerminalId},
+    instruction::Instruction,
     merchant::{Category, Place, Territory},
     period::Validity,
     recipient::Recipient,
@@ -15,28 +13,16 @@ use domain::{
     terminal::Terminal,
 };
 
-use super::{Fault, analyse};
-
-/// A grantor's place in the rule set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct GrantorIndex(pub(super) u32);
+use super::{
+    Fault, analyse,
+    content::{Listed, Marked, Marks},
+    index::{Bits, Index, places},
+    rule::{Rule, rules},
+};
 
 /// A terminal's place in the rule set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TerminalIndex(u32);
-
-/// An instruction with what is looked up for it.
-#[derive(Debug)]
-pub(super) struct Rule {
-    pub(super) instruction: Instruction,
-    pub(super) grantor: GrantorIndex,
-    pub(super) grantor_id: domain::id::GrantorId,
-    /// `best_of` of the same grantor and name have the same number.
-    pub(super) contest: Option<u32>,
-    any: Vec<u32>,
-    all: Vec<u32>,
-    none: Vec<u32>,
-}
 
 /// Where a terminal stands, and which instructions reach it.
 #[derive(Debug)]
@@ -49,7 +35,7 @@ pub struct Site {
     pub territory: Territory,
     merchant_index: u32,
     /// One bit per rule: whether its scope includes this terminal.
-    in_scope: Box<[u64]>,
+    in_scope: Bits,
 }
 
 /// Everything that decisions need of the registry.
@@ -57,19 +43,20 @@ pub struct Site {
 pub struct RuleSet {
     /// In the order of application: ascending priority, then id, then version.
     pub(super) rules: Vec<Rule>,
-    groups: HashMap<GroupId, u32>,
-    terminals: HashMap<TerminalId, TerminalIndex>,
+    /// How many grantors there are.
+    pub(super) grantors: usize,
+    /// The places of each instruction's versions in `rules`.
+    versions: Index<InstructionId, Vec<u32>>,
+    groups: Index<GroupId, u32>,
+    terminals: Index<TerminalId, TerminalIndex>,
     sites: Vec<Site>,
-    catalogue: HashMap<u32, HashMap<ItemId, Category>>,
-    /// The days on which a grantor has a contract with a merchant.
-    contracts: HashMap<(u32, u32), Vec<Validity>>,
-    /// A merchant as its own grantor needs no contract.
-    own: HashMap<u32, u32>,
+    marks: Marks,
+    /// Of each merchant.
+    catalogues: Vec<Index<ItemId, Listed>>,
+    /// Of each merchant the grantors with a contract, and its days. A merchant as its own grantor
+    /// needs none and has all days.
+    contracts: Vec<Vec<(u32, Option<Validity>)>>,
 }
-
-/// The groups of one recipient, one bit each.
-#[derive(Debug)]
-pub(super) struct GroupBits(Vec<u64>);
 
 impl RuleSet {
     /// Compiles the registry's instructions.
@@ -81,22 +68,25 @@ impl RuleSet {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let groups = index(registry.groups.iter().map(|group| group.id.clone()));
-        let grantors = index(registry.grantors.iter().map(|grantor| grantor.id.clone()));
-        let merchants = index(registry.merchants.iter().map(|merchant| merchant.id.clone()));
-        let own = registry.grantors.iter().filter_map(|grantor| {
-            let merchant = merchants.get(grantor.id.as_str())?;
-            Some((*merchant, *grantors.get(&grantor.id)?))
-        });
-        let rules = rules(registry, &groups, &grantors);
+        let groups = places(registry.groups.iter().map(|group| group.id.clone()));
+        let grantors = places(registry.grantors.iter().map(|grantor| grantor.id.clone()));
+        let merchants = places(registry.merchants.iter().map(|merchant| merchant.id.clone()));
+        let marks = Marks::new(registry);
+        let rules = rules(registry, &groups, &grantors, &marks);
+        let mut versions: Index<InstructionId, Vec<u32>> = Index::default();
+        for (at, rule) in (0..).zip(&rules) {
+            versions.entry(rule.instruction.id.clone()).or_default().push(at);
+        }
         let mut rule_set = Self {
-            own: own.collect(),
-            catalogue: catalogue(registry, &merchants),
-            contracts: contracts(&registry.contracts, &grantors, &merchants),
             rules,
+            grantors: registry.grantors.len(),
+            versions,
             groups,
-            terminals: HashMap::new(),
+            terminals: Index::default(),
             sites: Vec::new(),
+            catalogues: catalogues(registry, &merchants, &marks),
+            marks,
+            contracts: contracts(registry, &grantors, &merchants),
         };
         rule_set.place_terminals(registry, &merchants);
         Ok(rule_set)
@@ -118,62 +108,82 @@ impl RuleSet {
     /// terminal's (0).
     #[must_use]
     pub fn category<'a>(&'a self, terminal: TerminalIndex, line: &'a Line) -> Option<&'a Category> {
-        let merchant = self.site(terminal).merchant_index;
-        let listed = self.catalogue.get(&merchant).and_then(|items| items.get(&line.item));
-        listed.or(line.category.as_ref())
+        let listed = self.catalogue(terminal).and_then(|items| items.get(&line.item));
+        listed.map(|listed| &listed.category).or(line.category.as_ref())
     }
 
     /// The version of an instruction that is valid on a local day.
     #[must_use]
     pub fn version_on(&self, id: &InstructionId, day: NaiveDate) -> Option<&Instruction> {
-        let versions = self.rules.iter().map(|rule| &rule.instruction);
-        versions.filter(|version| version.id == *id).find(|version| version.valid.contains(day))
+        self.rule_on(id, day).map(|rule| &*rule.instruction)
     }
 
     /// A version of an instruction.
     #[must_use]
     pub fn instruction(&self, id: &InstructionId, version: u32) -> Option<&Instruction> {
-        let mut versions = self.rules.iter().map(|rule| &rule.instruction);
-        versions.find(|known| known.id == *id && known.version == version)
+        self.version(id, version).map(|rule| &*rule.instruction)
     }
 
-    pub(super) fn in_scope(&self, terminal: TerminalIndex, rule: usize) -> bool {
-        let bits = &self.site(terminal).in_scope;
-        bits.get(rule / 64).is_some_and(|word| word >> (rule % 64) & 1 == 1)
+    /// The version of an instruction that is valid on a local day, compiled.
+    pub(super) fn rule_on(&self, id: &InstructionId, day: NaiveDate) -> Option<&Rule> {
+        self.versions_of(id).find(|rule| rule.valid.contains(day))
     }
 
-    pub(super) fn has_contract(
+    /// A version of an instruction.
+    pub(super) fn version(&self, id: &InstructionId, version: u32) -> Option<&Rule> {
+        self.versions_of(id).find(|rule| rule.instruction.version == version)
+    }
+
+    fn versions_of(&self, id: &InstructionId) -> impl Iterator<Item = &Rule> {
+        let places = self.versions.get(id).into_iter().flatten();
+        places.filter_map(|at| self.rules.get(*at as usize))
+    }
+
+    /// Which grantors' instructions a terminal's merchant gives on a day.
+    pub(super) fn contracted(&self, terminal: TerminalIndex, day: NaiveDate) -> Bits {
+        let mut contracted = Bits::default();
+        let merchant = self.site(terminal).merchant_index;
+        for (grantor, valid) in self.contracts.get(merchant as usize).into_iter().flatten() {
+            if valid.is_none_or(|valid| valid.contains(day)) {
+                contracted.insert(*grantor);
+            }
+        }
+        contracted
+    }
+
+    /// The groups of a recipient; an anonymous basket is in none.
+    pub(super) fn groups_of(&self, recipient: Option<&Recipient>) -> Bits {
+        let mut groups = Bits::default();
+        let of = recipient.into_iter().flat_map(|recipient| &recipient.groups);
+        for place in of.filter_map(|group| self.groups.get(group)) {
+            groups.insert(*place);
+        }
+        groups
+    }
+
+    /// Notes the marks of a basket's lines.
+    pub(super) fn mark<const WORDS: usize>(
         &self,
         terminal: TerminalIndex,
-        grantor: GrantorIndex,
-        day: NaiveDate,
-    ) -> bool {
-        let merchant = self.site(terminal).merchant_index;
-        self.own.get(&merchant) == Some(&grantor.0)
-            || self
-                .contracts
-                .get(&(grantor.0, merchant))
-                .is_some_and(|days| days.iter().any(|valid| valid.contains(day)))
+        lines: &[Line],
+        marked: &mut Marked<WORDS>,
+    ) {
+        self.marks.note(lines, self.catalogue(terminal), marked);
     }
 
-    pub(super) fn group_bits(&self, recipient: &Recipient) -> GroupBits {
-        let mut bits = vec![0_u64; self.groups.len().div_ceil(64)];
-        for group in recipient.groups.iter().filter_map(|group| self.groups.get(group)) {
-            bits[*group as usize / 64] |= 1 << (group % 64);
-        }
-        GroupBits(bits)
+    fn catalogue(&self, terminal: TerminalIndex) -> Option<&Index<ItemId, Listed>> {
+        self.catalogues.get(self.site(terminal).merchant_index as usize)
     }
 
-    fn place_terminals(&mut self, registry: &Registry, merchants: &HashMap<MerchantId, u32>) {
-        let places: HashMap<_, _> =
-            registry.places.iter().map(|place| (&place.id, place)).collect();
+    fn place_terminals(&mut self, registry: &Registry, merchants: &Index<MerchantId, u32>) {
+        let places: Index<_, _> = registry.places.iter().map(|place| (&place.id, place)).collect();
         for terminal in &registry.terminals {
             let Some(place) = places.get(&terminal.place) else { continue };
             let Some(merchant_index) = merchants.get(&place.merchant) else { continue };
-            let mut in_scope = vec![0_u64; self.rules.len().div_ceil(64)];
-            for (at, rule) in self.rules.iter().enumerate() {
+            let mut in_scope = Bits::default();
+            for (at, rule) in (0..).zip(&self.rules) {
                 if scope_includes(&rule.instruction, terminal, place) {
-                    in_scope[at / 64] |= 1 << (at % 64);
+                    in_scope.insert(at);
                 }
             }
             let index = TerminalIndex(u32::try_from(self.sites.len()).unwrap_or(u32::MAX));
@@ -183,103 +193,51 @@ impl RuleSet {
                 place: place.id.clone(),
                 territory: place.territory.clone(),
                 merchant_index: *merchant_index,
-                in_scope: in_scope.into(),
+                in_scope,
             });
         }
     }
 }
 
-impl Rule {
-    /// Whether the recipients include this person: (`everyone`, or in some of `any`, and in all of
-    /// `all`) and in none of `none` (1). An anonymous basket is in no group.
-    pub(super) fn is_for(&self, groups: Option<&GroupBits>) -> bool {
-        let member = |group: &u32| groups.is_some_and(|groups| groups.contains(*group));
-        if self.none.iter().any(member) {
-            return false;
-        }
-        if self.instruction.recipients.everyone {
-            return true;
-        }
-        (self.any.is_empty() || self.any.iter().any(member)) && self.all.iter().all(member)
+impl Site {
+    /// Whether a rule's scope includes this terminal.
+    pub(super) fn is_in_scope(&self, rule: u32) -> bool {
+        self.in_scope.contains(rule)
     }
 }
 
-impl GroupBits {
-    fn contains(&self, group: u32) -> bool {
-        self.0.get(group as usize / 64).is_some_and(|word| word >> (group % 64) & 1 == 1)
-    }
-}
-
-fn index<T: std::hash::Hash + Eq>(ids: impl Iterator<Item = T>) -> HashMap<T, u32> {
-    ids.zip(0_u32..).collect()
-}
-
-fn rules(
+fn catalogues(
     registry: &Registry,
-    groups: &HashMap<GroupId, u32>,
-    grantors: &HashMap<domain::id::GrantorId, u32>,
-) -> Vec<Rule> {
-    let benefits: HashMap<_, _> =
-        registry.benefits.iter().map(|benefit| (&benefit.id, &benefit.grantor)).collect();
-    let mut contests: HashMap<(u32, &str), u32> = HashMap::new();
-    let bits = |ids: &[GroupId]| ids.iter().filter_map(|id| groups.get(id).copied()).collect();
-    let mut rules = Vec::with_capacity(registry.instructions.len());
-    for instruction in &registry.instructions {
-        // Analysis has refused instructions of unknown benefits and grantors.
-        let Some(grantor_id) = benefits.get(&instruction.benefit) else { continue };
-        let Some(grantor) = grantors.get(*grantor_id) else { continue };
-        let contest = match &instruction.stacking {
-            Stacking::BestOf(name) => {
-                let next = u32::try_from(contests.len()).unwrap_or(u32::MAX);
-                Some(*contests.entry((*grantor, name)).or_insert(next))
-            }
-            _ => None,
-        };
-        rules.push(Rule {
-            any: bits(&instruction.recipients.any),
-            all: bits(&instruction.recipients.all),
-            none: bits(&instruction.recipients.none),
-            instruction: instruction.clone(),
-            grantor: GrantorIndex(*grantor),
-            grantor_id: (*grantor_id).clone(),
-            contest,
-        });
-    }
-    rules.sort_by(|a, b| {
-        let key = |rule: &Rule| {
-            let Instruction { priority, id, version, .. } = &rule.instruction;
-            (*priority, id.clone(), *version)
-        };
-        key(a).cmp(&key(b))
-    });
-    rules
-}
-
-fn catalogue(
-    registry: &Registry,
-    merchants: &HashMap<MerchantId, u32>,
-) -> HashMap<u32, HashMap<ItemId, Category>> {
-    let mut catalogue: HashMap<u32, HashMap<ItemId, Category>> = HashMap::new();
+    merchants: &Index<MerchantId, u32>,
+    marks: &Marks,
+) -> Vec<Index<ItemId, Listed>> {
+    let mut catalogues: Vec<Index<ItemId, Listed>> = Vec::new();
+    catalogues.resize_with(registry.merchants.len(), Index::default);
     for item in &registry.catalogue {
         let Some(merchant) = merchants.get(&item.merchant) else { continue };
-        let items = catalogue.entry(*merchant).or_default();
-        items.insert(item.item.clone(), item.category.clone());
+        let listed = marks.list(&item.item, &item.category);
+        catalogues[*merchant as usize].insert(item.item.clone(), listed);
     }
-    catalogue
+    catalogues
 }
 
 fn contracts(
-    contracts: &[Contract],
-    grantors: &HashMap<domain::id::GrantorId, u32>,
-    merchants: &HashMap<MerchantId, u32>,
-) -> HashMap<(u32, u32), Vec<Validity>> {
-    let mut days: HashMap<(u32, u32), Vec<Validity>> = HashMap::new();
-    for contract in contracts {
-        let parties = grantors.get(&contract.grantor).zip(merchants.get(&contract.merchant));
+    registry: &Registry,
+    grantors: &Index<GrantorId, u32>,
+    merchants: &Index<MerchantId, u32>,
+) -> Vec<Vec<(u32, Option<Validity>)>> {
+    let mut contracts = vec![Vec::new(); registry.merchants.len()];
+    for grantor in &registry.grantors {
+        let parties = grantors.get(&grantor.id).zip(merchants.get(grantor.id.as_str()));
         let Some((grantor, merchant)) = parties else { continue };
-        days.entry((*grantor, *merchant)).or_default().push(contract.valid);
+        contracts[*merchant as usize].push((*grantor, None));
     }
-    days
+    for Contract { grantor, merchant, valid, .. } in &registry.contracts {
+        let parties = grantors.get(grantor).zip(merchants.get(merchant));
+        let Some((grantor, merchant)) = parties else { continue };
+        contracts[*merchant as usize].push((*grantor, Some(*valid)));
+    }
+    contracts
 }
 
 /// Whether an instruction's scope includes a terminal; an empty list means any (1).

@@ -19,15 +19,12 @@ pub fn excess(rules: &RuleSet, request: &Request, decision: &Decision) -> Vec<Ex
             known.cents = known.cents.saturating_add(applied.amount.cents());
             continue;
         }
-        let version = rules.version_on(&applied.instruction, day);
-        let rule = version.and_then(|version| {
-            rules.rules.iter().find(|rule| std::ptr::eq(&raw const rule.instruction, version))
-        });
+        let rule = rules.rule_on(&applied.instruction, day);
         found.push(Excess {
             line: applied.line,
             instruction: applied.instruction.clone(),
-            version: version.map_or(0, |version| version.version),
-            benefit: rule.map(|rule| (rule.instruction.benefit.clone(), rule.grantor_id.clone())),
+            version: rule.map_or(0, |rule| rule.instruction.version),
+            benefit: rule.map(|rule| (rule.outcome.benefit.clone(), rule.outcome.grantor.clone())),
             cents: applied.amount.cents(),
         });
     }

@@ -4,134 +4,149 @@ use chrono::NaiveDate;
 use domain::{
     amount::mul_div_half_away,
     decision::LimitRoom,
-    instruction::{Instruction, OnLimit},
+    instruction::OnLimit,
     limit::{CounterKey, CounterMovement, Holder, Limit, Measure, Per, Period},
     recipient::Recipient,
 };
 
-use super::{Counters, state::Share};
+use super::{
+    Counters,
+    rule::{Rule, RuleLimit},
+    state::Share,
+};
 
-/// A limit with what is left of it.
-#[derive(Clone, Debug)]
-pub(super) struct Room {
-    pub(super) limit: Limit,
-    pub(super) left: i64,
-    /// The counter; none for a limit per basket.
-    key: Option<CounterKey>,
+/// Whose counters a decision moves, and on which day.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counting<'a> {
+    recipient: Option<&'a Recipient>,
+    day: NaiveDate,
+    /// The first days of the week, the month and the year.
+    starts: [NaiveDate; 3],
 }
 
-/// The counter of a limit for a recipient on a local day. `None` for a limit per basket, and for
-/// one of an anonymous basket that counts recipients or households.
-pub(super) fn counter_key(
-    instruction: &Instruction,
-    limit: &Limit,
-    recipient: Option<&Recipient>,
-    day: NaiveDate,
-) -> Option<CounterKey> {
-    if limit.period == Period::Basket {
-        return None;
+impl<'a> Counting<'a> {
+    pub(super) fn new(recipient: Option<&'a Recipient>, day: NaiveDate) -> Self {
+        let starts = [Period::Week, Period::Month, Period::Year];
+        Self { recipient, day, starts: starts.map(|period| period.start(day, day)) }
     }
-    let holder = match limit.per {
-        Per::Recipient => Holder::Recipient(recipient?.id),
-        Per::Household => Holder::Household(recipient?.household),
-        Per::Instruction => Holder::Instruction,
-    };
-    Some(CounterKey {
-        instruction: instruction.id.clone(),
-        holder,
-        period: limit.period,
-        period_start: limit.period.start(day, instruction.valid.from),
-        measure: limit.measure,
-    })
-}
 
-/// What is left of each limit. `None` where an anonymous basket meets a limit per recipient or
-/// household: it gets nothing of such an instruction.
-pub(super) fn rooms(
-    instruction: &Instruction,
-    recipient: Option<&Recipient>,
-    day: NaiveDate,
-    counters: &dyn Counters,
-) -> Option<Vec<Room>> {
-    let room = |limit: &Limit| {
-        if recipient.is_none() && limit.per != Per::Instruction {
-            return None;
+    /// Whether a rule gives nothing because it counts people and the basket is anonymous.
+    pub(super) fn refuses(&self, rule: &Rule) -> bool {
+        rule.counts_people && self.recipient.is_none()
+    }
+
+    /// The counter of a limit. `None` for a limit per basket, and for one of an anonymous basket
+    /// that counts recipients or households.
+    #[inline]
+    pub(super) fn key(&self, rule: &Rule, limit: &Limit) -> Option<CounterKey> {
+        let [week, month, year] = self.starts;
+        let period_start = match limit.period {
+            Period::Basket => return None,
+            Period::Day => self.day,
+            Period::Week => week,
+            Period::Month => month,
+            Period::Year => year,
+            Period::Validity => rule.valid.from,
+        };
+        let holder = match limit.per {
+            Per::Recipient => Holder::Recipient(self.recipient?.id),
+            Per::Household => Holder::Household(self.recipient?.household),
+            Per::Instruction => Holder::Instruction,
+        };
+        Some(CounterKey {
+            instruction: rule.outcome.instruction.clone(),
+            holder,
+            period: limit.period,
+            period_start,
+            measure: limit.measure,
+        })
+    }
+
+    /// Adds what is left of each of a rule's limits.
+    pub(super) fn add_rooms(
+        &self,
+        rule: &Rule,
+        counters: &dyn Counters,
+        rooms: &mut Vec<LimitRoom>,
+    ) {
+        rooms.extend(rule.limits.iter().map(|RuleLimit { limit, .. }| {
+            let used = self.key(rule, limit).map_or(0, |key| counters.used(&key));
+            let left = limit.max.saturating_sub(used);
+            let Limit { per, period, measure, .. } = *limit;
+            LimitRoom { per, period, measure, before: left, after: left }
+        }));
+    }
+
+    /// Adds what was moved in the limits' counters. Limits that count the same move it once.
+    pub(super) fn add_movements(
+        &self,
+        rule: &Rule,
+        rooms: &[LimitRoom],
+        movements: &mut Vec<CounterMovement>,
+    ) {
+        for (RuleLimit { limit, repeats }, room) in rule.limits.iter().zip(rooms) {
+            if !repeats && let Some(key) = self.key(rule, limit) {
+                movements.push(CounterMovement { key, change: room.before - room.after });
+            }
         }
-        let key = counter_key(instruction, limit, recipient, day);
-        let used = key.as_ref().map_or(0, |key| counters.used(key));
-        Some(Room { limit: *limit, left: limit.max.saturating_sub(used), key })
-    };
-    instruction.limits.iter().map(room).collect()
+    }
 }
 
-/// What the limits leave of the wanted shares; empty where they leave nothing.
-pub(super) fn within(on_limit: OnLimit, rooms: &[Room], wanted: Vec<Share>) -> Vec<Share> {
+/// Leaves of the wanted shares, those from `first` on, what the limits leave; none where they leave
+/// nothing.
+pub(super) fn keep_within(
+    on_limit: OnLimit,
+    rooms: &[LimitRoom],
+    shares: &mut Vec<Share>,
+    first: usize,
+) {
+    if rooms.iter().any(|room| room.before <= 0) {
+        shares.truncate(first);
+        return;
+    }
     let least = |measure: Measure| {
-        let of_measure = rooms.iter().filter(|room| room.limit.measure == measure);
-        of_measure.map(|room| room.left).min().unwrap_or(i64::MAX)
+        let of_measure = rooms.iter().filter(|room| room.measure == measure);
+        of_measure.map(|room| room.before).min().unwrap_or(i64::MAX)
     };
-    if rooms.iter().any(|room| room.left <= 0) {
-        return Vec::new();
-    }
     let (units_left, cents_left) = (least(Measure::Units), least(Measure::AmountCents));
-    let units: i64 = wanted.iter().map(|share| share.units).sum();
-    let cents: i64 = wanted.iter().map(|share| share.cents).sum();
-    if units <= units_left && cents <= cents_left {
-        return wanted;
+    let wanted = &mut shares[first..];
+    let fits = consumed(Measure::Units, wanted) <= units_left
+        && consumed(Measure::AmountCents, wanted) <= cents_left;
+    if fits {
+        return;
     }
-    match on_limit {
-        OnLimit::Skip => Vec::new(),
+    let kept = match on_limit {
+        OnLimit::Skip => 0,
         OnLimit::Clip => clip(wanted, units_left, cents_left),
-    }
+    };
+    shares.truncate(first + kept);
 }
 
 /// Goes through the lines in order, cuts first by units, then by cents, and stops after the first
-/// line it cut.
-fn clip(wanted: Vec<Share>, mut units_left: i64, mut cents_left: i64) -> Vec<Share> {
-    let mut given = Vec::with_capacity(wanted.len());
-    for share in wanted {
+/// line it cut; how many lines are kept.
+fn clip(wanted: &mut [Share], mut units_left: i64, mut cents_left: i64) -> usize {
+    for (at, share) in wanted.iter_mut().enumerate() {
         let units = share.units.min(units_left);
         let mut cents = share.cents;
         if units < share.units {
             cents = mul_div_half_away(share.cents, units, share.units);
         }
         cents = cents.min(cents_left);
-        let cut = units < share.units || cents < share.cents;
-        if cents > 0 {
-            units_left -= units;
-            cents_left -= cents;
-            given.push(Share { cents, units, ..share });
+        if units < share.units || cents < share.cents {
+            *share = Share { cents, units, ..*share };
+            return if cents > 0 { at + 1 } else { at };
         }
-        if cut {
-            break;
-        }
+        units_left -= units;
+        cents_left -= cents;
     }
-    given
+    wanted.len()
 }
 
-/// What the given shares move in the limits' counters. Limits that count the same move it once.
-pub(super) fn movements(rooms: &[Room], given: &[Share]) -> Vec<CounterMovement> {
-    let mut movements: Vec<CounterMovement> = Vec::new();
+/// Notes what the given shares leave of each limit.
+pub(super) fn consume(rooms: &mut [LimitRoom], given: &[Share]) {
     for room in rooms {
-        let Some(key) = &room.key else { continue };
-        if movements.iter().all(|movement| movement.key != *key) {
-            let change = consumed(room.limit.measure, given);
-            movements.push(CounterMovement { key: key.clone(), change });
-        }
+        room.after -= consumed(room.measure, given);
     }
-    movements
-}
-
-/// What was left of each limit before and is left after.
-pub(super) fn recorded(rooms: &[Room], given: &[Share]) -> Vec<LimitRoom> {
-    let recorded = |room: &Room| LimitRoom {
-        per: room.limit.per,
-        period: room.limit.period,
-        measure: room.limit.measure,
-        before: room.left,
-        after: room.left - consumed(room.limit.measure, given),
-    };
-    rooms.iter().map(recorded).collect()
 }
 
 fn consumed(measure: Measure, given: &[Share]) -> i64 {

@@ -11,7 +11,8 @@ use domain::{
 use super::{
     Counters,
     effect::{Open, basket_shares},
-    state::{LineState, Share},
+    line_set::LineSet,
+    state::{LineState, Share, Splitting},
 };
 
 /// The points of one basket: what may still be spent, and what has moved.
@@ -38,43 +39,48 @@ impl<'a> Points<'a> {
         Self { recipient, counters, wanted, moved: Vec::new() }
     }
 
-    /// The points that an instruction would let spend on its open lines, and their shares: at most
-    /// what the request still asks for, the balance, and the allowed share of the rooms.
-    pub(super) fn to_spend(
+    /// The points that an instruction would let spend on its open lines, whose shares are added: at
+    /// most what the request still asks for, the balance, and the allowed share of the rooms.
+    pub(super) fn to_spend<const WORDS: usize>(
         &self,
         benefit: &BenefitId,
         (max, point_value, floor): (BasisPoints, Amount, Amount),
-        open: &[Open<'_>],
-    ) -> (i64, Vec<Share>) {
-        let Some(recipient) = self.recipient else { return (0, Vec::new()) };
+        open: Open<'_, WORDS>,
+        splitting: &mut Splitting,
+        shares: &mut Vec<Share>,
+    ) -> i64 {
+        let Some(recipient) = self.recipient else { return 0 };
         let asked = match self.wanted {
             PointsWanted::Max => i64::MAX,
             PointsWanted::UpTo(points) => points.saturating_sub(self.spent()),
         };
+        if asked <= 0 {
+            return 0;
+        }
         let balance = self.counters.points(recipient.id, benefit) + self.moved_under(benefit);
-        let rooms: i64 = open.iter().map(|open| open.room(floor)).sum();
+        let rooms = open.room(floor);
         let divisor = 10_000_i128 * i128::from(point_value.cents().max(1));
         let allowed = i128::from(rooms) * i128::from(max.get()) / divisor;
         let allowed = i64::try_from(allowed).unwrap_or(i64::MAX);
         let points = asked.min(balance).min(allowed).max(0);
-        let mut shares = basket_shares(points.saturating_mul(point_value.cents()), floor, open);
-        shares.retain(|share| share.cents > 0);
-        (points, shares)
+        let amount = points.saturating_mul(point_value.cents());
+        basket_shares(amount, floor, open, splitting, shares);
+        points
     }
 
     /// The points that an instruction earns: whole steps of what is finally payable on the matching
     /// lines, closed ones too; nothing for an anonymous basket.
-    pub(super) fn to_earn(
+    pub(super) fn to_earn<const WORDS: usize>(
         &self,
         per: Amount,
         points: u32,
-        matching: &[usize],
+        matching: LineSet<WORDS>,
         lines: &[LineState],
     ) -> i64 {
         if self.recipient.is_none() {
             return 0;
         }
-        let payable: i64 = matching.iter().map(|at| lines[*at].payable).sum();
+        let payable: i64 = matching.places().map(|at| lines[at].payable).sum();
         (payable / per.cents().max(1)).saturating_mul(i64::from(points))
     }
 

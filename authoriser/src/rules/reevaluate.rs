@@ -36,14 +36,12 @@ impl Counters for Recorded<'_> {
         let Some(outcome) = outcomes.iter().find(|of| of.instruction == key.instruction) else {
             return 0;
         };
-        let mut limits = self.rules.rules.iter().map(|rule| &rule.instruction);
-        let version =
-            limits.find(|rule| rule.id == outcome.instruction && rule.version == outcome.version);
+        let version = self.rules.version(&outcome.instruction, outcome.version);
         let max = version.and_then(|rule| {
             let same = |at: &&domain::limit::Limit| {
                 at.per == per && at.period == key.period && at.measure == key.measure
             };
-            rule.limits.iter().find(same).map(|limit| limit.max)
+            rule.instruction.limits.iter().find(same).map(|limit| limit.max)
         });
         let before = outcome.limits.iter().find(|room| {
             room.per == per && room.period == key.period && room.measure == key.measure

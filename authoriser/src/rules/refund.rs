@@ -16,7 +16,7 @@ use domain::{
     refund::{Refund, RefundError, RefundedBenefit, ReturnedLine},
 };
 
-use super::{Input, RuleSet, candidate::Contents, reevaluate, state::LineState};
+use super::{Input, RuleSet, candidate::matching, reevaluate, rule::Rule};
 
 /// A captured sale, as it was decided.
 #[derive(Clone, Copy, Debug)]
@@ -109,16 +109,16 @@ pub(super) fn rules_of<'a>(
     sale: &'a Sale<'_>,
 ) -> impl Iterator<Item = (&'a InstructionOutcome, OnRefund)> {
     sale.decision.instructions.iter().filter(|outcome| outcome.skipped.is_none()).map(|outcome| {
-        (outcome, version(rules, outcome).map_or(OnRefund::Proportional, |rule| rule.on_refund))
+        (
+            outcome,
+            version(rules, outcome)
+                .map_or(OnRefund::Proportional, |rule| rule.instruction.on_refund),
+        )
     })
 }
 
-fn version<'a>(
-    rules: &'a RuleSet,
-    outcome: &InstructionOutcome,
-) -> Option<&'a domain::instruction::Instruction> {
-    let mut all = rules.rules.iter().map(|rule| &rule.instruction);
-    all.find(|rule| rule.id == outcome.instruction && rule.version == outcome.version)
+fn version<'a>(rules: &'a RuleSet, outcome: &InstructionOutcome) -> Option<&'a Rule> {
+    rules.version(&outcome.instruction, outcome.version)
 }
 
 fn take_returns(
@@ -195,14 +195,12 @@ fn points(
     so_far: &Refunded,
     next: &mut Refunded,
 ) -> Vec<PointsMovement> {
-    let contents = Contents::new(rules, sale.input.terminal, sale.input.lines);
-    let states: Vec<LineState> = sale.input.lines.iter().map(LineState::of).collect();
     let mut movements = Vec::new();
     for outcome in sale.decision.instructions.iter().filter(|outcome| outcome.points != 0) {
-        let Some(instruction) = version(rules, outcome) else { continue };
-        let back = match instruction.effect {
+        let Some(rule) = version(rules, outcome) else { continue };
+        let back = match rule.effect {
             Effect::EarnPoints { per, points } => {
-                let matching = contents.matching(&instruction.content, &states).unwrap_or_default();
+                let matching = matching(rules, rule, sale.input.terminal, sale.input.lines);
                 let still = |at: usize| {
                     let decided = &sale.decision.lines[at];
                     let refunded = next.payable.get(&decided.number).copied().unwrap_or(0);

@@ -1,26 +1,30 @@
 //! What happens to the lines while instructions are applied to them.
 
 use domain::{
+    amount::{Amount, Quantity, Remainders, allocate_in_place},
     basket::Line,
     decision::{LineBenefit, LineDecision},
-    instruction::Stacking,
 };
 
-use super::compile::{GrantorIndex, Rule, RuleSet};
+use super::{
+    compile::RuleSet,
+    line_set::LineSet,
+    rule::{Closing, Rule},
+};
 
 /// One line as the instructions before have left it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct LineState {
     pub(super) number: u32,
+    /// How many instructions have given on it.
+    benefits: u32,
+    /// Where what they gave stands, once everything is given.
+    first: u32,
     pub(super) total: i64,
     pub(super) payable: i64,
     pub(super) units: i64,
-    /// Who has given a cent on it.
-    touched_by: Vec<GrantorIndex>,
-    /// To whose later instructions it is closed.
-    closed_to: Vec<GrantorIndex>,
-    closed_to_all: bool,
-    pub(super) benefits: Vec<LineBenefit>,
+    pub(super) quantity: Quantity,
+    pub(super) unit_price: Amount,
 }
 
 /// What one instruction gives on one line.
@@ -36,82 +40,173 @@ pub(super) struct Share {
     pub(super) wanted: i64,
 }
 
+/// A share that was given.
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    share: Share,
+    grantor_cents: i64,
+    /// The place of the rule that gave it.
+    rule: u32,
+}
+
+/// The lines that one grantor's instructions have touched, and those closed to its later ones.
+#[derive(Clone, Copy, Debug, Default)]
+struct Hold<const WORDS: usize> {
+    touched: LineSet<WORDS>,
+    closed: LineSet<WORDS>,
+}
+
+/// A basket as the instructions before have left it.
+#[derive(Debug, Default)]
+pub(super) struct State<const WORDS: usize> {
+    pub(super) lines: Vec<LineState>,
+    payable: LineSet<WORDS>,
+    /// By anybody.
+    touched: LineSet<WORDS>,
+    /// To everybody.
+    closed: LineSet<WORDS>,
+    /// Of each grantor.
+    holds: Vec<Hold<WORDS>>,
+    /// In the order of application.
+    given: Vec<Given>,
+    /// The places in `given` of what was given on each line after another.
+    by_line: Vec<u32>,
+    splitting: Splitting,
+}
+
+/// Splitting for one split after another.
+#[derive(Debug, Default)]
+pub(super) struct Splitting {
+    pub(super) parts: Vec<i64>,
+    pub(super) remainders: Remainders,
+}
+
 impl LineState {
     pub(super) fn of(line: &Line) -> Self {
         let total = line.total().cents();
         Self {
             number: line.number,
+            benefits: 0,
+            first: 0,
             total,
             payable: total,
             units: line.quantity.units(),
-            touched_by: Vec::new(),
-            closed_to: Vec::new(),
-            closed_to_all: false,
-            benefits: Vec::new(),
+            quantity: line.quantity,
+            unit_price: line.unit_price,
         }
     }
 
-    /// Whether stacking leaves this line to an instruction (3).
-    pub(super) fn is_left_to(&self, rule: &Rule) -> bool {
-        let closed = self.closed_to_all || self.closed_to.contains(&rule.grantor);
-        !closed
-            && match rule.instruction.stacking {
-                Stacking::Stack | Stacking::BestOf(_) => true,
-                Stacking::Exclusive => !self.touched_by.contains(&rule.grantor),
-                Stacking::ExclusiveAll => self.touched_by.is_empty(),
+    /// What an effect can give at most: payable minus the floor.
+    pub(super) fn room(&self, floor: Amount) -> i64 {
+        if floor == Amount::ZERO {
+            return self.payable.max(0);
+        }
+        (self.payable - self.quantity.price(floor)).max(0)
+    }
+}
+
+impl<const WORDS: usize> State<WORDS> {
+    /// Begins with a basket on which nothing was given.
+    pub(super) fn begin(&mut self, rules: &RuleSet, lines: &[Line]) {
+        self.lines.clear();
+        self.lines.extend(lines.iter().map(LineState::of));
+        self.payable = LineSet::EMPTY;
+        for (at, line) in self.lines.iter().enumerate() {
+            if line.payable > 0 {
+                self.payable.insert(at);
             }
+        }
+        self.touched = LineSet::EMPTY;
+        self.closed = LineSet::EMPTY;
+        self.holds.clear();
+        self.holds.resize(rules.grantors, Hold::default());
+        self.given.clear();
     }
 
-    pub(super) fn decided(self) -> LineDecision {
-        LineDecision {
-            number: self.number,
-            total: domain::amount::Amount::from_cents(self.total),
-            payable: domain::amount::Amount::from_cents(self.payable),
-            benefits: self.benefits,
+    /// The matching lines with something payable that stacking leaves to an instruction (3), and
+    /// whether stacking took some.
+    pub(super) fn open(&self, rule: &Rule, matching: LineSet<WORDS>) -> (LineSet<WORDS>, bool) {
+        let payable = matching.and(self.payable);
+        let own = &self.holds[rule.grantor.0 as usize];
+        let left = payable.without(self.closed).without(own.closed);
+        let open = match rule.closing {
+            Closing::Nobody => left,
+            Closing::Grantor => left.without(own.touched),
+            Closing::Everybody => left.without(self.touched),
+        };
+        (open, open != payable)
+    }
+
+    /// Gives an instruction's shares: lowers what is payable, marks and closes the lines, and
+    /// splits the cost between grantor and merchant (7).
+    pub(super) fn give(&mut self, at: u32, rule: &Rule, shares: &[Share]) {
+        let Splitting { parts, remainders } = &mut self.splitting;
+        parts.clear();
+        parts.extend(shares.iter().map(|share| share.cents));
+        let sum: i64 = parts.iter().sum();
+        allocate_in_place(rule.instruction.grantor_share.of(sum), parts, remainders);
+        let mut touched = LineSet::EMPTY;
+        for (share, grantor_cents) in shares.iter().zip(parts) {
+            let line = &mut self.lines[share.at];
+            line.payable -= share.cents;
+            line.benefits += 1;
+            touched.insert(share.at);
+            if line.payable <= 0 {
+                self.payable.remove(share.at);
+            }
+            self.given.push(Given { rule: at, share: *share, grantor_cents: *grantor_cents });
+        }
+        let hold = &mut self.holds[rule.grantor.0 as usize];
+        hold.touched = hold.touched.or(touched);
+        self.touched = self.touched.or(touched);
+        match rule.closing {
+            Closing::Nobody => {}
+            Closing::Grantor => hold.closed = hold.closed.or(touched),
+            Closing::Everybody => self.closed = self.closed.or(touched),
         }
     }
-}
 
-/// Gives an instruction's shares: lowers what is payable, marks and closes the lines, and splits
-/// the cost between grantor and merchant (7).
-pub(super) fn give(lines: &mut [LineState], rule: &Rule, shares: &[Share]) {
-    use domain::amount::{Amount, allocate};
+    /// Whether a cent was given.
+    pub(super) const fn has_given(&self) -> bool {
+        !self.given.is_empty()
+    }
 
-    let cents: Vec<i64> = shares.iter().map(|share| share.cents).collect();
-    let sum: i64 = cents.iter().sum();
-    let grantor_sum = rule.instruction.grantor_share.of(sum);
-    let grantor_parts = allocate(grantor_sum, &cents);
-    for (share, grantor_part) in shares.iter().zip(grantor_parts) {
-        let line = &mut lines[share.at];
-        line.payable -= share.cents;
-        line.touched_by.push(rule.grantor);
-        match rule.instruction.stacking {
-            Stacking::Stack | Stacking::BestOf(_) => {}
-            Stacking::Exclusive => line.closed_to.push(rule.grantor),
-            Stacking::ExclusiveAll => line.closed_to_all = true,
+    /// The lines as decided.
+    pub(super) fn decided(&mut self, rules: &RuleSet) -> Vec<LineDecision> {
+        let Self { lines, given, by_line, .. } = self;
+        by_line.clear();
+        by_line.resize(given.len(), 0);
+        let mut end = 0;
+        for line in lines.iter_mut() {
+            line.first = end;
+            end += line.benefits;
         }
-        line.benefits.push(LineBenefit {
-            instruction: rule.instruction.id.clone(),
-            version: rule.instruction.version,
-            units: share.units,
-            amount: Amount::from_cents(share.cents),
-            wanted: (share.wanted != share.cents).then(|| Amount::from_cents(share.wanted)),
-            grantor_amount: Amount::from_cents(grantor_part),
+        for (at, Given { share, .. }) in (0..).zip(given.iter()) {
+            let line = &mut lines[share.at];
+            by_line[line.first as usize] = at;
+            line.first += 1;
+        }
+        let benefit = |at: &u32| {
+            let Given { rule, share, grantor_cents } = given[*at as usize];
+            let outcome = &rules.rules[rule as usize].outcome;
+            LineBenefit {
+                instruction: outcome.instruction.clone(),
+                version: outcome.version,
+                units: share.units,
+                amount: Amount::from_cents(share.cents),
+                wanted: (share.wanted != share.cents).then(|| Amount::from_cents(share.wanted)),
+                grantor_amount: Amount::from_cents(grantor_cents),
+            }
+        };
+        let decided = lines.iter().map(|line| {
+            let benefits = (line.first - line.benefits) as usize..line.first as usize;
+            LineDecision {
+                number: line.number,
+                total: Amount::from_cents(line.total),
+                payable: Amount::from_cents(line.payable),
+                benefits: by_line[benefits].iter().map(benefit).collect(),
+            }
         });
-    }
-}
-
-/// Which rules name a person, in order: where several versions of one id do, the one valid that day
-/// speaks for all.
-pub(super) fn speaking(rules: &RuleSet, day: chrono::NaiveDate) -> impl Fn(usize) -> bool + '_ {
-    move |at: usize| {
-        let this = &rules.rules[at].instruction;
-        if this.valid.contains(day) {
-            return true;
-        }
-        let mut others = rules.rules.iter().enumerate().filter(|(_, rule)| {
-            rule.instruction.id == this.id && rule.instruction.version != this.version
-        });
-        !others.any(|(other, rule)| rule.instruction.valid.contains(day) || other > at)
+        decided.collect()
     }
 }

@@ -121,6 +121,10 @@ impl Model {
             }
             Ask::Reverse { undone, .. } => {
                 let Some(told) = self.reverse(&key, undone)? else { return Ok(None) };
+                if !self.of_key.contains_key(&key) {
+                    // Nothing was left to undo, nothing is recorded: the key stays free.
+                    return Ok(Some(told));
+                }
                 told
             }
         };
@@ -220,7 +224,6 @@ impl Model {
                 let refunded = self.refund(&of, &[ReturnedLine { number: 1, quantity }])?;
                 self.told(&of, Some(refunded))
             }
-            // Nothing is left to undo; nothing is recorded, so the key stays free.
             _ => return Ok(Some(self.told(&of, None))),
         };
         self.of_key.insert(key.to_owned(), of);

@@ -191,6 +191,7 @@ impl std::ops::Deref for Lines {
 impl Line {
     /// Price × quantity, rounded half away from zero to the cent.
     #[must_use]
+    #[inline]
     pub fn total(&self) -> Amount {
         Amount::from_cents(self.quantity.price(self.unit_price))
     }
