@@ -120,13 +120,13 @@ impl Registers {
             return Presented { status: MeansStatus::None, recipient: None, declined: None };
         };
         let found = self.means.get(token);
-        let status = means::status(found, day);
+        let status = means::status(found.as_ref(), day);
         match (status, found) {
             (MeansStatus::Blocked, _) => {
                 let declined = Some(DeclineReason::MeansBlocked);
                 Presented { status, recipient: None, declined }
             }
-            (MeansStatus::Valid, Some(means)) => self.holder(means, instant, day),
+            (MeansStatus::Valid, Some(means)) => self.holder(&means, instant, day),
             // Unknown, not yet valid or expired: anonymous.
             _ => Presented { status, recipient: None, declined: None },
         }

@@ -1,25 +1,34 @@
-//! Measurements beside the physical limit, in the same run: `cargo run --release -p benchmarks`.
+//! Measurements beside the physical limit, in the same run: `cargo run --release -p benchmarks`,
+//! or with the names of some of them behind it.
 //!
-//! These machines are noisy, so what counts is the ratio. An argument, `append` or `decide`, asks
-//! for one of them.
+//! These machines are noisy, so what counts is the ratio.
 
 mod append;
 mod case;
 mod decide;
 mod generate;
+mod nation;
+mod registers;
 mod times;
 
+/// The allocator that is shipped, so that memory is measured as it will be.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let named: Vec<String> = std::env::args().skip(1).collect();
-    let asked = |name: &str| named.is_empty() || named.iter().any(|named| named == name);
+    let only: Vec<_> = std::env::args().skip(1).collect();
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|only| only == name);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     println!("| measured | rate per second | beside it | rate per second | ratio |");
     println!("|---|---:|---|---:|---:|");
-    if asked("append") {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if wanted("append") {
         runtime.block_on(append::measure())?;
     }
-    if asked("decide") {
+    if wanted("decide") {
         decide::measure()?;
+    }
+    if wanted("registers") {
+        registers::measure()?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ mod disk_full;
 mod engines;
 mod folder;
 mod power_cut;
+mod registers;
 mod wire;
 
 use std::{path::Path, sync::Arc};

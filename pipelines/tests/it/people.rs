@@ -119,7 +119,7 @@ impl Register {
         let end = start_of_day(day.checked_add_days(Days::new(1)).expect("a day"));
         let entitlements = self.entitlements().await;
         let known = entitlements.at(self.id(number), end);
-        let days = known.into_iter().flat_map(|known| &known.groups);
+        let days = known.into_iter().flat_map(|known| known.groups);
         let mut groups: Vec<_> =
             days.filter(|days| days.contains(day)).map(|days| days.group.to_string()).collect();
         groups.sort();

@@ -1,0 +1,223 @@
+//! The compact registers answer as one does that keeps every record as it came.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
+use domain::{
+    id::{GroupId, HouseholdId, IssuerId, MeansToken, RecipientId},
+    identification_means::{Means, MeansKind, MeansStatus},
+    period::Validity,
+    recipient::{Entitlement, GroupDays, Recipient},
+};
+use ingest::{
+    record::{Position, Record, Stored, outside_id},
+    register::{
+        entitlements::{self, Entitlements},
+        means::{self, MeansRegister},
+    },
+    wire::v1::{self, EntitlementEvaluated, Event, MeansChanged},
+};
+use proptest::{collection::vec, option, prelude::*};
+
+const PEOPLE: u128 = 5;
+const REACH_DAYS: i64 = 40;
+
+fn stored(recorded_at: DateTime<Utc>, event: Event) -> Stored {
+    let record = Record {
+        id: outside_id("test", ""),
+        key: String::new(),
+        source: "test".into(),
+        sequence: 0,
+        event_time: recorded_at,
+        recorded_at,
+        event,
+    };
+    Stored { position: Position { partition: 0, offset: 0 }, record }
+}
+
+/// Days about 29 February 2024, few enough that the same ones come again.
+fn day() -> impl Strategy<Value = NaiveDate> {
+    let first = NaiveDate::from_ymd_opt(2024, 1, 20).expect("a day");
+    (0..80_u64).prop_map(move |days| first + Days::new(days))
+}
+
+/// Instants of those days, many of them just before and after local midnight.
+fn instant() -> impl Strategy<Value = DateTime<Utc>> {
+    let micros = prop_oneof![Just(0), Just(-1), Just(1), 0..86_400_000_000_i64];
+    (day(), micros).prop_map(|(day, micros)| {
+        domain::period::start_of_day(day) + TimeDelta::microseconds(micros)
+    })
+}
+
+fn group_days() -> impl Strategy<Value = v1::GroupDays> {
+    // A record is passed over whole where one of its groups is none.
+    let group = prop_oneof![30 => "[a-d]", 1 => Just("not a group".to_owned())];
+    (group, day(), option::of(day())).prop_map(|(group_id, from, until)| v1::GroupDays {
+        group_id,
+        from: from.to_string(),
+        until: until.map(|until| until.to_string()),
+    })
+}
+
+prop_compose! {
+    fn evaluated()(
+        person in 0..PEOPLE,
+        household in 0..3_u128,
+        known_from in instant(),
+        alive in any::<bool>(),
+        mut groups in vec(group_days(), 0..4),
+        from_then_on in any::<bool>(),
+        removed in prop::bool::weighted(0.1),
+    ) -> EntitlementEvaluated {
+        if from_then_on {
+            let since = domain::period::LocalTime::of(known_from).date.to_string();
+            groups.iter_mut().for_each(|days| days.from.clone_from(&since));
+        }
+        if removed {
+            groups.clear();
+        }
+        EntitlementEvaluated {
+            person: RecipientId::from_u128(person).to_string(),
+            household: HouseholdId::from_u128(household).to_string(),
+            known_from: known_from.timestamp_micros(),
+            alive: alive && !removed,
+            groups,
+            removed,
+            ..EntitlementEvaluated::default()
+        }
+    }
+}
+
+/// Everything that was ever told of each person, the last of an instant only.
+#[derive(Default)]
+struct Everything(BTreeMap<(RecipientId, DateTime<Utc>), Entitlement>);
+
+impl Everything {
+    fn apply(&mut self, event: &EntitlementEvaluated) {
+        let group = |days: &v1::GroupDays| {
+            Some(GroupDays {
+                group: GroupId::new(&days.group_id).ok()?,
+                from: days.from.parse().expect("a day"),
+                until: days.until.as_ref().map(|until| until.parse().expect("a day")),
+            })
+        };
+        let Some(groups) = event.groups.iter().map(group).collect() else { return };
+        let person = RecipientId::parse(&event.person).expect("an id");
+        let known_from = DateTime::from_timestamp_micros(event.known_from).expect("an instant");
+        let household = HouseholdId::parse(&event.household).expect("an id");
+        let alive = event.alive;
+        let known = Entitlement { person, household, known_from, alive, groups };
+        self.0.insert((person, known_from), known);
+    }
+
+    fn at(&self, person: RecipientId, instant: DateTime<Utc>) -> Option<&Entitlement> {
+        let until = (person, DateTime::<Utc>::MIN_UTC)..=(person, instant);
+        self.0.range(until).next_back().map(|(_, known)| known)
+    }
+}
+
+fn groups_on(known: &Entitlement, day: NaiveDate) -> Recipient {
+    let groups = known.groups.iter().filter(|days| days.contains(day));
+    Recipient {
+        id: known.person,
+        household: known.household,
+        groups: groups.map(|days| days.group.clone()).collect(),
+    }
+}
+
+prop_compose! {
+    fn means_changed()(
+        token in 0..6_u128,
+        issuer in prop_oneof![20 => "[a-c]", 1 => Just(String::new())],
+        kind in prop::sample::select(MeansKind::ALL.to_vec()),
+        person in option::of(0..PEOPLE),
+        from in day(),
+        to in option::of(day()),
+        blocked in any::<bool>(),
+    ) -> MeansChanged {
+        MeansChanged {
+            token: MeansToken::from_u128(token).to_string(),
+            issuer_id: issuer,
+            kind: kind.code().into(),
+            person: person.map(|person| RecipientId::from_u128(person).to_string()),
+            valid_from: from.to_string(),
+            valid_to: to.map(|to| to.to_string()),
+            blocked,
+            recipient: None,
+        }
+    }
+}
+
+fn as_it_came(change: &MeansChanged) -> Option<Means> {
+    let person = change.person.as_ref();
+    Some(Means {
+        token: MeansToken::parse(&change.token).expect("a token"),
+        issuer: IssuerId::new(&change.issuer_id).ok()?,
+        kind: MeansKind::parse(&change.kind).expect("a kind"),
+        person: person.map(|person| RecipientId::parse(person).expect("an id")),
+        valid: Validity {
+            from: change.valid_from.parse().expect("a day"),
+            to: change.valid_to.as_ref().map(|to| to.parse().expect("a day")),
+        },
+        blocked: change.blocked,
+    })
+}
+
+proptest! {
+    #[test]
+    fn entitlements_are_what_was_told(
+        told in vec((evaluated(), instant()), 1..60),
+        asked in vec((instant(), day()), 12),
+    ) {
+        let (mut all, mut everything) = (Entitlements::default(), Everything::default());
+        let reach = TimeDelta::days(REACH_DAYS);
+        let mut lately = Entitlements::reaching_back(reach);
+        let mut newest = DateTime::<Utc>::UNIX_EPOCH;
+        for (event, recorded_at) in told {
+            everything.apply(&event);
+            let stored = stored(recorded_at, Event::EntitlementEvaluated(event));
+            all.apply(&stored);
+            lately.apply(&stored);
+            newest = newest.max(recorded_at);
+            for (number, (instant, day)) in (0..).zip(&asked) {
+                let person = RecipientId::from_u128(number % PEOPLE);
+                let expected = everything.at(person, *instant);
+                prop_assert_eq!(all.at(person, *instant), expected.cloned());
+                if *instant >= newest - reach {
+                    prop_assert_eq!(lately.at(person, *instant), expected.cloned());
+                }
+                if let Some(known) = expected {
+                    let recipient = entitlements::recipient(known.clone(), *day);
+                    prop_assert_eq!(recipient, groups_on(known, *day));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn means_are_what_was_told_last(
+        told in vec(means_changed(), 1..60),
+        asked in vec(day(), 6),
+    ) {
+        let (mut register, mut last) = (MeansRegister::default(), BTreeMap::new());
+        for change in told {
+            if let Some(means) = as_it_came(&change) {
+                last.insert(means.token, means);
+            }
+            register.apply(&stored(DateTime::UNIX_EPOCH, Event::MeansChanged(change)));
+            for (number, day) in (0..).zip(&asked) {
+                let token = MeansToken::from_u128(number);
+                let (found, expected) = (register.get(token), last.get(&token));
+                prop_assert_eq!(found.as_ref(), expected);
+                let status = match expected {
+                    None => MeansStatus::Unknown,
+                    Some(means) if means.blocked => MeansStatus::Blocked,
+                    Some(means) if means.valid.contains(*day) => MeansStatus::Valid,
+                    Some(_) => MeansStatus::Expired,
+                };
+                prop_assert_eq!(means::status(found.as_ref(), *day), status);
+            }
+            prop_assert_eq!(register.len(), last.len());
+        }
+    }
+}
