@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -64,6 +64,8 @@ pub struct Index {
     progress: Keyspace,
     next: Vec<AtomicU64>,
     uploads_next: AtomicU64,
+    /// Held by whoever enters records: sums are read, changed and written.
+    entering: Mutex<()>,
 }
 
 impl std::fmt::Debug for Index {
@@ -115,6 +117,7 @@ impl Index {
         Ok(Self {
             next: next.collect::<Result<_, _>>()?,
             uploads_next: read(UPLOADS)?,
+            entering: Mutex::default(),
             keys: open("keys")?,
             changes: open("changes")?,
             held: open("held")?,
@@ -263,6 +266,7 @@ impl Index {
     /// # Errors
     /// Where the index cannot be written, or a record is not one that this version reads.
     pub fn apply(&self, records: &[Stored]) -> Result<(), AuthoriserError> {
+        let _alone = self.entering.lock().unwrap_or_else(PoisonError::into_inner);
         let mut entered = Entered::default();
         for stored in records {
             let Position { partition, offset } = stored.position;

@@ -4,6 +4,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     basket::{PointsWanted, Request},
     decision::{Decision, InstructionOutcome, LimitRoom, LineBenefit, Outcome, PointsMovement},
+    grantor::ExcessBearer,
     id::{AuthorisationId, BenefitId, GrantorId, HouseholdId, InstructionId, RecipientId},
     limit::{CounterKey, CounterMovement, Holder, Measure, Per, Period},
     recipient::Recipient,
@@ -60,6 +61,8 @@ pub struct Excess {
     pub benefit: Option<(BenefitId, GrantorId)>,
     /// Cents beyond ours; above 0.
     pub cents: i64,
+    /// Who bears them.
+    pub borne_by: ExcessBearer,
 }
 
 /// The record of a decision.
@@ -239,6 +242,7 @@ fn add_excess(benefits: &mut Vec<v1::LineBenefit>, excess: &Excess) {
     let id = excess.instruction.as_str();
     if let Some(known) = benefits.iter_mut().find(|benefit| benefit.instruction_id == id) {
         known.excess_cents += excess.cents;
+        known.excess_borne_by = bearer(excess).into();
         return;
     }
     let names = excess.benefit.as_ref();
@@ -248,8 +252,16 @@ fn add_excess(benefits: &mut Vec<v1::LineBenefit>, excess: &Excess) {
         benefit_id: names.map(|(benefit, _)| benefit.to_string()).unwrap_or_default(),
         grantor_id: names.map(|(_, grantor)| grantor.to_string()).unwrap_or_default(),
         excess_cents: excess.cents,
+        excess_borne_by: bearer(excess).into(),
         ..v1::LineBenefit::default()
     });
+}
+
+const fn bearer(excess: &Excess) -> &'static str {
+    match excess.borne_by {
+        ExcessBearer::Merchant => "merchant",
+        ExcessBearer::Grantor => "grantor",
+    }
 }
 
 fn benefit(decision: &Decision, given: &LineBenefit) -> v1::LineBenefit {

@@ -1,6 +1,9 @@
 //! What decisions look things up in, kept as new as the streams: rules, means, entitlements.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
@@ -28,11 +31,33 @@ use crate::{error::AuthoriserError, rules::RuleSet};
 pub struct Registers {
     registry: RegistryView,
     rules: Arc<RuleSet>,
-    means: MeansRegister,
-    entitlements: Entitlements,
+    people: Arc<RwLock<People>>,
+    next: HashMap<(Topic, u32), u64>,
+}
+
+/// Means and memberships: large, so there is one of each in a process, which the decision loop
+/// writes and whoever makes offline kits reads a part at a time.
+#[derive(Debug, Default)]
+pub struct People {
+    /// Every means.
+    pub means: MeansRegister,
+    /// Every person's groups.
+    pub entitlements: Entitlements,
     /// Groups that list a means which stands without a person.
     listed: HashMap<MeansToken, Vec<GroupId>>,
-    next: HashMap<(Topic, u32), u64>,
+    /// How far they were read.
+    pub version: Version,
+}
+
+/// Up to where the registers were read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Version {
+    /// The registry: the offset after its last change.
+    pub registry: u64,
+    /// The means, likewise.
+    pub means: u64,
+    /// The memberships, likewise.
+    pub entitlements: u64,
 }
 
 /// Who stands in front of the terminal.
@@ -55,9 +80,7 @@ impl Registers {
         Ok(Self {
             registry: RegistryView::default(),
             rules: compile(&Registry::default())?,
-            means: MeansRegister::default(),
-            entitlements: Entitlements::default(),
-            listed: HashMap::new(),
+            people: Arc::default(),
             next: HashMap::new(),
         })
     }
@@ -80,6 +103,12 @@ impl Registers {
         &self.registry
     }
 
+    /// Means and memberships, shared.
+    #[must_use]
+    pub const fn people(&self) -> &Arc<RwLock<People>> {
+        &self.people
+    }
+
     /// Reads what is new in the streams of registry, means and entitlements.
     ///
     /// # Errors
@@ -92,16 +121,16 @@ impl Registers {
         if self.registry_version() != before {
             let registry = self.registry.registry();
             self.rules = compile(&registry)?;
-            self.listed = listed_means(&registry);
+            let listed = listed_means(&registry);
+            let mut people = write(&self.people);
+            people.listed = listed;
+            people.version.registry = self.registry_version();
         }
-        for partition in 0..log.partitions(Topic::MeansChanges) {
-            while let Some(batch) = self.read(log, Topic::MeansChanges, partition).await? {
-                batch.iter().for_each(|stored| self.means.apply(stored));
-            }
-        }
-        for partition in 0..log.partitions(Topic::Entitlements) {
-            while let Some(batch) = self.read(log, Topic::Entitlements, partition).await? {
-                batch.iter().for_each(|stored| self.entitlements.apply(stored));
+        for topic in [Topic::MeansChanges, Topic::Entitlements] {
+            for partition in 0..log.partitions(topic) {
+                while let Some(batch) = self.read(log, topic, partition).await? {
+                    write(&self.people).apply(topic, &batch);
+                }
             }
         }
         Ok(())
@@ -119,6 +148,42 @@ impl Registers {
         let Some(token) = token else {
             return Presented { status: MeansStatus::None, recipient: None, declined: None };
         };
+        read(&self.people).present(token, instant, day)
+    }
+
+    async fn read(
+        &mut self,
+        log: &Arc<dyn Log>,
+        topic: Topic,
+        partition: u32,
+    ) -> Result<Option<Vec<Stored>>, AuthoriserError> {
+        let next = self.next.entry((topic, partition)).or_default();
+        let batch = log.read(topic, partition, *next, READ_BATCH).await?;
+        match batch.last() {
+            Some(last) => *next = last.position.offset + 1,
+            None => return Ok(None),
+        }
+        Ok(Some(batch))
+    }
+}
+
+impl People {
+    fn apply(&mut self, topic: Topic, batch: &[Stored]) {
+        for stored in batch {
+            match topic {
+                Topic::MeansChanges => self.means.apply(stored),
+                _ => self.entitlements.apply(stored),
+            }
+        }
+        let next = batch.last().map_or(0, |last| last.position.offset + 1);
+        match topic {
+            Topic::MeansChanges => self.version.means = next,
+            _ => self.version.entitlements = next,
+        }
+    }
+
+    /// Who a means stands for.
+    fn present(&self, token: MeansToken, instant: DateTime<Utc>, day: NaiveDate) -> Presented {
         let found = self.means.get(token);
         let status = means::status(found.as_ref(), day);
         match (status, found) {
@@ -132,7 +197,9 @@ impl Registers {
         }
     }
 
-    fn holder(&self, means: &Means, instant: DateTime<Utc>, day: NaiveDate) -> Presented {
+    /// Who holds a valid means, as of an instant and a local day.
+    #[must_use]
+    pub fn holder(&self, means: &Means, instant: DateTime<Utc>, day: NaiveDate) -> Presented {
         let status = MeansStatus::Valid;
         let Some(person) = means.person else {
             let groups = self.listed.get(&means.token).cloned().unwrap_or_default();
@@ -154,21 +221,15 @@ impl Registers {
             }
         }
     }
+}
 
-    async fn read(
-        &mut self,
-        log: &Arc<dyn Log>,
-        topic: Topic,
-        partition: u32,
-    ) -> Result<Option<Vec<Stored>>, AuthoriserError> {
-        let next = self.next.entry((topic, partition)).or_default();
-        let batch = log.read(topic, partition, *next, READ_BATCH).await?;
-        match batch.last() {
-            Some(last) => *next = last.position.offset + 1,
-            None => return Ok(None),
-        }
-        Ok(Some(batch))
-    }
+/// A panic while they were written leaves nothing half written: each record is taken whole.
+fn read(people: &RwLock<People>) -> RwLockReadGuard<'_, People> {
+    people.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write(people: &RwLock<People>) -> RwLockWriteGuard<'_, People> {
+    people.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A recipient that is a household alone.

@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -29,6 +29,7 @@ use crate::{
     command::{Caller, Change, Command, Refusal, What},
     error::AuthoriserError,
     history::History,
+    refresh::People,
     reply::Reply,
     rules::RuleSet,
 };
@@ -66,6 +67,7 @@ pub struct Handle {
     queue: mpsc::Sender<Job>,
     bounds: Bounds,
     rules: watch::Receiver<Arc<RuleSet>>,
+    people: Arc<RwLock<People>>,
 }
 
 /// An authoriser at work.
@@ -90,6 +92,7 @@ pub fn start<C: Cache>(
     let (out, outgoing) = mpsc::channel(AHEAD);
     let (ended, decides) = oneshot::channel();
     let indexed = authoriser.indexed();
+    let people = Arc::clone(authoriser.registers().people());
     let (told, rules) = watch::channel(Arc::clone(authoriser.registers().rules()));
     std::thread::Builder::new()
         .name("authoriser".into())
@@ -99,7 +102,7 @@ pub fn start<C: Cache>(
         })
         .map_err(AuthoriserError::Thread)?;
     let appends = tokio::spawn(append(parts.clone(), outgoing, indexed));
-    Ok((Handle { parts, queue, bounds, rules }, Running { stop, decides, appends }))
+    Ok((Handle { parts, queue, bounds, rules, people }, Running { stop, decides, appends }))
 }
 
 /// The thread's work, on a runtime of its own.
@@ -335,6 +338,12 @@ impl Handle {
     #[must_use]
     pub fn rules(&self) -> Arc<RuleSet> {
         Arc::clone(&self.rules.borrow())
+    }
+
+    /// Means and memberships, as decisions see them.
+    #[must_use]
+    pub const fn people(&self) -> &Arc<RwLock<People>> {
+        &self.people
     }
 
     /// The bounds of time.

@@ -2,7 +2,8 @@
 //! decided. The peers decide the same.
 
 use authoriser::{
-    cache::Snapshot,
+    cache::Movements,
+    cache::embedded::EmbeddedCache,
     rules::{self, Input, RuleSet, TerminalIndex},
 };
 use domain::{
@@ -10,6 +11,7 @@ use domain::{
     decision::SkipReason,
     id::TerminalId,
     identification_means::MeansStatus,
+    limit::CounterMovement,
     recipient::Recipient,
 };
 
@@ -31,7 +33,7 @@ pub struct Case {
     /// Who buys it.
     pub recipient: Recipient,
     /// What is used of the recipient's limits.
-    pub snapshot: Snapshot,
+    pub counters: EmbeddedCache,
 }
 
 /// The baskets and the rules that decide them.
@@ -56,12 +58,16 @@ impl Cases {
         let mut random = Random(SEED);
         for (number, lines) in (0..).zip(generate::baskets(CASES, &mut random)?) {
             let recipient = generate::recipient(number)?;
-            let mut case = Case { lines, recipient, snapshot: Snapshot::default() };
+            let mut case = Case { lines, recipient, counters: EmbeddedCache::default() };
             let wanted = cases.rules.wanted(&cases.input(&case)?);
-            let used = wanted.counters.into_iter().map(|key| (key, random.below(2).cast_signed()));
-            case.snapshot.counters = used.collect();
-            case.snapshot.points = wanted.points.into_iter().map(|key| (key, POINTS)).collect();
-            let decision = rules::evaluate(&cases.rules, &cases.input(&case)?, &case.snapshot);
+            let used = wanted
+                .counters
+                .into_iter()
+                .map(|key| CounterMovement { key, change: random.below(2).cast_signed() });
+            let points = wanted.points.into_iter().map(|(of, benefit)| (of, benefit, POINTS));
+            let counters = used.collect();
+            case.counters.restore(&Movements { counters, points: points.collect() });
+            let decision = rules::evaluate(&cases.rules, &cases.input(&case)?, &case.counters);
             let in_question = |skipped: Option<SkipReason>| {
                 skipped.is_none_or(|reason| reason > SkipReason::Content)
             };

@@ -21,8 +21,8 @@ pub fn measure() -> Result<(), Box<dyn std::error::Error>> {
         .map(|case| Ok((cases.input(case)?, case)))
         .collect::<Result<_, ParseError>>()?;
     let decided = times(inputs.len(), |at| {
-        let (input, Case { snapshot, .. }) = &inputs[at];
-        drop(black_box(rules::evaluate(&cases.rules, input, snapshot)));
+        let (input, Case { counters, .. }) = &inputs[at];
+        drop(black_box(rules::evaluate(&cases.rules, input, counters)));
     });
     let walked = times(inputs.len(), |at| {
         black_box(inputs[at].0.lines.iter().map(|line| line.total().cents()).sum::<i64>());

@@ -222,6 +222,7 @@ pub fn means(number: u64, people: u64) -> Record {
         valid_to: to.map(|day| day.to_string()),
         blocked: random.below(50) == 0,
         recipient: None,
+        offline_hash: random.below(u64::MAX),
     };
     record(start_of_day(from), Event::MeansChanged(change))
 }

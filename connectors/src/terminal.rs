@@ -5,6 +5,7 @@ pub(crate) mod basket;
 pub mod batch;
 pub mod grpc;
 pub mod http;
+pub mod kit;
 pub mod openapi;
 mod pace;
 pub mod request;

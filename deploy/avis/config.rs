@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path};
 
 use authoriser::{authorise, service::Bounds};
 use chrono::TimeDelta;
-use connectors::terminal::http;
+use connectors::terminal::{http, kit::Caps};
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -80,6 +80,8 @@ pub struct Redis {
 pub struct Terminals {
     requests_per_second: u32,
     requests_at_once: u32,
+    offline_uses_per_card_and_day: u32,
+    offline_cents_per_card_and_day: u32,
 }
 
 impl Config {
@@ -133,6 +135,10 @@ impl Config {
         http::Settings {
             per_second: self.terminals.requests_per_second,
             at_once: self.terminals.requests_at_once,
+            caps: Caps {
+                uses: self.terminals.offline_uses_per_card_and_day,
+                cents: self.terminals.offline_cents_per_card_and_day,
+            },
         }
     }
 }

@@ -14,6 +14,7 @@ use domain::{
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use ring::{
     aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hmac,
     rand::{SecureRandom, SystemRandom},
 };
 
@@ -224,6 +225,22 @@ impl Vault {
     pub fn means_token(&self, kind: MeansKind, value: &str) -> MeansToken {
         let text = format!("{}\0{value}", kind.code());
         MeansToken::from_u128(self.keyed("means", text.as_bytes()))
+    }
+
+    /// The salt of [`offline_hash`](Self::offline_hash), which terminals have.
+    #[must_use]
+    pub fn offline_salt(&self) -> [u8; 32] {
+        self.secret_for("offline salt")
+    }
+
+    /// A means as terminals know it offline: the first eight bytes, big-endian, of HMAC-SHA-256
+    /// (RFC 2104) under the salt over kind, a zero byte and value. It is never 0.
+    #[must_use]
+    pub fn offline_hash(&self, kind: MeansKind, value: &str) -> u64 {
+        let salt = hmac::Key::new(hmac::HMAC_SHA256, &self.offline_salt());
+        let tag = hmac::sign(&salt, format!("{}\0{value}", kind.code()).as_bytes());
+        let first = tag.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        first.max(1)
     }
 
     /// The household of a family, by a keyed hash of the register's family id.

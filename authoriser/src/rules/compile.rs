@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 use domain::{
     basket::Line,
-    grantor::Contract,
+    grantor::{Contract, ExcessBearer},
     id::{GrantorId, GroupId, InstructionId, ItemId, MerchantId, PlaceId, TerminalId},
     instruction::Instruction,
     merchant::{Category, Place, Territory},
@@ -56,6 +56,8 @@ pub struct RuleSet {
     /// Of each merchant the grantors with a contract, and its days. A merchant as its own grantor
     /// needs none and has all days.
     contracts: Vec<Vec<(u32, Option<Validity>)>>,
+    /// All contracts as agreed.
+    agreed: Vec<Contract>,
 }
 
 impl RuleSet {
@@ -87,6 +89,7 @@ impl RuleSet {
             catalogues: catalogues(registry, &merchants, &marks),
             marks,
             contracts: contracts(registry, &grantors, &merchants),
+            agreed: registry.contracts.clone(),
         };
         rule_set.place_terminals(registry, &merchants);
         Ok(rule_set)
@@ -110,6 +113,43 @@ impl RuleSet {
     pub fn category<'a>(&'a self, terminal: TerminalIndex, line: &'a Line) -> Option<&'a Category> {
         let listed = self.catalogue(terminal).and_then(|items| items.get(&line.item));
         listed.map(|listed| &listed.category).or(line.category.as_ref())
+    }
+
+    /// The instructions that may hold at a terminal on some of the days: in its scope, valid, and with
+    /// a contract.
+    pub fn offered(
+        &self,
+        terminal: TerminalIndex,
+        from: NaiveDate,
+        to: NaiveDate,
+    ) -> impl Iterator<Item = &Instruction> {
+        let site = self.site(terminal);
+        let contracted = [self.contracted(terminal, from), self.contracted(terminal, to)];
+        let rules = (0..).zip(&self.rules).filter(move |(at, rule)| {
+            let valid = rule.valid.from <= to && rule.valid.to.is_none_or(|last| last >= from);
+            let agreed = contracted.iter().any(|of| of.contains(rule.grantor.0));
+            valid && agreed && site.is_in_scope(*at)
+        });
+        rules.map(|(_, rule)| &*rule.instruction)
+    }
+
+    /// Who bears what a terminal gave offline beyond our decision: as the contract of that day says,
+    /// else the merchant.
+    #[must_use]
+    pub fn excess_bearer(
+        &self,
+        terminal: TerminalIndex,
+        grantor: &GrantorId,
+        day: NaiveDate,
+    ) -> ExcessBearer {
+        let merchant = &self.site(terminal).merchant;
+        let of = |contract: &&Contract| {
+            contract.grantor == *grantor
+                && contract.merchant == *merchant
+                && contract.valid.contains(day)
+        };
+        let contract = self.agreed.iter().find(of);
+        contract.map_or(ExcessBearer::Merchant, |contract| contract.offline_excess)
     }
 
     /// The version of an instruction that is valid on a local day.

@@ -1,6 +1,8 @@
 //! What an offline terminal gave beyond our decision.
 
-use domain::{basket::Request, decision::Decision, period::LocalTime};
+use domain::{
+    basket::Request, decision::Decision, grantor::ExcessBearer, id::GrantorId, period::LocalTime,
+};
 
 use super::RuleSet;
 use crate::publish::Excess;
@@ -10,6 +12,11 @@ use crate::publish::Excess;
 #[must_use]
 pub fn excess(rules: &RuleSet, request: &Request, decision: &Decision) -> Vec<Excess> {
     let day = LocalTime::of(request.occurred_at).date;
+    let terminal = rules.terminal(&request.terminal);
+    let bearer = |grantor: Option<&GrantorId>| {
+        let known = terminal.zip(grantor);
+        known.map_or(ExcessBearer::Merchant, |(at, of)| rules.excess_bearer(at, of, day))
+    };
     let mut found: Vec<Excess> = Vec::new();
     for applied in request.applied.iter().flatten() {
         let known = found.iter_mut().find(|excess| {
@@ -26,6 +33,7 @@ pub fn excess(rules: &RuleSet, request: &Request, decision: &Decision) -> Vec<Ex
             version: rule.map_or(0, |rule| rule.instruction.version),
             benefit: rule.map(|rule| (rule.outcome.benefit.clone(), rule.outcome.grantor.clone())),
             cents: applied.amount.cents(),
+            borne_by: bearer(rule.map(|rule| &rule.outcome.grantor)),
         });
     }
     for excess in &mut found {

@@ -88,6 +88,7 @@ fn read(fields: &Fields<'_>, issuers: &HashSet<IssuerId>, vault: &Vault) -> Opti
         },
         blocked: false,
         recipient: Some(vault.pseudonym(Purpose::Recipient, recipient).to_string()),
+        offline_hash: vault.offline_hash(kind?, value?),
     })
 }
 

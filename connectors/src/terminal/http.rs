@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::{
     answer::{self, Explain},
     batch,
+    kit::{self, Kits},
     pace::Pace,
     request::{self, LARGEST_BODY},
     wire::{Authorisation, Problem as Message, Reversed},
@@ -35,11 +36,13 @@ pub struct Settings {
     pub per_second: u32,
     /// Requests of one terminal at once.
     pub at_once: u32,
+    /// What an offline terminal may give to one card on one day.
+    pub caps: kit::Caps,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { per_second: 50, at_once: 200 }
+        Self { per_second: 50, at_once: 200, caps: kit::Caps::default() }
     }
 }
 
@@ -56,6 +59,8 @@ pub struct Door {
     pub tokens: Tokens,
     /// What operators see.
     pub metrics: Metrics,
+    /// What offline terminals need.
+    pub kits: Arc<Kits>,
     pace: Arc<Pace>,
 }
 
@@ -71,7 +76,8 @@ impl Door {
     ) -> Self {
         let log = Arc::clone(&authoriser.parts().log);
         let pace = Arc::new(Pace::new(settings.per_second, settings.at_once));
-        Self { authoriser, log, vault, tokens, metrics, pace }
+        let kits = Arc::new(Kits::new(&authoriser, &vault, settings.caps));
+        Self { authoriser, log, vault, tokens, metrics, kits, pace }
     }
 
     /// The terminal that a token names, within its pace.
@@ -120,6 +126,7 @@ pub fn routes(door: Door) -> Router {
         .route("/v1/authorisations/{id}/void", post(void))
         .route("/v1/authorisations/{id}/refunds", post(refund))
         .route("/v1/reversals", post(reverse))
+        .route("/v1/terminals/{id}/offline-kit", get(kit::offline_kit))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .route("/v1/transactions:batch", post(batch::upload).layer(DefaultBodyLimit::disable()))
         .with_state(door)
@@ -335,7 +342,7 @@ fn told(reply: &Reply) -> Result<Response, Problem> {
     }
 }
 
-fn json(message: &impl Serialize) -> Result<Response, Problem> {
+pub(super) fn json(message: &impl Serialize) -> Result<Response, Problem> {
     let body = serde_json::to_vec(message).map_err(|_| {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", "")
     })?;

@@ -226,6 +226,7 @@ pub enum Refusals {
         super::http::refund,
         super::http::reverse,
         super::batch::upload,
+        super::kit::offline_kit,
     ),
     tags((name = "authorisations", description = "The life of an authorisation"), (name = "offline", description = "What a terminal does without us")),
     modifiers(&Security)

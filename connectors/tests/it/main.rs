@@ -19,11 +19,13 @@ use ingest::{
 };
 use tempfile::TempDir;
 
+mod client;
 mod events;
 mod files;
 mod people;
 mod properties;
 mod registries;
+mod terminals;
 mod transactions;
 
 /// A node with streams in memory; the folder goes with it.

@@ -29,7 +29,7 @@ impl Packed {
 }
 
 /// How many tables there are: one of a nation's means holds some megabyte.
-const TABLES: usize = 256;
+pub(super) const TABLES: usize = 256;
 
 /// One record under each id; ids are never forgotten.
 #[derive(Debug)]
@@ -62,6 +62,13 @@ impl<V> Dense<V> {
             }
             Err(_) => table.insert(id, record(None)),
         }
+    }
+
+    /// The records of one of [`TABLES`] tables.
+    pub(super) fn table_of(&self, table: usize) -> impl Iterator<Item = (u128, &V)> {
+        let slots = self.tables.get(table).map(|table| table.slots.as_slice());
+        let held = slots.unwrap_or_default().iter().flatten();
+        held.map(|(id, record)| (id.number(), record))
     }
 
     pub(super) fn len(&self) -> usize {

@@ -1,6 +1,7 @@
 //! The register of identification means, by their keyed hashes.
 //!
-//! A nation has millions of them, so a means is 44 bytes: token and holder whole, its days, and the
+//! A nation has millions of them, so a means is 52 bytes: token and holder whole, its days, its
+//! offline hash, and the
 //! number of what it has in common with many others. Numbering the holders too would spare twelve
 //! bytes of each means and cost as much again for the numbers' own table.
 
@@ -12,7 +13,7 @@ use domain::{
 };
 
 use super::{
-    dense::{Dense, Packed},
+    dense::{Dense, Packed, TABLES},
     numbered::Numbered,
 };
 use crate::{
@@ -33,6 +34,8 @@ struct Compact {
     /// Whose it is, where its sort says that it is somebody's.
     person: Packed,
     valid: Validity,
+    /// In halves, which need no alignment to eight.
+    offline: [u32; 2],
     sort: u32,
 }
 
@@ -53,22 +56,38 @@ impl MeansRegister {
         let Means { token, issuer, kind, person, valid, blocked } = means;
         let sort = self.sorts.add(Sort { issuer, kind, held: person.is_some(), blocked });
         let person = Packed::new(person.map_or(0, RecipientId::as_u128));
-        self.means.update(token.as_u128(), |_| Compact { person, valid, sort });
+        let offline = [(change.offline_hash >> 32) as u32, change.offline_hash as u32];
+        self.means.update(token.as_u128(), |_| Compact { person, valid, offline, sort });
     }
 
     /// A means by its token.
     #[must_use]
     pub fn get(&self, token: MeansToken) -> Option<Means> {
-        let compact = self.means.get(token.as_u128())?;
+        self.means.get(token.as_u128()).map(|compact| self.whole(token, compact))
+    }
+
+    /// The means of one of [`PARTS`](Self::PARTS) parts, each with its offline hash; so that nobody
+    /// has to wait while all are looked at.
+    pub fn part(&self, part: usize) -> impl Iterator<Item = (u64, Means)> {
+        self.means.table_of(part).map(|(token, compact)| {
+            let hash = u64::from(compact.offline[0]) << 32 | u64::from(compact.offline[1]);
+            (hash, self.whole(MeansToken::from_u128(token), compact))
+        })
+    }
+
+    /// How many parts there are.
+    pub const PARTS: usize = TABLES;
+
+    fn whole(&self, token: MeansToken, compact: &Compact) -> Means {
         let sort = self.sorts.value(compact.sort);
-        Some(Means {
+        Means {
             token,
             issuer: sort.issuer.clone(),
             kind: sort.kind,
             person: sort.held.then(|| RecipientId::from_u128(compact.person.number())),
             valid: compact.valid,
             blocked: sort.blocked,
-        })
+        }
     }
 
     /// How many are known.

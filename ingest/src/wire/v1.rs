@@ -121,6 +121,10 @@ pub struct MeansChanged {
     /// The holder as tables see it.
     #[prost(string, optional, tag = "8")]
     pub recipient: Option<String>,
+    /// The salted hash by which terminals know it offline; 0 where none was made.
+    #[prost(fixed64, tag = "9")]
+    #[serde(skip)]
+    pub offline_hash: u64,
 }
 
 /// The groups of one person from an instant on.

@@ -1,0 +1,436 @@
+//! Terminals over the wire: HTTP and gRPC against one authoriser on an embedded log.
+
+use std::{net::SocketAddr, path::Path, sync::Arc};
+
+use authoriser::{
+    authorise::{Authoriser, Parts, Settings},
+    cache::embedded::EmbeddedCache,
+    claims::Claims,
+    index::Index,
+    metrics::Metrics,
+    service::{self, Bounds, Running},
+};
+use axum::Router;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, TimeDelta, Utc};
+use connectors::{
+    access::{Identity, Role, Tokens},
+    edge,
+    issuer::MeansFiles,
+    load::{self, Context},
+    registry,
+    terminal::{
+        grpc,
+        http::{self, Door},
+        kit::Caps,
+        wire::{self, request::What, response::Outcome, terminal_client::TerminalClient},
+    },
+};
+use domain::id::IssuerId;
+use ingest::{
+    clock::{Clock, ManualClock},
+    log::{
+        Log,
+        embedded::{EmbeddedLog, Sync},
+    },
+    topic::Topic,
+    vault::Vault,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+use crate::client::{Answer, send};
+
+const REGISTRY: &str = r#"
+grantors:
+- {id: state, name: State, kind: state, iban: LV57TREL0000002180451, reg_no: "90000000001"}
+merchants:
+- {id: shop, name: Shop, reg_no: "40003000001", iban: LV65HABA0000055100001, vat_no: LV40003000001}
+- {id: kiosk, name: Kiosk, reg_no: "40003000002", iban: LV38HABA0000055100002, vat_no: LV40003000002}
+places:
+- {id: P1, merchant: shop, territory: LV0001000, name: Shop}
+- {id: P2, merchant: kiosk, territory: LV0001000, name: Kiosk}
+terminals:
+- {id: T1, place: P1, kind: till}
+- {id: T2, place: P1, kind: till}
+- {id: K1, place: P2, kind: till}
+contracts:
+- {id: C1, grantor: state, merchant: shop, from: 2025-01-01, to: null, settlement: monthly, vat_bp: 2100, offline_excess: grantor}
+issuers: [{id: city-card, name: Card, means: [card_uid]}]
+groups: [{id: nobody, name: Nobody, members: []}]
+benefits: [{id: B, grantor: state, name: Benefit, legal_basis: law, kind: discount}]
+instructions:
+- {id: milk, benefit: B, label: {lv: Piens, en: Milk}, version: 1, valid: {from: 2025-01-01, to: 2025-12-31}, priority: 10,
+   recipients: {everyone: true, none: [nobody]}, content: {any: [{category: food.milk}]}, funding: {grantor_bp: 10000},
+   effect: {amount_off_cents: 100, per: unit}, show_remaining: true,
+   limits: [{per: recipient, period: month, measure: units, max: 4}]}
+"#;
+
+fn noon() -> DateTime<Utc> {
+    "2025-06-02T09:00:00Z".parse().expect("an instant")
+}
+
+fn said(at: DateTime<Utc>) -> String {
+    at.to_rfc3339()
+}
+
+struct Node {
+    http: SocketAddr,
+    grpc: SocketAddr,
+    tokens: Tokens,
+    log: Arc<dyn Log>,
+    running: Running,
+    clock: Arc<ManualClock>,
+}
+
+impl Node {
+    async fn start(folder: &Path, settings: http::Settings) -> Self {
+        let prometheus = prometheus::Registry::new();
+        let streams = ingest::metrics::Metrics::register(&prometheus).expect("metrics");
+        let log = EmbeddedLog::open(&folder.join("log"), Sync::Always, streams.clone());
+        let log: Arc<dyn Log> = Arc::new(log.expect("a log"));
+        let vault = Vault::open(&folder.join("keys")).expect("a vault");
+        let manual = Arc::new(ManualClock::at(noon()));
+        let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&manual);
+        let metrics = connectors::metrics::Metrics::register(&prometheus).expect("metrics");
+        let context = Context {
+            log: Arc::clone(&log),
+            vault: vault.clone(),
+            clock: Arc::clone(&clock),
+            metrics: metrics.clone(),
+            streams,
+        };
+        fill(&context).await;
+        let index = Index::open(&folder.join("index"), &log).await.expect("an index");
+        let parts = Parts {
+            log: Arc::clone(&log),
+            vault: vault.clone(),
+            clock: Arc::clone(&clock),
+            metrics: Metrics::register(&prometheus).expect("metrics"),
+            claims: Claims::over(Arc::clone(&index)),
+            index,
+        };
+        let cache = EmbeddedCache::of(&parts.index).expect("a cache");
+        let authoriser = Authoriser::open(parts, Settings::default(), cache).await.expect("one");
+        let (handle, running) = service::start(authoriser, Bounds::default()).expect("started");
+        let tokens = Tokens::of(&vault, clock);
+        let door = Door::new(handle, vault, tokens.clone(), metrics.clone(), settings);
+        let routes = edge::around(http::routes(door.clone()), metrics);
+        let http = open(routes).await;
+        let grpc = open(grpc::routes(door).await.expect("routes")).await;
+        Self { http, grpc, tokens, log, running, clock: manual }
+    }
+
+    fn token(&self, role: Role, organisation: &str, subject: &str) -> String {
+        let identity =
+            Identity { role, organisation: organisation.into(), subject: subject.into() };
+        self.tokens.issue(&identity, noon() + TimeDelta::days(1)).expect("a token")
+    }
+
+    async fn ask(&self, path: &str, key: &str, body: &Value) -> Answer {
+        self.ask_as("T1", path, key, body.to_string().as_bytes()).await
+    }
+
+    async fn ask_as(&self, terminal: &str, path: &str, key: &str, body: &[u8]) -> Answer {
+        let bearer = format!("Bearer {}", self.token(Role::Terminal, "shop", terminal));
+        let headers = [("authorization", bearer.as_str()), ("idempotency-key", key)];
+        send(self.http, "POST", path, &headers, body).await
+    }
+
+    async fn get(&self, role: Role, organisation: &str, subject: &str, path: &str) -> Answer {
+        let bearer = format!("Bearer {}", self.token(role, organisation, subject));
+        send(self.http, "GET", path, &[("authorization", bearer.as_str())], b"").await
+    }
+}
+
+async fn open(routes: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    address
+}
+
+/// The registry, and two cards that stand without a person.
+async fn fill(context: &Context) {
+    let document = registry::read(REGISTRY, "registry", &|_| None).expect("a registry");
+    registry::apply(&context.log, &document, context.clock.now()).await.expect("applied");
+    let connector = MeansFiles {
+        issuers: [IssuerId::new("city-card").expect("an id")].into(),
+        vault: context.vault.clone(),
+        clock: Arc::clone(&context.clock),
+    };
+    let line = |value: &str| {
+        json!({"person": null, "issuer": "city-card", "kind": "card_uid", "value": value,
+            "valid_from": "2025-01-01", "valid_to": null})
+    };
+    let lines = format!("{}\n{}\n", line("04A1"), line("04A2"));
+    let reader = std::io::Cursor::new(lines.into_bytes());
+    let account = load::load(context, connector, Box::new(reader), "means", |_| ()).await;
+    assert_eq!(account.expect("loaded").taken, 2);
+}
+
+fn basket(mode: &str, card: &str, units: u32) -> Value {
+    json!({"terminal_id": "T1", "occurred_at": said(noon()), "mode": mode,
+        "means": {"kind": "card_uid", "value": card},
+        "lines": [{"line": 1, "item": "milk", "category": "food.milk", "quantity": units, "unit_price_cents": 150}]})
+}
+
+async fn node() -> (TempDir, Node) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let node = Node::start(folder.path(), http::Settings::default()).await;
+    (folder, node)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_reserves_captures_and_refunds() {
+    let (_folder, node) = node().await;
+    let held = node.ask("/v1/authorisations", "r1", &basket("reserve", "04A1", 3)).await;
+    assert_eq!(held.status, 200);
+    assert!(held.headers.contains_key("x-request-id"));
+    let told = held.json();
+    assert_eq!((&told["status"], &told["benefit_cents"]), (&json!("reserved"), &json!(300)));
+    assert_eq!(told["lines"][0]["benefits"][0]["label"], json!({"lv": "Piens", "en": "Milk"}));
+    assert_eq!(
+        told["remaining"],
+        json!([{"instruction": "milk", "per": "recipient",
+        "period": "month", "measure": "units", "left": 1}])
+    );
+    assert_eq!(told["explanation"][0]["text"]["lv"], "Piens: −3,00 EUR");
+    let again = node.ask("/v1/authorisations", "\"r1\"", &basket("reserve", "04A1", 3)).await;
+    assert_eq!(again.body, held.body, "the same key, the same bytes");
+    let other = node.ask("/v1/authorisations", "r1", &basket("reserve", "04A1", 2)).await;
+    assert_eq!((other.status, &other.json()["code"]), (422, &json!("key_reused")));
+    let id = told["authorisation_id"].as_str().expect("an id");
+    let path = |what: &str| format!("/v1/authorisations/{id}/{what}");
+    let receipt = json!({"receipt": {"number": "17", "register": "2"}});
+    let captured = node.ask(&path("capture"), "c1", &receipt).await;
+    assert_eq!(captured.json()["status"], "captured");
+    let void = node.ask_as("T2", &path("void"), "v1", b"").await;
+    assert_eq!((void.status, &void.json()["code"]), (409, &json!("wrong_state")));
+    let back = json!({"lines": [{"line": 1, "quantity": 1}]});
+    let refunded = node.ask(&path("refunds"), "f1", &back).await.json();
+    assert_eq!(refunded["status"], "partially_refunded");
+    assert_eq!(refunded["refunds"][0]["refunded_cents"], 50);
+    let seen = node.get(Role::Terminal, "shop", "T1", &format!("/v1/authorisations/{id}")).await;
+    assert_eq!(seen.json(), refunded);
+    let hidden = node.get(Role::Merchant, "kiosk", "x", &format!("/v1/authorisations/{id}")).await;
+    assert_eq!(hidden.status, 404, "another merchant's does not exist");
+    let path = format!("/v1/authorisations/{id}?explain=full");
+    let explained = node.get(Role::Grantor, "state", "clerk", &path).await.json();
+    assert_eq!(explained["explanation"][0]["instruction"], "milk");
+    let undone = json!({"terminal_id": "T1", "idempotency_key": "r1"});
+    let undone = node.ask("/v1/reversals", "x1", &undone).await.json();
+    assert_eq!(undone["outcome"], "refunded");
+    node.running.stop().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_named_with_its_place() {
+    let (_folder, node) = node().await;
+    let mut wrong = basket("sale", "04A1", 1);
+    wrong["occured_at"] = json!("typo");
+    wrong["lines"][0]["quantity"] = json!(0);
+    wrong["mode"] = json!("offline");
+    let answer = node.ask("/v1/authorisations", "s1", &wrong).await;
+    assert_eq!(answer.status, 422);
+    assert_eq!(answer.headers["content-type"], "application/problem+json");
+    let problem = answer.json();
+    let told = problem["errors"].as_array().expect("faults").iter().map(|of| &of["pointer"]);
+    let mut told: Vec<_> = told.map(|pointer| pointer.as_str().expect("text")).collect();
+    told.sort_unstable();
+    assert_eq!(told, ["/lines/0", "/mode", "/occured_at"]);
+    let garbage = node.ask_as("T1", "/v1/authorisations", "s1", b"{").await;
+    assert_eq!((garbage.status, &garbage.json()["code"]), (400, &json!("malformed_json")));
+    let long = vec![b' '; 300 << 10];
+    assert_eq!(node.ask_as("T1", "/v1/authorisations", "s1", &long).await.status, 413);
+    let of_another = basket("sale", "04A1", 1).to_string();
+    let foreign = node.ask_as("T2", "/v1/authorisations", "s1", of_another.as_bytes()).await;
+    assert_eq!(foreign.status, 403, "a terminal speaks for itself");
+    let nobody = send(node.http, "POST", "/v1/authorisations", &[], b"{}").await;
+    assert_eq!((nobody.status, nobody.headers["www-authenticate"].as_str()), (401, "Bearer"));
+    let bearer = format!("Bearer {}", node.token(Role::Terminal, "shop", "T1"));
+    let keyless = [("authorization", bearer.as_str())];
+    let keyless = send(node.http, "POST", "/v1/authorisations", &keyless, b"{}").await;
+    assert_eq!((keyless.status, &keyless.json()["code"]), (400, &json!("idempotency_key")));
+    let late = TimeDelta::minutes(11);
+    let mut early = basket("sale", "04A1", 1);
+    early["occurred_at"] = json!(said(noon() - late));
+    assert_eq!(node.ask("/v1/authorisations", "s1", &early).await.json()["code"], "clock_off");
+    let nowhere = send(node.http, "GET", "/v1/nowhere", &[], b"").await;
+    assert_eq!((nowhere.status, &nowhere.json()["code"]), (404, &json!("not_found")));
+    let method = send(node.http, "DELETE", "/v1/reversals", &[], b"").await;
+    assert_eq!((method.status, method.headers["allow"].as_str()), (405, "POST"));
+    let fine = node.ask("/v1/authorisations", "s1", &basket("sale", "04A1", 1)).await;
+    assert_eq!(fine.status, 200, "a refused request leaves its key free");
+    node.running.stop().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_that_asks_too_often_waits() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = http::Settings { per_second: 1, at_once: 2, caps: Caps::default() };
+    let node = Node::start(folder.path(), settings).await;
+    for key in ["a", "b"] {
+        assert_eq!(
+            node.ask("/v1/authorisations", key, &basket("sale", "04A1", 1)).await.status,
+            200
+        );
+    }
+    let third = node.ask("/v1/authorisations", "c", &basket("sale", "04A1", 1)).await;
+    assert_eq!((third.status, third.headers["retry-after"].as_str()), (429, "1"));
+    node.running.stop().await.expect("stopped");
+}
+
+fn offline(key: &str, units: u32, applied: Option<u32>) -> Value {
+    let mut upload = basket("offline", "04A2", units);
+    upload["idempotency_key"] = json!(key);
+    upload["occurred_at"] = json!(said(noon() - TimeDelta::hours(3)));
+    if let Some(cents) = applied {
+        upload["applied"] = json!([{"instruction": "milk", "line": 1, "amount_cents": cents}]);
+    }
+    upload
+}
+
+fn ndjson(lines: &[Value]) -> Vec<u8> {
+    lines.iter().flat_map(|line| format!("{line}\n").into_bytes()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_gives_the_same_verdict_however_it_comes_again() {
+    let (_folder, node) = node().await;
+    let old = json!(said(noon() - TimeDelta::days(41)));
+    let mut too_old = offline("u4", 1, None);
+    too_old["occurred_at"] = old;
+    let lines = [
+        offline("u1", 3, None),
+        json!({"terminal_id": "T1"}),
+        offline("u2", 2, Some(200)),
+        offline("u3", 1, None),
+        too_old,
+    ];
+    let first = node.ask_as("T1", "/v1/transactions:batch", "-", &ndjson(&lines)).await;
+    let told = first.lines();
+    let status: Vec<_> = told.iter().map(|line| line["status"].as_u64()).collect();
+    assert_eq!(status, [200, 422, 200, 200, 422].map(Some));
+    let benefit = |at: usize| &told[at]["authorisation"]["lines"][0]["benefits"][0];
+    assert_eq!(benefit(0)["amount_cents"], 300);
+    assert_eq!(
+        (&benefit(2)["amount_cents"], &benefit(2)["excess_cents"]),
+        (&json!(100), &json!(100))
+    );
+    assert_eq!(benefit(2)["excess_borne_by"], "grantor");
+    assert_eq!(told[4]["problem"]["code"], "too_old");
+    let verdicts = |answer: &Answer, order: &[usize]| -> Vec<Value> {
+        let lines = answer.lines();
+        order.iter().map(|at| lines[*at]["authorisation"].clone()).collect()
+    };
+    let expected = verdicts(&first, &[0, 2, 3]);
+    for _ in 0..2 {
+        let again = node.ask_as("T1", "/v1/transactions:batch", "-", &ndjson(&lines)).await;
+        assert_eq!(verdicts(&again, &[0, 2, 3]), expected);
+    }
+    let reversed: Vec<Value> = lines.iter().rev().cloned().collect();
+    let again = node.ask_as("T1", "/v1/transactions:batch", "-", &ndjson(&reversed)).await;
+    assert_eq!(verdicts(&again, &[4, 2, 1]), expected);
+    for (part, at) in [(&lines[..1], 0), (&lines[2..3], 1), (&lines[3..4], 2)] {
+        let again = node.ask_as("T1", "/v1/transactions:batch", "-", &ndjson(part)).await;
+        assert_eq!(verdicts(&again, &[0]), expected[at..=at]);
+    }
+    let other = offline("u1", 2, None);
+    let other = node.ask_as("T1", "/v1/transactions:batch", "-", &ndjson(&[other])).await;
+    assert_eq!(other.lines()[0]["problem"]["code"], "key_reused");
+    assert_eq!(node.log.end(Topic::TerminalTransactions, 0).expect("an end"), 3);
+    let letters = node.log.end(Topic::DeadLetters, 0).expect("an end");
+    assert!(letters >= 3, "{letters} dead letters");
+    node.running.stop().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_decided_online_stands_when_it_is_uploaded_too() {
+    let (_folder, node) = node().await;
+    let online = node.ask("/v1/authorisations", "u1", &basket("sale", "04A2", 2)).await.json();
+    let upload = ndjson(&[offline("u1", 3, None)]);
+    let answer = node.ask_as("T1", "/v1/transactions:batch", "-", &upload).await;
+    assert_eq!(answer.lines()[0]["authorisation"], online);
+    node.running.stop().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kit_is_signed_and_tells_what_changed_since() {
+    let (_folder, node) = node().await;
+    let signed = node.get(Role::Terminal, "shop", "T1", "/v1/terminals/T1/offline-kit").await;
+    assert_eq!(signed.status, 200);
+    let (whole, key) = opened(&signed.json());
+    assert_eq!(whole["instructions"][0]["id"], "milk");
+    assert_eq!(whole["caps"]["uses_per_card_and_day"], 4);
+    assert!(whole["groups"]["nobody"]["bits"].as_u64().expect("bits") > 0);
+    let version = whole["version"].as_str().expect("a version");
+    let path = format!("/v1/terminals/T1/offline-kit?since={version}");
+    let (delta, again) = opened(&node.get(Role::Terminal, "shop", "T1", &path).await.json());
+    assert_eq!(again, key);
+    assert_eq!((&delta["since"], &delta["instructions"]), (&json!(version), &json!(null)));
+    let other = node.get(Role::Terminal, "shop", "T2", "/v1/terminals/T1/offline-kit").await;
+    assert_eq!(other.status, 403);
+    node.running.stop().await.expect("stopped");
+}
+
+/// A kit whose signature holds, and the key that it names.
+fn opened(signed: &Value) -> (Value, Vec<u8>) {
+    let part = |name: &str| signed[name].as_str().expect("text").to_owned();
+    let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).expect("base 64");
+    let header: Value = serde_json::from_slice(&decode(&part("protected"))).expect("JSON");
+    let key = decode(header["jwk"]["x"].as_str().expect("a key"));
+    let said = format!("{}.{}", part("protected"), part("payload"));
+    let verifying = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, &key);
+    verifying.verify(said.as_bytes(), &decode(&part("signature"))).expect("a true signature");
+    (serde_json::from_slice(&decode(&part("payload"))).expect("JSON"), key)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_grpc_answers_by_id_with_the_same_meaning() {
+    let (_folder, node) = node().await;
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", node.grpc));
+    let channel = channel.expect("an address").connect().await.expect("connected");
+    let bearer = format!("Bearer {}", node.token(Role::Terminal, "shop", "T1"));
+    let with_token = move |mut request: tonic::Request<()>| {
+        request.metadata_mut().insert("authorization", bearer.parse().expect("a header"));
+        Ok(request)
+    };
+    let mut client = TerminalClient::with_interceptor(channel, with_token);
+    let ask = |n: u32| wire::Request {
+        id: format!("id-{n}"),
+        idempotency_key: format!("g{n}"),
+        what: Some(What::Authorise(wire::Basket {
+            terminal_id: "T1".into(),
+            occurred_at: noon().to_rfc3339(),
+            means: None,
+            mode: if n == 99 { "never".into() } else { "sale".into() },
+            lines: vec![wire::BasketLine {
+                line: 1,
+                item: "milk".into(),
+                category: "food.milk".into(),
+                quantity_thousandths: 1_000,
+                unit_price_cents: 150,
+                ..wire::BasketLine::default()
+            }],
+            ..wire::Basket::default()
+        })),
+    };
+    let asked = tokio_stream::iter((0..100).map(ask).collect::<Vec<_>>());
+    let mut answers = client.authorise(asked).await.expect("a stream").into_inner();
+    let mut told = std::collections::BTreeMap::new();
+    while let Some(answer) = answers.message().await.expect("an answer") {
+        told.insert(answer.id.clone(), answer.outcome.expect("an outcome"));
+    }
+    assert_eq!(told.len(), 100);
+    let Outcome::Problem(problem) = &told["id-99"] else { panic!("{:?}", told["id-99"]) };
+    assert_eq!((problem.status, problem.errors[0].pointer.as_str()), (422, "/mode"));
+    let Outcome::Authorisation(one) = &told["id-1"] else { panic!("{:?}", told["id-1"]) };
+    let over_http = json!({"terminal_id": "T1", "occurred_at": said(noon()), "mode": "sale",
+        "lines": [{"line": 1, "item": "milk", "category": "food.milk", "quantity": 1, "unit_price_cents": 150}]});
+    let same = node.ask("/v1/authorisations", "g1", &over_http).await;
+    assert_eq!(same.json(), serde_json::to_value(one).expect("JSON"), "one key, either door");
+    assert_eq!(node.clock.now(), noon());
+    node.running.stop().await.expect("stopped");
+}
