@@ -77,6 +77,8 @@ impl std::fmt::Debug for Index {
 const UPLOADS: &[u8] = b"uploads";
 /// What the store keeps in memory of blocks read.
 const BLOCK_CACHE_BYTES: u64 = 64 << 20;
+/// And of each keyspace's rows before they become a table: few, as they come in random order.
+const MEMTABLE_BYTES: u64 = 8 << 20;
 
 impl Index {
     /// Opens the index in a folder and brings it up to the stream's end; one that is damaged, or
@@ -107,7 +109,8 @@ impl Index {
             .worker_threads(1)
             .open()
             .map_err(store)?;
-        let open = |name| database.keyspace(name, KeyspaceCreateOptions::default).map_err(store);
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+        let open = |name| database.keyspace(name, options).map_err(store);
         let progress = open("progress")?;
         let read = |key: &[u8]| -> Result<AtomicU64, AuthoriserError> {
             let value = progress.get(key).map_err(store)?;

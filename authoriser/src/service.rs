@@ -40,6 +40,8 @@ const QUEUE: usize = 4_096;
 const BATCH: usize = 512;
 /// Batches decided ahead of the one that is being synced.
 const AHEAD: usize = 4;
+/// Batches that enter the index together; it may be behind by so many more.
+const ENTERED_AT_ONCE: usize = 64;
 /// Records appended under one answer of the log.
 const APPENDED_AT_ONCE: usize = 4_096;
 /// How long nothing may come before rules, uploads and ends of reservations are looked at anyway.
@@ -165,10 +167,13 @@ async fn append(
     mut batches: mpsc::Receiver<Outgoing>,
     indexed: Arc<AtomicU64>,
 ) -> Result<(), AuthoriserError> {
-    let (entries, mut entered) = mpsc::channel::<(u64, Vec<Stored>)>(AHEAD);
+    let (entries, mut entered) = mpsc::channel::<(u64, Vec<Stored>)>(ENTERED_AT_ONCE);
     let index = Arc::clone(&parts.index);
     let indexing = tokio::task::spawn_blocking(move || {
-        while let Some((sequence, stored)) = entered.blocking_recv() {
+        let mut batches = Vec::new();
+        while entered.blocking_recv_many(&mut batches, ENTERED_AT_ONCE) > 0 {
+            let sequence = batches.last().map_or(0, |(sequence, _): &(u64, _)| *sequence);
+            let stored: Vec<Stored> = batches.drain(..).flat_map(|(_, stored)| stored).collect();
             index.apply(&stored)?;
             indexed.store(sequence, Ordering::Release);
         }

@@ -5,10 +5,13 @@
 
 mod append;
 mod case;
+mod counters;
 mod decide;
 mod generate;
 mod nation;
 mod registers;
+mod sale;
+mod till;
 mod times;
 
 /// The allocator that is shipped, so that memory is measured as it will be.
@@ -26,6 +29,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     if wanted("decide") {
         decide::measure()?;
+    }
+    if wanted("sale") {
+        runtime.block_on(sale::measure())?;
+    }
+    if wanted("counters") {
+        counters::measure()?;
     }
     if wanted("registers") {
         registers::measure()?;

@@ -5,6 +5,7 @@ mod cache;
 mod cases;
 mod life;
 mod properties;
+mod races;
 mod rules;
 mod simulation;
 mod world;

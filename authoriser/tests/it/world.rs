@@ -38,6 +38,9 @@ use ingest::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+/// The shop's terminals: T1, T2, ….
+pub const TILLS: u32 = 100;
+
 /// A noon in the world's summer.
 pub fn noon() -> DateTime<Utc> {
     "2025-06-02T09:00:00Z".parse().expect("an instant")
@@ -84,16 +87,11 @@ impl World {
                 ]),
             )
             .await;
-        world
-            .register(
-                "terminals",
-                &json!([
-                    {"id": "T1", "place": "P1", "kind": "till"},
-                    {"id": "T2", "place": "P1", "kind": "till"},
-                    {"id": "K1", "place": "P2", "kind": "till"},
-                ]),
-            )
-            .await;
+        let tills =
+            (1..=TILLS).map(|n| json!({"id": format!("T{n}"), "place": "P1", "kind": "till"}));
+        world.register("terminals", &tills.collect()).await;
+        let kiosk = json!([{"id": "K1", "place": "P2", "kind": "till"}]);
+        world.register("terminals", &kiosk).await;
         world.register("contracts", &json!([
             {"id": "C1", "grantor": "state", "merchant": "shop", "from": "2025-01-01", "to": null,
              "settlement": "monthly", "vat_bp": 2100, "offline_excess": "grantor"},

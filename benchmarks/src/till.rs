@@ -1,0 +1,183 @@
+//! A node with a shop whose terminals ask: everything of the real one, in one process.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use authoriser::{
+    authorise::{Authoriser, Parts, Settings},
+    cache::embedded::EmbeddedCache,
+    claims::Claims,
+    index::Index,
+    metrics::Metrics,
+    service::{self, Bounds, Handle, Running},
+};
+use axum::Router;
+use chrono::{TimeDelta, Utc};
+use connectors::{
+    access::{Identity, Role, Tokens},
+    edge,
+    issuer::MeansFiles,
+    load::{self, Context},
+    registry,
+    terminal::{
+        grpc,
+        http::{self, Door},
+    },
+};
+use domain::id::IssuerId;
+use ingest::{
+    clock::{Clock, SystemClock},
+    log::{
+        Log,
+        embedded::{EmbeddedLog, Sync},
+    },
+    vault::Vault,
+};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Terminals that ask.
+pub const TERMINALS: usize = 64;
+/// Cards that are shown.
+pub const CARDS: usize = 10_000;
+
+const REGISTRY: &str = "
+grantors:
+- {id: state, name: State, kind: state, iban: LV57TREL0000002180451, reg_no: '90000000001'}
+- {id: shop, name: Shop, kind: merchant, iban: LV65HABA0000055100001, reg_no: '40003000001'}
+merchants:
+- {id: shop, name: Shop, reg_no: '40003000001', iban: LV65HABA0000055100001, vat_no: LV40003000001}
+places: [{id: P1, merchant: shop, territory: LV0001000, name: Shop}]
+contracts:
+- {id: C1, grantor: state, merchant: shop, from: 2020-01-01, to: null, settlement: monthly, vat_bp: 2100}
+issuers: [{id: city-card, name: Card, means: [card_uid]}]
+benefits:
+- {id: B, grantor: state, name: Benefit, legal_basis: law, kind: discount}
+- {id: C, grantor: shop, name: Club, legal_basis: terms, kind: loyalty}
+instructions:
+- {id: milk, benefit: B, label: {lv: Piens, en: Milk}, version: 1, valid: {from: 2020-01-01, to: null}, priority: 10,
+   recipients: {everyone: true}, content: {any: [{category: food.milk}]}, funding: {grantor_bp: 10000},
+   effect: {amount_off_cents: 10, per: unit}, limits: [{per: recipient, period: day, measure: units, max: 1000000}]}
+- {id: bread, benefit: B, label: {lv: Maize, en: Bread}, version: 1, valid: {from: 2020-01-01, to: null}, priority: 20,
+   recipients: {everyone: true}, content: {any: [{category: food.bread}]}, funding: {grantor_bp: 5000},
+   effect: {percent_off_bp: 500}, limits: [{per: household, period: month, measure: amount_cents, max: 100000000}]}
+- {id: points, benefit: C, label: {lv: Punkti, en: Points}, version: 1, valid: {from: 2020-01-01, to: null}, priority: 30,
+   recipients: {everyone: true}, funding: {grantor_bp: 10000}, effect: {earn_points: {per_cents: 100, points: 1}}}
+";
+
+/// A node at work.
+#[derive(Debug)]
+pub struct Till {
+    /// Where HTTP is asked.
+    pub http: SocketAddr,
+    /// Where gRPC is asked.
+    pub grpc: SocketAddr,
+    /// Asks it in process.
+    pub handle: Handle,
+    /// A token of each terminal.
+    pub tokens: Vec<String>,
+    running: Running,
+    _folder: TempDir,
+}
+
+impl Till {
+    /// Opens a shop.
+    pub async fn open() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let prometheus = prometheus::Registry::new();
+        let streams = ingest::metrics::Metrics::register(&prometheus)?;
+        let log = EmbeddedLog::open(&folder.path().join("log"), Sync::Always, streams.clone())?;
+        let log: Arc<dyn Log> = Arc::new(log);
+        let vault = Vault::open(&folder.path().join("keys"))?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let metrics = connectors::metrics::Metrics::register(&prometheus)?;
+        let context = Context {
+            log: Arc::clone(&log),
+            vault: vault.clone(),
+            clock: Arc::clone(&clock),
+            metrics: metrics.clone(),
+            streams,
+        };
+        fill(&context).await?;
+        let index = Index::open(&folder.path().join("index"), &log).await?;
+        let parts = Parts {
+            log,
+            vault: vault.clone(),
+            clock: Arc::clone(&clock),
+            metrics: Metrics::register(&prometheus)?,
+            claims: Claims::over(Arc::clone(&index)),
+            index,
+        };
+        let cache = EmbeddedCache::of(&parts.index)?;
+        let authoriser = Authoriser::open(parts, Settings::default(), cache).await?;
+        let (handle, running) = service::start(authoriser, Bounds::default())?;
+        let issuing = Tokens::of(&vault, clock);
+        let tokens = (0..TERMINALS).map(|n| token(&issuing, n)).collect::<Result<_>>()?;
+        // As often as they like: what is measured is how fast it goes.
+        let settings =
+            http::Settings { per_second: u32::MAX, at_once: u32::MAX, ..Default::default() };
+        let door = Door::new(handle.clone(), vault.clone(), issuing, metrics.clone(), settings);
+        let http = serve(edge::around(http::routes(door.clone()), metrics)).await?;
+        let grpc = serve(grpc::routes(door).await?).await?;
+        Ok(Self { http, grpc, handle, tokens, running, _folder: folder })
+    }
+
+    /// Closes it.
+    pub async fn close(self) -> Result<()> {
+        drop(self.handle);
+        Ok(self.running.stop().await?)
+    }
+}
+
+/// Serves routes on a free port.
+pub async fn serve(routes: Router) -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
+        // Where it cannot be set, answers only wait longer.
+        let _ = stream.set_nodelay(true);
+    });
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    Ok(address)
+}
+
+/// A terminal's id.
+pub fn terminal(number: usize) -> String {
+    format!("T{number}")
+}
+
+fn token(tokens: &Tokens, number: usize) -> Result<String> {
+    let identity = Identity {
+        role: Role::Terminal,
+        organisation: "shop".into(),
+        subject: terminal(number).into(),
+    };
+    Ok(tokens.issue(&identity, Utc::now() + TimeDelta::hours(1))?)
+}
+
+async fn fill(context: &Context) -> Result<()> {
+    let mut text = REGISTRY.to_owned();
+    text.push_str("terminals:\n");
+    for number in 0..TERMINALS {
+        text.push_str(&format!("- {{id: {}, place: P1, kind: till}}\n", terminal(number)));
+    }
+    let document = registry::read(&text, "registry", &|_| None)?;
+    registry::apply(&context.log, &document, context.clock.now()).await?;
+    let connector = MeansFiles {
+        issuers: [IssuerId::new("city-card")?].into(),
+        vault: context.vault.clone(),
+        clock: Arc::clone(&context.clock),
+    };
+    let lines: String = (0..CARDS)
+        .map(|card| {
+            format!(
+                "{{\"person\":null,\"issuer\":\"city-card\",\"kind\":\"card_uid\",\"value\":\"{card}\",\
+                 \"valid_from\":\"2020-01-01\",\"valid_to\":null}}\n"
+            )
+        })
+        .collect();
+    let reader = Box::new(std::io::Cursor::new(lines.into_bytes()));
+    load::load(context, connector, reader, "means", |_| ()).await?;
+    Ok(())
+}
