@@ -2,32 +2,31 @@
 //!
 //! A cache is a materialisation of the `authorisations` stream and can be lost. One trait, several
 //! places to keep it; the suite in `tests/it/cache.rs` holds each to the same behaviour.
-
-use std::collections::HashMap;
+//!
+//! The decision loop takes what has arrived as one batch: [`Cache::load`] once for all of it, then
+//! each decision reads through [`Counters`] and stages what it moves, and [`Cache::commit`] makes
+//! all of it hold. A remote cache is so asked twice per batch, however many wait.
 
 use domain::{
-    id::{AuthorisationId, BenefitId, RecipientId},
+    id::{AuthorisationId, BenefitId, HouseholdId, RecipientId, RecordId},
     limit::{CounterKey, CounterMovement},
 };
 
+use crate::rules::Counters;
+
 pub mod embedded;
 
-/// What a decision wants to read, so that a remote cache is asked once.
+/// What a decision wants to read.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Counters of the limits of all candidates.
+    /// The household whose counters stand together; none for an anonymous basket.
+    pub household: Option<HouseholdId>,
+    /// Counters of the limits of all candidates that count recipients or households.
     pub counters: Vec<CounterKey>,
+    /// Counters of limits across all recipients, each with the most it allows.
+    pub budgets: Vec<(CounterKey, i64)>,
     /// Points of the recipient under these benefits.
     pub points: Vec<(RecipientId, BenefitId)>,
-}
-
-/// What was read: what a decision is based on.
-#[derive(Clone, Debug, Default)]
-pub struct Snapshot {
-    /// What is used of each counter.
-    pub counters: HashMap<CounterKey, i64>,
-    /// The balance of points; it may be negative after refunds.
-    pub points: HashMap<(RecipientId, BenefitId), i64>,
 }
 
 /// What a decision or a change moves, all of it or nothing.
@@ -39,14 +38,30 @@ pub struct Movements {
     pub points: Vec<(RecipientId, BenefitId, i64)>,
 }
 
-/// What became of a reservation.
+/// One step of an authorisation, as the cache sees it.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// The id of its record: applied once, however often it comes.
+    pub id: RecordId,
+    /// The authorisation.
+    pub authorisation: AuthorisationId,
+    /// Which record of the authorisation this is, counted from 0 for the decision: of two that
+    /// would be the same one, the first wins.
+    pub step: u32,
+    /// The household under which the authorisation was decided; none for an anonymous one.
+    pub household: Option<HouseholdId>,
+    /// What moves.
+    pub movements: Movements,
+}
+
+/// What became of a staged operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reserved {
     /// Everything moved.
     Done,
     /// This id has moved before; nothing moved now.
     Exists,
-    /// Something that the decision was based on has changed; nothing moved, decide again.
+    /// Something that it was based on has changed; nothing moved, decide again.
     Conflict,
 }
 
@@ -62,31 +77,25 @@ pub enum CacheError {
     },
 }
 
-/// Counters and points, kept somewhere.
-pub trait Cache: Send + 'static {
-    /// Reads what a decision wants. What was never moved is 0; what is lost is
-    /// [`CacheError::Unknown`], never 0.
-    fn load(
+/// Counters and points, kept somewhere. Reading what was not loaded gives 0.
+pub trait Cache: Counters + Send + 'static {
+    /// Makes what is wanted readable. What was never moved is 0; what is lost is an error, never 0.
+    fn load(&mut self, wanted: &[Wanted]) -> impl Future<Output = Result<(), CacheError>> + Send;
+
+    /// Moves; what follows in this batch sees it.
+    fn stage(&mut self, operation: Operation);
+
+    /// Makes what was staged since the last commit hold, in order, each whole or not at all.
+    fn commit(&mut self) -> impl Future<Output = Result<Vec<Reserved>, CacheError>> + Send;
+
+    /// Whether what is read of a budget is all that is left of it, not only what this authoriser
+    /// holds of it. What a part would cut is decided again on the whole.
+    fn is_whole(&self, budget: &CounterKey) -> bool;
+
+    /// Makes budgets whole: other authorisers give back what they hold, and until they have, this
+    /// fails.
+    fn gather(
         &mut self,
-        wanted: &Wanted,
-    ) -> impl Future<Output = Result<Snapshot, CacheError>> + Send;
-
-    /// Moves everything or nothing, under an id: moving again under the same id does nothing. Where
-    /// `based_on` is given, it moves only if nothing of it has changed.
-    fn reserve(
-        &mut self,
-        id: AuthorisationId,
-        movements: &Movements,
-        based_on: Option<&Snapshot>,
-    ) -> impl Future<Output = Result<Reserved, CacheError>> + Send;
-}
-
-impl crate::rules::Counters for Snapshot {
-    fn used(&self, key: &CounterKey) -> i64 {
-        self.counters.get(key).copied().unwrap_or(0)
-    }
-
-    fn points(&self, recipient: RecipientId, benefit: &BenefitId) -> i64 {
-        self.points.get(&(recipient, benefit.clone())).copied().unwrap_or(0)
-    }
+        budgets: &[(CounterKey, i64)],
+    ) -> impl Future<Output = Result<(), CacheError>> + Send;
 }
