@@ -212,14 +212,25 @@ impl<C: Cache> Authoriser<C> {
             points: request.spend_points,
         };
         let wanted = rules.wanted(&input);
+        let household = presented.recipient.as_ref().map(|recipient| recipient.household);
         loop {
-            let snapshot = self.cache.load(&wanted).await?;
-            let decision = rules::evaluate(rules, &input, &snapshot);
+            let wanted = crate::cache::Wanted { household, ..wanted.clone() };
+            self.cache.load(&[wanted]).await?;
+            let decision = rules::evaluate(rules, &input, &self.cache);
             let recipient = presented.recipient.as_ref().map(|recipient| recipient.id);
             let movements = publish::movements(&decision, recipient);
-            match self.cache.reserve(id, &movements, Some(&snapshot)).await? {
-                Reserved::Done | Reserved::Exists => return Ok(decision),
-                Reserved::Conflict => {}
+            let record = RecordId::from_u128(id.as_u128());
+            let operation = crate::cache::Operation {
+                id: record,
+                authorisation: id,
+                step: 0,
+                household,
+                movements,
+            };
+            self.cache.stage(operation);
+            match self.cache.commit().await?.as_slice() {
+                [Reserved::Conflict] => {}
+                _ => return Ok(decision),
             }
         }
     }
@@ -263,8 +274,13 @@ impl<C: Cache> Authoriser<C> {
             Ok::<(), AuthoriserError>(())
         })
         .await?;
-        for (id, movements) in moved {
-            self.cache.reserve(id, &movements, None).await?;
+        for (authorisation, movements) in moved {
+            let id = RecordId::from_u128(authorisation.as_u128());
+            let household = None;
+            let operation =
+                crate::cache::Operation { id, authorisation, step: 0, household, movements };
+            self.cache.stage(operation);
+            self.cache.commit().await?;
         }
         self.uploads_next = next;
         Ok(())

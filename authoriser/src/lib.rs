@@ -6,6 +6,7 @@
 pub mod authorise;
 pub mod cache;
 pub mod error;
+pub mod fence;
 pub mod metrics;
 pub mod publish;
 pub mod refresh;

@@ -71,7 +71,11 @@ impl Compact {
             Measure::Units => 1,
             Measure::AmountCents => 2,
         };
-        Self { holder, instruction, period: days(key.period_start) << 7 | per << 5 | period << 2 | measure }
+        Self {
+            holder,
+            instruction,
+            period: days(key.period_start) << 7 | per << 5 | period << 2 | measure,
+        }
     }
 }
 

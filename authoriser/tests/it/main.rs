@@ -4,6 +4,8 @@ mod book;
 mod cache;
 mod cases;
 mod properties;
+mod random;
+mod redis;
 mod rules;
 
 use std::{
