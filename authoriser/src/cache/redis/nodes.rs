@@ -184,20 +184,13 @@ impl Nodes {
             Ok(replies) => replies,
             Err(error) => return Fate::Failed(error),
         };
-        if wait && self.settings.replicas > 0 {
-            let had = match replies.pop() {
-                Some(Value::Int(had)) => u32::try_from(had).unwrap_or(0),
-                _ => 0,
-            };
-            let needed = self.settings.replicas;
-            if had < needed {
-                return Fate::Failed(CacheError::Replicas { needed, had });
-            }
-        }
+        let waited = if wait && self.settings.replicas > 0 { replies.pop() } else { None };
         let mut worst = Fate::Answered;
+        let mut wrote = false;
         for (at, reply) in of_node.into_iter().zip(replies) {
             let Value::ServerError(error) = reply else {
                 answers[at] = Some(reply);
+                wrote = true;
                 continue;
             };
             match self.fate(&error) {
@@ -205,7 +198,16 @@ impl Nodes {
                 other => worst = other,
             }
         }
-        worst
+        // A node that did nothing, because it has become a replica itself, has none to wait for.
+        let needed = self.settings.replicas;
+        match waited {
+            Some(Value::Int(had)) if wrote && had < i64::from(needed) => {
+                let had = u32::try_from(had).unwrap_or(0);
+                Fate::Failed(CacheError::Replicas { needed, had })
+            }
+            Some(Value::ServerError(error)) if wrote => self.fate(&error),
+            _ => worst,
+        }
     }
 
     fn fate(&self, error: &ServerError) -> Fate {
