@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    hash::{BuildHasher, RandomState},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -14,26 +15,32 @@ use domain::id::{HouseholdId, RecipientId};
 #[derive(Debug, Default)]
 struct State {
     generation: u64,
-    versions: HashMap<String, u64>,
+    /// By two hashes of the key: millions of them are kept.
+    versions: HashMap<(u64, u64), u64>,
     homes: HashMap<RecipientId, HouseholdId>,
 }
 
 /// Shared by all authors of the process; every write to Redis is by one of them.
 #[derive(Debug, Default)]
-pub(super) struct Known(Mutex<State>);
+pub(super) struct Known {
+    state: Mutex<State>,
+    hashers: (RandomState, RandomState),
+}
 
 impl Known {
     /// The last acknowledged version of a hash, 0 where none was: to be taken before asking, as
     /// answers may pass one another.
     pub(super) fn floor(&self, generation: u64, key: &str) -> u64 {
-        self.of(generation).and_then(|state| state.versions.get(key).copied()).unwrap_or(0)
+        self.of(generation)
+            .and_then(|state| state.versions.get(&self.hash(key)).copied())
+            .unwrap_or(0)
     }
 
     /// A change was acknowledged as this version. Says whether that can be.
     #[must_use]
     pub(super) fn moved(&self, generation: u64, key: &str, floor: u64, version: u64) -> bool {
         let Some(mut state) = self.of(generation) else { return true };
-        let last = state.versions.entry(key.to_owned()).or_default();
+        let last = state.versions.entry(self.hash(key)).or_default();
         let can_be = version > floor && version != *last;
         *last = version.max(*last);
         can_be
@@ -42,7 +49,7 @@ impl Known {
     /// A change was acknowledged when asked again; others may have moved the hash since.
     pub(super) fn moved_before(&self, generation: u64, key: &str, version: u64) {
         let Some(mut state) = self.of(generation) else { return };
-        let last = state.versions.entry(key.to_owned()).or_default();
+        let last = state.versions.entry(self.hash(key)).or_default();
         *last = version.max(*last);
     }
 
@@ -50,7 +57,7 @@ impl Known {
     #[must_use]
     pub(super) fn created(&self, generation: u64, key: &str, version: u64) -> bool {
         let Some(mut state) = self.of(generation) else { return true };
-        state.versions.insert(key.to_owned(), version).is_none()
+        state.versions.insert(self.hash(key), version).is_none()
     }
 
     /// The recipient is counted in this household. Says whether it was in no other: what another
@@ -61,9 +68,13 @@ impl Known {
         *state.homes.entry(who).or_insert(home) == home
     }
 
+    fn hash(&self, key: &str) -> (u64, u64) {
+        (self.hashers.0.hash_one(key), self.hashers.1.hash_one(key))
+    }
+
     /// The state of a generation; none where a later one has begun, in which nothing of this holds.
     fn of(&self, generation: u64) -> Option<MutexGuard<'_, State>> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if generation > state.generation {
             *state = State { generation, ..State::default() };
         }

@@ -48,6 +48,8 @@ impl Call {
 pub(super) struct Nodes {
     settings: RedisSettings,
     metrics: Metrics,
+    /// User and password for every node, as in a URL; nodes go by their address alone.
+    credentials: String,
     connections: HashMap<String, ConnectionManager>,
     /// The primary of each slot; one entry where there is no cluster.
     primaries: Vec<Option<String>>,
@@ -74,8 +76,10 @@ impl Nodes {
         settings: RedisSettings,
         metrics: Metrics,
     ) -> Result<Self, CacheError> {
-        let primaries = vec![settings.urls.first().cloned()];
-        let mut nodes = Self { settings, metrics, connections: HashMap::new(), primaries };
+        let (credentials, first) = address(settings.urls.first().map_or("", String::as_str));
+        let (credentials, primaries) = (credentials.to_owned(), vec![Some(first.to_owned())]);
+        let connections = HashMap::new();
+        let mut nodes = Self { settings, metrics, credentials, connections, primaries };
         if nodes.settings.cluster {
             nodes.find().await?;
         }
@@ -240,7 +244,8 @@ impl Nodes {
             .set_response_timeout(Some(patience))
             .set_number_of_retries(1)
             .set_max_delay(Duration::from_millis(50));
-        let client = Client::open(node).map_err(|error| broken(&error))?;
+        let url = format!("redis://{}{node}", self.credentials);
+        let client = Client::open(url).map_err(|error| broken(&error))?;
         let opened = ConnectionManager::new_lazy_with_config(client, config);
         let opened = opened.map_err(|error| broken(&error))?;
         self.connections.insert(node.to_owned(), opened.clone());
@@ -250,7 +255,7 @@ impl Nodes {
     /// Finds the primary of each slot, from any node that answers.
     pub(super) async fn find(&mut self) -> Result<(), CacheError> {
         let mut nodes = self.primaries();
-        nodes.extend(self.settings.urls.iter().cloned());
+        nodes.extend(self.settings.urls.iter().map(|url| address(url).1.to_owned()));
         nodes.extend(self.connections.keys().cloned());
         let mut last = away("no node is known");
         for node in nodes {
@@ -336,6 +341,12 @@ async fn futures<T: Send + 'static>(
     answers
 }
 
+/// Takes a URL apart: who asks, with the `@`, and where.
+fn address(url: &str) -> (&str, &str) {
+    let rest = url.strip_prefix("redis://").unwrap_or(url);
+    rest.rfind('@').map_or(("", rest), |at| rest.split_at(at + 1))
+}
+
 /// The slot of a key, by what stands in its braces: CRC-16 of the XMODEM kind.
 fn slot(key: &str) -> usize {
     let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
@@ -359,11 +370,13 @@ fn primaries(slots: &Value) -> Vec<Option<String>> {
             continue;
         };
         let [Value::BulkString(host), Value::Int(port), ..] = primary.as_slice() else { continue };
-        let url = format!("redis://{}:{port}", String::from_utf8_lossy(host));
+        let host = String::from_utf8_lossy(host);
+        let node =
+            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         let first = usize::try_from(*first).unwrap_or(SLOTS);
         let last = usize::try_from(*last).unwrap_or(0);
         for slot in found.iter_mut().take(last + 1).skip(first) {
-            *slot = Some(url.clone());
+            *slot = Some(node.clone());
         }
     }
     found
@@ -380,6 +393,12 @@ fn broken(error: &RedisError) -> CacheError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_are_no_part_of_a_nodes_name() {
+        assert_eq!(address("redis://a:p@ss@host:1/2"), ("a:p@ss@", "host:1/2"));
+        assert_eq!(address("redis://host:1"), ("", "host:1"));
+    }
 
     #[test]
     fn slots_are_those_of_the_cluster() {

@@ -9,9 +9,10 @@ use crate::cache::CacheError;
 const OLDEST_VERSION: u32 = 7;
 
 /// Which Redis, and what is asked of it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RedisSettings {
-    /// `redis://host:port` of one node; of a cluster some of its nodes.
+    /// `redis://user:password@host:port` of one node; of a cluster some of its nodes, with the
+    /// user and password of the first for all.
     pub urls: Vec<String>,
     /// Whether the nodes are a Redis Cluster.
     pub cluster: bool,
@@ -53,6 +54,16 @@ impl Default for RedisSettings {
             watch: Duration::from_secs(1),
             allow_volatile: false,
         }
+    }
+}
+
+impl std::fmt::Debug for RedisSettings {
+    /// Without the URLs, which hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisSettings")
+            .field("cluster", &self.cluster)
+            .field("replicas", &self.replicas)
+            .finish_non_exhaustive()
     }
 }
 

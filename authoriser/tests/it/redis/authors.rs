@@ -100,6 +100,49 @@ async fn too_few_replicas_approve_nothing() {
     assert_eq!(shop.stream().used(&of_all()), 20);
 }
 
+/// Who moves is counted on, in the new household too; what is in flight in the old one is fenced.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recipient_who_moves_takes_counters_along() {
+    let server = Server::start(kept());
+    let shop = Shop::open(settings(&server)).await;
+    let limits = Limits { recipient: 50, ..LIMITS };
+    let (mut old, mut new) = (shop.till(limits).await, shop.till(limits).await);
+    assert_eq!(old.serve(&[basket(1, 1, 2, 30)]).await, [30]);
+    let late = basket(2, 1, 2, 20);
+    old.cache.load(&[late.wants(&limits)]).await.expect("loaded");
+    let operation = late.operation(20);
+    let record = late.record(&operation);
+    old.cache.stage(operation);
+    assert_eq!(old.cache.commit().await.expect("moved"), [Reserved::Done]);
+    assert_eq!(new.serve(&[basket(3, 9, 2, 40)]).await, [20], "50 less what is on the stream");
+    let stamp = old.cache.stamp();
+    assert_eq!(old.append(stamp, vec![record]).await, Err("stale"));
+    assert_eq!(old.serve(&[late]).await, [0]);
+}
+
+/// What was applied is forgotten when it is old, and only then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn applied_operations_are_forgotten_when_old() {
+    let server = Server::start(kept());
+    let shop = Shop::open(RedisSettings { remember: Duration::ZERO, ..settings(&server) }).await;
+    let mut till = shop.till(LIMITS).await;
+    let fields = || -> u64 {
+        let key = format!("avis:{{h{}}}", domain::id::HouseholdId::from_u128(1));
+        let said = server.ask(&["HLEN", &key]);
+        said.chars().filter(char::is_ascii_digit).collect::<String>().parse().expect("a number")
+    };
+    for id in 1..=50 {
+        assert_eq!(till.serve(&[basket(id, 1, 2, 1)]).await, [1]);
+    }
+    assert!(fields() > 100, "two for each");
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    for id in 51..=70 {
+        assert_eq!(till.serve(&[basket(id, 1, 2, 1)]).await, [1]);
+    }
+    assert!(fields() < 60, "{} are left", fields());
+    assert_eq!(shop.stream().used(&of_all()), 70);
+}
+
 #[tokio::test]
 async fn a_redis_that_would_lose_counters_is_refused() {
     let evicting = ["--maxmemory-policy", "allkeys-lru"].map(str::to_owned).to_vec();
