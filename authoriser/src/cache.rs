@@ -134,7 +134,9 @@ pub trait Cache: Counters + Send + 'static {
     /// Moves; what follows in this batch sees it.
     fn stage(&mut self, operation: Operation);
 
-    /// Makes what was staged since the last commit hold, in order, each whole or not at all.
+    /// Makes what was staged since the last commit hold, in order, each whole or not at all. To be
+    /// awaited to its end, and what is done to be appended under [`stamp`](Self::stamp): where that
+    /// is refused, nothing of the batch has happened. After an error neither has anything.
     fn commit(&mut self) -> impl Future<Output = Result<Vec<Reserved>, CacheError>> + Send;
 
     /// Whether what is read of a budget is all that is left of it, not only what this authoriser

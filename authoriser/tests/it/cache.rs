@@ -188,7 +188,9 @@ pub async fn authors_share_households(place: &(impl Place + Sync), seed: u64, ro
                         let id = u128::from((seed << 40) + (author << 32) + (round << 8))
                             + 1_000_000
                             + at.unsigned_abs() as u128;
-                        let who = u128::from(seed) * 100 + random.below(4).unsigned_abs() as u128;
+                        let who = (1 << 60)
+                            + u128::from(seed) * 100
+                            + random.below(4).unsigned_abs() as u128;
                         basket(id, who / 2, who, random.below(40) + 1)
                     })
                     .collect();
@@ -198,12 +200,13 @@ pub async fn authors_share_households(place: &(impl Place + Sync), seed: u64, ro
             total
         })
     });
-    let mut total = 0;
+    let (mut total, generation) = (0, place.fence().generation());
     for task in tasks.collect::<Vec<_>>() {
         total += task.await.expect("served");
     }
+    assert_eq!(place.fence().generation(), generation, "seed {seed}: nothing was lost");
     let stream = place.stream();
-    let first = u128::from(seed) * 100;
+    let first = (1_u128 << 60) + u128::from(seed) * 100;
     let used: i64 = (first / 2..=(first + 3) / 2).map(|id| stream.used(&of_household(id))).sum();
     assert_eq!(used, total, "seed {seed}: what tills gave is what the stream holds");
     for who in first..first + 4 {
@@ -266,10 +269,11 @@ pub async fn authors_share_a_budget(place: &(impl Place + Sync), seed: u64) {
             till.again
         })
     });
-    let mut again = Vec::new();
+    let (mut again, generation) = (Vec::new(), place.fence().generation());
     for task in tasks.collect::<Vec<_>>() {
         again.push(task.await.expect("served"));
     }
+    assert_eq!(place.fence().generation(), generation, "seed {seed}: nothing was lost");
     let used = place.stream().used(&of_all());
     assert_eq!(used, limits.budget, "seed {seed}: to the cent; decided again for {again:?}");
 }
@@ -277,7 +281,7 @@ pub async fn authors_share_a_budget(place: &(impl Place + Sync), seed: u64) {
 /// The whole suite, over one place.
 pub async fn holds(place: &(impl Place + Sync)) {
     moves_are_seen(place).await;
-    for seed in 1..=6 * u64::from(scale()) {
+    for seed in 1..=20 * u64::from(scale()) {
         decisions_follow_the_sums(place, seed, 20).await;
     }
 }
@@ -285,10 +289,10 @@ pub async fn holds(place: &(impl Place + Sync)) {
 /// What holds in addition where several authors share.
 pub async fn holds_shared(place: &(impl Place + Sync)) {
     operations_move_once(place).await;
-    for seed in 1..=3 * u64::from(scale()) {
+    for seed in 1..=10 * u64::from(scale()) {
         authors_share_households(place, 1_000 + seed, 25).await;
     }
-    for seed in 1..=8 * u64::from(scale()) {
+    for seed in 1..=30 * u64::from(scale()) {
         authors_share_a_budget(place, 2_000 + seed).await;
     }
 }

@@ -12,11 +12,19 @@ use std::{
 
 use domain::id::{HouseholdId, RecipientId};
 
+/// The last acknowledged version of a hash.
+#[derive(Clone, Copy, Debug, Default)]
+struct Version {
+    number: u64,
+    /// Whether its making was acknowledged; a later change may be so before.
+    made: bool,
+}
+
 #[derive(Debug, Default)]
 struct State {
     generation: u64,
     /// By two hashes of the key: millions of them are kept.
-    versions: HashMap<(u64, u64), u64>,
+    versions: HashMap<(u64, u64), Version>,
     homes: HashMap<RecipientId, HouseholdId>,
 }
 
@@ -31,9 +39,9 @@ impl Known {
     /// The last acknowledged version of a hash, 0 where none was: to be taken before asking, as
     /// answers may pass one another.
     pub(super) fn floor(&self, generation: u64, key: &str) -> u64 {
-        self.of(generation)
-            .and_then(|state| state.versions.get(&self.hash(key)).copied())
-            .unwrap_or(0)
+        let state = self.of(generation);
+        let known = state.and_then(|state| state.versions.get(&self.hash(key)).copied());
+        known.unwrap_or_default().number
     }
 
     /// A change was acknowledged as this version. Says whether that can be.
@@ -41,8 +49,8 @@ impl Known {
     pub(super) fn moved(&self, generation: u64, key: &str, floor: u64, version: u64) -> bool {
         let Some(mut state) = self.of(generation) else { return true };
         let last = state.versions.entry(self.hash(key)).or_default();
-        let can_be = version > floor && version != *last;
-        *last = version.max(*last);
+        let can_be = version > floor && version != last.number;
+        last.number = version.max(last.number);
         can_be
     }
 
@@ -50,14 +58,16 @@ impl Known {
     pub(super) fn moved_before(&self, generation: u64, key: &str, version: u64) {
         let Some(mut state) = self.of(generation) else { return };
         let last = state.versions.entry(self.hash(key)).or_default();
-        *last = version.max(*last);
+        last.number = version.max(last.number);
     }
 
-    /// A hash was made. Says whether none was there that should be.
+    /// A hash was made. Says whether it was made for the first time.
     #[must_use]
     pub(super) fn created(&self, generation: u64, key: &str, version: u64) -> bool {
         let Some(mut state) = self.of(generation) else { return true };
-        state.versions.insert(self.hash(key), version).is_none()
+        let last = state.versions.entry(self.hash(key)).or_default();
+        last.number = version.max(last.number);
+        !std::mem::replace(&mut last.made, true)
     }
 
     /// The recipient is counted in this household. Says whether it was in no other: what another
@@ -96,6 +106,8 @@ mod tests {
         assert!(!known.moved(1, "h", 2, 3), "one version for two changes");
         assert!(!known.moved(1, "h", 3, 2), "below what was acknowledged");
         assert!(!known.created(1, "h", 1), "it was there");
+        assert!(known.moved(1, "i", 0, 2), "another's change upon a making still on its way");
+        assert!(known.created(1, "i", 1) && known.floor(1, "i") == 2);
         assert!(known.created(2, "h", 1), "a new generation begins with nothing");
         assert!(known.moved(1, "h", 9, 1), "what has ended is nobody's concern");
     }
