@@ -56,9 +56,12 @@ impl Place for Shop {
     }
 }
 
+/// So patient that a machine which is busy with other tests is not taken for a failure.
 pub fn settings(server: &Server) -> RedisSettings {
     RedisSettings {
         urls: vec![server.url()],
+        request_timeout: Duration::from_secs(10),
+        silence: Duration::from_secs(60),
         watch: Duration::from_millis(200),
         ..RedisSettings::default()
     }
@@ -81,8 +84,8 @@ pub fn of_cluster(cluster: &Cluster) -> RedisSettings {
         urls: cluster.urls(),
         cluster: true,
         replicas: 1,
-        watch: Duration::from_millis(200),
-        ..RedisSettings::default()
+        replicas_timeout: Duration::from_secs(5),
+        ..settings(&cluster.nodes[0])
     }
 }
 

@@ -16,7 +16,7 @@ use crate::cache::{Place, basket};
 const LIMITS: Limits = Limits { recipient: 100_000, household: 100_000, budget: 1_000 };
 
 fn impatient(server: &Server) -> RedisSettings {
-    RedisSettings { silence: Duration::from_millis(300), ..settings(server) }
+    RedisSettings { silence: Duration::from_secs(1), ..settings(server) }
 }
 
 fn anybody(id: u128, wanted: i64) -> Basket {

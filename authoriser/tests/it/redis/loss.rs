@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use authoriser::cache::redis::RedisSettings;
+
 use super::{
     Shop, kept,
     server::{Cluster, Server, Setup},
@@ -100,6 +102,16 @@ async fn storm(shop: &Shop, seed: u64, fail: impl FnOnce() + Send + 'static) {
     assert_reads_as_the_stream(shop, first / 2..=(first + 5) / 2, limits).await;
 }
 
+/// As when serving, where waiting is worse than deciding again.
+fn hasty(settings: RedisSettings) -> RedisSettings {
+    let patience = RedisSettings::default();
+    RedisSettings {
+        request_timeout: patience.request_timeout,
+        replicas_timeout: patience.replicas_timeout,
+        ..settings
+    }
+}
+
 fn pause(milliseconds: u64) {
     std::thread::sleep(Duration::from_millis(milliseconds));
 }
@@ -107,7 +119,7 @@ fn pause(milliseconds: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flushed_redis_is_built_again() {
     let server = Arc::new(Server::start(kept()));
-    let shop = Shop::open(settings(&server)).await;
+    let shop = Shop::open(hasty(settings(&server))).await;
     for seed in 1..=3 * u64::from(scale()) {
         let server = Arc::clone(&server);
         let fail = move || {
@@ -124,10 +136,7 @@ async fn a_flushed_redis_is_built_again() {
 async fn a_killed_redis_is_built_again() {
     for append_only in [true, false] {
         let server = Arc::new(Server::start(Setup { append_only, ..Setup::default() }));
-        let settings = authoriser::cache::redis::RedisSettings {
-            allow_volatile: !append_only,
-            ..settings(&server)
-        };
+        let settings = RedisSettings { allow_volatile: !append_only, ..hasty(settings(&server)) };
         let shop = Shop::open(settings).await;
         for seed in 1..=3 * u64::from(scale()) {
             let server = Arc::clone(&server);
@@ -153,7 +162,7 @@ fn copy(from: &Path, to: &Path) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_falls_back_is_noticed() {
     let server = Arc::new(Server::start(kept()));
-    let shop = Shop::open(settings(&server)).await;
+    let shop = Shop::open(hasty(settings(&server))).await;
     for seed in 1..=3 * u64::from(scale()) {
         let server = Arc::clone(&server);
         let fail = move || {
@@ -178,7 +187,7 @@ async fn a_redis_that_falls_back_is_noticed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_stands_still_is_waited_for() {
     let server = Arc::new(Server::start(kept()));
-    let shop = Shop::open(settings(&server)).await;
+    let shop = Shop::open(hasty(settings(&server))).await;
     let paused = Arc::clone(&server);
     let fail = move || {
         for milliseconds in [700, 1_300] {
@@ -194,7 +203,7 @@ async fn a_redis_that_stands_still_is_waited_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_fails_over_is_built_again() {
     let cluster = Arc::new(Cluster::start());
-    let shop = Shop::open(super::of_cluster(&cluster)).await;
+    let shop = Shop::open(hasty(super::of_cluster(&cluster))).await;
     let failing = Arc::clone(&cluster);
     let fail = move || {
         pause(100);
@@ -221,7 +230,7 @@ async fn a_cluster_that_fails_over_is_built_again() {
 async fn a_new_process_builds_anew() {
     use authoriser::cache::Cache;
     let server = Server::start(kept());
-    let shop = Shop::open(settings(&server)).await;
+    let shop = Shop::open(hasty(settings(&server))).await;
     let limits = Limits { recipient: 100, household: 100, budget: 100 };
     let mut till = shop.till(limits).await;
     assert_eq!(till.serve(&[basket(1, 1, 2, 10)]).await, [10]);
