@@ -124,9 +124,18 @@ impl Watch {
         let node = self.nodes.home(names::GENERATION)?;
         let stands = self.nodes.command(&node, redis::cmd("GET").arg(names::GENERATION)).await?;
         let stands = match stands {
-            Value::BulkString(text) => String::from_utf8_lossy(&text).parse().ok(),
+            Value::BulkString(text) => String::from_utf8_lossy(&text).parse::<u64>().ok(),
             _ => None,
         };
+        let beyond = stands.filter(|stands| self.written.is_none() && *stands > generation);
+        if let Some(stands) = beyond {
+            return Err(CacheError::Setting {
+                node,
+                setting: names::GENERATION,
+                is: stands.to_string(),
+                wanted: format!("to {generation} or less: a later start or another stream used it"),
+            });
+        }
         another |=
             self.written.is_some() && self.written == Some(generation) && stands != self.written;
         let mut current = generation;

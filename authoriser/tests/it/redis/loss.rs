@@ -10,7 +10,14 @@ use std::{
     time::Duration,
 };
 
-use authoriser::cache::redis::RedisSettings;
+use authoriser::{
+    cache::{
+        CacheError,
+        redis::{RedisSettings, RedisShared},
+    },
+    fence::Fence,
+    metrics::Metrics,
+};
 
 use super::{
     Shop, kept,
@@ -244,4 +251,9 @@ async fn a_new_process_builds_anew() {
     assert_reads_as_the_stream(&shop, 1..=1, limits).await;
     let mut till = shop.till(limits).await;
     assert_eq!(till.serve(&[basket(3, 1, 3, 95)]).await, [90], "all that the stream leaves");
+    let metrics = Metrics::register(&prometheus::Registry::new()).expect("registered");
+    let truth = shop.stream();
+    let again = RedisShared::open(settings(&server), Fence::new(1), truth, metrics).await;
+    let refused = again.expect_err("an earlier start, or another stream");
+    assert!(matches!(refused, CacheError::Setting { .. }), "{refused}");
 }
