@@ -204,38 +204,15 @@ impl Asking<'_> {
     /// Asks once; gives what must be asked again.
     async fn lease_once(&mut self, leases: &Leases, asks: &[Ask]) -> Result<Vec<Ask>, Trouble> {
         let known = &self.shared.known;
-        let now = Utc::now().timestamp_millis();
-        let recall = i64::try_from(self.shared.settings.recall.as_millis()).unwrap_or(i64::MAX);
-        let slices = self.shared.fence.authors().max(1) * SLICES;
         let mut calls = Vec::with_capacity(asks.len());
-        let mut floors = Vec::with_capacity(asks.len());
         let mut late = Vec::with_capacity(asks.len());
         for ask in asks {
-            let mut held = leases.held();
-            if held.stamp.generation != self.generation {
-                return Err(Trouble::Lost("a generation that has ended"));
-            }
-            let author = held.stamp.author.number();
-            let lease = held.leases.entry(ask.key.clone()).or_default();
-            late.push(lease.pending.is_some());
-            lease.max = ask.max.unwrap_or(lease.max);
-            let (given, told, least) = *lease.pending.get_or_insert_with(|| {
-                let least = if ask.wants { lease.least.max(1) } else { 0 };
-                (std::mem::take(&mut lease.left), lease.staged, least)
-            });
-            let until = if ask.recalls { now.saturating_add(recall) } else { 0 };
-            let call = lease.calls + 1;
-            let max = lease.max;
-            drop(held);
-            let key = names::budget(&ask.key);
-            let arguments = [self.generation, author, call].map(|number| number.to_string());
-            let mut arguments = arguments.to_vec();
-            let slices = i64::try_from(slices).unwrap_or(i64::MAX);
-            let numbers = [given, told, least, max, slices, now, until];
-            arguments.extend(numbers.map(|number| number.to_string()));
-            floors.push(known.floor(self.generation, &key));
-            calls.push(Call { key, script: Some(&LEASE), arguments });
+            let (call, was_pending) = self.lease_call(leases, ask)?;
+            calls.push(call);
+            late.push(was_pending);
         }
+        let floor = |call: &Call| known.floor(self.generation, &call.key);
+        let floors: Vec<u64> = calls.iter().map(floor).collect();
         let answers = self.nodes.ask("lease", &calls, false).await?;
         let mut again = Vec::new();
         for ((((ask, call), floor), late), answer) in
@@ -277,6 +254,33 @@ impl Asking<'_> {
             }
         }
         Ok(again)
+    }
+
+    /// The call for a budget, and whether it is an earlier one whose answer did not come.
+    fn lease_call(&self, leases: &Leases, ask: &Ask) -> Result<(Call, bool), Trouble> {
+        let settings = &self.shared.settings;
+        let number = |number: u128| i64::try_from(number).unwrap_or(i64::MAX);
+        let slices = number((self.shared.fence.authors().max(1) * SLICES) as u128);
+        let now = Utc::now().timestamp_millis();
+        let until = now.saturating_add(number(settings.recall.as_millis()));
+        let until = if ask.recalls { until } else { 0 };
+        let mut held = leases.held();
+        if held.stamp.generation != self.generation {
+            return Err(Trouble::Lost("a generation that has ended"));
+        }
+        let author = held.stamp.author.number();
+        let lease = held.leases.entry(ask.key.clone()).or_default();
+        let late = lease.pending.is_some();
+        lease.max = ask.max.unwrap_or(lease.max);
+        let (given, told, least) = *lease.pending.get_or_insert_with(|| {
+            let least = if ask.wants { lease.least.max(1) } else { 0 };
+            (std::mem::take(&mut lease.left), lease.staged, least)
+        });
+        let mut arguments =
+            [self.generation, author, lease.calls + 1].map(|number| number.to_string()).to_vec();
+        let numbers = [given, told, least, lease.max, slices, now, until];
+        arguments.extend(numbers.map(|number| number.to_string()));
+        Ok((Call { key: names::budget(&ask.key), script: Some(&LEASE), arguments }, late))
     }
 
     /// Opens a budget with what the stream says is used of it.

@@ -13,7 +13,7 @@ use std::{
 use authoriser::{
     cache::{
         CacheError,
-        redis::{RedisSettings, RedisShared},
+        redis::{RedisCache, RedisSettings, RedisShared},
     },
     fence::Fence,
     metrics::Metrics,
@@ -23,7 +23,7 @@ use super::{
     Shop, kept,
     server::{Cluster, Server, Setup},
     settings,
-    stream::{Basket, Limits, of_all, of_household, of_recipient},
+    stream::{Basket, Limits, Till, of_all, of_household, of_recipient},
 };
 use crate::{
     cache::{Place, assert_reads_as_the_stream, basket},
@@ -90,6 +90,19 @@ async fn storm(shop: &Shop, seed: u64, fail: impl FnOnce() + Send + 'static) {
     }
     let stream = shop.stream();
     assert_eq!(stream.used(&of_all()), total, "seed {seed}: what tills gave");
+    use_up(&mut tills, seed).await;
+    let again: Vec<_> = tills.iter().map(|till| &till.again).collect();
+    assert_eq!(stream.used(&of_all()), limits.budget, "seed {seed}: to the cent; {again:?}");
+    for who in first..first + 6 {
+        assert!(stream.used(&of_recipient(who)) <= limits.recipient, "seed {seed}");
+        assert!(stream.used(&of_household(who / 2)) <= limits.household, "seed {seed}");
+    }
+    assert!(stream.sums().records.values().all(|times| *times == 1), "seed {seed}: once each");
+    assert_reads_as_the_stream(shop, first / 2..=(first + 5) / 2, limits).await;
+}
+
+/// Serves until nothing is left of the budget.
+async fn use_up(tills: &mut [Till<RedisCache>], seed: u64) {
     for (till, at) in tills.iter_mut().zip(0_u128..) {
         for round in 0.. {
             let id = (1 << 81) + (u128::from(seed) << 40) + (at << 32) + round;
@@ -99,14 +112,6 @@ async fn storm(shop: &Shop, seed: u64, fail: impl FnOnce() + Send + 'static) {
             }
         }
     }
-    let again: Vec<_> = tills.iter().map(|till| &till.again).collect();
-    assert_eq!(stream.used(&of_all()), limits.budget, "seed {seed}: to the cent; {again:?}");
-    for who in first..first + 6 {
-        assert!(stream.used(&of_recipient(who)) <= limits.recipient, "seed {seed}");
-        assert!(stream.used(&of_household(who / 2)) <= limits.household, "seed {seed}");
-    }
-    assert!(stream.sums().records.values().all(|times| *times == 1), "seed {seed}: once each");
-    assert_reads_as_the_stream(shop, first / 2..=(first + 5) / 2, limits).await;
 }
 
 /// As when serving, where waiting is worse than deciding again.
