@@ -17,7 +17,7 @@ use domain::id::{AuthorisationId, RecordId};
 use ingest::{
     clock::Clock,
     log::Log,
-    record::{Position, Record, Stored, outside_id},
+    record::{Record, Stored, outside_id},
     topic::Topic,
     vault::Vault,
     wire::v1::{self, Event},
@@ -29,6 +29,7 @@ use crate::{
     claims::{Claim, Claims, Ticket, body_hash, key_of},
     command::{Change, Command, Refusal},
     error::AuthoriserError,
+    fence::{Fence, FenceError, Stamp},
     history::History,
     index::{Held, Index},
     kept::Kept,
@@ -69,6 +70,8 @@ pub struct Parts {
     pub index: Arc<Index>,
     /// Whose turn each key is.
     pub claims: Arc<Claims>,
+    /// What stands between a lost cache and the stream.
+    pub fence: Arc<Fence>,
 }
 
 /// Decides, over one cache.
@@ -83,6 +86,9 @@ pub struct Authoriser<C> {
     held: BTreeSet<Held>,
     uploads_next: u64,
     batches: u64,
+    /// How often what was decided had to be forgotten; whoever appends tells.
+    era: u64,
+    eras: Arc<AtomicU64>,
 }
 
 /// A command with whoever waits for it.
@@ -103,6 +109,10 @@ pub struct Job {
 pub struct Outgoing {
     /// Which batch it is.
     pub sequence: u64,
+    /// In which era it was decided.
+    pub era: u64,
+    /// On which counters, and by whom.
+    pub stamp: Stamp,
     /// The records, in order.
     pub records: Vec<Record>,
     /// The answers; where one has a record, its place among them.
@@ -142,8 +152,18 @@ impl<C: Cache> Authoriser<C> {
         let uploads_next = parts.index.uploads_next();
         let registers = Registers::new()?;
         let kept = Kept::default();
-        let mut authoriser =
-            Self { parts, settings, registers, cache, kept, held, uploads_next, batches: 0 };
+        let mut authoriser = Self {
+            parts,
+            settings,
+            registers,
+            cache,
+            kept,
+            held,
+            uploads_next,
+            batches: 0,
+            era: 0,
+            eras: Arc::default(),
+        };
         authoriser.registers.refresh(&authoriser.parts.log).await?;
         Ok(authoriser)
     }
@@ -178,7 +198,7 @@ impl<C: Cache> Authoriser<C> {
         let outgoing = self.decide(jobs).await?;
         let decided = outgoing.records.len();
         let progress = Progress { decided, passed_over, latest: outgoing.latest };
-        append(&self.parts, outgoing, &self.kept.indexed()).await?;
+        append(&self.parts, outgoing, &self.marks()).await?;
         Ok(progress)
     }
 
@@ -259,10 +279,25 @@ impl<C: Cache> Authoriser<C> {
         Ok(())
     }
 
-    /// Up to which batch the index has everything; whoever writes the index raises it.
+    /// What whoever appends tells this authoriser.
     #[must_use]
-    pub fn indexed(&self) -> Arc<AtomicU64> {
-        self.kept.indexed()
+    pub fn marks(&self) -> Marks {
+        Marks { indexed: self.kept.indexed(), eras: Arc::clone(&self.eras) }
+    }
+
+    /// Forgets what was decided and could not be appended, because its counters were lost: what is
+    /// on the stream is what there is.
+    async fn begin_era(&mut self) -> Result<(), AuthoriserError> {
+        let era = self.eras.load(Ordering::Acquire);
+        if era == self.era {
+            return Ok(());
+        }
+        self.era = era;
+        self.parts.index.catch_up(&self.parts.log).await?;
+        self.kept.clear();
+        self.held = self.parts.index.held()?.into_iter().collect();
+        self.uploads_next = self.parts.index.uploads_next();
+        Ok(())
     }
 
     /// Gives back what it holds of the cache.
@@ -282,6 +317,15 @@ impl<C: Cache> Authoriser<C> {
     }
 }
 
+/// What whoever appends tells the authoriser that decided.
+#[derive(Clone, Debug)]
+pub struct Marks {
+    /// Up to which batch the index has everything.
+    pub indexed: Arc<AtomicU64>,
+    /// How often a batch was refused at the fence.
+    pub eras: Arc<AtomicU64>,
+}
+
 /// Appends what a batch left, brings the index up to it, and answers.
 ///
 /// # Errors
@@ -289,20 +333,51 @@ impl<C: Cache> Authoriser<C> {
 pub async fn append(
     parts: &Parts,
     mut outgoing: Outgoing,
-    indexed: &AtomicU64,
+    marks: &Marks,
 ) -> Result<(), AuthoriserError> {
+    let sequence = outgoing.sequence;
     let records = std::mem::take(&mut outgoing.records);
-    let mut positions = Vec::new();
-    if !records.is_empty() {
-        positions = parts.log.append(Topic::Authorisations, records.clone()).await?;
-        let stored = records.into_iter().zip(&positions);
-        let stored: Vec<Stored> =
-            stored.map(|(record, at)| Stored { position: *at, record }).collect();
-        parts.index.apply(&stored)?;
-        indexed.store(outgoing.sequence, Ordering::Release);
-    }
-    outgoing.give(&positions);
+    let Some(stored) = append_records(parts, records, &mut outgoing, marks).await? else {
+        outgoing.refuse_all();
+        return Ok(());
+    };
+    parts.index.apply(&stored)?;
+    marks.indexed.store(sequence, Ordering::Release);
+    outgoing.give(&stored);
     Ok(())
+}
+
+/// Appends records behind the fence; `None` where their counters were lost meanwhile, so that they
+/// are decided again.
+///
+/// # Errors
+/// Where the stream cannot be appended to.
+pub async fn append_records(
+    parts: &Parts,
+    records: Vec<Record>,
+    decided: &mut Outgoing,
+    marks: &Marks,
+) -> Result<Option<Vec<Stored>>, AuthoriserError> {
+    if decided.era < marks.eras.load(Ordering::Acquire) {
+        return Ok(None);
+    }
+    if records.is_empty() {
+        return Ok(Some(Vec::new()));
+    }
+    let topic = Topic::Authorisations;
+    match parts.fence.append(decided.stamp, &parts.log, topic, records.clone()).await {
+        Ok(positions) => {
+            let stored = records.into_iter().zip(positions);
+            Ok(Some(stored.map(|(record, position)| Stored { position, record }).collect()))
+        }
+        Err(FenceError::Stale) => {
+            tracing::warn!(records = records.len(), "decided on counters that were lost");
+            marks.eras.fetch_max(decided.era + 1, Ordering::AcqRel);
+            Ok(None)
+        }
+        Err(FenceError::Log(error)) => Err(error.into()),
+        Err(FenceError::Lost) => Err(AuthoriserError::Stopped),
+    }
 }
 
 impl Outgoing {
@@ -310,6 +385,12 @@ impl Outgoing {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty() && self.answers.is_empty()
+    }
+
+    /// Whether a later batch may be appended with this one.
+    #[must_use]
+    pub fn is_followed_by(&self, later: &Self) -> bool {
+        self.era == later.era && self.stamp == later.stamp
     }
 
     /// Takes a later batch behind this one.
@@ -324,19 +405,29 @@ impl Outgoing {
         }));
     }
 
-    /// Gives the answers, now that the records stand at these places.
-    pub fn give(self, positions: &[Position]) {
-        self.answers.into_iter().for_each(|answer| answer.give(positions));
+    /// Gives the answers, now that the records are on the stream.
+    pub fn give(self, stored: &[Stored]) {
+        self.answers.into_iter().for_each(|answer| answer.give(stored));
+    }
+
+    /// Tells everybody to ask again: nothing of this batch has happened.
+    pub fn refuse_all(self) {
+        for mut answer in self.answers {
+            if answer.record.is_some() || answer.result.is_ok() {
+                answer.result = Err(Refusal::Away);
+            }
+            answer.give(&[]);
+        }
     }
 }
 
 impl Answer {
     /// Gives the answer, now that its record stands at its place.
-    fn give(self, positions: &[Position]) {
-        let position = self.record.and_then(|place| positions.get(place));
+    fn give(self, stored: &[Stored]) {
+        let position = self.record.and_then(|place| stored.get(place)).map(|of| of.position);
         for ticket in self.tickets {
             match (&self.result, position) {
-                (Ok(reply), Some(position)) => ticket.decided(reply.clone(), *position),
+                (Ok(reply), Some(position)) => ticket.decided(reply.clone(), position),
                 (Ok(reply), None) => {
                     let body = ticket.body();
                     ticket.known(body, reply.clone());

@@ -12,9 +12,13 @@ use domain::{
     limit::{CounterKey, CounterMovement},
 };
 
-use crate::rules::Counters;
+use ingest::error::LogError;
+
+use crate::{fence::Stamp, rules::Counters};
 
 pub mod embedded;
+pub mod redis;
+pub mod truth;
 
 /// What a decision wants to read.
 #[derive(Clone, Debug, Default)]
@@ -75,17 +79,64 @@ pub enum CacheError {
         /// What is missing.
         what: &'static str,
     },
+    /// The cache cannot be reached, does not answer in time, or refuses for now.
+    #[error("the cache is away: {what}")]
+    Away {
+        /// What it said, or what became of the connection.
+        what: String,
+    },
+    /// Fewer copies of what moved exist than were asked for.
+    #[error("{had} of {needed} replicas of the cache have what moved")]
+    Replicas {
+        /// Replicas that must have it.
+        needed: u32,
+        /// Replicas that have it.
+        had: u32,
+    },
+    /// Other authorisers have not yet given back what they hold of a budget.
+    #[error("a budget near its end is still held in parts")]
+    Held,
+    /// The cache would lose counters or refuse them as it is set; said at start.
+    #[error("the cache at {node} is set to {setting} {is}: set {setting} {wanted}")]
+    Setting {
+        /// Which node.
+        node: String,
+        /// The setting.
+        setting: &'static str,
+        /// What it is.
+        is: String,
+        /// What to set.
+        wanted: String,
+    },
+    /// The stream, from which the cache is rebuilt, cannot be read.
+    #[error("the cache cannot be rebuilt from the stream")]
+    Truth(#[from] LogError),
+}
+
+impl CacheError {
+    /// Whether the same call may succeed later without anybody acting.
+    #[must_use]
+    pub const fn retry(&self) -> bool {
+        match self {
+            Self::Unknown { .. } | Self::Away { .. } | Self::Replicas { .. } | Self::Held => true,
+            Self::Setting { .. } => false,
+            Self::Truth(error) => error.retry(),
+        }
+    }
 }
 
 /// Counters and points, kept somewhere. Reading what was not loaded gives 0.
 pub trait Cache: Counters + Send + 'static {
-    /// Makes what is wanted readable. What was never moved is 0; what is lost is an error, never 0.
+    /// Drops what was staged and not committed, and makes what is wanted readable.
+    /// What was never moved is 0; what is lost is an error, never 0.
     fn load(&mut self, wanted: &[Wanted]) -> impl Future<Output = Result<(), CacheError>> + Send;
 
     /// Moves; what follows in this batch sees it.
     fn stage(&mut self, operation: Operation);
 
-    /// Makes what was staged since the last commit hold, in order, each whole or not at all.
+    /// Makes what was staged since the last commit hold, in order, each whole or not at all. To be
+    /// awaited to its end, and what is done to be appended under [`stamp`](Self::stamp): where that
+    /// is refused, nothing of the batch has happened. After an error neither has anything.
     fn commit(&mut self) -> impl Future<Output = Result<Vec<Reserved>, CacheError>> + Send;
 
     /// Whether what is read of a budget is all that is left of it, not only what this authoriser
@@ -99,6 +150,13 @@ pub trait Cache: Counters + Send + 'static {
         budgets: &[(CounterKey, i64)],
     ) -> impl Future<Output = Result<(), CacheError>> + Send;
 
-    /// Gives back what this authoriser holds of budgets; nothing is decided afterwards.
-    fn close(&mut self) -> impl Future<Output = Result<(), CacheError>> + Send;
+    /// On what the last load stands, for the fence before the log.
+    fn stamp(&self) -> Stamp {
+        Stamp::default()
+    }
+
+    /// Gives back what this authoriser holds, when it ends in order.
+    fn close(&mut self) -> impl Future<Output = Result<(), CacheError>> + Send {
+        async { Ok(()) }
+    }
 }

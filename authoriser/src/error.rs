@@ -49,7 +49,7 @@ impl AuthoriserError {
     pub const fn retry(&self) -> bool {
         match self {
             Self::Log(error) => error.retry(),
-            Self::Cache(_) => true,
+            Self::Cache(error) => error.retry(),
             Self::Index(_)
             | Self::OpenIndex { .. }
             | Self::Thread(_)

@@ -64,6 +64,7 @@ pub struct Index {
     progress: Keyspace,
     next: Vec<AtomicU64>,
     uploads_next: AtomicU64,
+    starts: AtomicU64,
     /// Held by whoever enters records: sums are read, changed and written.
     entering: Mutex<()>,
 }
@@ -75,6 +76,7 @@ impl std::fmt::Debug for Index {
 }
 
 const UPLOADS: &[u8] = b"uploads";
+const STARTS: &[u8] = b"starts";
 /// What the store keeps in memory of blocks read.
 const BLOCK_CACHE_BYTES: u64 = 64 << 20;
 /// And of each keyspace's rows before they become a table: few, as they come in random order.
@@ -120,6 +122,7 @@ impl Index {
         Ok(Self {
             next: next.collect::<Result<_, _>>()?,
             uploads_next: read(UPLOADS)?,
+            starts: read(STARTS)?,
             entering: Mutex::default(),
             keys: open("keys")?,
             changes: open("changes")?,
@@ -169,6 +172,12 @@ impl Index {
     #[must_use]
     pub fn uploads_next(&self) -> u64 {
         self.uploads_next.load(Ordering::Acquire)
+    }
+
+    /// How many processes have begun over a shared cache.
+    #[must_use]
+    pub fn starts(&self) -> u64 {
+        self.starts.load(Ordering::Acquire)
     }
 
     /// What a key did.
@@ -310,8 +319,11 @@ impl Index {
         }
         let uploads = self.uploads_next().max(entered.uploads_next);
         batch.insert(&self.progress, UPLOADS, uploads.to_be_bytes());
+        let starts = self.starts().max(entered.starts);
+        batch.insert(&self.progress, STARTS, starts.to_be_bytes());
         batch.commit()?;
         self.uploads_next.store(uploads, Ordering::Release);
+        self.starts.store(starts, Ordering::Release);
         for (partition, next) in entered.next {
             if let Some(known) = self.next.get(partition as usize) {
                 known.store(next, Ordering::Release);
@@ -331,6 +343,7 @@ struct Entered {
     points: HashMap<Vec<u8>, i64>,
     next: HashMap<u32, u64>,
     uploads_next: u64,
+    starts: u64,
 }
 
 impl Entered {
@@ -359,6 +372,7 @@ impl Entered {
                 self.held.insert(id, None);
                 self.moves(&publish::movements_of_change(event).ok_or_else(broken)?);
             }
+            Event::AuthoriserStarted(event) => self.starts = self.starts.max(event.start),
             Event::KeyBlocked(event) => {
                 key(&event.terminal_id, &event.idempotency_key, &event.body_hash);
                 key(&event.terminal_id, &event.reversed_key, &[]);

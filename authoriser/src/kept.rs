@@ -38,6 +38,17 @@ impl Kept {
         self.histories.get(&id).map(|(_, history)| history)
     }
 
+    /// Forgets one: another authoriser may have changed it.
+    pub fn forget(&mut self, id: AuthorisationId) {
+        self.histories.remove(&id);
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.histories.clear();
+        self.order.clear();
+    }
+
     /// Keeps a history whose newest record is of a batch.
     pub fn put(&mut self, id: AuthorisationId, history: History, batch: u64) {
         self.histories.insert(id, (batch, history));

@@ -9,6 +9,7 @@ pub mod changes;
 pub mod claims;
 pub mod command;
 pub mod error;
+pub mod fence;
 pub mod history;
 pub mod index;
 mod kept;

@@ -16,19 +16,17 @@ use domain::{
     basket::{Mode, Request},
     id::{AuthorisationId, IdempotencyKey, RecordId},
 };
-use ingest::{
-    record::{Position, Record, Stored},
-    topic::Topic,
-};
+use ingest::{record::Stored, topic::Topic};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    authorise::{Authoriser, Job, Outgoing, Parts, stored_reply},
+    authorise::{Authoriser, Job, Marks, Outgoing, Parts, append_records, stored_reply},
     cache::Cache,
     claims::{BodyHash, Claim, Ticket, key_of},
     command::{Caller, Change, Command, Refusal, What},
     error::AuthoriserError,
     history::History,
+    index::Index,
     refresh::People,
     reply::Reply,
     rules::RuleSet,
@@ -93,7 +91,7 @@ pub fn start<C: Cache>(
     let (stop, stopped) = watch::channel(false);
     let (out, outgoing) = mpsc::channel(AHEAD);
     let (ended, decides) = oneshot::channel();
-    let indexed = authoriser.indexed();
+    let marks = authoriser.marks();
     let people = Arc::clone(authoriser.registers().people());
     let (told, rules) = watch::channel(Arc::clone(authoriser.registers().rules()));
     std::thread::Builder::new()
@@ -103,7 +101,7 @@ pub fn start<C: Cache>(
             let _ = ended.send(decide(authoriser, jobs, out, told, stopped));
         })
         .map_err(AuthoriserError::Thread)?;
-    let appends = tokio::spawn(append(parts.clone(), outgoing, indexed));
+    let appends = tokio::spawn(append(parts.clone(), outgoing, marks));
     Ok((Handle { parts, queue, bounds, rules, people }, Running { stop, decides, appends }))
 }
 
@@ -165,35 +163,34 @@ async fn turns<C: Cache>(
 async fn append(
     parts: Parts,
     mut batches: mpsc::Receiver<Outgoing>,
-    indexed: Arc<AtomicU64>,
+    marks: Marks,
 ) -> Result<(), AuthoriserError> {
-    let (entries, mut entered) = mpsc::channel::<(u64, Vec<Stored>)>(ENTERED_AT_ONCE);
-    let index = Arc::clone(&parts.index);
-    let indexing = tokio::task::spawn_blocking(move || {
-        let mut batches = Vec::new();
-        while entered.blocking_recv_many(&mut batches, ENTERED_AT_ONCE) > 0 {
-            let sequence = batches.last().map_or(0, |(sequence, _): &(u64, _)| *sequence);
-            let stored: Vec<Stored> = batches.drain(..).flat_map(|(_, stored)| stored).collect();
-            index.apply(&stored)?;
-            indexed.store(sequence, Ordering::Release);
+    let (entries, entered) = mpsc::channel(ENTERED_AT_ONCE);
+    let (index, indexed) = (Arc::clone(&parts.index), Arc::clone(&marks.indexed));
+    let indexing = tokio::task::spawn_blocking(move || enter(&index, entered, &indexed));
+    let mut next = None;
+    loop {
+        let Some(mut first) = (match next.take() {
+            Some(first) => Some(first),
+            None => batches.recv().await,
+        }) else {
+            break;
+        };
+        while first.records.len() < APPENDED_AT_ONCE {
+            let Ok(later) = batches.try_recv() else { break };
+            if !first.is_followed_by(&later) {
+                next = Some(later);
+                break;
+            }
+            first.follow(later);
         }
-        Ok::<(), AuthoriserError>(())
-    });
-    while let Some(mut first) = batches.recv().await {
-        let mut others = Vec::new();
-        let mut records = first.records.len();
-        while records < APPENDED_AT_ONCE {
-            let Ok(next) = batches.try_recv() else { break };
-            records += next.records.len();
-            others.push(next);
-        }
-        others.into_iter().for_each(|next| first.follow(next));
         let sequence = first.sequence;
         let records = std::mem::take(&mut first.records);
-        let positions = append_records(&parts, &records).await?;
-        first.give(&positions);
-        let stored = records.into_iter().zip(positions);
-        let stored = stored.map(|(record, position)| Stored { position, record }).collect();
+        let Some(stored) = append_records(&parts, records, &mut first, &marks).await? else {
+            first.refuse_all();
+            continue;
+        };
+        first.give(&stored);
         // The index thread has failed; its error is the one to tell.
         if entries.send((sequence, stored)).await.is_err() {
             break;
@@ -203,14 +200,20 @@ async fn append(
     indexing.await.unwrap_or(Err(AuthoriserError::Stopped))
 }
 
-async fn append_records(
-    parts: &Parts,
-    records: &[Record],
-) -> Result<Vec<Position>, AuthoriserError> {
-    if records.is_empty() {
-        return Ok(Vec::new());
+/// Enters what was appended into the index, as much at once as has come.
+fn enter(
+    index: &Index,
+    mut entered: mpsc::Receiver<(u64, Vec<Stored>)>,
+    indexed: &AtomicU64,
+) -> Result<(), AuthoriserError> {
+    let mut batches = Vec::new();
+    while entered.blocking_recv_many(&mut batches, ENTERED_AT_ONCE) > 0 {
+        let sequence = batches.last().map_or(0, |(sequence, _)| *sequence);
+        let stored: Vec<Stored> = batches.drain(..).flat_map(|(_, stored)| stored).collect();
+        index.apply(&stored)?;
+        indexed.store(sequence, Ordering::Release);
     }
-    Ok(parts.log.append(Topic::Authorisations, records.to_vec()).await?)
+    Ok(())
 }
 
 impl Running {

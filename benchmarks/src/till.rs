@@ -6,6 +6,7 @@ use authoriser::{
     authorise::{Authoriser, Parts, Settings},
     cache::embedded::EmbeddedCache,
     claims::Claims,
+    fence::Fence,
     index::Index,
     metrics::Metrics,
     service::{self, Bounds, Handle, Running},
@@ -107,6 +108,7 @@ impl Till {
             clock: Arc::clone(&clock),
             metrics: Metrics::register(&prometheus)?,
             claims: Claims::over(Arc::clone(&index)),
+            fence: Fence::new(0),
             index,
         };
         let cache = EmbeddedCache::of(&parts.index)?;

@@ -9,6 +9,7 @@ use authoriser::{
     authorise::{Authoriser, Parts, Settings as Deciding},
     cache::embedded::EmbeddedCache,
     claims::Claims,
+    fence::Fence,
     index::Index,
 };
 use connectors::{access::Tokens, load::Context};
@@ -131,6 +132,7 @@ impl Node {
             clock: Arc::clone(&self.clock),
             metrics: self.metrics.authoriser.clone(),
             claims: Claims::over(Arc::clone(&index)),
+            fence: Fence::new(0),
             index,
         })
     }

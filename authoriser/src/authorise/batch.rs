@@ -1,7 +1,7 @@
 //! One batch through the cache: loaded once, decided in order, committed once; what conflicts or
 //! touches the same authorisation twice goes round again.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use super::{
     Answer, Authoriser, AuthoriserError, Cache, CacheError, Change, Command, HashSet, Held,
@@ -13,6 +13,8 @@ use crate::{
 };
 use domain::{id::AuthorisationId, limit::CounterKey};
 
+/// How long another authoriser is given to append what it was faster with.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(1);
 /// How often one request is decided again because another was faster.
 const MOST_ROUNDS: usize = 64;
 
@@ -33,6 +35,7 @@ struct Round {
     again: VecDeque<Job>,
     budgets: Vec<(CounterKey, i64)>,
     touched: HashSet<AuthorisationId>,
+    conflicts: bool,
 }
 
 impl<C: Cache> Authoriser<C> {
@@ -41,9 +44,12 @@ impl<C: Cache> Authoriser<C> {
     /// # Errors
     /// Where a stream or the index cannot be read; this authoriser must not be used any more then.
     pub async fn decide(&mut self, jobs: Vec<Job>) -> Result<Outgoing, AuthoriserError> {
+        self.begin_era().await?;
         self.registers.refresh(&self.parts.log).await?;
         self.batches += 1;
-        let mut outgoing = Outgoing { sequence: self.batches, ..Outgoing::default() };
+        // What stands on counters of before a loss is refused at the fence, with all of its batch.
+        let (era, stamp) = (self.era, self.cache.stamp());
+        let mut outgoing = Outgoing { sequence: self.batches, era, stamp, ..Outgoing::default() };
         self.end_due(&mut outgoing).await?;
         let mut waiting = VecDeque::from(jobs);
         let mut budgets = Vec::new();
@@ -52,7 +58,15 @@ impl<C: Cache> Authoriser<C> {
                 break;
             }
             let round = self.round(waiting, budgets, &mut outgoing).await?;
+            if outgoing.records.is_empty() {
+                outgoing.stamp = self.cache.stamp();
+            }
             (waiting, budgets) = (round.again, round.budgets);
+            if round.conflicts {
+                // Another authoriser was faster: what it did is on the stream, or will be soon.
+                tokio::time::sleep(CONFLICT_PAUSE).await;
+                self.parts.index.catch_up(&self.parts.log).await?;
+            }
         }
         for job in waiting {
             self.refuse_away(job, &mut outgoing);
@@ -222,7 +236,11 @@ impl<C: Cache> Authoriser<C> {
         for (step, reserved) in steps.into_iter().zip(reserved) {
             match reserved {
                 Reserved::Done | Reserved::Exists => self.hold(step, outgoing),
-                Reserved::Conflict => round.again.push_back(step.job),
+                Reserved::Conflict => {
+                    round.conflicts = true;
+                    self.kept.forget(step.id);
+                    round.again.push_back(step.job);
+                }
             }
         }
     }

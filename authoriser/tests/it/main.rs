@@ -6,6 +6,8 @@ mod cases;
 mod life;
 mod properties;
 mod races;
+mod random;
+mod redis;
 mod rules;
 mod simulation;
 mod world;

@@ -8,6 +8,7 @@ use authoriser::{
     cache::embedded::EmbeddedCache,
     claims::{BodyHash, Claims},
     command::{Caller, Change, Refusal, What},
+    fence::Fence,
     history::History,
     index::Index,
     metrics::Metrics,
@@ -194,7 +195,15 @@ impl World {
         let metrics = Metrics::register(&prometheus::Registry::new()).expect("metrics");
         let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&self.clock);
         let claims = Claims::over(Arc::clone(&index));
-        Parts { log, vault: self.vault.clone(), clock, metrics, index, claims }
+        Parts {
+            log,
+            vault: self.vault.clone(),
+            clock,
+            metrics,
+            index,
+            claims,
+            fence: Fence::new(0),
+        }
     }
 
     /// The rules in force, as the registry's stream has them.

@@ -6,6 +6,7 @@ use authoriser::{
     authorise::{Authoriser, Parts, Settings},
     cache::embedded::EmbeddedCache,
     claims::Claims,
+    fence::Fence,
     index::Index,
     metrics::Metrics,
     service::{self, Bounds, Running},
@@ -109,6 +110,7 @@ impl Node {
             clock: Arc::clone(&clock),
             metrics: Metrics::register(&prometheus).expect("metrics"),
             claims: Claims::over(Arc::clone(&index)),
+            fence: Fence::new(0),
             index,
         };
         let cache = EmbeddedCache::of(&parts.index).expect("a cache");

@@ -12,8 +12,9 @@ use super::json::{embedded_json, instant, optional_instant};
 mod authorisation;
 
 pub use authorisation::{
-    AuthorisationChanged, AuthorisationDecided, AuthorisationLine, CounterMovement,
-    InstructionOutcome, InstructionPoints, KeyBlocked, LimitRoom, LineBenefit, PointsMovement,
+    AuthorisationChanged, AuthorisationDecided, AuthorisationLine, AuthoriserStarted,
+    CounterMovement, InstructionOutcome, InstructionPoints, KeyBlocked, LimitRoom, LineBenefit,
+    PointsMovement,
 };
 
 /// Headers and event, as they lie in the log.
@@ -31,7 +32,7 @@ pub struct Envelope {
     pub event_time: i64,
     #[prost(int64, tag = "6")]
     pub recorded_at: i64,
-    #[prost(oneof = "Event", tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28")]
+    #[prost(oneof = "Event", tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29")]
     pub event: Option<Event>,
 }
 
@@ -65,6 +66,8 @@ pub enum Event {
     DeadLetter(DeadLetter),
     #[prost(message, tag = "28")]
     KeyBlocked(KeyBlocked),
+    #[prost(message, tag = "29")]
+    AuthoriserStarted(AuthoriserStarted),
 }
 
 /// An entry of the registry is now this, or is gone.

@@ -315,3 +315,12 @@ pub struct KeyBlocked {
     #[serde(serialize_with = "instant")]
     pub occurred_at: i64,
 }
+
+/// A process begins to decide over a shared cache: counters that an earlier one left there are not
+/// those of the stream.
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct AuthoriserStarted {
+    /// How many have begun over this stream, this one included.
+    #[prost(uint64, tag = "1")]
+    pub start: u64,
+}

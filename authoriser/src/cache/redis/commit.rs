@@ -1,0 +1,289 @@
+//! A batch moves: budgets in their one place first, then households, then what is given back.
+//!
+//! A part that moved for an operation which then did not is given back at once. Between the two
+//! another author may read a little less than is left, never more.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::Utc;
+use domain::limit::{CounterKey, Holder};
+
+use super::{
+    RedisCache, Trouble,
+    households::{Households, Plan},
+    integers, names,
+    nodes::Call,
+    scripts::RESERVE,
+};
+use crate::cache::{Operation, Reserved};
+
+/// An operation that waits for the commit.
+#[derive(Debug)]
+pub(super) struct Staged {
+    operation: Operation,
+    /// The version of its household that it was decided on; none where it was not read.
+    expected: Option<u64>,
+    /// Whether it was decided on an operation of the same batch, which then must have moved.
+    chained: bool,
+    /// What it spent of leases.
+    leased: Vec<(CounterKey, i64)>,
+    /// What it moves of budgets in their one place.
+    central: Vec<(CounterKey, i64)>,
+    /// A lease did not cover it.
+    short: bool,
+}
+
+impl RedisCache {
+    /// Moves what was read, so that what follows in the batch sees it. What is given back to a
+    /// budget is seen only after the commit: it might not be given back after all.
+    pub(super) fn stage_operation(&mut self, operation: Operation) {
+        let loaded = operation.household.and_then(|id| self.households.loaded.get_mut(&id));
+        let mut chained = false;
+        let expected = loaded.map(|loaded| {
+            chained = std::mem::replace(&mut loaded.staged, true);
+            loaded.version += 1;
+            loaded.version - 1
+        });
+        let mut staged = Staged {
+            operation,
+            expected,
+            chained,
+            leased: Vec::new(),
+            central: Vec::new(),
+            short: false,
+        };
+        for movement in &staged.operation.movements.counters {
+            let (key, change) = (&movement.key, movement.change);
+            if key.holder == Holder::Instruction {
+                let moved = self.rooms.get_mut(key).filter(|_| change > 0);
+                let Some(room) = moved else {
+                    staged.central.push((key.clone(), change));
+                    continue;
+                };
+                room.used += change;
+                match &mut room.left {
+                    None => staged.central.push((key.clone(), change)),
+                    Some(left) if !staged.short && self.leases.take(key, change) => {
+                        *left -= change;
+                        staged.leased.push((key.clone(), change));
+                    }
+                    Some(_) => staged.short = true,
+                }
+            } else {
+                *self.households.counters.entry(key.clone()).or_default() += change;
+            }
+        }
+        for (recipient, benefit, change) in &staged.operation.movements.points {
+            let key = (*recipient, benefit.clone());
+            *self.households.points.entry(key).or_default() += change;
+        }
+        self.staged.push(staged);
+    }
+
+    /// Gives back what operations that will not be committed have spent of leases.
+    pub(super) fn drop_staged(&mut self) {
+        for staged in std::mem::take(&mut self.staged) {
+            self.settle(&staged, false);
+        }
+    }
+
+    fn settle(&self, staged: &Staged, done: bool) {
+        for (key, amount) in &staged.leased {
+            self.leases.settle(self.stamp, key, *amount, done);
+        }
+    }
+
+    pub(super) async fn commit_staged(
+        &mut self,
+        mut staged: Vec<Staged>,
+    ) -> Result<Vec<Reserved>, Trouble> {
+        self.build_unread(&mut staged).await?;
+        // What is staged from here on without a load was decided on what has moved; no hash has a
+        // version 0, so it conflicts.
+        for loaded in self.households.loaded.values_mut() {
+            (loaded.version, loaded.staged) = (0, false);
+        }
+        let mut applied = HashMap::new();
+        let open = self.spend_central(&staged, &mut applied).await?;
+        let reserved = self.reserve(&staged, &open).await?;
+        for (staged, reserved) in staged.iter().zip(&reserved) {
+            self.settle(staged, *reserved == Reserved::Done);
+        }
+        self.even_out(&staged, &reserved, applied).await?;
+        Ok(reserved)
+    }
+
+    /// Builds the holders that operations move without having been read.
+    async fn build_unread(&mut self, staged: &mut [Staged]) -> Result<(), Trouble> {
+        let mut plans: BTreeMap<_, Plan> = BTreeMap::new();
+        for one in staged.iter() {
+            let Some(household) = one.operation.household else { continue };
+            let loaded = self.households.loaded.get(&household);
+            let movements = &one.operation.movements;
+            let counted = movements.counters.iter().map(|movement| movement.key.holder);
+            let pointed = movements.points.iter().map(|(who, ..)| Holder::Recipient(*who));
+            let holders = counted.chain(pointed).filter(|holder| *holder != Holder::Instruction);
+            let unread = holders
+                .filter(|holder| loaded.is_none_or(|loaded| !loaded.holders.contains(holder)));
+            let unread: Vec<Holder> = unread.collect();
+            if loaded.is_none() || !unread.is_empty() {
+                plans.entry(household).or_default().holders.extend(unread);
+            }
+        }
+        if plans.is_empty() {
+            return Ok(());
+        }
+        let mut built = Households::default();
+        self.asking().read_households(plans, &mut built).await?;
+        // Our own builds are no reason to decide again; what else came in between is.
+        for one in staged.iter_mut() {
+            let household = one.operation.household;
+            let own = household.and_then(|household| built.loaded.get(&household));
+            if let (Some(own), Some(expected)) = (own, &mut one.expected) {
+                *expected += own.built;
+            }
+        }
+        Ok(())
+    }
+
+    /// Spends in the one place, each budget once for the batch. Gives which operations go on.
+    async fn spend_central(
+        &mut self,
+        staged: &[Staged],
+        applied: &mut HashMap<CounterKey, i64>,
+    ) -> Result<Vec<bool>, Trouble> {
+        let mut spends: HashMap<CounterKey, i64> = HashMap::new();
+        for one in staged.iter().filter(|one| !one.short) {
+            for (key, change) in one.central.iter().filter(|(_, change)| *change > 0) {
+                *spends.entry(key.clone()).or_default() += change;
+            }
+        }
+        let mut open: Vec<bool> = staged.iter().map(|one| !one.short).collect();
+        if spends.is_empty() {
+            return Ok(open);
+        }
+        let expected = |key: &CounterKey| self.rooms.get(key).map(|room| room.version);
+        let changes: Vec<_> =
+            spends.into_iter().map(|(key, change)| (expected(&key), key, change)).collect();
+        let changes: Vec<_> =
+            changes.into_iter().map(|(expected, key, change)| (key, expected, change)).collect();
+        let leases = std::sync::Arc::clone(&self.leases);
+        let moved = self.asking().spend(&leases, &changes).await?;
+        for ((key, _, change), moved) in changes.into_iter().zip(moved) {
+            if moved {
+                applied.insert(key, change);
+                continue;
+            }
+            for (one, open) in staged.iter().zip(&mut open) {
+                *open &= one.central.iter().all(|(of, change)| *of != key || *change < 0);
+            }
+        }
+        Ok(open)
+    }
+
+    /// Moves the households, all in one pipeline per node.
+    async fn reserve(
+        &mut self,
+        staged: &[Staged],
+        open: &[bool],
+    ) -> Result<Vec<Reserved>, Trouble> {
+        self.commits += 1;
+        let author = self.stamp.author.number();
+        let nonce = format!("{author}.{}", self.commits);
+        let now = Utc::now().timestamp();
+        let remember = self.shared.settings.remember.as_secs();
+        let generation = self.stamp.generation;
+        let sent: Vec<usize> = (0..staged.len()).filter(|at| open[*at]).collect();
+        let calls: Vec<Call> = sent
+            .iter()
+            .map(|at| reserve_call(&staged[*at], generation, &nonce, now, remember))
+            .collect();
+        let known = &self.shared.known;
+        let floors: Vec<u64> =
+            calls.iter().map(|call| known.floor(generation, &call.key)).collect();
+        let answers = self.nodes.ask("reserve", &calls, true).await?;
+        let mut reserved = vec![Reserved::Conflict; staged.len()];
+        for (((at, call), floor), answer) in sent.into_iter().zip(&calls).zip(floors).zip(answers) {
+            let answer: Vec<i64> = integers(answer)?.into_iter().flatten().collect();
+            let [code, version] = answer[..] else { return Err(Trouble::Lost("a household")) };
+            let version = u64::try_from(version).unwrap_or(0);
+            let known = &self.shared.known;
+            let can_be = match code {
+                0 => known.moved(generation, &call.key, floor, version),
+                1 | 2 => version >= floor,
+                4 => {
+                    known.moved_before(generation, &call.key, version);
+                    true
+                }
+                _ => false,
+            };
+            if !can_be {
+                return Err(Trouble::Lost("a household"));
+            }
+            reserved[at] = match code {
+                0 | 4 => Reserved::Done,
+                1 => Reserved::Exists,
+                _ => Reserved::Conflict,
+            };
+        }
+        Ok(reserved)
+    }
+
+    /// Gives back to budgets what refunds return, and what was spent for operations that did not
+    /// move after all.
+    async fn even_out(
+        &mut self,
+        staged: &[Staged],
+        reserved: &[Reserved],
+        applied: HashMap<CounterKey, i64>,
+    ) -> Result<(), Trouble> {
+        let mut due: HashMap<CounterKey, i64> =
+            applied.into_iter().map(|(key, change)| (key, -change)).collect();
+        for (one, _) in staged.iter().zip(reserved).filter(|(_, is)| **is == Reserved::Done) {
+            for (key, change) in &one.central {
+                *due.entry(key.clone()).or_default() += change;
+            }
+        }
+        let changes: Vec<_> = due
+            .into_iter()
+            .filter(|(_, change)| *change != 0)
+            .map(|(key, change)| (key, None, change))
+            .collect();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let leases = std::sync::Arc::clone(&self.leases);
+        self.asking().spend(&leases, &changes).await?;
+        Ok(())
+    }
+}
+
+fn reserve_call(staged: &Staged, generation: u64, nonce: &str, now: i64, remember: u64) -> Call {
+    let operation = &staged.operation;
+    let key = match operation.household {
+        Some(household) => names::household(household),
+        None => names::anonymous(operation.authorisation),
+    };
+    let mut arguments = vec![
+        generation.to_string(),
+        staged.expected.map_or("-1".to_owned(), |version| version.to_string()),
+        u8::from(operation.household.is_none()).to_string(),
+        operation.id.to_string(),
+        nonce.to_owned(),
+        operation.authorisation.to_string(),
+        operation.step.to_string(),
+        now.to_string(),
+        remember.to_string(),
+        u8::from(staged.chained).to_string(),
+    ];
+    let movements = &operation.movements;
+    for movement in &movements.counters {
+        if movement.key.holder != Holder::Instruction {
+            arguments.extend([names::counter(&movement.key), movement.change.to_string()]);
+        }
+    }
+    for (recipient, benefit, change) in &movements.points {
+        arguments.extend([names::points(*recipient, benefit), change.to_string()]);
+    }
+    Call { key, script: Some(&RESERVE), arguments }
+}
