@@ -41,6 +41,7 @@ use crate::{
 
 mod batch;
 mod decide;
+mod open;
 
 /// What the authoriser is told at its start.
 #[derive(Clone, Debug)]
@@ -113,6 +114,8 @@ pub struct Outgoing {
     pub era: u64,
     /// On which counters, and by whom.
     pub stamp: Stamp,
+    /// Whether anything of it stands on counters.
+    pub fenced: bool,
     /// The records, in order.
     pub records: Vec<Record>,
     /// The answers; where one has a record, its place among them.
@@ -365,7 +368,11 @@ pub async fn append_records(
         return Ok(Some(Vec::new()));
     }
     let topic = Topic::Authorisations;
-    match parts.fence.append(decided.stamp, &parts.log, topic, records.clone()).await {
+    let mut stamp = decided.stamp;
+    if !decided.fenced {
+        stamp.generation = parts.fence.generation();
+    }
+    match parts.fence.append(stamp, &parts.log, topic, records.clone()).await {
         Ok(positions) => {
             let stored = records.into_iter().zip(positions);
             Ok(Some(stored.map(|(record, position)| Stored { position, record }).collect()))
@@ -390,7 +397,7 @@ impl Outgoing {
     /// Whether a later batch may be appended with this one.
     #[must_use]
     pub fn is_followed_by(&self, later: &Self) -> bool {
-        self.era == later.era && self.stamp == later.stamp
+        self.era == later.era && self.stamp == later.stamp && self.fenced == later.fenced
     }
 
     /// Takes a later batch behind this one.

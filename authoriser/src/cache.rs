@@ -42,6 +42,14 @@ pub struct Movements {
     pub points: Vec<(RecipientId, BenefitId, i64)>,
 }
 
+impl Movements {
+    /// Whether nothing moves.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.counters.is_empty() && self.points.is_empty()
+    }
+}
+
 /// One step of an authorisation, as the cache sees it.
 #[derive(Clone, Debug)]
 pub struct Operation {

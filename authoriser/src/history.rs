@@ -16,14 +16,14 @@ use domain::{
         RecipientId, TerminalId,
     },
     identification_means::MeansStatus,
-    limit::{Measure, Per, Period},
+    limit::{Holder, Measure, Per, Period},
     merchant::Category,
     recipient::Recipient,
     refund::{RefundedBenefit, ReturnedLine},
 };
 use ingest::wire::{self, v1};
 
-use crate::{publish, rules::Refunded};
+use crate::{cache::Wanted, publish, rules::Refunded};
 
 /// The records of one authorisation, in the order of their stream.
 #[derive(Clone, Debug)]
@@ -82,6 +82,23 @@ impl History {
     #[must_use]
     pub fn household(&self) -> Option<HouseholdId> {
         self.decided.household_id.as_deref().and_then(HouseholdId::parse)
+    }
+
+    /// What giving something of it back moves. Budgets are given back without being read.
+    #[must_use]
+    pub fn wanted(&self) -> Wanted {
+        let household = self.household();
+        let Some(movements) = publish::movements_of(&self.decided) else {
+            return Wanted { household, ..Wanted::default() };
+        };
+        let counters = movements.counters.into_iter().map(|moved| moved.key);
+        let points = movements.points.into_iter().map(|(of, benefit, _)| (of, benefit));
+        Wanted {
+            household,
+            counters: counters.filter(|key| key.holder != Holder::Instruction).collect(),
+            budgets: Vec::new(),
+            points: points.collect(),
+        }
     }
 
     /// What a refund works from; `None` where the record is not one that this version reads.

@@ -4,7 +4,6 @@ use std::{net::SocketAddr, sync::Arc};
 
 use authoriser::{
     authorise::{Authoriser, Parts, Settings},
-    cache::embedded::EmbeddedCache,
     claims::Claims,
     fence::Fence,
     index::Index,
@@ -111,8 +110,7 @@ impl Till {
             fence: Fence::new(0),
             index,
         };
-        let cache = EmbeddedCache::of(&parts.index)?;
-        let authoriser = Authoriser::open(parts, Settings::default(), cache).await?;
+        let authoriser = Authoriser::embedded(parts, Settings::default()).await?;
         let (handle, running) = service::start(authoriser, Bounds::default())?;
         let issuing = Tokens::of(&vault, clock);
         let tokens = (0..TERMINALS).map(|n| token(&issuing, n)).collect::<Result<_>>()?;

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path};
 
-use authoriser::{authorise, service::Bounds};
+use authoriser::{authorise, cache::redis::RedisSettings, service::Bounds};
 use chrono::TimeDelta;
 use connectors::terminal::{http, kit::Caps};
 use serde::Deserialize;
@@ -127,6 +127,18 @@ impl Config {
     pub fn bounds(&self, lifted: bool) -> Bounds {
         let online = TimeDelta::minutes(self.authoriser.clock_minutes.into());
         Bounds { online: (!lifted).then_some(online), horizon_days: self.authoriser.horizon_days }
+    }
+
+    /// Which Redis, and what is asked of it.
+    #[must_use]
+    pub fn redis(&self) -> RedisSettings {
+        RedisSettings {
+            urls: self.redis.urls.clone(),
+            cluster: self.authoriser.cache == Cache::RedisCluster,
+            replicas: self.redis.replicas,
+            allow_volatile: self.redis.allow_volatile,
+            ..RedisSettings::default()
+        }
     }
 
     /// What the doors for terminals are told.

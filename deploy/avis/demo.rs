@@ -8,7 +8,7 @@ pub mod summary;
 
 use std::{sync::Arc, time::Instant};
 
-use authoriser::authorise;
+use authoriser::authorise::{Authoriser, Settings};
 use chrono::{DateTime, Utc};
 use connectors::{
     dagr::{PersonChanges, snapshot::Snapshot},
@@ -158,7 +158,7 @@ async fn decide(
     progress: &Progress,
 ) -> Result<(), Failure> {
     let bar = progress.bar("decisions");
-    let mut authoriser = node.authoriser(authorise::Settings::default()).await?;
+    let mut authoriser = Authoriser::embedded(node.parts().await?, Settings::default()).await?;
     let mut growth = node.log.subscribe(Topic::TerminalTransactions);
     loop {
         // Looked at before deciding: what was loaded until then is decided below.

@@ -5,13 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use authoriser::{
-    authorise::{Authoriser, Parts, Settings as Deciding},
-    cache::embedded::EmbeddedCache,
-    claims::Claims,
-    fence::Fence,
-    index::Index,
-};
+use authoriser::{authorise::Parts, claims::Claims, fence::Fence, index::Index};
 use connectors::{access::Tokens, load::Context};
 use ingest::{
     clock::Clock,
@@ -135,19 +129,6 @@ impl Node {
             fence: Fence::new(0),
             index,
         })
-    }
-
-    /// The authoriser over the embedded cache, which is rebuilt from the index.
-    ///
-    /// # Errors
-    /// Where a stream or the index cannot be read.
-    pub async fn authoriser(
-        &self,
-        settings: Deciding,
-    ) -> Result<Authoriser<EmbeddedCache>, Failure> {
-        let parts = self.parts().await?;
-        let cache = EmbeddedCache::of(&parts.index)?;
-        Ok(Authoriser::open(parts, settings, cache).await?)
     }
 
     /// The evaluation of groups, where it was.

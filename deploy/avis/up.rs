@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use authoriser::service::{self, Handle, Running};
+use authoriser::{
+    authorise::Authoriser,
+    service::{self, Handle, Running},
+};
 use axum::{
     Router,
     extract::State,
@@ -151,19 +154,21 @@ async fn decide(
     config: &Config,
     dev: bool,
 ) -> Result<(Handle, Running), Failure> {
-    let bounds = config.bounds(dev);
+    let (parts, bounds) = (node.parts().await?, config.bounds(dev));
     match config.authoriser.cache {
         Cache::Embedded => {
-            let authoriser = node.authoriser(config.settings()).await?;
+            let authoriser = Authoriser::embedded(parts, config.settings()).await?;
             Ok(service::start(authoriser, bounds)?)
         }
         Cache::Redis | Cache::RedisCluster => {
-            Err(Failure::Usage("authoriser.cache: Redis is not wired yet".into()))
+            let (settings, redis) = (config.settings(), config.redis());
+            let (authoriser, _) = Authoriser::over_redis(parts, settings, redis).await?;
+            Ok(service::start(authoriser, bounds)?)
         }
     }
 }
 
-async fn registry_of(node: &Node) -> Result<Registry, Failure> {
+async fn registry_of(node: &Node) -> Result<Arc<Registry>, Failure> {
     Ok(connectors::registry::view(&node.log).await?.registry())
 }
 

@@ -11,8 +11,10 @@ use crate::{
     cache::{Operation, Wanted},
     changes::{self, Acting, Next},
 };
-use domain::{id::AuthorisationId, limit::CounterKey};
+use domain::{authorisation::Status, id::AuthorisationId, limit::CounterKey};
 
+/// Reservations ended in one batch.
+const MOST_ENDED: usize = 1_024;
 /// How long another authoriser is given to append what it was faster with.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(1);
 /// How often one request is decided again because another was faster.
@@ -24,7 +26,7 @@ struct Step {
     id: AuthorisationId,
     history: History,
     record: Record,
-    /// Whether it stands without the cache: it only gives back, and the stream says so.
+    /// Whether it stands without the cache: it reads no counter and moves none.
     stands: bool,
 }
 
@@ -47,7 +49,6 @@ impl<C: Cache> Authoriser<C> {
         self.begin_era().await?;
         self.registers.refresh(&self.parts.log).await?;
         self.batches += 1;
-        // What stands on counters of before a loss is refused at the fence, with all of its batch.
         let (era, stamp) = (self.era, self.cache.stamp());
         let mut outgoing = Outgoing { sequence: self.batches, era, stamp, ..Outgoing::default() };
         self.end_due(&mut outgoing).await?;
@@ -58,9 +59,6 @@ impl<C: Cache> Authoriser<C> {
                 break;
             }
             let round = self.round(waiting, budgets, &mut outgoing).await?;
-            if outgoing.records.is_empty() {
-                outgoing.stamp = self.cache.stamp();
-            }
             (waiting, budgets) = (round.again, round.budgets);
             if round.conflicts {
                 // Another authoriser was faster: what it did is on the stream, or will be soon.
@@ -90,11 +88,24 @@ impl<C: Cache> Authoriser<C> {
     ) -> Result<Round, AuthoriserError> {
         let prepared: Vec<Option<Prepared>> =
             waiting.iter().map(|job| self.prepare(&job.command)).collect();
-        let wanted: Vec<Wanted> =
+        let mut wanted: Vec<Wanted> =
             prepared.iter().flatten().map(|prepared| prepared.wanted.clone()).collect();
-        let mut loaded = self.cache.load(&wanted).await;
-        if loaded.is_ok() && !budgets.is_empty() {
-            loaded = self.cache.gather(&budgets).await;
+        for job in &waiting {
+            if let Command::Change(change) = &job.command
+                && let Some(history) = self.history(change.id).await?
+            {
+                wanted.push(history.wanted());
+            }
+        }
+        let loaded = self.cache.load(&wanted).await;
+        let gathered = match budgets.is_empty() || loaded.is_err() {
+            true => Ok(()),
+            false => self.cache.gather(&budgets).await,
+        };
+        if !outgoing.fenced {
+            // The oldest counters in a batch are those that the fence looks at: what stands on some
+            // of before a loss is refused there, with all of its batch.
+            outgoing.stamp = self.cache.stamp();
         }
         let mut round = Round::default();
         for (job, prepared) in waiting.into_iter().zip(prepared) {
@@ -106,11 +117,15 @@ impl<C: Cache> Authoriser<C> {
             }
             match &job.command {
                 Command::Decide(_) => {
-                    self.decide_one(job, id, prepared, loaded.as_ref().err(), &mut round, outgoing);
+                    let away = loaded.as_ref().err().or_else(|| {
+                        let of_held = prepared.as_ref().is_some_and(|of| of.wants_any(&budgets));
+                        gathered.as_ref().err().filter(|_| of_held)
+                    });
+                    self.decide_one(job, id, prepared, away, &mut round, outgoing);
                 }
                 Command::Change(change) => {
                     let change = change.clone();
-                    self.change_one(job, &change, &mut round, outgoing).await?;
+                    self.change_one(job, &change, loaded.is_err(), &mut round, outgoing).await?;
                 }
                 Command::Block(..) => outgoing.block(job, self.parts.clock.now()),
                 Command::LookUp(_) => {
@@ -119,7 +134,11 @@ impl<C: Cache> Authoriser<C> {
                 }
             }
         }
-        let committed = self.cache.commit().await;
+        let committed = match &loaded {
+            // Only what stands without the cache was staged.
+            Err(_) => Ok(vec![Reserved::Done; round.steps.len()]),
+            Ok(()) => self.cache.commit().await,
+        };
         self.settle(&mut round, committed, outgoing);
         Ok(round)
     }
@@ -144,13 +163,17 @@ impl<C: Cache> Authoriser<C> {
         let decided = self.evaluate(request, &prepared);
         let part = prepared.cut_by_part(&decided, &self.cache);
         if !part.is_empty() {
-            round.budgets.extend(part);
+            for budget in part {
+                if !round.budgets.contains(&budget) {
+                    round.budgets.push(budget);
+                }
+            }
             round.again.push_back(job);
             return;
         }
         let (event, movements) = self.decided(id, &job, request, &prepared, &decided);
         let record = self.decision_record(id, request, &event);
-        let moves = !movements.counters.is_empty() || !movements.points.is_empty();
+        let stands = prepared.wants_nothing() && job.uploads_next.is_none();
         self.cache.stage(Operation {
             id: record.id,
             authorisation: id,
@@ -159,7 +182,6 @@ impl<C: Cache> Authoriser<C> {
             movements,
         });
         let history = History::of(event);
-        let stands = !moves && job.uploads_next.is_none();
         round.steps.push(Step { job, id, history, record, stands });
     }
 
@@ -167,6 +189,7 @@ impl<C: Cache> Authoriser<C> {
         &mut self,
         job: Job,
         change: &Change,
+        away: bool,
         round: &mut Round,
         outgoing: &mut Outgoing,
     ) -> Result<(), AuthoriserError> {
@@ -188,12 +211,17 @@ impl<C: Cache> Authoriser<C> {
         match changes::next(&rules, &history, &change.what, acting) {
             Err(refusal) => outgoing.refuse(job, refusal),
             Ok(None) => outgoing.answer(job, Ok(Reply::Authorisation(history))),
+            // A capture moves nothing: it is taken while the cache is away.
+            Ok(Some(next)) if away && !next.movements.is_empty() => {
+                self.refuse_away(job, outgoing);
+            }
             Ok(Some(next)) => {
                 let event = change.sign(next.event);
                 let record = self.change_record(&history, event.clone(), acting.now);
+                let stands = next.movements.is_empty();
                 self.stage_change(&history, &record, next.movements);
                 history.changes.push(std::sync::Arc::new(event));
-                round.steps.push(Step { job, id: change.id, history, record, stands: true });
+                round.steps.push(Step { job, id: change.id, history, record, stands });
             }
         }
         Ok(())
@@ -255,7 +283,7 @@ impl<C: Cache> Authoriser<C> {
     }
 
     fn hold(&mut self, step: Step, outgoing: &mut Outgoing) {
-        let Step { job, id, history, record, .. } = step;
+        let Step { job, id, history, record, stands } = step;
         if let Some(expires_at) = history.decided.expires_at {
             let held = Held { expires_at, id };
             match history.changes.is_empty() {
@@ -264,6 +292,7 @@ impl<C: Cache> Authoriser<C> {
             };
         }
         self.kept.put(id, history.clone(), self.batches);
+        outgoing.fenced |= !stands;
         outgoing.latest = outgoing.latest.max(Some(record.event_time));
         outgoing.records.push(record);
         outgoing.answers.push(Answer {
@@ -274,26 +303,49 @@ impl<C: Cache> Authoriser<C> {
         });
     }
 
-    /// Ends every reservation whose time has come: by a record, like everything.
+    /// Ends reservations whose time has come: by a record, like everything. Those that the cache
+    /// cannot take now stay due.
     async fn end_due(&mut self, outgoing: &mut Outgoing) -> Result<(), AuthoriserError> {
         let now = self.parts.clock.now();
-        while let Some(held) = self.held.first().copied() {
-            if held.expires_at > now.timestamp_micros() {
-                break;
+        let is_due = |held: &&Held| held.expires_at <= now.timestamp_micros();
+        let due: Vec<Held> =
+            self.held.iter().take_while(is_due).take(MOST_ENDED).copied().collect();
+        if due.is_empty() {
+            return Ok(());
+        }
+        let mut ending = Vec::with_capacity(due.len());
+        for held in due {
+            match self.history(held.id).await? {
+                Some(history) if history.status() == Status::Reserved => {
+                    ending.push((held, history));
+                }
+                // Another authoriser has ended it.
+                _ => drop(self.held.remove(&held)),
+            }
+        }
+        let wanted: Vec<Wanted> = ending.iter().map(|(_, history)| history.wanted()).collect();
+        if let Err(error) = self.cache.load(&wanted).await {
+            tracing::debug!(%error, "reservations that are due wait for the cache");
+            return Ok(());
+        }
+        outgoing.stamp = self.cache.stamp();
+        let mut records = Vec::with_capacity(ending.len());
+        for (_, history) in &mut ending {
+            let Some(Next { event, movements }) = changes::expire(history, now) else { continue };
+            let record = self.change_record(history, event.clone(), now);
+            self.stage_change(history, &record, movements);
+            history.changes.push(std::sync::Arc::new(event));
+            records.push(record);
+        }
+        let Ok(reserved) = self.cache.commit().await else { return Ok(()) };
+        for (((held, history), record), reserved) in ending.into_iter().zip(records).zip(reserved) {
+            if reserved == Reserved::Conflict {
+                self.kept.forget(held.id);
+                continue;
             }
             self.held.remove(&held);
-            let Some(mut history) = self.history(held.id).await? else { continue };
-            let Some(Next { event, movements }) = changes::expire(&history, now) else { continue };
-            let record = self.change_record(&history, event.clone(), now);
-            self.stage_change(&history, &record, movements);
-            // Whether the cache can take it or not, the stream says it; a cache that could not is
-            // rebuilt from there.
-            match self.cache.commit().await.as_deref() {
-                Ok([Reserved::Conflict]) => continue,
-                Ok(_) | Err(_) => {}
-            }
-            history.changes.push(std::sync::Arc::new(event));
             self.kept.put(held.id, history, self.batches);
+            outgoing.fenced = true;
             outgoing.records.push(record);
         }
         Ok(())

@@ -45,6 +45,11 @@ impl Prepared {
             && self.wanted.points.is_empty()
     }
 
+    /// Whether it reads one of these budgets.
+    pub(super) fn wants_any(&self, budgets: &[(CounterKey, i64)]) -> bool {
+        self.wanted.budgets.iter().any(|(key, _)| budgets.iter().any(|(of, _)| of == key))
+    }
+
     fn input<'a>(&'a self, request: &'a Request) -> rules::Input<'a> {
         rules::Input {
             terminal: self.terminal,

@@ -176,7 +176,10 @@ impl RedisCache {
             wants: false,
             recalls: true,
         };
-        let mut asks: Vec<Ask> = budgets.iter().map(ask).collect();
+        // A call counts its budget's answers, so a budget is asked for once.
+        let once: HashMap<&CounterKey, &(CounterKey, i64)> =
+            budgets.iter().map(|budget| (&budget.0, budget)).collect();
+        let mut asks: Vec<Ask> = once.into_values().map(ask).collect();
         loop {
             {
                 let _turn = leases.turn.lock().await;

@@ -1,16 +1,19 @@
 //! Who comes last: many terminals for what is left of one budget, and everything that can end an
 //! authorisation at the same instant.
 
+use std::time::{Duration, Instant};
+
 use authoriser::{
     command::{Refusal, What},
     history::History,
+    service::Handle,
 };
 use chrono::TimeDelta;
 use domain::{authorisation::Status, basket::Mode};
 use ingest::wire::v1::Event;
 use serde_json::{Value, json};
 
-use crate::world::{TILLS, World, back, basket, body, change, milk, noon, terminal, told};
+use crate::world::{Engine, TILLS, World, back, basket, body, change, milk, noon, terminal, told};
 
 /// A euro off, once per basket, for everybody together so many times.
 fn budget(max: u64) -> Value {
@@ -21,40 +24,76 @@ fn budget(max: u64) -> Value {
         "limits": [{"per": "instruction", "period": "validity", "measure": "uses", "max": max}]})
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_terminals_race_for_the_last_unit_of_a_budget() {
-    let each = 1_000 * crate::scale();
-    for seed in 0..u64::from(crate::scale()) {
+/// A hundred terminals with so many requests each race for what is left; how many were approved.
+async fn race(handles: Vec<Handle>, each: u32) -> u64 {
+    let started = Instant::now();
+    let races = (1..=TILLS).map(|till| {
+        let handle = handles[till as usize % handles.len()].clone();
+        tokio::spawn(async move {
+            let mut approved = 0_u64;
+            for n in 0..each {
+                let mut asked = basket(noon(), &format!("k{n}"), None, Mode::Sale, 1);
+                asked.terminal = terminal(&format!("T{till}"));
+                let answer = loop {
+                    match handle.authorise(asked.clone(), body("sale")).await {
+                        Err(Refusal::Away) => tokio::time::sleep(Duration::from_millis(5)).await,
+                        answer => break told(answer),
+                    }
+                };
+                approved += u64::from(answer.decided.benefit_cents == 100);
+            }
+            approved
+        })
+    });
+    let mut approved = 0;
+    for race in races.collect::<Vec<_>>() {
+        approved += race.await.expect("ended");
+    }
+    let rate = f64::from(TILLS * each) / started.elapsed().as_secs_f64();
+    println!("{} requests, {rate:.0} a second, {approved} approved", TILLS * each);
+    approved
+}
+
+/// Exactly the affordable number is approved, and the stream says so after every record.
+async fn last_unit(engine: Engine, authorisers: usize, each: u32, seeds: u64) {
+    for seed in 0..seeds {
         let left = 777 + seed * 13;
-        let world = World::with(json!([budget(left)])).await;
-        let (handle, running) = world.start().await;
-        let started = std::time::Instant::now();
-        let races = (1..=TILLS).map(|till| {
-            let handle = handle.clone();
-            tokio::spawn(async move {
-                let mut approved = 0_u64;
-                for n in 0..each {
-                    let mut asked = basket(noon(), &format!("k{n}"), None, Mode::Sale, 1);
-                    asked.terminal = terminal(&format!("T{till}"));
-                    let answer = told(handle.authorise(asked, body("sale")).await);
-                    approved += u64::from(answer.decided.benefit_cents == 100);
-                }
-                approved
-            })
-        });
-        let mut approved = 0;
-        for race in races.collect::<Vec<_>>() {
-            approved += race.await.expect("ended");
+        let world = World::over(engine.clone(), noon(), json!([budget(left)])).await;
+        let running = match authorisers {
+            1 => vec![world.start().await],
+            several => world.start_several(several).await,
+        };
+        let (handles, running): (Vec<_>, Vec<_>) = running.into_iter().unzip();
+        let approved = race(handles, each).await;
+        for one in running {
+            one.stop().await.expect("stopped");
         }
-        let rate = f64::from(TILLS * each) / started.elapsed().as_secs_f64();
-        println!("seed {seed}: {} requests, {rate:.0} a second, {approved} approved", TILLS * each);
-        assert_eq!(approved, left, "exactly the affordable number");
-        running.stop().await.expect("stopped");
+        assert_eq!(approved, left, "seed {seed}: exactly the affordable number");
         let given = world.records().await.into_iter().filter(|record| {
             matches!(&record.event, Event::AuthorisationDecided(of) if of.benefit_cents > 0)
         });
         assert_eq!(given.count() as u64, left, "on the stream as in the answers");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_terminals_race_for_the_last_unit_embedded() {
+    last_unit(Engine::Embedded, 1, 1_000 * crate::scale(), crate::scale().into()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_terminals_race_for_the_last_unit_over_redis() {
+    last_unit(Engine::redis(), 1, 100 * crate::scale(), crate::scale().into()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_authorisers_race_for_the_last_unit_over_redis() {
+    last_unit(Engine::redis(), 3, 100 * crate::scale(), crate::scale().into()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_authorisers_race_for_the_last_unit_over_a_cluster() {
+    last_unit(Engine::cluster(), 3, 50 * crate::scale(), crate::scale().into()).await;
 }
 
 /// What can come at the same instant.

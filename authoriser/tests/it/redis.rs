@@ -67,7 +67,7 @@ pub fn settings(server: &Server) -> RedisSettings {
     }
 }
 
-fn kept() -> Setup {
+pub fn kept() -> Setup {
     Setup { append_only: true, ..Setup::default() }
 }
 

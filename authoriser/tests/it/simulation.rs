@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 
 use crate::{
     book::Book,
-    world::{World, back, basket, body, change, key, milk, terminal},
+    world::{Engine, World, back, basket, body, change, key, milk, terminal},
 };
 
 /// What is asked, as often as it takes.
@@ -386,11 +386,11 @@ fn instructions() -> Value {
 }
 
 /// One history.
-async fn run(seed: u64, steps: u32) {
+async fn run(engine: &Engine, seed: u64, steps: u32) {
     let mut random = Random(seed);
     // Some hours before daylight saving begins, and two days before a month ends.
     let start: DateTime<Utc> = "2025-03-29T20:00:00Z".parse().expect("an instant");
-    let world = World::at(start, instructions()).await;
+    let world = World::over(engine.clone(), start, instructions()).await;
     let mut model = Model {
         rules: world.rules().await,
         book: Book::default(),
@@ -401,6 +401,10 @@ async fn run(seed: u64, steps: u32) {
     let (mut handle, mut running) = world.start().await;
     let mut asked: Vec<Ask> = Vec::new();
     for step in 0..steps {
+        if random.next(64) == 0 {
+            // A cache that is lost is built again from the stream, and nobody notices.
+            world.engine.flush();
+        }
         if random.next(8) == 0 {
             world.pass(TimeDelta::seconds(i64::try_from(random.next(40_000)).expect("seconds")));
         }
@@ -410,11 +414,11 @@ async fn run(seed: u64, steps: u32) {
             world.log.die_at(appends, fault);
         }
         let expected = model.answer(&ask, ingest::clock::Clock::now(&*world.clock));
-        let mut found = ask.ask(&handle).await;
+        let mut found = patiently(&ask, &handle).await;
         if world.log.is_dead() {
             let loses_index = random.next(4) == 0;
             (handle, running) = restart(&world, handle, running, loses_index).await;
-            found = ask.ask(&handle).await;
+            found = patiently(&ask, &handle).await;
         }
         world.log.revive();
         compare(seed, step, &ask, found, expected);
@@ -426,6 +430,16 @@ async fn run(seed: u64, steps: u32) {
     let _ = last.ask(&handle).await;
     running.stop().await.expect("stopped");
     balance(seed, &world, &model).await;
+}
+
+/// Asks until the cache is there: as a terminal that is told 503.
+async fn patiently(ask: &Ask, handle: &Handle) -> Result<Reply, Refusal> {
+    loop {
+        match ask.ask(handle).await {
+            Err(Refusal::Away) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+            answer => return answer,
+        }
+    }
 }
 
 fn fault(random: &mut Random) -> Option<Fault> {
@@ -550,16 +564,34 @@ async fn balance(seed: u64, world: &World, model: &Model) {
     }
 }
 
-#[tokio::test]
-async fn random_histories_are_the_models() {
+/// The seeds to run: one that was asked for, or so many.
+fn seeds(count: u32) -> Vec<u64> {
     let one = std::env::var("AVIS_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seeds: Vec<u64> = match one {
+    match one {
         Some(seed) => vec![seed],
-        None => (0..u64::from(24 * crate::scale())).collect(),
-    };
-    let count = seeds.len();
-    for seed in seeds {
-        run(seed, 250).await;
+        None => (0..u64::from(count * crate::scale())).collect(),
     }
-    println!("{count} histories of 250 steps");
+}
+
+async fn histories(engine: Engine, count: u32) {
+    let seeds = seeds(count);
+    println!("{} histories of 250 steps over {engine:?}", seeds.len());
+    for seed in seeds {
+        run(&engine, seed, 250).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_histories_are_the_models_embedded() {
+    histories(Engine::Embedded, 24).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_histories_are_the_models_over_redis() {
+    histories(Engine::redis(), 8).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_histories_are_the_models_over_a_cluster() {
+    histories(Engine::cluster(), 4).await;
 }

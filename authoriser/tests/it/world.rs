@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use authoriser::{
     authorise::{Authoriser, Parts, Settings},
-    cache::embedded::EmbeddedCache,
+    cache::redis::RedisSettings,
     claims::{BodyHash, Claims},
     command::{Caller, Change, Refusal, What},
     fence::Fence,
@@ -39,6 +39,11 @@ use ingest::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::redis::{
+    self,
+    server::{Cluster, Server},
+};
+
 /// The shop's terminals: T1, T2, ….
 pub const TILLS: u32 = 100;
 
@@ -53,7 +58,42 @@ pub struct World {
     pub log: Arc<ModelLog>,
     pub clock: Arc<ManualClock>,
     pub vault: Vault,
+    pub engine: Engine,
     folder: TempDir,
+}
+
+/// Where counters are kept.
+#[derive(Clone, Debug)]
+pub enum Engine {
+    Embedded,
+    Redis(Arc<Server>),
+    Cluster(Arc<Cluster>),
+}
+
+impl Engine {
+    /// A Redis of its own, with its append-only file.
+    pub fn redis() -> Self {
+        Self::Redis(Arc::new(Server::start(redis::kept())))
+    }
+
+    /// A cluster of its own, three primaries and three replicas.
+    pub fn cluster() -> Self {
+        Self::Cluster(Arc::new(Cluster::start()))
+    }
+
+    /// Forgets everything, as a Redis made anew for another stream has.
+    pub fn flush(&self) {
+        match self {
+            Self::Embedded => {}
+            Self::Redis(server) => drop(server.ask(&["FLUSHALL"])),
+            Self::Cluster(cluster) => {
+                for node in &cluster.nodes {
+                    // Replicas refuse; they follow their primaries.
+                    let _ = node.try_ask(&["FLUSHALL"]);
+                }
+            }
+        }
+    }
 }
 
 impl World {
@@ -64,11 +104,18 @@ impl World {
 
     /// A world whose clock stands at an instant.
     pub async fn at(now: DateTime<Utc>, instructions: Value) -> Self {
+        Self::over(Engine::Embedded, now, instructions).await
+    }
+
+    /// A world whose counters are kept by an engine, which may have served another world before.
+    pub async fn over(engine: Engine, now: DateTime<Utc>, instructions: Value) -> Self {
+        engine.flush();
         let folder = tempfile::tempdir().expect("a folder");
         let world = Self {
             log: Arc::new(ModelLog::default()),
             clock: Arc::new(ManualClock::at(now)),
             vault: Vault::open(&folder.path().join("keys")).expect("a vault"),
+            engine,
             folder,
         };
         world.register("grantors", &json!([
@@ -214,13 +261,43 @@ impl World {
         RuleSet::compile(&view.registry()).expect("a set without faults")
     }
 
-    /// An authoriser over the embedded cache, at work.
+    /// An authoriser at work, over the world's engine.
     pub async fn start(&self) -> (Handle, Running) {
         let parts = self.parts().await;
-        let cache = EmbeddedCache::of(&parts.index).expect("a cache");
-        let authoriser =
-            Authoriser::open(parts, Settings::default(), cache).await.expect("an authoriser");
-        service::start(authoriser, Bounds::default()).expect("started")
+        let (settings, bounds) = (Settings::default(), Bounds::default());
+        let started = match self.redis() {
+            None => service::start(
+                Authoriser::embedded(parts, settings).await.expect("an authoriser"),
+                bounds,
+            ),
+            Some(redis) => {
+                let opened = Authoriser::over_redis(parts, settings, redis).await;
+                service::start(opened.expect("an authoriser").0, bounds)
+            }
+        };
+        started.expect("started")
+    }
+
+    /// Several authorisers of one process, which share what is shared in a process.
+    pub async fn start_several(&self, count: usize) -> Vec<(Handle, Running)> {
+        let redis = self.redis().expect("only a shared cache is shared");
+        let parts = self.parts().await;
+        let (first, shared) =
+            Authoriser::over_redis(parts.clone(), Settings::default(), redis).await.expect("one");
+        let mut all = vec![service::start(first, Bounds::default()).expect("started")];
+        for _ in 1..count {
+            let next = Authoriser::beside(parts.clone(), Settings::default(), &shared).await;
+            all.push(service::start(next.expect("one"), Bounds::default()).expect("started"));
+        }
+        all
+    }
+
+    fn redis(&self) -> Option<RedisSettings> {
+        match &self.engine {
+            Engine::Embedded => None,
+            Engine::Redis(server) => Some(redis::settings(server)),
+            Engine::Cluster(cluster) => Some(redis::of_cluster(cluster)),
+        }
     }
 
     /// Removes the index, as a lost disk of caches would.

@@ -4,7 +4,6 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use authoriser::{
     authorise::{Authoriser, Parts, Settings},
-    cache::embedded::EmbeddedCache,
     claims::Claims,
     fence::Fence,
     index::Index,
@@ -113,8 +112,7 @@ impl Node {
             fence: Fence::new(0),
             index,
         };
-        let cache = EmbeddedCache::of(&parts.index).expect("a cache");
-        let authoriser = Authoriser::open(parts, Settings::default(), cache).await.expect("one");
+        let authoriser = Authoriser::embedded(parts, Settings::default()).await.expect("one");
         let (handle, running) = service::start(authoriser, Bounds::default()).expect("started");
         let tokens = Tokens::of(&vault, clock);
         let door = Door::new(handle, vault, tokens.clone(), metrics.clone(), settings);

@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("pipelines", &["domain", "ingest", "warehouse"]),
     ("avis", &["authoriser", "connectors", "domain", "ingest", "pipelines", "warehouse"]),
     ("benchmarks", &["authoriser", "connectors", "domain", "ingest", "pipelines", "warehouse"]),
+    ("peers", &["authoriser", "domain"]),
     ("tidy", &[]),
 ];
 

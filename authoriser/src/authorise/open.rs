@@ -1,0 +1,74 @@
+//! An authoriser over each place where counters are kept.
+
+use std::sync::Arc;
+
+use ingest::{
+    record::{Record, outside_id},
+    topic::Topic,
+    wire::v1::{AuthoriserStarted, Event},
+};
+
+use super::{Authoriser, AuthoriserError, Fence, Parts, Settings};
+use crate::cache::{
+    embedded::EmbeddedCache,
+    redis::{RedisCache, RedisSettings, RedisShared},
+    truth::Indexed,
+};
+
+impl Authoriser<EmbeddedCache> {
+    /// An authoriser over a cache in memory, filled from the index.
+    ///
+    /// # Errors
+    /// Where the index or a stream cannot be read.
+    pub async fn embedded(parts: Parts, settings: Settings) -> Result<Self, AuthoriserError> {
+        let cache = EmbeddedCache::of(&parts.index)?;
+        Self::open(parts, settings, cache).await
+    }
+}
+
+impl Authoriser<RedisCache> {
+    /// An authoriser over a Redis, the first of its process. That the process begins is on the
+    /// stream first, so that nothing an earlier one left in Redis is taken for the stream's.
+    ///
+    /// # Errors
+    /// Where a stream or the index cannot be read, or Redis is away or set so that it would lose
+    /// counters.
+    pub async fn over_redis(
+        mut parts: Parts,
+        settings: Settings,
+        redis: RedisSettings,
+    ) -> Result<(Self, Arc<RedisShared>), AuthoriserError> {
+        let start = parts.index.starts() + 1;
+        let now = parts.clock.now();
+        let started = Record {
+            id: outside_id("authoriser-started", &start.to_string()),
+            key: "authoriser".into(),
+            source: "authoriser".into(),
+            sequence: start,
+            event_time: now,
+            recorded_at: now,
+            event: Event::AuthoriserStarted(AuthoriserStarted { start }),
+        };
+        parts.log.append(Topic::Authorisations, vec![started]).await?;
+        parts.index.catch_up(&parts.log).await?;
+        parts.fence = Fence::new(start);
+        let truth = Indexed::over(Arc::clone(&parts.index), Arc::clone(&parts.log));
+        let (fence, metrics) = (Arc::clone(&parts.fence), parts.metrics.clone());
+        let shared = RedisShared::open(redis, fence, truth, metrics).await?;
+        Ok((Self::beside(parts, settings, &shared).await?, shared))
+    }
+
+    /// A further authoriser of the same process over the same Redis.
+    ///
+    /// # Errors
+    /// Where a stream or the index cannot be read, or Redis is away.
+    pub async fn beside(
+        mut parts: Parts,
+        settings: Settings,
+        shared: &Arc<RedisShared>,
+    ) -> Result<Self, AuthoriserError> {
+        parts.fence = Arc::clone(shared.fence());
+        let cache = RedisCache::open(Arc::clone(shared)).await?;
+        Self::open(parts, settings, cache).await
+    }
+}
