@@ -106,7 +106,8 @@ async fn serve(
     node.metrics().books.set(proof.difference_cents());
     proof.balanced()?;
     if dev {
-        print_tokens(&tokens, &registry_of(node).await?)?;
+        let registry = connectors::registry::view(&node.log).await?.registry();
+        print_tokens(&tokens, &registry)?;
     }
     let _ = ready.send(true);
     println!("ready");
@@ -166,10 +167,6 @@ async fn decide(
             Ok(service::start(authoriser, bounds)?)
         }
     }
-}
-
-async fn registry_of(node: &Node) -> Result<Arc<Registry>, Failure> {
-    Ok(connectors::registry::view(&node.log).await?.registry())
 }
 
 /// Tokens to try things with: one of a terminal of every merchant, and one of every role.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the real server under load, breaks it or its Redis, and counts what was violated: nothing may be.
+"""Runs the real server under load, breaks it or its Redis, and counts what was violated.
 
     python3 deploy/ci/storm.py                          every scenario 20 times (hours)
     python3 deploy/ci/storm.py --times 1 --seconds 1    a few minutes
@@ -226,7 +226,10 @@ class Cluster:
     async def stands(node):
         told = await node.ask("INFO", "replication")
         follows = "master_link_status:up" if "role:slave" in told else "state=online"
-        return follows in told and "cluster_state:ok" in await node.ask("CLUSTER", "INFO")
+        seen = await node.ask("CLUSTER", "NODES")
+        knows_all = seen.count("slave") == 3 and "fail" not in seen
+        return follows in told and knows_all and "cluster_state:ok" in await node.ask(
+            "CLUSTER", "INFO")
 
     async def any(self, dice, primary):
         fitting = [node for node in self.nodes if await node.is_primary() == primary]
@@ -311,17 +314,18 @@ def registry(terminals):
                 "funding": {"grantor_bp": 10000}, "show_remaining": True, "limits": limits}
 
     return {
-        "grantors": [{"id": "state", "name": "State", "kind": "state", "iban": iban["state"],
+        "grantors": [{"id": "state", "name": both("State"), "kind": "state", "iban": iban["state"],
                       "reg_no": "90000000001"}],
-        "merchants": [{"id": MERCHANT, "name": "Shop", "reg_no": "40003000001",
+        "merchants": [{"id": MERCHANT, "name": both("Shop"), "reg_no": "40003000001",
                        "iban": iban[MERCHANT], "vat_no": "LV40003000001"}],
-        "places": [{"id": "P1", "merchant": MERCHANT, "territory": "LV0001000", "name": "Shop"}],
+        "places": [{"id": "P1", "merchant": MERCHANT, "territory": "LV0001000",
+                    "name": both("Shop")}],
         "terminals": [{"id": name, "place": "P1", "kind": "till"} for name in terminals],
         "contracts": [{"id": "C1", "grantor": "state", "merchant": MERCHANT, "from": "2020-01-01",
                        "to": None, "settlement": "monthly", "vat_bp": 2100,
                        "offline_excess": "grantor"}],
-        "issuers": [{"id": "city", "name": "Card", "means": ["card_uid"]}],
-        "benefits": [{"id": "food", "grantor": "state", "name": "Food", "legal_basis": "law",
+        "issuers": [{"id": "city", "name": both("Card"), "means": ["card_uid"]}],
+        "benefits": [{"id": "food", "grantor": "state", "name": both("Food"), "legal_basis": "law",
                       "kind": "discount"}],
         "instructions": [instruction(10 * (at + 1), name) for at, name in enumerate(EFFECTS)],
     }
@@ -553,8 +557,8 @@ class Terminal:
         self.held.append(held)
 
     def journal_of(self, key):
-        found = [one for one in self.journal.requests if (one.terminal, one.key) == (self.name, key)]
-        return found[-1] if found else key
+        mine = (one for one in reversed(self.journal.requests) if one.terminal == self.name)
+        return next((one for one in mine if one.key == key), key)
 
     async def follow(self, held):
         """What comes next for an authorisation; in the end all of it comes back."""
@@ -594,7 +598,8 @@ class Terminal:
     async def reverse_nothing(self):
         """Blocks a key that was never used, then tries to use it."""
         key = self.new_key()
-        answer = await self.send("/v1/reversals", {"terminal_id": self.name, "idempotency_key": key})
+        body = {"terminal_id": self.name, "idempotency_key": key}
+        answer = await self.send("/v1/reversals", body)
         if json.loads(answer.body).get("outcome") != "blocked":
             self.journal.violation(f"not blocked: {key} of {self.name}")
         now = datetime.datetime.now(datetime.timezone.utc).isoformat()
@@ -780,7 +785,7 @@ async def flush(run):
 
 async def fail_over(run):
     replica = await run.redis.any(run.dice, primary=False)
-    await replica.ask("CLUSTER", "FAILOVER")
+    await must("redis-cli", "-p", replica.port, "CLUSTER", "FAILOVER")
     await until("the replica takes over", replica.is_primary)
     await run.redis.settled()
 
@@ -899,7 +904,8 @@ class Run:
 async def once(scenario, options, template, tokens, number):
     """Runs a scenario once; its folder is kept where something was violated."""
     folder = Path(tempfile.mkdtemp(prefix="avis-storm-"))
-    run = Run(scenario, options, template, tokens, folder, f"{options.seed}/{scenario.name}/{number}")
+    seed = f"{options.seed}/{scenario.name}/{number}"
+    run = Run(scenario, options, template, tokens, folder, seed)
     started, records = time.monotonic(), 0
     try:
         records = await run.whole()
@@ -966,7 +972,7 @@ def main():
         description=__doc__.split("\n\n")[0], epilog="See the beginning of this file.")
     parser.add_argument("--avis", default="target/release/avis", help="the binary")
     parser.add_argument("--connections", type=int, default=64, help="terminals at once")
-    parser.add_argument("--times", type=int, default=FULL_SCALE, help="how often each scenario runs")
+    parser.add_argument("--times", type=int, default=FULL_SCALE, help="of each scenario")
     parser.add_argument("--seconds", type=float, default=3, help="load before and after each break")
     parser.add_argument("--only", default="", help="scenarios with this in their name")
     parser.add_argument("--seed", default=str(random.SystemRandom().randrange(10**9)))

@@ -37,11 +37,11 @@ SELECT
   CAST(benefit.excess_cents * CAST('0.01' AS DECIMAL(3, 2)) AS DECIMAL(18, 2)) AS excess_amount,
   kind,
   mode,
-  occurred_at,
+  given_at AS occurred_at,
   recorded_at,
   source_partition,
   source_offset,
-  date
+  given_on AS date
 FROM (
   SELECT
     authorisation_id,
@@ -58,11 +58,11 @@ FROM (
     UNNEST(taken.benefits) AS benefit,
     kind,
     mode,
-    occurred_at,
+    given_at,
     recorded_at,
     source_partition,
     source_offset,
-    date
+    given_on
   FROM (
     SELECT
       authorisation_id,
@@ -74,11 +74,11 @@ FROM (
       UNNEST(lines) AS taken,
       CASE WHEN transition = 'refund' THEN 'refunded' ELSE 'captured' END AS kind,
       mode,
-      COALESCE(lines_occurred_at, occurred_at) AS occurred_at,
+      COALESCE(lines_occurred_at, occurred_at) AS given_at,
       recorded_at,
       source_partition,
       source_offset,
-      COALESCE(lines_date, date) AS date
+      COALESCE(lines_date, date) AS given_on
     FROM authorisation_records
     WHERE (type = 'authorisation_decided' AND status = 'captured')
       OR (type = 'authorisation_changed' AND transition IN ('capture', 'refund'))
