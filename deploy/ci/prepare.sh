@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust: mkfs.ext4 for the power-cut test, Python for the witnesses.
+# Installs what the tests need beside Rust: mkfs.ext4 for the power-cut test, Redis for the shared cache,
+# Python for the witnesses.
 set -euo pipefail
 missing=()
 command -v mkfs.ext4 >/dev/null || [ -x /sbin/mkfs.ext4 ] || missing+=(e2fsprogs)
+command -v redis-server >/dev/null || missing+=(redis-server)
+command -v redis-cli >/dev/null || missing+=(redis-tools)
 command -v python3 >/dev/null || missing+=(python3 python3-venv)
 command -v cc >/dev/null || missing+=(build-essential)
 if [ ${#missing[@]} -gt 0 ]; then

@@ -1,8 +1,8 @@
 //! Reading a JSON document by hand: every fault is kept with its path, and reading goes on.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, ops::RangeInclusive, rc::Rc};
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use domain::{
     amount::{Amount, BasisPoints},
     id::IdError,
@@ -11,6 +11,16 @@ use domain::{
 use serde_json::Value;
 
 use crate::dead_letter::Reason;
+
+/// The years that instants may lie in: tables keep them in nanoseconds, which end in 2262.
+pub const YEARS: RangeInclusive<i32> = 1900..=2199;
+
+/// The instant that a text says (RFC 3339), within [`YEARS`].
+#[must_use]
+pub fn instant(text: &str) -> Option<DateTime<Utc>> {
+    let instant = DateTime::parse_from_rfc3339(text).ok()?.with_timezone(&Utc);
+    YEARS.contains(&instant.year()).then_some(instant)
+}
 
 /// A fault of a document, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -259,10 +269,9 @@ impl<'a> Cursor<'a> {
         parsed
     }
 
-    /// An instant with its offset (RFC 3339).
+    /// An instant with its offset (RFC 3339), within [`YEARS`].
     pub fn instant(&self) -> Option<DateTime<Utc>> {
-        let parse = |text: &str| DateTime::parse_from_rfc3339(text).ok();
-        self.parsed("an instant with its offset (RFC 3339)", parse).map(|at| at.with_timezone(&Utc))
+        self.parsed("an instant with its offset (RFC 3339), from 1900 to 2199", instant)
     }
 
     /// One of some words.

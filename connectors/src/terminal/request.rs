@@ -16,7 +16,7 @@ use domain::{
 };
 use ingest::{
     dead_letter::Reason,
-    document::{Cursor, Fault, Fields},
+    document::{self, Cursor, Fault, Fields},
     vault::Vault,
     wire::v1::TransactionUploaded,
 };
@@ -124,8 +124,8 @@ const fn points_wanted(points: i64) -> PointsWanted {
 pub fn basket(message: wire::Basket, key: IdempotencyKey, vault: &Vault) -> Result<Asked, Problem> {
     let mut faults = Faults::default();
     let terminal = faults.take("/terminal_id", TerminalId::new(&message.terminal_id));
-    let instant = chrono::DateTime::parse_from_rfc3339(&message.occurred_at);
-    let instant = instant.map_err(|_| "must be an instant with its offset (RFC 3339)");
+    let instant = document::instant(&message.occurred_at);
+    let instant = instant.ok_or("must be an instant with its offset (RFC 3339), from 1900 to 2199");
     let occurred_at = faults.take("/occurred_at", instant);
     let mode = MODES.iter().find(|(word, _)| *word == message.mode).map(|(_, mode)| *mode);
     let mode = faults.take("/mode", mode.ok_or("must be one of reserve, sale"));
@@ -144,7 +144,7 @@ pub fn basket(message: wire::Basket, key: IdempotencyKey, vault: &Vault) -> Resu
         Some(Request {
             terminal: terminal?,
             key,
-            occurred_at: occurred_at?.to_utc(),
+            occurred_at: occurred_at?,
             means: match means {
                 Some(means) => Some(means?),
                 None => None,

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Asks a running node whatever its OpenAPI description allows, and what it does not: no answer may be a
+# server error, or one that the description does not know. AVIS_TEST_SCALE multiplies the requests.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+scale="${AVIS_TEST_SCALE:-1}"
+folder="$(mktemp -d)"
+node=""
+trap '[ -z "$node" ] || kill "$node" 2>/dev/null || true; rm -rf "$folder"' EXIT
+
+python3 -m venv "$folder/venv"
+"$folder/venv/bin/pip" install --quiet "schemathesis==4.32.5"
+target="${CARGO_TARGET_DIR:-target}/release"
+"$target/avis" demo --out "$folder/data" --json > /dev/null
+export AVIS__TERMINALS__REQUESTS_PER_SECOND=1000000 AVIS__TERMINALS__REQUESTS_AT_ONCE=1000000
+"$target/avis" up --data "$folder/data" --dev --http 127.0.0.1:0 --grpc 127.0.0.1:0 > "$folder/up" &
+node=$!
+until grep -q '^ready' "$folder/up"; do kill -0 "$node"; sleep 0.2; done
+address="$(awk '$1 == "http" { sub("/$", "", $2); print $2 }' "$folder/up")"
+token="$(awk '$1 == "token" && $2 == "terminal" { print $4; exit }' "$folder/up")"
+
+SCHEMATHESIS_HOOKS="$PWD/deploy/ci/schemathesis_hooks.py" "$folder/venv/bin/schemathesis" run \
+  "$address/openapi.json" --url "$address" -H "Authorization: Bearer $token" \
+  --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,unsupported_method \
+  --max-examples "$((50 * scale))" --seed 1 --request-timeout 10 --suppress-health-check all
+# The node has not fallen, and its books balance.
+kill "$node"
+wait "$node"
+node=""
+"$target/avis" settle check --data "$folder/data"
