@@ -42,29 +42,7 @@ pub const TERMINALS: usize = 64;
 /// Cards that are shown.
 pub const CARDS: usize = 10_000;
 
-const REGISTRY: &str = "
-grantors:
-- {id: state, name: State, kind: state, iban: LV57TREL0000002180451, reg_no: '90000000001'}
-- {id: shop, name: Shop, kind: merchant, iban: LV65HABA0000055100001, reg_no: '40003000001'}
-merchants:
-- {id: shop, name: Shop, reg_no: '40003000001', iban: LV65HABA0000055100001, vat_no: LV40003000001}
-places: [{id: P1, merchant: shop, territory: LV0001000, name: Shop}]
-contracts:
-- {id: C1, grantor: state, merchant: shop, from: 2020-01-01, to: null, settlement: monthly, vat_bp: 2100}
-issuers: [{id: city-card, name: Card, means: [card_uid]}]
-benefits:
-- {id: B, grantor: state, name: Benefit, legal_basis: law, kind: discount}
-- {id: C, grantor: shop, name: Club, legal_basis: terms, kind: loyalty}
-instructions:
-- {id: milk, benefit: B, label: {lv: Piens, en: Milk}, version: 1, valid: {from: 2020-01-01, to: null}, priority: 10,
-   recipients: {everyone: true}, content: {any: [{category: food.milk}]}, funding: {grantor_bp: 10000},
-   effect: {amount_off_cents: 10, per: unit}, limits: [{per: recipient, period: day, measure: units, max: 1000000}]}
-- {id: bread, benefit: B, label: {lv: Maize, en: Bread}, version: 1, valid: {from: 2020-01-01, to: null}, priority: 20,
-   recipients: {everyone: true}, content: {any: [{category: food.bread}]}, funding: {grantor_bp: 5000},
-   effect: {percent_off_bp: 500}, limits: [{per: household, period: month, measure: amount_cents, max: 100000000}]}
-- {id: points, benefit: C, label: {lv: Punkti, en: Points}, version: 1, valid: {from: 2020-01-01, to: null}, priority: 30,
-   recipients: {everyone: true}, funding: {grantor_bp: 10000}, effect: {earn_points: {per_cents: 100, points: 1}}}
-";
+const REGISTRY: &str = include_str!("till/registry.yaml");
 
 /// A node at work.
 #[derive(Debug)]

@@ -144,6 +144,7 @@ prop_compose! {
             valid_to: to.map(|to| to.to_string()),
             blocked,
             recipient: None,
+            offline_hash: 0,
         }
     }
 }

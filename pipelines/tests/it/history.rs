@@ -173,6 +173,7 @@ fn means() -> Vec<Record> {
         valid_to: Some("2029-12-31".into()),
         blocked: false,
         recipient: Some("01HZ0000000000000000000003".into()),
+        offline_hash: 0,
     };
     let alone = MeansChanged { person: None, recipient: None, valid_to: None, ..held.clone() };
     let blocked = MeansChanged { blocked: true, ..held.clone() };
@@ -197,7 +198,7 @@ fn given(instruction: &str, cents: i64, grantor_cents: i64) -> LineBenefit {
         wanted_cents: None,
         grantor_cents,
         merchant_cents: cents - grantor_cents,
-        excess_cents: 0,
+        ..LineBenefit::default()
     }
 }
 
@@ -293,6 +294,8 @@ fn authorisations() -> Vec<Record> {
     };
     let capture = AuthorisationChanged {
         receipt_number: Some("R-2".into()),
+        lines_occurred_at: Some(reserved.occurred_at),
+        lines_date: Some(reserved.date.clone()),
         lines: reserved.lines.clone(),
         mode: "reserve".into(),
         recipient: None,
