@@ -30,6 +30,6 @@ pub fn measure() -> Result<(), Box<dyn std::error::Error>> {
     let measured = format!("decision, {LINES} lines × {INSTRUCTIONS} instructions");
     crate::row(&measured, decided.rate(), "adding up the lines", walked.rate());
     let Times { p50_ns, p99_ns, mean_ns } = decided;
-    println!("\none decision: p50 {p50_ns} ns, p99 {p99_ns} ns, mean {mean_ns} ns");
+    crate::say(format!("\none decision: p50 {p50_ns} ns, p99 {p99_ns} ns, mean {mean_ns} ns\n"));
     Ok(())
 }

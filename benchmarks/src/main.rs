@@ -11,8 +11,15 @@ mod generate;
 mod nation;
 mod registers;
 mod sale;
+mod shared;
 mod till;
 mod times;
+
+use std::{
+    path::Path,
+    process::Command,
+    sync::{Mutex, PoisonError},
+};
 
 /// The allocator that is shipped, so that memory is measured as it will be.
 #[global_allocator]
@@ -22,8 +29,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let only: Vec<_> = std::env::args().skip(1).collect();
     let wanted = |name: &str| only.is_empty() || only.iter().any(|only| only == name);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    println!("| measured | rate per second | beside it | rate per second | ratio |");
-    println!("|---|---:|---|---:|---:|");
+    say("| measured | rate per second | beside it | rate per second | ratio |".into());
+    say("|---|---:|---|---:|---:|".into());
     if wanted("append") {
         runtime.block_on(append::measure())?;
     }
@@ -33,16 +40,48 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if wanted("sale") {
         runtime.block_on(sale::measure())?;
     }
+    if wanted("redis") {
+        runtime.block_on(shared::measure())?;
+    }
     if wanted("counters") {
         counters::measure()?;
     }
     if wanted("registers") {
         registers::measure()?;
     }
-    Ok(())
+    Ok(keep(&only)?)
+}
+
+/// What was said so far.
+static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Says a line, and keeps it for the results file.
+fn say(line: String) {
+    println!("{line}");
+    SAID.lock().unwrap_or_else(PoisonError::into_inner).push(line);
 }
 
 /// One row of the table of ratios.
 fn row(measured: &str, rate: f64, beside: &str, limit: f64) {
-    println!("| {measured} | {rate:.0} | {beside} | {limit:.0} | {:.2} |", rate / limit);
+    say(format!("| {measured} | {rate:.0} | {beside} | {limit:.0} | {:.2} |", rate / limit));
+}
+
+/// Writes what was said to `results/<day>-<what>.md`, with commit, machine and command.
+fn keep(only: &[String]) -> std::io::Result<()> {
+    let git = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
+    let commit = git.map(|told| String::from_utf8_lossy(&told.stdout).trim().to_owned());
+    let what = if only.is_empty() { "all".to_owned() } else { only.join("-") };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let day = chrono::Utc::now().date_naive();
+    let head = format!(
+        "# Benchmarks of {day}: {what}\n\nCommit {}, {cores} cores, release profile; \
+         `cargo run --release -p benchmarks -- {}`. Clients and servers share the machine, which is \
+         noisy: the ratios count.\n\n",
+        commit.unwrap_or_default(),
+        only.join(" "),
+    );
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+    std::fs::create_dir_all(&folder)?;
+    let said = SAID.lock().unwrap_or_else(PoisonError::into_inner).join("\n");
+    std::fs::write(folder.join(format!("{day}-{what}.md")), format!("{head}{said}\n"))
 }

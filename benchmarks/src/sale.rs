@@ -44,10 +44,10 @@ pub async fn measure() -> Result<()> {
     })
     .await?;
     crate::row("durable sale, HTTP, 64 connections", sales.rate, "axum echo", echoed.rate);
-    println!(
+    crate::say(format!(
         "|   p50 {:.2} ms, p99 {:.2} ms | | echo p50 {:.2} ms, p99 {:.2} ms | | |",
         sales.p50_ms, sales.p99_ms, echoed.p50_ms, echoed.p99_ms
-    );
+    ));
     let streamed = stream(&till).await?;
     crate::row("durable sale, gRPC stream", streamed, "aim", 100_000.0);
     till.close().await

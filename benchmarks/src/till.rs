@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use authoriser::{
     authorise::{Authoriser, Parts, Settings},
+    cache::redis::RedisSettings,
     claims::Claims,
     fence::Fence,
     index::Index,
@@ -60,8 +61,17 @@ pub struct Till {
 }
 
 impl Till {
-    /// Opens a shop.
+    /// Opens a shop with its counters in memory.
     pub async fn open() -> Result<Self> {
+        Self::over(None).await
+    }
+
+    /// Opens a shop with its counters in Redis.
+    pub async fn over_redis(redis: RedisSettings) -> Result<Self> {
+        Self::over(Some(redis)).await
+    }
+
+    async fn over(redis: Option<RedisSettings>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let prometheus = prometheus::Registry::new();
         let streams = ingest::metrics::Metrics::register(&prometheus)?;
@@ -88,8 +98,13 @@ impl Till {
             fence: Fence::new(0),
             index,
         };
-        let authoriser = Authoriser::embedded(parts, Settings::default()).await?;
-        let (handle, running) = service::start(authoriser, Bounds::default())?;
+        let (settings, bounds) = (Settings::default(), Bounds::default());
+        let (handle, running) = match redis {
+            None => service::start(Authoriser::embedded(parts, settings).await?, bounds)?,
+            Some(redis) => {
+                service::start(Authoriser::over_redis(parts, settings, redis).await?.0, bounds)?
+            }
+        };
         let issuing = Tokens::of(&vault, clock);
         let tokens = (0..TERMINALS).map(|n| token(&issuing, n)).collect::<Result<_>>()?;
         // As often as they like: what is measured is how fast it goes.

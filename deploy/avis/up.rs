@@ -26,7 +26,7 @@ use domain::registry::Registry;
 use ingest::{clock::SystemClock, topic::Topic};
 use pipelines::entitlements::Evaluator;
 use prometheus::TextEncoder;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
     cli::UpArguments,
@@ -38,6 +38,8 @@ use crate::{
 
 /// How long nothing may come before new people and rules are looked for anyway.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How long a door waits for those who are still inside.
+const GRACE: Duration = Duration::from_secs(5);
 /// How long the tokens of `--dev` hold.
 const DEV_TOKENS: TimeDelta = TimeDelta::days(30);
 
@@ -120,8 +122,8 @@ async fn serve(
         ended = &mut landing => return Ok(ended?),
     }
     // The doors first, so that what was let in is answered; then what was answered is landed.
-    over_http.await??;
-    over_grpc.await??;
+    close(over_http).await?;
+    close(over_grpc).await?;
     deciding.stop().await?;
     // It is still there: it was not the one that ended.
     let _ = last.send(true);
@@ -147,6 +149,18 @@ async fn open(
         let _ = stop.wait_for(|stop| *stop).await;
     });
     Ok(server.await?)
+}
+
+/// Waits until a door is closed, but not for ever: a stream may stay open as long as its terminal
+/// likes, and finds its answers again by their keys.
+async fn close(mut door: JoinHandle<Result<(), Failure>>) -> Result<(), Failure> {
+    match tokio::time::timeout(GRACE, &mut door).await {
+        Ok(closed) => closed?,
+        Err(_) => {
+            door.abort();
+            Ok(())
+        }
+    }
 }
 
 /// Starts the authoriser over the configured cache.

@@ -42,30 +42,7 @@ use tokio::net::TcpListener;
 
 use crate::client::{Answer, send};
 
-const REGISTRY: &str = r#"
-grantors:
-- {id: state, name: State, kind: state, iban: LV57TREL0000002180451, reg_no: "90000000001"}
-merchants:
-- {id: shop, name: Shop, reg_no: "40003000001", iban: LV65HABA0000055100001, vat_no: LV40003000001}
-- {id: kiosk, name: Kiosk, reg_no: "40003000002", iban: LV38HABA0000055100002, vat_no: LV40003000002}
-places:
-- {id: P1, merchant: shop, territory: LV0001000, name: Shop}
-- {id: P2, merchant: kiosk, territory: LV0001000, name: Kiosk}
-terminals:
-- {id: T1, place: P1, kind: till}
-- {id: T2, place: P1, kind: till}
-- {id: K1, place: P2, kind: till}
-contracts:
-- {id: C1, grantor: state, merchant: shop, from: 2025-01-01, to: null, settlement: monthly, vat_bp: 2100, offline_excess: grantor}
-issuers: [{id: city-card, name: Card, means: [card_uid]}]
-groups: [{id: nobody, name: Nobody, members: []}]
-benefits: [{id: B, grantor: state, name: Benefit, legal_basis: law, kind: discount}]
-instructions:
-- {id: milk, benefit: B, label: {lv: Piens, en: Milk}, version: 1, valid: {from: 2025-01-01, to: 2025-12-31}, priority: 10,
-   recipients: {everyone: true, none: [nobody]}, content: {any: [{category: food.milk}]}, funding: {grantor_bp: 10000},
-   effect: {amount_off_cents: 100, per: unit}, show_remaining: true,
-   limits: [{per: recipient, period: month, measure: units, max: 4}]}
-"#;
+const REGISTRY: &str = include_str!("terminals/registry.yaml");
 
 fn noon() -> DateTime<Utc> {
     "2025-06-02T09:00:00Z".parse().expect("an instant")
