@@ -22,7 +22,7 @@ use ingest::{
     vault::Vault,
     wire::v1::{self, Event},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     cache::{Cache, CacheError, Reserved},
@@ -89,7 +89,11 @@ pub struct Authoriser<C> {
     batches: u64,
     /// How often what was decided had to be forgotten; whoever appends tells.
     era: u64,
-    eras: Arc<AtomicU64>,
+    /// On which counters the last batch was decided.
+    stamp: Stamp,
+    /// The last batch that had something to append or to answer.
+    sent: u64,
+    marks: Marks,
 }
 
 /// A command with whoever waits for it.
@@ -155,6 +159,12 @@ impl<C: Cache> Authoriser<C> {
         let uploads_next = parts.index.uploads_next();
         let registers = Registers::new()?;
         let kept = Kept::default();
+        let marks = Marks {
+            indexed: kept.indexed(),
+            eras: Arc::default(),
+            dealt: Arc::new(watch::Sender::new(0)),
+        };
+        let stamp = cache.stamp();
         let mut authoriser = Self {
             parts,
             settings,
@@ -165,7 +175,9 @@ impl<C: Cache> Authoriser<C> {
             uploads_next,
             batches: 0,
             era: 0,
-            eras: Arc::default(),
+            stamp,
+            sent: 0,
+            marks,
         };
         authoriser.registers.refresh(&authoriser.parts.log).await?;
         Ok(authoriser)
@@ -285,13 +297,13 @@ impl<C: Cache> Authoriser<C> {
     /// What whoever appends tells this authoriser.
     #[must_use]
     pub fn marks(&self) -> Marks {
-        Marks { indexed: self.kept.indexed(), eras: Arc::clone(&self.eras) }
+        self.marks.clone()
     }
 
     /// Forgets what was decided and could not be appended, because its counters were lost: what is
     /// on the stream is what there is.
     async fn begin_era(&mut self) -> Result<(), AuthoriserError> {
-        let era = self.eras.load(Ordering::Acquire);
+        let era = self.marks.eras.load(Ordering::Acquire);
         if era == self.era {
             return Ok(());
         }
@@ -327,6 +339,8 @@ pub struct Marks {
     pub indexed: Arc<AtomicU64>,
     /// How often a batch was refused at the fence.
     pub eras: Arc<AtomicU64>,
+    /// Up to which batch all were appended or refused.
+    pub dealt: Arc<watch::Sender<u64>>,
 }
 
 /// Appends what a batch left, brings the index up to it, and answers.
@@ -340,7 +354,9 @@ pub async fn append(
 ) -> Result<(), AuthoriserError> {
     let sequence = outgoing.sequence;
     let records = std::mem::take(&mut outgoing.records);
-    let Some(stored) = append_records(parts, records, &mut outgoing, marks).await? else {
+    let stored = append_records(parts, records, &mut outgoing, marks).await?;
+    marks.dealt.send_replace(sequence);
+    let Some(stored) = stored else {
         outgoing.refuse_all();
         return Ok(());
     };

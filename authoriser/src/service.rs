@@ -101,7 +101,13 @@ pub fn start<C: Cache>(
             let _ = ended.send(decide(authoriser, jobs, out, told, stopped));
         })
         .map_err(AuthoriserError::Thread)?;
-    let appends = tokio::spawn(append(parts.clone(), outgoing, marks));
+    let appending = append(parts.clone(), outgoing, marks.clone());
+    let appends = tokio::spawn(async move {
+        let ended = appending.await;
+        // Nobody waits for what is not appended any more.
+        marks.dealt.send_replace(u64::MAX);
+        ended
+    });
     Ok((Handle { parts, queue, bounds, rules, people }, Running { stop, decides, appends }))
 }
 
@@ -186,7 +192,9 @@ async fn append(
         }
         let sequence = first.sequence;
         let records = std::mem::take(&mut first.records);
-        let Some(stored) = append_records(&parts, records, &mut first, &marks).await? else {
+        let stored = append_records(&parts, records, &mut first, &marks).await?;
+        marks.dealt.send_replace(sequence);
+        let Some(stored) = stored else {
             first.refuse_all();
             continue;
         };

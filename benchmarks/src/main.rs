@@ -75,8 +75,8 @@ fn keep(only: &[String]) -> std::io::Result<()> {
     let day = chrono::Utc::now().date_naive();
     let head = format!(
         "# Benchmarks of {day}: {what}\n\nCommit {}, {cores} cores, release profile; \
-         `cargo run --release -p benchmarks -- {}`. Clients and servers share the machine, which is \
-         noisy: the ratios count.\n\n",
+         `cargo run --release -p benchmarks -- {}`. Clients and servers share the machine, \
+         which is noisy: the ratios count.\n\n",
         commit.unwrap_or_default(),
         only.join(" "),
     );

@@ -101,7 +101,7 @@ pub async fn apply(
     now: DateTime<Utc>,
 ) -> Result<Vec<RegistryChanged>, ConnectorError> {
     let view = view(log).await?;
-    let changes = view.changes_to(&document.value);
+    let changes = view.changes_to(&translated(&document.value));
     let records = changes.iter().zip(view.version()..).map(|(change, version)| Record {
         id: outside_id("registry", &version.to_string()),
         key: "registry".into(),
@@ -116,4 +116,19 @@ pub async fn apply(
         log.append(Topic::RegistryChanges, records).await?;
     }
     Ok(changes)
+}
+
+/// The document with every text for people in both languages: one text for both may be written, and
+/// readers of the stream find one form.
+fn translated(document: &Value) -> Value {
+    let mut document = document.clone();
+    let lists = document.as_object_mut().into_iter().flat_map(|lists| lists.values_mut());
+    for entry in lists.filter_map(Value::as_array_mut).flatten() {
+        for name in ["name", "label"] {
+            if let Some(text) = entry.get_mut(name).filter(|text| text.is_string()) {
+                *text = serde_json::json!({"lv": text.clone(), "en": text.clone()});
+            }
+        }
+    }
+    document
 }

@@ -132,7 +132,9 @@ pub async fn settle(command: SettleCommand) -> Result<(), Failure> {
         SettleCommand::Check { data } => {
             let node = node(&data)?;
             land(&node).await?;
-            let proof = settlement::prove(&node.log, &node.session().await?).await?;
+            let proof =
+                settlement::prove(&node.log, &node.session().await?, &settlement::ends(&node.log)?)
+                    .await?;
             proof.balanced()?;
             let euro = domain::amount::Amount::from_cents(proof.grantor_cents);
             println!(

@@ -141,21 +141,20 @@ impl Proof {
 }
 
 /// Proves statements against the stream: every month's statements by SQL over the tables, and the
-/// stream added up record by record, up to the same offsets.
+/// stream added up record by record, up to the same offsets: those given, which are landed.
 ///
 /// # Errors
 /// Where stream or tables cannot be read.
-pub async fn prove(log: &Arc<dyn Log>, session: &Session) -> Result<Proof, Failure> {
+pub async fn prove(log: &Arc<dyn Log>, session: &Session, now: &[u64]) -> Result<Proof, Failure> {
     let mut proof = Proof::default();
-    let now = ends(log)?;
-    let all = books::add_up(log, &now).await?;
+    let all = books::add_up(log, now).await?;
     let closed = closed(log).await?;
     let months: std::collections::BTreeSet<Month> =
         all.keys().map(|(_, _, month)| *month).chain(closed.keys().copied()).collect();
     for month in months {
         let closing = match closed.get(&month) {
             Some(closing) => closing.clone(),
-            None => Closing { period: month, end_offsets: now.clone(), closed_at: None },
+            None => Closing { period: month, end_offsets: now.to_vec(), closed_at: None },
         };
         let stream = match closing.closed_at {
             Some(_) => books::add_up(log, &closing.end_offsets).await?,

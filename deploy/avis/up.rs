@@ -103,8 +103,10 @@ async fn serve(
     let mut evaluator = node.evaluator().await?;
     evaluator.catch_up().await?;
     let runner = node.pipelines().await?;
+    // Terminals are inside already: what they add from here on is proved the next time.
+    let landed = settlement::ends(&node.log)?;
     runner.catch_up(&runner.ends()?).await?;
-    let proof = settlement::prove(&node.log, &node.session().await?).await?;
+    let proof = settlement::prove(&node.log, &node.session().await?, &landed).await?;
     node.metrics().books.set(proof.difference_cents());
     proof.balanced()?;
     if dev {

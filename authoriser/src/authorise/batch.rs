@@ -38,6 +38,17 @@ struct Round {
     budgets: Vec<(CounterKey, i64)>,
     touched: HashSet<AuthorisationId>,
     conflicts: bool,
+    exists: bool,
+}
+
+/// What loading came to.
+enum Loaded {
+    /// The cache is as the last batch left it, or away.
+    As(Result<(), CacheError>),
+    /// It is another; everything is looked up again.
+    Anew,
+    /// It is another, and this batch has moved the last one.
+    TooLate,
 }
 
 impl<C: Cache> Authoriser<C> {
@@ -49,9 +60,13 @@ impl<C: Cache> Authoriser<C> {
         self.begin_era().await?;
         self.registers.refresh(&self.parts.log).await?;
         self.batches += 1;
-        let (era, stamp) = (self.era, self.cache.stamp());
+        let (era, stamp) = (self.era, self.stamp);
         let mut outgoing = Outgoing { sequence: self.batches, era, stamp, ..Outgoing::default() };
-        self.end_due(&mut outgoing).await?;
+        for _ in 0..MOST_ROUNDS {
+            if !self.end_due(&mut outgoing).await? {
+                break;
+            }
+        }
         let mut waiting = VecDeque::from(jobs);
         let mut budgets = Vec::new();
         for _ in 0..MOST_ROUNDS {
@@ -65,11 +80,44 @@ impl<C: Cache> Authoriser<C> {
                 tokio::time::sleep(CONFLICT_PAUSE).await;
                 self.parts.index.catch_up(&self.parts.log).await?;
             }
+            if round.exists && outgoing.records.is_empty() {
+                // Counters moved for a record that never came: they are those of no stream.
+                self.parts.fence.advance(self.stamp.generation).await;
+            }
         }
         for job in waiting {
             self.refuse_away(job, &mut outgoing);
         }
+        if !outgoing.is_empty() {
+            self.sent = outgoing.sequence;
+        }
         Ok(outgoing)
+    }
+
+    /// Loads what is wanted. Where that took up other counters than the last batch stood on, because
+    /// those were lost, it waits until every earlier batch has been appended or refused, and begins
+    /// anew from the stream: else what it moves now could stand beside what is refused then.
+    async fn load(
+        &mut self,
+        wanted: &[Wanted],
+        outgoing: &mut Outgoing,
+    ) -> Result<Loaded, AuthoriserError> {
+        let loaded = self.cache.load(wanted).await;
+        let stamp = self.cache.stamp();
+        if stamp == self.stamp {
+            return Ok(Loaded::As(loaded));
+        }
+        if outgoing.fenced {
+            // This batch itself stands on the lost ones; the next one begins anew.
+            return Ok(Loaded::TooLate);
+        }
+        let mut dealt = self.marks.dealt.subscribe();
+        // Whoever appends says so at its end, too.
+        let _ = dealt.wait_for(|dealt| *dealt >= self.sent).await;
+        self.begin_era().await?;
+        self.stamp = stamp;
+        (outgoing.era, outgoing.stamp) = (self.era, stamp);
+        Ok(Loaded::Anew)
     }
 
     /// Tells that the cache could not take part. An upload is not lost: it is read again.
@@ -82,7 +130,7 @@ impl<C: Cache> Authoriser<C> {
 
     async fn round(
         &mut self,
-        waiting: VecDeque<Job>,
+        mut waiting: VecDeque<Job>,
         budgets: Vec<(CounterKey, i64)>,
         outgoing: &mut Outgoing,
     ) -> Result<Round, AuthoriserError> {
@@ -97,16 +145,22 @@ impl<C: Cache> Authoriser<C> {
                 wanted.push(history.wanted());
             }
         }
-        let loaded = self.cache.load(&wanted).await;
+        let loaded = match self.load(&wanted, outgoing).await? {
+            Loaded::As(loaded) => loaded,
+            // What was looked up before may be gone.
+            Loaded::Anew => {
+                let again = std::mem::take(&mut waiting);
+                return Ok(Round { again, budgets, ..Round::default() });
+            }
+            Loaded::TooLate => {
+                waiting.into_iter().for_each(|job| self.refuse_away(job, outgoing));
+                return Ok(Round::default());
+            }
+        };
         let gathered = match budgets.is_empty() || loaded.is_err() {
             true => Ok(()),
             false => self.cache.gather(&budgets).await,
         };
-        if !outgoing.fenced {
-            // The oldest counters in a batch are those that the fence looks at: what stands on some
-            // of before a loss is refused there, with all of its batch.
-            outgoing.stamp = self.cache.stamp();
-        }
         let mut round = Round::default();
         for (job, prepared) in waiting.into_iter().zip(prepared) {
             let id = subject(&job.command, &job);
@@ -263,8 +317,10 @@ impl<C: Cache> Authoriser<C> {
         };
         for (step, reserved) in steps.into_iter().zip(reserved) {
             match reserved {
-                Reserved::Done | Reserved::Exists => self.hold(step, outgoing),
-                Reserved::Conflict => {
+                Reserved::Done => self.hold(step, outgoing),
+                // What moved under this id is not on the stream, or was another author's.
+                Reserved::Exists | Reserved::Conflict => {
+                    round.exists |= reserved == Reserved::Exists;
                     round.conflicts = true;
                     self.kept.forget(step.id);
                     round.again.push_back(step.job);
@@ -304,14 +360,14 @@ impl<C: Cache> Authoriser<C> {
     }
 
     /// Ends reservations whose time has come: by a record, like everything. Those that the cache
-    /// cannot take now stay due.
-    async fn end_due(&mut self, outgoing: &mut Outgoing) -> Result<(), AuthoriserError> {
+    /// cannot take now stay due. Whether it is to be tried again at once.
+    async fn end_due(&mut self, outgoing: &mut Outgoing) -> Result<bool, AuthoriserError> {
         let now = self.parts.clock.now();
         let is_due = |held: &&Held| held.expires_at <= now.timestamp_micros();
         let due: Vec<Held> =
             self.held.iter().take_while(is_due).take(MOST_ENDED).copied().collect();
         if due.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let mut ending = Vec::with_capacity(due.len());
         for held in due {
@@ -324,11 +380,12 @@ impl<C: Cache> Authoriser<C> {
             }
         }
         let wanted: Vec<Wanted> = ending.iter().map(|(_, history)| history.wanted()).collect();
-        if let Err(error) = self.cache.load(&wanted).await {
-            tracing::debug!(%error, "reservations that are due wait for the cache");
-            return Ok(());
+        match self.load(&wanted, outgoing).await? {
+            Loaded::As(Ok(())) => {}
+            Loaded::Anew => return Ok(true),
+            // They are due with the next batch.
+            Loaded::As(Err(_)) | Loaded::TooLate => return Ok(false),
         }
-        outgoing.stamp = self.cache.stamp();
         let mut records = Vec::with_capacity(ending.len());
         for (_, history) in &mut ending {
             let Some(Next { event, movements }) = changes::expire(history, now) else { continue };
@@ -337,10 +394,12 @@ impl<C: Cache> Authoriser<C> {
             history.changes.push(std::sync::Arc::new(event));
             records.push(record);
         }
-        let Ok(reserved) = self.cache.commit().await else { return Ok(()) };
+        let Ok(reserved) = self.cache.commit().await else { return Ok(false) };
+        let mut again = false;
         for (((held, history), record), reserved) in ending.into_iter().zip(records).zip(reserved) {
-            if reserved == Reserved::Conflict {
+            if reserved != Reserved::Done {
                 self.kept.forget(held.id);
+                again = true;
                 continue;
             }
             self.held.remove(&held);
@@ -348,7 +407,7 @@ impl<C: Cache> Authoriser<C> {
             outgoing.fenced = true;
             outgoing.records.push(record);
         }
-        Ok(())
+        Ok(again)
     }
 }
 

@@ -53,7 +53,7 @@ pub async fn all(
     bar.inc(1);
     let page = page(&session, span, &months, &sets).await?;
     file::write(&out.join("index.html"), page.as_bytes())?;
-    let proof = settlement::prove(&node.log, &session).await?;
+    let proof = settlement::prove(&node.log, &session, &settlement::ends(&node.log)?).await?;
     bar.finish_with_message("statements, reports, open data, page");
     Ok(Published { months, proof })
 }
