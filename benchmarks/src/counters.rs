@@ -26,7 +26,7 @@ pub fn measure() -> Result<(), Box<dyn std::error::Error>> {
         instruction: instruction.clone(),
         // Ids are random, so neighbours in number are none in memory.
         holder: Holder::Recipient(RecipientId::from_u128(
-            u128::from(n) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835,
+            u128::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835),
         )),
         period: Period::Month,
         period_start: start,
