@@ -223,8 +223,9 @@ impl People {
     }
 }
 
-/// A panic while they were written leaves nothing half written: each record is taken whole.
-fn read(people: &RwLock<People>) -> RwLockReadGuard<'_, People> {
+/// Looks at means and memberships. A panic while they were written leaves nothing half written: each
+/// record is taken whole.
+pub fn read(people: &RwLock<People>) -> RwLockReadGuard<'_, People> {
     people.read().unwrap_or_else(PoisonError::into_inner)
 }
 

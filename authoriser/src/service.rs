@@ -257,7 +257,7 @@ impl Handle {
     /// Why it is refused; nothing has changed then.
     pub async fn authorise(&self, request: Request, body: BodyHash) -> Result<Reply, Refusal> {
         let key = key_of(request.terminal.as_str(), request.key.as_str());
-        self.once(key, body, |_| {
+        self.once(key, body, || {
             self.check_clock(&request).map(|()| Command::Decide(Box::new(request.clone())))
         })
         .await
@@ -270,7 +270,7 @@ impl Handle {
     pub async fn change(&self, change: Change) -> Result<Reply, Refusal> {
         let caller = &change.caller;
         let key = key_of(caller.terminal.as_str(), caller.key.as_str());
-        self.once(key, caller.body, |_| Ok(Command::Change(change.clone()))).await
+        self.once(key, caller.body, || Ok(Command::Change(change.clone()))).await
     }
 
     /// Undoes what a key did, or blocks it where nothing came under it.
@@ -379,11 +379,11 @@ impl Handle {
         &self,
         key: RecordId,
         body: BodyHash,
-        command: impl Fn(&Self) -> Result<Command, Refusal>,
+        command: impl FnOnce() -> Result<Command, Refusal>,
     ) -> Result<Reply, Refusal> {
         match self.claim(key, body).await? {
             Claimed::Known(reply) => Ok(reply),
-            Claimed::First(ticket) => match command(self) {
+            Claimed::First(ticket) => match command() {
                 Ok(command) => self.submit(command, vec![ticket]).await,
                 Err(refusal) => {
                     ticket.refused(refusal.clone());

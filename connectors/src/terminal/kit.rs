@@ -4,11 +4,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, RwLock},
 };
 
 use authoriser::{
-    refresh::{People, Version},
+    refresh::{People, Version, read},
     service::Handle,
 };
 use axum::{
@@ -314,10 +314,6 @@ fn each(
             }
         }
     }
-}
-
-fn read(people: &RwLock<People>) -> std::sync::RwLockReadGuard<'_, People> {
-    people.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a terminal needs to decide offline.

@@ -93,11 +93,17 @@ pub fn authorise(bytes: &[u8], key: IdempotencyKey, vault: &Vault) -> Result<Ask
             applied: None,
         })
     })?;
-    if json::finer_than_thousandths(bytes) {
-        let message = "a quantity must have at most three decimals, and no exponent";
-        return Err(Problem::faults(&[fault(Reason::InvalidQuantity, "/lines", message)]));
-    }
+    check_quantities(bytes)?;
     Ok(Asked { body: basket_hash(&request), request })
+}
+
+/// A quantity is exact as it was written, or it is refused.
+fn check_quantities(bytes: &[u8]) -> Result<(), Problem> {
+    if !json::finer_than_thousandths(bytes) {
+        return Ok(());
+    }
+    let message = "a quantity must have at most three decimals, and no exponent";
+    Err(Problem::faults(&[fault(Reason::InvalidQuantity, "/lines", message)]))
 }
 
 const MODES: [(&str, Mode); 2] = [("reserve", Mode::Reserve), ("sale", Mode::Sale)];
@@ -278,10 +284,7 @@ pub fn refund(
         let lines: Vec<Option<ReturnedLine>> = elements.iter().map(returned).collect();
         lines.into_iter().collect::<Option<Vec<_>>>()
     })?;
-    if json::finer_than_thousandths(bytes) {
-        let message = "a quantity must have at most three decimals, and no exponent";
-        return Err(Problem::faults(&[fault(Reason::InvalidQuantity, "/lines", message)]));
-    }
+    check_quantities(bytes)?;
     Ok(refunded(id, terminal, key, lines))
 }
 

@@ -1,7 +1,8 @@
 //! Latvia's personal code.
 //!
-//! Eleven digits, `DDMMYY-CXXXX`; since 1 July 2017 new codes begin with 32 to 39 and carry no date
-//! of birth. The control digit of the older form is `(1101 − Σ dᵢ·wᵢ) mod 11 mod 10`. The date of
+//! Eleven digits: day, month and year of birth, a dash, the century and three more, and a control
+//! digit, as in `010180-12346`; since 1 July 2017 new codes begin with 32 to 39 and carry no date of
+//! birth. The control digit of the older form is `(1101 − Σ dᵢ·wᵢ) mod 11 mod 10`. The date of
 //! birth comes from the register, never from the code.
 
 use std::fmt;
@@ -14,7 +15,7 @@ pub struct PersonCode([u8; 11]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PersonCodeError {
     /// Not eleven digits with a dash after the sixth.
-    #[error("a personal code has the form DDMMYY-CXXXX, eleven digits")]
+    #[error("a personal code has eleven digits, with a dash after the sixth")]
     Form,
     /// The older form's date or century does not exist.
     #[error("a personal code begins with a date of birth, or with 32 to 39")]
