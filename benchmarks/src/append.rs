@@ -10,7 +10,7 @@ use std::{
 use ingest::{
     log::{
         Log,
-        embedded::{EmbeddedLog, Sync},
+        embedded::{EmbeddedLog, Settings},
     },
     metrics::Metrics,
     record::{Record, outside_id},
@@ -27,7 +27,7 @@ pub async fn measure() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         let log = EmbeddedLog::open(
             folder.path(),
-            Sync::Always,
+            &Settings::default(),
             Metrics::register(&prometheus::Registry::new())?,
         )?;
         let (rate, per_sync) = appended(Arc::new(log), producers).await;

@@ -45,6 +45,34 @@ pub enum LogError {
         /// What is wrong with it.
         reason: String,
     },
+    /// What was asked for was let go of: whoever reads has missed it.
+    #[error("{topic} partition {partition} begins at offset {start}: {from} and what follows it were let go of unread")]
+    Gone {
+        /// The stream.
+        topic: Topic,
+        /// The partition.
+        partition: u32,
+        /// What was asked for.
+        from: u64,
+        /// The first offset that is left.
+        start: u64,
+    },
+    /// The disk has too little room; nothing was written, and what has room again is taken again.
+    #[error("the disk of {} is full: {free} bytes are free and {reserve} have to stay so", path.display())]
+    DiskFull {
+        /// The log's folder.
+        path: PathBuf,
+        /// What is free.
+        free: u64,
+        /// What has to stay free.
+        reserve: u64,
+    },
+    /// The disk takes no writes; nothing was written.
+    #[error("the disk of {} is read-only", path.display())]
+    ReadOnly {
+        /// The log's folder.
+        path: PathBuf,
+    },
     /// A journal on disk is not what was written. Nothing was changed.
     #[error("the log's journal {} is damaged at byte {at}; restore the log from its backup", path.display())]
     DamagedJournal {
@@ -62,9 +90,19 @@ pub enum LogError {
 }
 
 impl LogError {
-    /// Whether the same call may succeed later without anybody acting.
+    /// Whether the same call may succeed later.
     #[must_use]
     pub const fn retry(&self) -> bool {
-        matches!(self, Self::Engine { .. })
+        matches!(self, Self::Engine { .. }) || self.nothing_written()
+    }
+
+    /// Whether it is certain that nothing was written, and the log goes on.
+    #[must_use]
+    pub const fn nothing_written(&self) -> bool {
+        matches!(self, Self::DiskFull { .. } | Self::ReadOnly { .. })
+    }
+
+    pub(crate) fn damaged(topic: Topic, partition: u32, offset: u64, reason: &str) -> Self {
+        Self::Damaged { topic, partition, offset, reason: reason.into() }
     }
 }

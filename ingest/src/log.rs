@@ -1,11 +1,12 @@
 //! The log: one contract, and the engines that keep it.
 //!
 //! A batch that [`Log::append`] has acknowledged is on disk and stays; reading from an offset gives
-//! the same records for ever, in order, without holes. The suite in `tests/it/log.rs` holds every
-//! engine to it.
+//! the same records for ever, in order. Offsets count from 0 without holes, but for those of records
+//! that a stream's [`Keep`] lets go of. The suite in `tests/it/engines.rs` holds every engine to it.
 
 use std::{pin::Pin, sync::Arc};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::watch;
 
 use crate::{
@@ -26,7 +27,8 @@ pub trait Log: Send + Sync + std::fmt::Debug + 'static {
     /// stands, in the order given. Records of one key keep their order.
     fn append(&self, topic: Topic, records: Vec<Record>) -> Pending<'_, Vec<Position>>;
 
-    /// At most `most` records of one partition from `from` on, in order; empty at the end.
+    /// At most `most` records of one partition from `from` on, in order; empty at the end. What was
+    /// let go of is an error, never passed over: [`LogError::Gone`].
     fn read(
         &self,
         topic: Topic,
@@ -41,11 +43,33 @@ pub trait Log: Send + Sync + std::fmt::Debug + 'static {
     /// Where the log is stopped or broken.
     fn end(&self, topic: Topic, partition: u32) -> Result<u64, LogError>;
 
+    /// The first offset that is left; what stood before it was let go of.
+    ///
+    /// # Errors
+    /// Where the log is stopped or broken.
+    fn start(&self, topic: Topic, partition: u32) -> Result<u64, LogError>;
+
+    /// The first offset of a record that was recorded at or after an instant; the end where there is
+    /// none.
+    fn at(&self, topic: Topic, partition: u32, instant: DateTime<Utc>) -> Pending<'_, u64>;
+
     /// How many partitions the topic has.
     fn partitions(&self, topic: Topic) -> u32;
 
     /// Tells of growth: the value rises with every batch that became durable in the topic.
     fn subscribe(&self, topic: Topic) -> watch::Receiver<u64>;
+}
+
+/// What a stream lets go of in time. Ages are by record time, against the stream's newest record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// Records older than this go; none keeps them for ever.
+    pub age: Option<TimeDelta>,
+    /// The oldest records of a partition go while it takes more bytes; none has no bound.
+    pub bytes: Option<u64>,
+    /// Of a register: a record goes that a later one of the same entry replaced longer ago than
+    /// this, so that every state since then can still be told. None keeps them all.
+    pub replaced: Option<TimeDelta>,
 }
 
 /// The partition that a record of `key` goes to.
@@ -65,9 +89,13 @@ pub async fn replay<E: From<LogError>>(
 ) -> Result<(), E> {
     for partition in 0..log.partitions(topic) {
         let end = log.end(topic, partition)?;
-        let mut next = 0;
+        let mut next = log.start(topic, partition)?;
         while next < end {
-            for stored in log.read(topic, partition, next, READ_BATCH).await? {
+            let batch = log.read(topic, partition, next, READ_BATCH).await?;
+            if batch.is_empty() {
+                break;
+            }
+            for stored in batch {
                 next = stored.position.offset + 1;
                 each(stored)?;
             }

@@ -2,27 +2,33 @@
 //!
 //! One thread writes. It takes every batch that is waiting, writes them as one atomic batch with one
 //! sync, and only then lets readers see them and tells the callers. A failed sync stops the log for
-//! good: what the disk then holds is unknown, so nothing is tried again and called durable.
+//! good: what the disk then holds is unknown, so nothing is tried again and called durable. A disk
+//! that is full or read-only is noticed beforehand; nothing is taken then, until it has room again.
 //!
 //! What the disk loses later is noticed: every record has a checksum, the journals are looked through
 //! before the store opens them, and the ends are kept beside it.
 
 use std::{
+    collections::HashMap,
     path::Path,
     sync::{Arc, mpsc},
     thread::JoinHandle,
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use fjall::{CompressionType, Database};
 use tokio::sync::{oneshot, watch};
 
 use self::{
     ends::Ends,
+    folder::Claim,
+    keeper::Keeper,
+    space::Space,
     streams::Streams,
-    writer::{Job, Writer},
+    writer::{Append, Encoded, Job, Writer},
 };
-use super::{Log, Pending};
+use super::{Keep, Log, Pending};
 use crate::{
     error::LogError,
     metrics::Metrics,
@@ -31,11 +37,13 @@ use crate::{
     wire,
 };
 
+mod block;
 mod ends;
 mod folder;
 mod journal;
+mod keeper;
+mod space;
 mod streams;
-mod value;
 mod writer;
 
 /// Batches that may wait for the writer; more make their callers wait.
@@ -57,12 +65,39 @@ pub enum Sync {
     Never,
 }
 
+/// How a folder's log is kept.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whether what was written is synced.
+    pub sync: Sync,
+    /// What stays free of the disk: with less nothing is taken.
+    pub reserve_bytes: u64,
+    /// What goes of each stream in time; nothing where a stream is not named.
+    pub keep: HashMap<Topic, Keep>,
+    /// How often what goes is looked for.
+    pub keep_every: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            sync: Sync::Always,
+            reserve_bytes: 64 << 20,
+            keep: HashMap::new(),
+            keep_every: Duration::from_secs(60),
+        }
+    }
+}
+
 /// Streams in a folder of this machine.
 #[derive(Debug)]
 pub struct EmbeddedLog {
     streams: Arc<Streams>,
     queue: Option<mpsc::SyncSender<Job>>,
     writer: Option<JoinHandle<()>>,
+    keeper: Keeper,
+    /// Given back last, when the store is closed.
+    _claim: Claim,
 }
 
 impl EmbeddedLog {
@@ -71,7 +106,7 @@ impl EmbeddedLog {
     /// # Errors
     /// Where another process has the folder, it cannot be read, or something acknowledged is not
     /// there any more.
-    pub fn open(folder: &Path, sync: Sync, metrics: Metrics) -> Result<Self, LogError> {
+    pub fn open(folder: &Path, settings: &Settings, metrics: Metrics) -> Result<Self, LogError> {
         let opened = |source: Box<dyn std::error::Error + Send + std::marker::Sync>| {
             LogError::Open { path: folder.to_path_buf(), source }
         };
@@ -90,26 +125,59 @@ impl EmbeddedLog {
             })?;
         let (ends, known) = Ends::open(folder).map_err(|source| opened(source.into()))?;
         let streams = Arc::new(Streams::open(&database, folder, &known)?);
+        let space = Space::of(folder, settings.reserve_bytes);
+        let space = space.map_err(|source| opened(source.into()))?;
         let (queue, jobs) = mpsc::sync_channel(QUEUE);
         let shared = Arc::clone(&streams);
-        let writer = Writer { streams: shared, database, ends, sync, metrics, _claim: claim };
+        let sync = settings.sync;
+        let writer = Writer { streams: shared, database, ends, sync, space, metrics };
         let writer = std::thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || writer.run(&jobs))
             .map_err(|source| opened(source.into()))?;
-        Ok(Self { streams, queue: Some(queue), writer: Some(writer) })
+        let keeper = Keeper::start(Arc::clone(&streams), queue.clone(), settings);
+        let keeper = keeper.map_err(|source| opened(source.into()))?;
+        let (queue, writer) = (Some(queue), Some(writer));
+        Ok(Self { streams, queue, writer, keeper, _claim: claim })
     }
 
-    async fn send(&self, topic: Topic, records: Vec<Record>) -> Result<Vec<Position>, LogError> {
+    /// Appends copies of another log's records, where they stand there. Offsets rise in each
+    /// partition, and may leave some out.
+    ///
+    /// # Errors
+    /// As of [`Log::append`].
+    pub async fn append_at(&self, topic: Topic, records: &[Stored]) -> Result<(), LogError> {
+        let encoded = records.iter().map(|stored| Encoded {
+            partition: stored.position.partition,
+            offset: Some(stored.position.offset),
+            recorded_at: stored.record.recorded_at.timestamp_micros(),
+            bytes: wire::encode(&stored.record),
+        });
+        self.send(topic, encoded.collect()).await.map(drop)
+    }
+
+    /// Lets go of the records of a partition before an offset; the newest block stays.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn trim(&self, topic: Topic, partition: u32, before: u64) -> Result<(), LogError> {
+        self.keeper.trim(topic, partition, before).await
+    }
+
+    /// Looks now for what goes in time, instead of after a while.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn keep(&self) -> Result<(), LogError> {
+        self.keeper.keep().await
+    }
+
+    async fn send(&self, topic: Topic, records: Vec<Encoded>) -> Result<Vec<Position>, LogError> {
         if records.is_empty() {
             return Ok(Vec::new());
         }
-        let partitions = topic.partitions();
-        let encoded = records
-            .iter()
-            .map(|record| (partition_of(&record.key, partitions), wire::encode(record)));
         let (reply, answer) = oneshot::channel();
-        let mut job = Job { topic, records: encoded.collect(), reply };
+        let mut job = Job::Append(Append { topic, records, reply });
         let queue = self.queue.as_ref().ok_or_else(|| self.streams.stopped())?;
         loop {
             match queue.try_send(job) {
@@ -129,6 +197,7 @@ impl EmbeddedLog {
 
 impl Drop for EmbeddedLog {
     fn drop(&mut self) {
+        self.keeper.stop();
         drop(self.queue.take());
         if let Some(writer) = self.writer.take() {
             // A writer that panicked has stopped the log; there is nothing left to wait for.
@@ -139,7 +208,14 @@ impl Drop for EmbeddedLog {
 
 impl Log for EmbeddedLog {
     fn append(&self, topic: Topic, records: Vec<Record>) -> Pending<'_, Vec<Position>> {
-        Box::pin(self.send(topic, records))
+        let partitions = topic.partitions();
+        let encoded = records.iter().map(|record| Encoded {
+            partition: partition_of(&record.key, partitions),
+            offset: None,
+            recorded_at: record.recorded_at.timestamp_micros(),
+            bytes: wire::encode(record),
+        });
+        Box::pin(self.send(topic, encoded.collect()))
     }
 
     fn read(
@@ -154,6 +230,15 @@ impl Log for EmbeddedLog {
 
     fn end(&self, topic: Topic, partition: u32) -> Result<u64, LogError> {
         Ok(self.streams.end(topic, partition))
+    }
+
+    fn start(&self, topic: Topic, partition: u32) -> Result<u64, LogError> {
+        Ok(self.streams.start(topic, partition))
+    }
+
+    fn at(&self, topic: Topic, partition: u32, instant: DateTime<Utc>) -> Pending<'_, u64> {
+        let found = self.streams.at(topic, partition, instant.timestamp_micros());
+        Box::pin(std::future::ready(found))
     }
 
     fn partitions(&self, topic: Topic) -> u32 {

@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::{Log, Pending};
@@ -122,6 +123,17 @@ impl Log for ModelLog {
     fn end(&self, topic: Topic, partition: u32) -> Result<u64, LogError> {
         let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(streams.get(&(topic, partition)).map_or(0, |stream| stream.len() as u64))
+    }
+
+    fn start(&self, _: Topic, _: u32) -> Result<u64, LogError> {
+        Ok(0)
+    }
+
+    fn at(&self, topic: Topic, partition: u32, instant: DateTime<Utc>) -> Pending<'_, u64> {
+        let records = self.stored(topic, partition, 0, usize::MAX);
+        let end = records.len() as u64;
+        let found = records.iter().find(|stored| stored.record.recorded_at >= instant);
+        Box::pin(std::future::ready(Ok(found.map_or(end, |stored| stored.position.offset))))
     }
 
     fn partitions(&self, topic: Topic) -> u32 {

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::record::outside_id;
+
 use super::json::{embedded_json, instant, optional_instant};
 
 mod authorisation;
@@ -68,6 +70,21 @@ pub enum Event {
     KeyBlocked(KeyBlocked),
     #[prost(message, tag = "29")]
     AuthoriserStarted(AuthoriserStarted),
+}
+
+impl Event {
+    /// Which entry of a register it is about, as a hash: of two about the same the later holds.
+    #[must_use]
+    pub fn entry(&self) -> Option<u128> {
+        let of = |kind: &str, id: &str| Some(outside_id(kind, id).as_u128());
+        match self {
+            Self::RegistryChanged(event) => of(&event.kind, &event.id),
+            Self::PersonChanged(event) => of("person", &event.person),
+            Self::MeansChanged(event) => of("means", &event.token),
+            Self::EntitlementEvaluated(event) => of("entitlement", &event.person),
+            _ => None,
+        }
+    }
 }
 
 /// An entry of the registry is now this, or is gone.

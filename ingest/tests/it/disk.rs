@@ -28,6 +28,28 @@ impl Disk {
         Self::mount(image, folder.join("mounted"))
     }
 
+    /// An empty disk in memory, so small that it is soon full.
+    ///
+    /// # Errors
+    /// Where this machine lets us mount nothing.
+    pub fn in_memory(at: &Path, bytes: u64) -> Result<Self, String> {
+        std::fs::create_dir_all(at).map_err(|error| error.to_string())?;
+        let size = format!("size={bytes}");
+        let words: [&OsStr; 6] =
+            ["-t".as_ref(), "tmpfs".as_ref(), "-o".as_ref(), size.as_ref(), "none".as_ref(), at.as_ref()];
+        run("mount", &words)?;
+        Ok(Self { image: at.join("none"), at: at.to_path_buf() })
+    }
+
+    /// Mounts it anew, `ro` or `rw`.
+    ///
+    /// # Errors
+    /// Where somebody still writes to it.
+    pub fn remount(&self, how: &str) -> Result<(), String> {
+        let option = format!("remount,{how}");
+        run("mount", &["-o".as_ref(), option.as_ref(), self.at.as_ref()])
+    }
+
     /// The disk as it is now, as if the power had gone: what is not yet written is not in it.
     pub fn cut(&self, name: &str) -> Result<Self, String> {
         let folder = self.image.parent().ok_or("no folder")?;

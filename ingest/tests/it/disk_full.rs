@@ -1,8 +1,13 @@
-//! A disk that takes no more: the log stops for good, and says why.
+//! Disks that take no more, and what the log then says: refused beforehand nothing is lost and it goes
+//! on when there is room again; failed half-way it stops for good.
 
-use std::io::Write;
+use std::{io::Write, path::Path};
 
-use ingest::{error::LogError, log::embedded::Sync, topic::Topic};
+use ingest::{
+    error::LogError,
+    log::{Log, embedded::Sync},
+    topic::Topic,
+};
 
 use crate::{
     disk::{Disk, skipped},
@@ -12,43 +17,90 @@ use crate::{
 const DISK_BYTES: u64 = 96 << 20;
 const TOPIC: Topic = Topic::Audit;
 
+fn disk(test: &str, folder: &Path) -> Option<Disk> {
+    Disk::make(folder, DISK_BYTES).map_err(|reason| skipped(test, &reason)).ok()
+}
+
+async fn holds(log: &dyn Log, count: u64) {
+    let read = log.read(TOPIC, 0, 0, 100_000).await.expect("read");
+    assert_eq!(read.len() as u64, count);
+    for (stored, number) in read.iter().zip(0..) {
+        assert_eq!(stored.record, record("kept", number));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_stops_the_log_for_good() {
+async fn a_full_disk_is_refused_and_taken_again_when_it_has_room() {
     let folder = tempfile::tempdir().expect("a folder");
-    let disk = match Disk::make(folder.path(), DISK_BYTES) {
-        Ok(disk) => disk,
-        Err(reason) => return skipped("disk_full", &reason),
-    };
+    let Some(disk) = disk("disk_full", folder.path()) else { return };
     let path = disk.path().join("log");
     let log = open(&path, Sync::Always).expect("a log");
     log.append(TOPIC, vec![record("kept", 0)]).await.expect("appended");
     let filler = disk.path().join("filler");
-    fill(&filler);
-    let (mut acknowledged, refused) = loop_until_refused(&*log, 1).await;
-    assert!(matches!(refused, LogError::Stopped { sync_failed: true }), "{refused:?}");
-    assert!(!refused.retry(), "nobody may try again by itself");
-    // Not even when there is room again: what the disk holds is unknown.
-    std::fs::remove_file(&filler).expect("removed");
+    let mut count = 1;
+    for _ in 0..3 {
+        fill(&filler);
+        let (acknowledged, refused) = loop_until_refused(&*log, count).await;
+        assert!(matches!(&refused, LogError::DiskFull { path: named, .. } if *named == path));
+        assert!(refused.retry() && refused.nothing_written(), "{refused}");
+        std::fs::remove_file(&filler).expect("removed");
+        log.append(TOPIC, vec![record("kept", acknowledged)]).await.expect("taken again");
+        count = acknowledged + 1;
+        holds(&*log, count).await;
+    }
+    drop(log);
+    holds(&*open(&path, Sync::Always).expect("a log again"), count).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_disk_is_refused_and_taken_again_when_it_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(disk) = disk("read_only", folder.path()) else { return };
+    let path = disk.path().join("log");
+    let log = open(&path, Sync::Always).expect("a log");
+    log.append(TOPIC, vec![record("kept", 0)]).await.expect("appended");
+    drop(log);
+    disk.remount("ro").expect("read-only");
+    let refused = open(&path, Sync::Always).map(drop).expect_err("read-only");
+    assert!(matches!(&refused, LogError::ReadOnly { path: named } if *named == path), "{refused:?}");
+    disk.remount("rw").expect("writable");
+    let log = open(&path, Sync::Always).expect("a log");
+    log.append(TOPIC, vec![record("kept", 1)]).await.expect("taken again");
+    holds(&*log, 2).await;
+}
+
+/// Not even when there is room again: what the disk holds is unknown.
+async fn stays_stopped(log: &dyn Log, filler: &Path, acknowledged: u64) {
+    std::fs::remove_file(filler).expect("removed");
     let again = log.append(TOPIC, vec![record("kept", acknowledged)]).await.expect_err("stopped");
     assert!(matches!(again, LogError::Stopped { sync_failed: true }), "{again:?}");
+    assert!(!again.retry(), "nobody may try again by itself");
     assert_eq!(log.append(Topic::Consents, vec![]).await.expect("nothing"), []);
     // What was acknowledged is read as before, and nothing else.
-    let read = log.read(TOPIC, 0, 0, 100_000).await.expect("read");
-    assert_eq!(read.len() as u64, acknowledged);
-    drop(log);
+    holds(log, acknowledged).await;
+}
 
-    let log = open(&path, Sync::Always).expect("a log again");
-    let read = log.read(TOPIC, 0, 0, 100_000).await.expect("read");
-    assert!(read.len() as u64 >= acknowledged, "{} of {acknowledged}", read.len());
-    for (stored, number) in read.iter().zip(0..) {
-        assert_eq!(stored.record, record("kept", number));
-    }
-    acknowledged = read.len() as u64;
-    log.append(TOPIC, vec![record("kept", acknowledged)]).await.expect("appended");
+/// The disk says that there is room, and fails when it is written to: its image lies on a disk that is
+/// full.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fails_stops_the_log_for_good() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let memory = match Disk::in_memory(&folder.path().join("memory"), 48 << 20) {
+        Ok(memory) => memory,
+        Err(reason) => return skipped("failing disk", &reason),
+    };
+    let Some(disk) = disk("failing disk", memory.path()) else { return };
+    let path = disk.path().join("log");
+    let log = open(&path, Sync::Always).expect("a log");
+    log.append(TOPIC, vec![record("kept", 0)]).await.expect("appended");
+    fill(&memory.path().join("filler"));
+    let (acknowledged, refused) = loop_until_refused(&*log, 1).await;
+    assert!(matches!(refused, LogError::Stopped { sync_failed: true }), "{refused:?}");
+    stays_stopped(&*log, &memory.path().join("filler"), acknowledged).await;
 }
 
 /// Appends until nothing is taken: how many records are then acknowledged, and what was answered.
-async fn loop_until_refused(log: &dyn ingest::log::Log, from: u64) -> (u64, LogError) {
+async fn loop_until_refused(log: &dyn Log, from: u64) -> (u64, LogError) {
     for number in from..100_000 {
         if let Err(refused) = log.append(TOPIC, vec![record("kept", number)]).await {
             return (number, refused);
@@ -57,7 +109,7 @@ async fn loop_until_refused(log: &dyn ingest::log::Log, from: u64) -> (u64, LogE
     panic!("the disk never was full");
 }
 
-fn fill(path: &std::path::Path) {
+fn fill(path: &Path) {
     let mut file = std::fs::File::create(path).expect("a file");
     for size in [1 << 20, 4_096] {
         while file.write_all(&vec![1; size]).is_ok() {}

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use chrono::DateTime;
 use ingest::{
     log::{Log, embedded::Sync, model::ModelLog},
+    record::Record,
     topic::Topic,
 };
 
@@ -17,6 +19,7 @@ async fn holds(log: Arc<dyn Log>) {
     numbers_without_holes(&log).await;
     reads_from_the_middle(&log).await;
     tells_of_growth(&log).await;
+    finds_an_instant(&log).await;
     appends_from_many_at_once(&log).await;
     assert_eq!(log.append(TOPIC, Vec::new()).await.expect("nothing"), []);
 }
@@ -53,6 +56,24 @@ async fn reads_from_the_middle(log: &Arc<dyn Log>) {
     assert_eq!(read[0].position.offset, end - 2);
     assert_eq!(log.read(TOPIC, partition, end, 10).await.expect("read"), []);
     assert_eq!(log.read(TOPIC, partition, end + 10, 10).await.expect("read"), []);
+}
+
+async fn finds_an_instant(log: &Arc<dyn Log>) {
+    let (topic, hour) = (Topic::ServiceEvents, |hour| DateTime::from_timestamp(3_600 * hour, 0));
+    let at = |number: u64, at: i64| Record {
+        recorded_at: hour(at).expect("an instant"),
+        ..record("clock", number)
+    };
+    assert_eq!(log.at(topic, 0, hour(0).expect("an instant")).await.expect("an end"), 0);
+    // A clock may be set back; a record from then is found by what was recorded after it.
+    for (number, hours) in (0..).zip([1, 1, 3, 2, 5, 5, 4, 9]) {
+        log.append(topic, vec![at(number, hours)]).await.expect("appended");
+    }
+    for (hours, expected) in [(0, 0), (1, 0), (2, 2), (3, 2), (4, 4), (5, 4), (6, 7), (9, 7), (10, 8)] {
+        let found = log.at(topic, 0, hour(hours).expect("an instant")).await.expect("an offset");
+        assert_eq!(found, expected, "from hour {hours}");
+    }
+    assert_eq!(log.start(topic, 0).expect("a start"), 0);
 }
 
 async fn tells_of_growth(log: &Arc<dyn Log>) {

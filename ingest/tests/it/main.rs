@@ -8,6 +8,7 @@ mod disk;
 mod disk_full;
 mod engines;
 mod folder;
+mod keep;
 mod power_cut;
 mod registers;
 mod wire;
@@ -18,7 +19,7 @@ use chrono::{DateTime, Utc};
 use ingest::{
     log::{
         Log,
-        embedded::{EmbeddedLog, Sync},
+        embedded::{EmbeddedLog, Settings, Sync},
     },
     metrics::Metrics,
     record::{Record, outside_id},
@@ -30,9 +31,17 @@ fn scale() -> u64 {
     std::env::var("AVIS_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1)
 }
 
+/// What disks of tests keep free.
+const RESERVE_BYTES: u64 = 1 << 20;
+
 fn open(folder: &Path, sync: Sync) -> Result<Arc<dyn Log>, ingest::error::LogError> {
+    let settings = Settings { sync, reserve_bytes: RESERVE_BYTES, ..Settings::default() };
+    Ok(Arc::new(open_with(folder, &settings)?))
+}
+
+fn open_with(folder: &Path, settings: &Settings) -> Result<EmbeddedLog, ingest::error::LogError> {
     let metrics = Metrics::register(&prometheus::Registry::new()).expect("metrics");
-    Ok(Arc::new(EmbeddedLog::open(folder, sync, metrics)?))
+    EmbeddedLog::open(folder, settings, metrics)
 }
 
 /// The record that producer `key` sends as its `number`-th.

@@ -26,8 +26,10 @@ pub(super) struct Claim {
 
 /// Takes the folder, and makes it where there is none.
 pub(super) fn claim(folder: &Path) -> Result<Claim, LogError> {
-    let opened =
-        |source: io::Error| LogError::Open { path: folder.to_path_buf(), source: Box::new(source) };
+    let opened = |source: io::Error| match source.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => LogError::ReadOnly { path: folder.to_path_buf() },
+        _ => LogError::Open { path: folder.to_path_buf(), source: Box::new(source) },
+    };
     if !folder.is_dir() {
         std::fs::create_dir_all(folder).map_err(opened)?;
         // Else a power cut could take the folder with all that was synced in it.

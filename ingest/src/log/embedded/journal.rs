@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::value::unchecked;
+use super::block::unchecked;
 use crate::error::LogError;
 
 const BUFFER_BYTES: usize = 1 << 20;

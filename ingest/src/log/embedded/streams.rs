@@ -1,16 +1,19 @@
-//! What readers and the writer share: every stream's records and how far they are durable.
+//! What readers and the writer share: every stream's blocks and how far they are durable.
 
 use std::{
     path::Path,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
 };
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, Slice,
+    Readable, config::CompressionPolicy,
+};
 use tokio::sync::watch;
 
 use super::{
+    block::{Block, KEY_BYTES, key, offset},
     ends::Known,
-    value::{key, offset, unchecked},
 };
 use crate::{
     error::LogError,
@@ -24,6 +27,7 @@ const MEMTABLE_BYTES: u64 = 4 << 20;
 
 /// The streams of one folder.
 pub(super) struct Streams {
+    database: Database,
     streams: Vec<Stream>,
     stopped: AtomicBool,
     sync_failed: AtomicBool,
@@ -35,12 +39,34 @@ impl std::fmt::Debug for Streams {
     }
 }
 
-/// One topic: its records, the durable ends of its partitions, and who waits for growth.
+/// One topic: its blocks, how far its partitions are durable, and who waits for growth.
 pub(super) struct Stream {
     pub topic: Topic,
-    pub records: Keyspace,
-    pub ends: Vec<AtomicU64>,
+    pub blocks: Keyspace,
+    pub partitions: Vec<Partition>,
     pub grown: watch::Sender<u64>,
+}
+
+/// What is there of one partition.
+pub(super) struct Partition {
+    /// The first offset that is left.
+    pub start: AtomicU64,
+    /// The offset of the next record.
+    pub end: AtomicU64,
+    /// The newest record time, in microseconds since 1970.
+    pub latest: AtomicI64,
+}
+
+/// A row of the store.
+pub(super) struct Row {
+    pub key: Slice,
+    pub value: Slice,
+}
+
+impl Stream {
+    pub(super) fn partition(&self, partition: u32) -> &Partition {
+        &self.partitions[partition as usize]
+    }
 }
 
 impl Streams {
@@ -54,24 +80,26 @@ impl Streams {
             path: folder.to_path_buf(),
             source: Box::new(source),
         };
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+        // Blocks are written once, compressed by us, and lie beside the tree of their keys.
+        let beside = KvSeparationOptions::default().compression(fjall::CompressionType::None);
+        let options = || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(MEMTABLE_BYTES)
+                .data_block_compression_policy(CompressionPolicy::disabled())
+                .with_kv_separation(Some(beside.clone()))
+        };
         let mut streams = Vec::with_capacity(Topic::ALL.len());
         for topic in Topic::ALL {
-            let records = database.keyspace(topic.name(), options).map_err(opened)?;
-            let mut ends = Vec::new();
-            for partition in 0..topic.partitions() {
-                let end = last_end(&records, partition).map_err(opened)?;
+            let blocks = database.keyspace(topic.name(), options).map_err(opened)?;
+            let partitions = (0..topic.partitions()).map(|partition| {
                 let expected = known.get(&(topic, partition)).copied().unwrap_or(0);
-                if end < expected {
-                    let reason = format!("{} acknowledged records are missing", expected - end);
-                    return Err(LogError::Damaged { topic, partition, offset: end, reason });
-                }
-                ends.push(AtomicU64::new(end));
-            }
-            streams.push(Stream { topic, records, ends, grown: watch::Sender::new(0) });
+                Partition::open(&blocks, topic, partition, expected)
+            });
+            let partitions = partitions.collect::<Result<_, _>>()?;
+            streams.push(Stream { topic, blocks, partitions, grown: watch::Sender::new(0) });
         }
         let (stopped, sync_failed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Self { streams, stopped, sync_failed })
+        Ok(Self { database: database.clone(), streams, stopped, sync_failed })
     }
 
     pub(super) fn stream(&self, topic: Topic) -> &Stream {
@@ -95,15 +123,66 @@ impl Streams {
     }
 
     pub(super) fn end(&self, topic: Topic, partition: u32) -> u64 {
-        let ends = &self.stream(topic).ends;
-        ends.get(partition as usize).map_or(0, |end| end.load(Ordering::Acquire))
+        let partition = self.stream(topic).partitions.get(partition as usize);
+        partition.map_or(0, |partition| partition.end.load(Ordering::Acquire))
+    }
+
+    pub(super) fn start(&self, topic: Topic, partition: u32) -> u64 {
+        let partition = self.stream(topic).partitions.get(partition as usize);
+        partition.map_or(0, |partition| partition.start.load(Ordering::Acquire))
+    }
+
+    /// The newest record time of a partition, in microseconds since 1970.
+    pub(super) fn latest(&self, topic: Topic, partition: u32) -> i64 {
+        self.stream(topic).partition(partition).latest.load(Ordering::Acquire)
+    }
+
+    /// The keys of a partition's blocks, in order.
+    pub(super) fn keys(
+        &self,
+        topic: Topic,
+        partition: u32,
+    ) -> impl Iterator<Item = Result<[u8; KEY_BYTES], LogError>> {
+        let engine = move |source| LogError::Engine { attempted: "read", topic, source };
+        let rows = self.stream(topic).blocks.prefix(partition.to_be_bytes());
+        rows.map(move |guard| {
+            let key = guard.key().map_err(engine)?;
+            key.as_ref().try_into().map_err(|_| {
+                LogError::damaged(topic, partition, 0, "a key is not one of ours")
+            })
+        })
+    }
+
+    /// Where the newest blocks begin that take at most so many bytes together; one at least.
+    pub(super) fn newest(
+        &self,
+        topic: Topic,
+        partition: u32,
+        bytes: u64,
+    ) -> Result<u64, LogError> {
+        let engine = |source| LogError::Engine { attempted: "read", topic, source };
+        let blocks = &self.stream(topic).blocks;
+        let (view, prefix) = (self.database.snapshot(), partition.to_be_bytes());
+        // A block's size is told without reading it, and its key by another walk.
+        let sizes = view.prefix(blocks, prefix).rev();
+        let (mut taken, mut begins) = (0, self.end(topic, partition));
+        for (size, row) in sizes.zip(view.prefix(blocks, prefix).rev()) {
+            taken += u64::from(size.size().map_err(engine)?);
+            if taken > bytes {
+                break;
+            }
+            begins = offset(&row.key().map_err(engine)?).unwrap_or(0);
+        }
+        Ok(begins)
     }
 
     /// The ends of all partitions.
     pub(super) fn ends(&self) -> impl Iterator<Item = (Topic, u32, u64)> {
         self.streams.iter().flat_map(|stream| {
-            let ends = (0_u32..).zip(&stream.ends);
-            ends.map(|(partition, end)| (stream.topic, partition, end.load(Ordering::Acquire)))
+            let ends = (0_u32..).zip(&stream.partitions);
+            ends.map(|(number, partition)| {
+                (stream.topic, number, partition.end.load(Ordering::Acquire))
+            })
         })
     }
 
@@ -115,38 +194,122 @@ impl Streams {
         most: usize,
     ) -> Result<Vec<Stored>, LogError> {
         // Only what is durable is seen.
-        let end = self.end(topic, partition).min(from.saturating_add(most as u64));
-        if from >= end {
-            return Ok(Vec::new());
+        let end = self.end(topic, partition);
+        let start = self.start(topic, partition);
+        if from < start {
+            return Err(LogError::Gone { topic, partition, from, start });
         }
-        let engine = |source| LogError::Engine { attempted: "read", topic, source };
-        let damaged = |offset, reason: &str| LogError::Damaged {
-            topic,
-            partition,
-            offset,
-            reason: reason.into(),
-        };
-        let range = key(partition, from)..key(partition, end);
-        let mut stored = Vec::with_capacity(usize::try_from(end - from).unwrap_or(0));
-        for (guard, offset) in self.stream(topic).records.range(range).zip(from..) {
-            let (found, value) = guard.into_inner().map_err(engine)?;
-            if found.as_ref() != key(partition, offset) {
-                return Err(damaged(offset, "the record is missing"));
+        let mut stored = Vec::with_capacity(most.min(1_024));
+        let mut next = from;
+        for row in self.rows(topic, partition, from, end)? {
+            if stored.len() >= most {
+                break;
             }
-            let bytes =
-                unchecked(&found, &value).ok_or_else(|| damaged(offset, "the checksum differs"))?;
-            let record =
-                wire::decode(bytes).map_err(|error| damaged(offset, &error.to_string()))?;
-            stored.push(Stored { position: Position { partition, offset }, record });
+            let row = row?;
+            let damaged = |reason| LogError::damaged(topic, partition, next, reason);
+            let block = Block::parse(&row.key, &row.value).map_err(damaged)?;
+            if block.first() > next {
+                return Err(damaged("records are missing"));
+            }
+            let mut records = block.records().map_err(damaged)?;
+            while let Some(record) = records.next() {
+                let (offset, bytes) = record.map_err(damaged)?;
+                if offset < from {
+                    continue;
+                }
+                if offset >= end || stored.len() >= most {
+                    break;
+                }
+                let record = wire::decode(bytes).map_err(|error| {
+                    LogError::damaged(topic, partition, offset, &error.to_string())
+                })?;
+                stored.push(Stored { position: Position { partition, offset }, record });
+            }
+            next = block.end();
         }
-        if stored.len() as u64 == end - from {
-            return Ok(stored);
+        if stored.len() < most && next < end {
+            return Err(LogError::damaged(topic, partition, next, "records are missing"));
         }
-        Err(damaged(from + stored.len() as u64, "the record is missing"))
+        Ok(stored)
+    }
+
+    /// The rows of the blocks that hold offsets from `from` to before `end`, in order.
+    pub(super) fn rows(
+        &self,
+        topic: Topic,
+        partition: u32,
+        from: u64,
+        end: u64,
+    ) -> Result<impl Iterator<Item = Result<Row, LogError>>, LogError> {
+        let engine = move |source| LogError::Engine { attempted: "read", topic, source };
+        let blocks = &self.stream(topic).blocks;
+        // One view for both: blocks may be put together meanwhile.
+        let view = self.database.snapshot();
+        let before = view.range(blocks, key(partition, 0)..=key(partition, from)).next_back();
+        let first = match before.filter(|_| from < end) {
+            Some(guard) => {
+                guard.key().map_err(engine)?.as_ref().try_into().unwrap_or([0; KEY_BYTES])
+            }
+            None => key(partition, from),
+        };
+        let rows = view.range(blocks, first..key(partition, end.max(from)));
+        Ok(rows.map(move |guard| {
+            let (key, value) = guard.into_inner().map_err(engine)?;
+            Ok(Row { key, value })
+        }))
+    }
+
+    /// The first offset of a record that was recorded at or after an instant, in microseconds since
+    /// 1970; the end where there is none.
+    pub(super) fn at(&self, topic: Topic, partition: u32, instant: i64) -> Result<u64, LogError> {
+        let (start, end) = (self.start(topic, partition), self.end(topic, partition));
+        // The newest record time up to a block's end only ever rises, so blocks are halved.
+        let (mut low, mut high) = (start, end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let Some(row) = self.rows(topic, partition, middle, end)?.next() else { break };
+            let row = row?;
+            let damaged = |reason| LogError::damaged(topic, partition, middle, reason);
+            let block = Block::parse(&row.key, &row.value).map_err(damaged)?;
+            match block.latest() < instant {
+                true => low = block.end(),
+                false => high = block.first().max(low),
+            }
+        }
+        let records = self.read(topic, partition, low.min(end), 4_096)?;
+        let found = records.iter().find(|stored| {
+            stored.record.recorded_at.timestamp_micros() >= instant
+        });
+        Ok(found.map_or(end, |stored| stored.position.offset))
     }
 }
 
-fn last_end(records: &Keyspace, partition: u32) -> Result<u64, fjall::Error> {
-    let Some(last) = records.prefix(partition.to_be_bytes()).next_back() else { return Ok(0) };
-    Ok(offset(&last.key()?).map_or(0, |offset| offset + 1))
+impl Partition {
+    /// What the store has of a partition that was known to reach to `expected`.
+    fn open(
+        blocks: &Keyspace,
+        topic: Topic,
+        partition: u32,
+        expected: u64,
+    ) -> Result<Self, LogError> {
+        let engine = |source| LogError::Engine { attempted: "read", topic, source };
+        let (mut start, mut end, mut latest) = (0, 0, i64::MIN);
+        let mut rows = blocks.prefix(partition.to_be_bytes());
+        if let Some(first) = rows.next() {
+            let (key, _) = first.into_inner().map_err(engine)?;
+            start = offset(&key).unwrap_or(0);
+        }
+        if let Some(last) = blocks.prefix(partition.to_be_bytes()).next_back() {
+            let (key, value) = last.into_inner().map_err(engine)?;
+            let first = offset(&key).unwrap_or(0);
+            let block = Block::parse(&key, &value)
+                .map_err(|reason| LogError::damaged(topic, partition, first, reason))?;
+            (end, latest) = (block.end(), block.latest());
+        }
+        if end < expected {
+            let reason = format!("{} acknowledged records are missing", expected - end);
+            return Err(LogError::damaged(topic, partition, end, &reason));
+        }
+        Ok(Self { start: start.into(), end: end.into(), latest: latest.into() })
+    }
 }

@@ -6,15 +6,15 @@ use std::{
     time::Instant,
 };
 
-use fjall::{Database, PersistMode};
+use fjall::{Database, OwnedWriteBatch, PersistMode};
 use tokio::sync::oneshot;
 
 use super::{
     Sync,
+    block::{Builder, KEY_BYTES},
     ends::Ends,
-    folder::Claim,
-    streams::Streams,
-    value::{checked, key},
+    space::Space,
+    streams::{Partition, Streams},
 };
 use crate::{error::LogError, metrics::Metrics, record::Position, topic::Topic};
 
@@ -22,47 +22,94 @@ use crate::{error::LogError, metrics::Metrics, record::Position, topic::Topic};
 const GROUP_RECORDS: usize = 8_192;
 const GROUP_BYTES: usize = 8 << 20;
 
-/// A batch on its way to the writer, already encoded.
-pub(super) struct Job {
+/// A record on its way to the writer, already encoded.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    pub partition: u32,
+    /// Where it has to stand, when that is given: a copy of another log keeps its offsets.
+    pub offset: Option<u64>,
+    /// In microseconds since 1970.
+    pub recorded_at: i64,
+    pub bytes: Vec<u8>,
+}
+
+/// What the writer is asked to do.
+pub(super) enum Job {
+    /// To append a batch and tell where it stands.
+    Append(Append),
+    /// To put other rows in the place of some: what retention and compaction leave.
+    Replace(Replace),
+}
+
+/// A batch to append.
+pub(super) struct Append {
     pub topic: Topic,
-    /// Partition and wire form of each record.
-    pub records: Vec<(u32, Vec<u8>)>,
+    pub records: Vec<Encoded>,
     pub reply: oneshot::Sender<Result<Vec<Position>, LogError>>,
 }
 
-impl Job {
+/// Rows of one partition to be put in the place of others. Nothing is synced: what a crash undoes is
+/// done again.
+pub(super) struct Replace {
+    pub topic: Topic,
+    pub partition: u32,
+    pub removed: Vec<[u8; KEY_BYTES]>,
+    pub put: Vec<([u8; KEY_BYTES], Vec<u8>)>,
+    /// The first offset that is left, where that changes.
+    pub start: Option<u64>,
+    pub reply: oneshot::Sender<Result<(), LogError>>,
+}
+
+impl Append {
     fn bytes(&self) -> usize {
-        self.records.iter().map(|(_, bytes)| bytes.len()).sum()
+        self.records.iter().map(|record| record.bytes.len()).sum()
     }
 }
 
-/// What the thread owns. The store closes before the folder is given back.
+/// What the thread owns.
 pub(super) struct Writer {
     pub streams: Arc<Streams>,
     pub database: Database,
     pub ends: Ends,
     pub sync: Sync,
+    pub space: Space,
     pub metrics: Metrics,
-    /// Given back last.
-    pub _claim: Claim,
 }
+
+/// The blocks of one partition that a group fills.
+struct Filling {
+    builder: Builder,
+    full: Vec<Builder>,
+}
+
+impl Filling {
+    fn after(partition: &Partition) -> Self {
+        let (end, latest) =
+            (partition.end.load(Ordering::Acquire), partition.latest.load(Ordering::Acquire));
+        Self { builder: Builder::new(end, latest), full: Vec::new() }
+    }
+
+    /// Puts a record at the end, or where it has to stand; its offset.
+    fn push(&mut self, record: &Encoded) -> u64 {
+        let offset = record.offset.unwrap_or(0).max(self.builder.end());
+        while !self.builder.push(offset, record.recorded_at, &record.bytes) {
+            let next = self.builder.next(offset);
+            self.full.push(std::mem::replace(&mut self.builder, next));
+        }
+        offset
+    }
+}
+
+type Fillings = HashMap<(Topic, u32), Filling>;
 
 impl Writer {
     /// Writes until nobody can send any more.
     pub(super) fn run(mut self, jobs: &mpsc::Receiver<Job>) {
-        while let Ok(first) = jobs.recv() {
-            let (mut records, mut bytes) = (first.records.len(), first.bytes());
-            let mut group = vec![first];
-            while records < GROUP_RECORDS && bytes < GROUP_BYTES {
-                let Ok(next) = jobs.try_recv() else { break };
-                records += next.records.len();
-                bytes += next.bytes();
-                group.push(next);
-            }
-            if self.streams.is_stopped() {
-                self.refuse(group);
-            } else {
-                self.write(group);
+        let mut next = None;
+        while let Some(job) = next.take().or_else(|| jobs.recv().ok()) {
+            match job {
+                Job::Append(first) => next = self.take_group(first, jobs),
+                Job::Replace(replace) => self.replace(replace),
             }
         }
         if let Err(error) = self.ends.sync() {
@@ -70,28 +117,49 @@ impl Writer {
         }
     }
 
-    /// Writes a group as one atomic batch with one sync, then shows and acknowledges it.
-    fn write(&mut self, mut group: Vec<Job>) {
-        let started = Instant::now();
-        let mut batch = self.database.batch();
-        if self.sync == Sync::Always {
-            batch = batch.durability(Some(PersistMode::SyncAll));
-        }
-        let mut ends: HashMap<(Topic, u32), u64> = HashMap::new();
-        let mut positions = Vec::with_capacity(group.len());
-        for job in &mut group {
-            let stream = self.streams.stream(job.topic);
-            let mut of_job = Vec::with_capacity(job.records.len());
-            for (partition, bytes) in std::mem::take(&mut job.records) {
-                let end = ends
-                    .entry((job.topic, partition))
-                    .or_insert_with(|| self.streams.end(job.topic, partition));
-                let key = key(partition, *end);
-                batch.insert(&stream.records, key, checked(&key, &bytes));
-                of_job.push(Position { partition, offset: *end });
-                *end += 1;
+    /// Writes a batch with all that came meanwhile; what came and is not of the group.
+    fn take_group(&mut self, first: Append, jobs: &mpsc::Receiver<Job>) -> Option<Job> {
+        let (mut records, mut bytes) = (first.records.len(), first.bytes());
+        let (mut group, mut next) = (vec![first], None);
+        while records < GROUP_RECORDS && bytes < GROUP_BYTES {
+            match jobs.try_recv() {
+                Ok(Job::Append(later)) => {
+                    records += later.records.len();
+                    bytes += later.bytes();
+                    group.push(later);
+                }
+                Ok(other) => {
+                    next = Some(other);
+                    break;
+                }
+                Err(_) => break,
             }
-            positions.push(of_job);
+        }
+        if self.streams.is_stopped() {
+            refuse(group, || self.streams.stopped());
+        } else if let Err(no_room) = self.space.has_room_for(bytes) {
+            refuse(group, || no_room.clone().into());
+        } else {
+            self.write(group);
+        }
+        next
+    }
+
+    /// Writes a group as one atomic batch with one sync, then shows and acknowledges it.
+    fn write(&mut self, group: Vec<Append>) {
+        let started = Instant::now();
+        let mut fillings = Fillings::new();
+        let positions: Vec<_> =
+            group.iter().map(|append| self.fill(append, &mut fillings)).collect();
+        let mut batch = self.batch();
+        let mut ends = HashMap::new();
+        for ((topic, partition), Filling { builder, mut full }) in fillings {
+            ends.insert((topic, partition), (builder.end(), builder.latest()));
+            full.push(builder);
+            for block in full {
+                let (key, value) = block.finish(partition);
+                batch.insert(&self.streams.stream(topic).blocks, key, value);
+            }
         }
         let written = batch.commit();
         self.metrics.synced(started.elapsed(), positions.iter().map(Vec::len).sum());
@@ -104,24 +172,44 @@ impl Writer {
         self.acknowledge(group, positions);
     }
 
+    fn batch(&self) -> OwnedWriteBatch {
+        let batch = self.database.batch();
+        match self.sync {
+            Sync::Always => batch.durability(Some(PersistMode::SyncAll)),
+            Sync::Never => batch,
+        }
+    }
+
+    fn fill(&self, append: &Append, fillings: &mut Fillings) -> Vec<Position> {
+        let topic = append.topic;
+        let records = append.records.iter().map(|record| {
+            let partition = record.partition;
+            let filling = fillings.entry((topic, partition)).or_insert_with(|| {
+                Filling::after(self.streams.stream(topic).partition(partition))
+            });
+            Position { partition, offset: filling.push(record) }
+        });
+        records.collect()
+    }
+
     /// Notes the ends beside the store, and then shows what is durable to readers.
-    fn note(&mut self, ends: &HashMap<(Topic, u32), u64>) -> std::io::Result<()> {
+    fn note(&mut self, ends: &HashMap<(Topic, u32), (u64, i64)>) -> std::io::Result<()> {
         let now = self.streams.ends().map(|(topic, partition, end)| {
-            (topic, partition, ends.get(&(topic, partition)).copied().unwrap_or(end))
+            (topic, partition, ends.get(&(topic, partition)).map_or(end, |(end, _)| *end))
         });
         self.ends.write(now)?;
-        for ((topic, partition), end) in ends {
-            if let Some(known) = self.streams.stream(*topic).ends.get(*partition as usize) {
-                known.store(*end, Ordering::Release);
-            }
+        for ((topic, partition), (end, latest)) in ends {
+            let known = self.streams.stream(*topic).partition(*partition);
+            known.latest.store(*latest, Ordering::Release);
+            known.end.store(*end, Ordering::Release);
         }
         Ok(())
     }
 
-    fn acknowledge(&self, group: Vec<Job>, positions: Vec<Vec<Position>>) {
+    fn acknowledge(&self, group: Vec<Append>, positions: Vec<Vec<Position>>) {
         let mut appended: HashMap<Topic, usize> = HashMap::new();
-        for (job, positions) in group.iter().zip(&positions) {
-            *appended.entry(job.topic).or_default() += positions.len();
+        for (append, positions) in group.iter().zip(&positions) {
+            *appended.entry(append.topic).or_default() += positions.len();
         }
         // Told before it is answered, so that who has the answer has also been told.
         for (topic, records) in appended {
@@ -129,22 +217,45 @@ impl Writer {
             let grown = &self.streams.stream(topic).grown;
             grown.send_modify(|count| *count += records as u64);
         }
-        for (job, positions) in group.into_iter().zip(positions) {
+        for (append, positions) in group.into_iter().zip(positions) {
             // Who does not wait any more needs no answer; the records are there all the same.
-            let _ = job.reply.send(Ok(positions));
+            let _ = append.reply.send(Ok(positions));
         }
     }
 
-    fn stop(&self, group: Vec<Job>, error: &fjall::Error) {
+    fn replace(&self, replace: Replace) {
+        let Replace { topic, partition, removed, put, start, reply } = replace;
+        let bytes = put.iter().map(|(_, value)| value.len()).sum();
+        let done = self.space.has_room_for(bytes).map_err(LogError::from).and_then(|()| {
+            let stream = self.streams.stream(topic);
+            let mut batch = self.database.batch();
+            for key in removed {
+                batch.remove(&stream.blocks, key);
+            }
+            for (key, value) in put {
+                batch.insert(&stream.blocks, key, value);
+            }
+            if let Some(start) = start {
+                // Nobody begins to read what is about to go.
+                stream.partition(partition).start.store(start, Ordering::Release);
+            }
+            let engine = |source| LogError::Engine { attempted: "shorten", topic, source };
+            batch.commit().map_err(engine)
+        });
+        // Who does not wait any more will look again.
+        let _ = reply.send(done);
+    }
+
+    fn stop(&self, group: Vec<Append>, error: &fjall::Error) {
         tracing::error!(%error, "a write to the log failed; nothing is taken any more");
         self.streams.stop();
-        self.refuse(group);
+        refuse(group, || self.streams.stopped());
     }
+}
 
-    fn refuse(&self, group: Vec<Job>) {
-        for job in group {
-            // Who does not wait any more needs no answer.
-            let _ = job.reply.send(Err(self.streams.stopped()));
-        }
+fn refuse(group: Vec<Append>, error: impl Fn() -> LogError) {
+    for append in group {
+        // Who does not wait any more needs no answer.
+        let _ = append.reply.send(Err(error()));
     }
 }

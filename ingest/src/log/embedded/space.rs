@@ -1,0 +1,57 @@
+//! Whether the disk takes more. Looked at before every write: a write that fails half-way stops the
+//! log until it is opened again, one that is refused beforehand costs nothing.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{StatVfsMountFlags, fstatvfs};
+
+use crate::error::LogError;
+
+/// The disk under a folder.
+#[derive(Debug)]
+pub(super) struct Space {
+    path: PathBuf,
+    folder: File,
+    /// What has to stay free: the store's own tables and journals grow beside what is appended.
+    reserve: u64,
+}
+
+/// Why the disk takes nothing now.
+#[derive(Clone, Debug)]
+pub(super) enum NoRoom {
+    Full { path: PathBuf, free: u64, reserve: u64 },
+    ReadOnly { path: PathBuf },
+}
+
+impl Space {
+    pub(super) fn of(path: &Path, reserve: u64) -> std::io::Result<Self> {
+        Ok(Self { path: path.to_path_buf(), folder: File::open(path)?, reserve })
+    }
+
+    /// Refuses what would not fit beside the reserve.
+    pub(super) fn has_room_for(&self, bytes: usize) -> Result<(), NoRoom> {
+        // A disk that does not tell is tried.
+        let Ok(disk) = fstatvfs(&self.folder) else { return Ok(()) };
+        if disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            return Err(NoRoom::ReadOnly { path: self.path.clone() });
+        }
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free < self.reserve.saturating_add(bytes as u64) {
+            let (path, reserve) = (self.path.clone(), self.reserve);
+            return Err(NoRoom::Full { path, free, reserve });
+        }
+        Ok(())
+    }
+}
+
+impl From<NoRoom> for LogError {
+    fn from(no_room: NoRoom) -> Self {
+        match no_room {
+            NoRoom::Full { path, free, reserve } => Self::DiskFull { path, free, reserve },
+            NoRoom::ReadOnly { path } => Self::ReadOnly { path },
+        }
+    }
+}
