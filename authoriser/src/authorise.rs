@@ -289,7 +289,7 @@ impl<C: Cache> Authoriser<C> {
         });
         let records: Vec<_> = records.collect();
         if !records.is_empty() {
-            log.append(topic, records).await?;
+            log.append(topic, &records).await?;
         }
         Ok(())
     }
@@ -388,13 +388,11 @@ pub async fn append_records(
     if !decided.fenced {
         stamp.generation = parts.fence.generation();
     }
-    match parts.fence.append(stamp, &parts.log, topic, records.clone()).await {
-        Ok(positions) => {
-            let stored = records.into_iter().zip(positions);
-            Ok(Some(stored.map(|(record, position)| Stored { position, record }).collect()))
-        }
+    let count = records.len();
+    match parts.fence.append(stamp, &parts.log, topic, records).await {
+        Ok(stored) => Ok(Some(stored)),
         Err(FenceError::Stale) => {
-            tracing::warn!(records = records.len(), "decided on counters that were lost");
+            tracing::warn!(records = count, "decided on counters that were lost");
             marks.eras.fetch_max(decided.era + 1, Ordering::AcqRel);
             Ok(None)
         }

@@ -16,7 +16,7 @@ use std::{
 use ingest::{
     error::LogError,
     log::Log,
-    record::{Position, Record},
+    record::{Record, Stored},
     topic::Topic,
 };
 use tokio::sync::RwLock;
@@ -154,8 +154,8 @@ impl Fence {
         self.generation.fetch_add(1, Ordering::SeqCst) + 1
     }
 
-    /// Appends a batch, unless what it was decided on has ended. The append goes on behind the
-    /// fence even where the caller stops waiting for it.
+    /// Appends a batch, unless what it was decided on has ended, and gives it back with where each
+    /// record stands. The append goes on behind the fence even where the caller stops waiting.
     ///
     /// # Errors
     /// [`FenceError::Stale`] with nothing appended; else what the log says.
@@ -165,7 +165,7 @@ impl Fence {
         log: &Arc<dyn Log>,
         topic: Topic,
         records: Vec<Record>,
-    ) -> Result<Vec<Position>, FenceError> {
+    ) -> Result<Vec<Stored>, FenceError> {
         let passing = Arc::clone(&self.gate).read_owned().await;
         if stamp.generation != self.generation() || !self.is_valid(stamp.author) {
             return Err(FenceError::Stale);
@@ -174,7 +174,11 @@ impl Fence {
         let log = Arc::clone(log);
         let append = tokio::spawn(async move {
             let _passing = passing;
-            log.append(topic, records).await
+            let positions = log.append(topic, &records).await?;
+            let stored = records.into_iter().zip(positions);
+            Ok::<_, LogError>(
+                stored.map(|(record, position)| Stored { position, record }).collect(),
+            )
         });
         Ok(append.await.map_err(|_| FenceError::Lost)??)
     }

@@ -47,8 +47,9 @@ async fn appended(log: Arc<dyn Log>, producers: u64) -> (f64, u64) {
         tasks.spawn(async move {
             let mut acknowledged = 0;
             while started.elapsed() < FOR {
-                let records = (0..BATCH).map(|at| record(producer, acknowledged + at)).collect();
-                if log.append(Topic::TerminalTransactions, records).await.is_err() {
+                let records: Vec<_> =
+                    (0..BATCH).map(|at| record(producer, acknowledged + at)).collect();
+                if log.append(Topic::TerminalTransactions, &records).await.is_err() {
                     break;
                 }
                 acknowledged += BATCH;

@@ -75,7 +75,8 @@ impl Till {
         let folder = tempfile::tempdir()?;
         let prometheus = prometheus::Registry::new();
         let streams = ingest::metrics::Metrics::register(&prometheus)?;
-        let log = EmbeddedLog::open(&folder.path().join("log"), &Settings::default(), streams.clone())?;
+        let log =
+            EmbeddedLog::open(&folder.path().join("log"), &Settings::default(), streams.clone())?;
         let log: Arc<dyn Log> = Arc::new(log);
         let vault = Vault::open(&folder.path().join("keys"))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);

@@ -220,10 +220,10 @@ impl Loader<'_> {
         self.account.taken += records.len() as u64;
         self.context.metrics.taken(self.name, records.len() as u64);
         if !letters.is_empty() {
-            self.context.log.append(Topic::DeadLetters, letters).await?;
+            self.context.log.append(Topic::DeadLetters, &letters).await?;
         }
         if !records.is_empty() {
-            self.context.log.append(topic, records).await?;
+            self.context.log.append(topic, &records).await?;
         }
         Ok(lines)
     }

@@ -113,7 +113,7 @@ pub async fn apply(
     });
     let records: Vec<_> = records.collect();
     if !records.is_empty() {
-        log.append(Topic::RegistryChanges, records).await?;
+        log.append(Topic::RegistryChanges, &records).await?;
     }
     Ok(changes)
 }

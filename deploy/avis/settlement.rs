@@ -80,7 +80,7 @@ pub async fn close(node: &Node, period: Month, now: DateTime<Utc>) -> Result<Clo
         recorded_at: now,
         event: Event::PeriodClosed(event),
     };
-    node.log.append(Topic::Settlements, vec![record]).await?;
+    node.log.append(Topic::Settlements, &[record]).await?;
     Ok(Closing { period, end_offsets, closed_at: Some(now) })
 }
 

@@ -46,7 +46,9 @@ pub enum LogError {
         reason: String,
     },
     /// What was asked for was let go of: whoever reads has missed it.
-    #[error("{topic} partition {partition} begins at offset {start}: {from} and what follows it were let go of unread")]
+    #[error(
+        "{topic} partition {partition} begins at offset {start}: {from} and what follows it were let go of unread"
+    )]
     Gone {
         /// The stream.
         topic: Topic,

@@ -25,7 +25,7 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, LogError>> + Sen
 pub trait Log: Send + Sync + std::fmt::Debug + 'static {
     /// Appends a batch, whole or not at all, and answers when it is durable: where each record
     /// stands, in the order given. Records of one key keep their order.
-    fn append(&self, topic: Topic, records: Vec<Record>) -> Pending<'_, Vec<Position>>;
+    fn append<'a>(&'a self, topic: Topic, records: &'a [Record]) -> Pending<'a, Vec<Position>>;
 
     /// At most `most` records of one partition from `from` on, in order; empty at the end. What was
     /// let go of is an error, never passed over: [`LogError::Gone`].

@@ -30,16 +30,22 @@ pub enum WireError {
 /// The bytes of a record in wire version 1.
 #[must_use]
 pub fn encode(record: &Record) -> Vec<u8> {
-    v1::Envelope {
+    // The headers go before the event in an envelope without one, so that the event, by far the
+    // larger part, is written from where it lies.
+    let headers = v1::Envelope {
         id: record.id.as_u128().to_be_bytes().to_vec(),
         key: record.key.clone(),
         source: record.source.clone(),
         sequence: record.sequence,
         event_time: record.event_time.timestamp_micros(),
         recorded_at: record.recorded_at.timestamp_micros(),
-        event: Some(record.event.clone()),
-    }
-    .encode_to_vec()
+        event: None,
+    };
+    let length = headers.encoded_len() + record.event.encoded_len();
+    let mut bytes = Vec::with_capacity(length);
+    headers.encode_raw(&mut bytes);
+    record.event.encode(&mut bytes);
+    bytes
 }
 
 /// The record in bytes of wire version 1.

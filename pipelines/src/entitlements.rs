@@ -239,7 +239,7 @@ impl Evaluator {
         });
         let told: Vec<_> = told.collect();
         let count = records.len();
-        self.log.append(Topic::Entitlements, records).await?;
+        self.log.append(Topic::Entitlements, &records).await?;
         self.told_from.extend(told);
         Ok(count)
     }

@@ -49,7 +49,7 @@ impl Authoriser<RedisCache> {
             recorded_at: now,
             event: Event::AuthoriserStarted(AuthoriserStarted { start }),
         };
-        parts.log.append(Topic::Authorisations, vec![started]).await?;
+        parts.log.append(Topic::Authorisations, &[started]).await?;
         parts.index.catch_up(&parts.log).await?;
         parts.fence = Fence::new(start);
         let truth = Indexed::over(Arc::clone(&parts.index), Arc::clone(&parts.log));

@@ -232,7 +232,7 @@ impl World {
             recorded_at: self.clock.now(),
             event,
         };
-        self.log.append(topic, vec![record]).await.expect("appended");
+        self.log.append(topic, &[record]).await.expect("appended");
     }
 
     /// What an authoriser works over, as a process that starts now finds it.

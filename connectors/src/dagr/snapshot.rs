@@ -83,7 +83,7 @@ impl Snapshot {
         let records: Vec<_> =
             missing.into_iter().map(|(id, known)| removal(id, known, at, clock.now())).collect();
         if !records.is_empty() {
-            log.append(Topic::PersonChanges, records).await?;
+            log.append(Topic::PersonChanges, &records).await?;
         }
         Ok(removed)
     }

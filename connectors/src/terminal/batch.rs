@@ -166,7 +166,7 @@ impl Batch {
             steps.push((self.line, line.to_vec(), step));
         }
         if !uploads.is_empty() {
-            self.door.log.append(Topic::TerminalTransactions, uploads).await.ok()?;
+            self.door.log.append(Topic::TerminalTransactions, &uploads).await.ok()?;
         }
         let mut told = Vec::new();
         for (line, bytes, step) in steps {
@@ -183,7 +183,7 @@ impl Batch {
             write(&mut told, line, answer);
         }
         if !letters.is_empty() {
-            self.door.log.append(Topic::DeadLetters, letters).await.ok()?;
+            self.door.log.append(Topic::DeadLetters, &letters).await.ok()?;
         }
         Some(told)
     }

@@ -207,7 +207,7 @@ impl Drop for EmbeddedLog {
 }
 
 impl Log for EmbeddedLog {
-    fn append(&self, topic: Topic, records: Vec<Record>) -> Pending<'_, Vec<Position>> {
+    fn append<'a>(&'a self, topic: Topic, records: &'a [Record]) -> Pending<'a, Vec<Position>> {
         let partitions = topic.partitions();
         let encoded = records.iter().map(|record| Encoded {
             partition: partition_of(&record.key, partitions),

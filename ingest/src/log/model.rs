@@ -57,7 +57,7 @@ impl ModelLog {
         self.stopped.store(false, Ordering::SeqCst);
     }
 
-    fn take(&self, topic: Topic, records: Vec<Record>) -> Result<Vec<Position>, LogError> {
+    fn take(&self, topic: Topic, records: &[Record]) -> Result<Vec<Position>, LogError> {
         let dead = LogError::Stopped { sync_failed: false };
         if self.is_dead() {
             return Err(dead);
@@ -76,13 +76,13 @@ impl ModelLog {
         }
     }
 
-    fn push(&self, topic: Topic, records: Vec<Record>) -> Vec<Position> {
+    fn push(&self, topic: Topic, records: &[Record]) -> Vec<Position> {
         let count = records.len() as u64;
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        let positions = records.into_iter().map(|record| {
+        let positions = records.iter().map(|record| {
             let partition = partition_of(&record.key, topic.partitions());
             let stream = streams.entry((topic, partition)).or_default();
-            stream.push(record);
+            stream.push(record.clone());
             Position { partition, offset: stream.len() as u64 - 1 }
         });
         let positions = positions.collect();
@@ -106,7 +106,7 @@ impl ModelLog {
 }
 
 impl Log for ModelLog {
-    fn append(&self, topic: Topic, records: Vec<Record>) -> Pending<'_, Vec<Position>> {
+    fn append<'a>(&'a self, topic: Topic, records: &'a [Record]) -> Pending<'a, Vec<Position>> {
         Box::pin(std::future::ready(self.take(topic, records)))
     }
 

@@ -36,7 +36,7 @@ async fn appends_until_killed() {
             let key = key(producer);
             let mut next = next_number(&log, &key).await;
             loop {
-                log.append(TOPIC, vec![record(&key, next), record(&key, next + 1)])
+                log.append(TOPIC, &[record(&key, next), record(&key, next + 1)])
                     .await
                     .expect("appended");
                 next += 2;

@@ -13,7 +13,7 @@ const BLOCK: usize = 4_096;
 async fn filled(folder: &Path, count: u64) {
     let log = open(folder, Sync::Always).expect("a log");
     for number in 0..count {
-        log.append(TOPIC, vec![record("kept", number)]).await.expect("appended");
+        log.append(TOPIC, &[record("kept", number)]).await.expect("appended");
     }
 }
 
@@ -95,8 +95,8 @@ async fn a_flipped_byte_of_a_table_is_never_a_wrong_record() {
     let log = open(&whole, Sync::Always).expect("a log");
     // So few at once that blocks are not compressed, and more than the store holds in memory.
     for first in (0..COUNT).step_by(8) {
-        let records = (first..first + 8).map(|number| record("kept", number)).collect();
-        log.append(TOPIC, records).await.expect("appended");
+        let records: Vec<_> = (first..first + 8).map(|number| record("kept", number)).collect();
+        log.append(TOPIC, &records).await.expect("appended");
     }
     let tables = tables(&whole).await;
     drop(log);
@@ -146,9 +146,7 @@ async fn a_torn_last_batch_is_cut_off_and_kept_aside() {
     copy(&before, &after);
     // Longer than some blocks, and not yet acknowledged when the power goes.
     let log = open(&after, Sync::Always).expect("a log");
-    log.append(TOPIC, (COUNT..COUNT + 1).map(|number| record("kept", number)).collect())
-        .await
-        .expect("appended");
+    log.append(TOPIC, &[record("kept", COUNT)]).await.expect("appended");
     drop(log);
     let (_, known) = files(&before, ".jnl").pop().expect("a journal");
     let (journal, bytes) = files(&after, ".jnl").pop().expect("a journal");

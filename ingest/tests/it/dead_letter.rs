@@ -45,7 +45,7 @@ async fn what_comes_again_is_known_within_the_window() {
     let log: Arc<dyn Log> = Arc::new(ModelLog::default());
     let topic = Topic::TerminalTransactions;
     let records: Vec<_> = (0..10).map(|number| record("t", number)).collect();
-    log.append(topic, records.clone()).await.expect("appended");
+    log.append(topic, &records).await.expect("appended");
     let mut known = Deduplication::of(&log, topic, 4, |record| record.id).await.expect("rebuilt");
     assert_eq!(known.known(records[9].id, &records[9].event), Known::Same);
     assert_eq!(known.known(records[5].id, &records[5].event), Known::New, "beyond the window");

@@ -35,8 +35,14 @@ impl Disk {
     pub fn in_memory(at: &Path, bytes: u64) -> Result<Self, String> {
         std::fs::create_dir_all(at).map_err(|error| error.to_string())?;
         let size = format!("size={bytes}");
-        let words: [&OsStr; 6] =
-            ["-t".as_ref(), "tmpfs".as_ref(), "-o".as_ref(), size.as_ref(), "none".as_ref(), at.as_ref()];
+        let words: [&OsStr; 6] = [
+            "-t".as_ref(),
+            "tmpfs".as_ref(),
+            "-o".as_ref(),
+            size.as_ref(),
+            "none".as_ref(),
+            at.as_ref(),
+        ];
         run("mount", &words)?;
         Ok(Self { image: at.join("none"), at: at.to_path_buf() })
     }

@@ -35,7 +35,7 @@ async fn a_full_disk_is_refused_and_taken_again_when_it_has_room() {
     let Some(disk) = disk("disk_full", folder.path()) else { return };
     let path = disk.path().join("log");
     let log = open(&path, Sync::Always).expect("a log");
-    log.append(TOPIC, vec![record("kept", 0)]).await.expect("appended");
+    log.append(TOPIC, &[record("kept", 0)]).await.expect("appended");
     let filler = disk.path().join("filler");
     let mut count = 1;
     for _ in 0..3 {
@@ -44,7 +44,7 @@ async fn a_full_disk_is_refused_and_taken_again_when_it_has_room() {
         assert!(matches!(&refused, LogError::DiskFull { path: named, .. } if *named == path));
         assert!(refused.retry() && refused.nothing_written(), "{refused}");
         std::fs::remove_file(&filler).expect("removed");
-        log.append(TOPIC, vec![record("kept", acknowledged)]).await.expect("taken again");
+        log.append(TOPIC, &[record("kept", acknowledged)]).await.expect("taken again");
         count = acknowledged + 1;
         holds(&*log, count).await;
     }
@@ -58,24 +58,27 @@ async fn a_read_only_disk_is_refused_and_taken_again_when_it_is_not() {
     let Some(disk) = disk("read_only", folder.path()) else { return };
     let path = disk.path().join("log");
     let log = open(&path, Sync::Always).expect("a log");
-    log.append(TOPIC, vec![record("kept", 0)]).await.expect("appended");
+    log.append(TOPIC, &[record("kept", 0)]).await.expect("appended");
     drop(log);
     disk.remount("ro").expect("read-only");
     let refused = open(&path, Sync::Always).map(drop).expect_err("read-only");
-    assert!(matches!(&refused, LogError::ReadOnly { path: named } if *named == path), "{refused:?}");
+    assert!(
+        matches!(&refused, LogError::ReadOnly { path: named } if *named == path),
+        "{refused:?}"
+    );
     disk.remount("rw").expect("writable");
     let log = open(&path, Sync::Always).expect("a log");
-    log.append(TOPIC, vec![record("kept", 1)]).await.expect("taken again");
+    log.append(TOPIC, &[record("kept", 1)]).await.expect("taken again");
     holds(&*log, 2).await;
 }
 
 /// Not even when there is room again: what the disk holds is unknown.
 async fn stays_stopped(log: &dyn Log, filler: &Path, acknowledged: u64) {
     std::fs::remove_file(filler).expect("removed");
-    let again = log.append(TOPIC, vec![record("kept", acknowledged)]).await.expect_err("stopped");
+    let again = log.append(TOPIC, &[record("kept", acknowledged)]).await.expect_err("stopped");
     assert!(matches!(again, LogError::Stopped { sync_failed: true }), "{again:?}");
     assert!(!again.retry(), "nobody may try again by itself");
-    assert_eq!(log.append(Topic::Consents, vec![]).await.expect("nothing"), []);
+    assert_eq!(log.append(Topic::Consents, &[]).await.expect("nothing"), []);
     // What was acknowledged is read as before, and nothing else.
     holds(log, acknowledged).await;
 }
@@ -92,7 +95,7 @@ async fn a_disk_that_fails_stops_the_log_for_good() {
     let Some(disk) = disk("failing disk", memory.path()) else { return };
     let path = disk.path().join("log");
     let log = open(&path, Sync::Always).expect("a log");
-    log.append(TOPIC, vec![record("kept", 0)]).await.expect("appended");
+    log.append(TOPIC, &[record("kept", 0)]).await.expect("appended");
     fill(&memory.path().join("filler"));
     let (acknowledged, refused) = loop_until_refused(&*log, 1).await;
     assert!(matches!(refused, LogError::Stopped { sync_failed: true }), "{refused:?}");
@@ -102,7 +105,7 @@ async fn a_disk_that_fails_stops_the_log_for_good() {
 /// Appends until nothing is taken: how many records are then acknowledged, and what was answered.
 async fn loop_until_refused(log: &dyn Log, from: u64) -> (u64, LogError) {
     for number in from..100_000 {
-        if let Err(refused) = log.append(TOPIC, vec![record("kept", number)]).await {
+        if let Err(refused) = log.append(TOPIC, &[record("kept", number)]).await {
             return (number, refused);
         }
     }

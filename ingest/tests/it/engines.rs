@@ -21,12 +21,12 @@ async fn holds(log: Arc<dyn Log>) {
     tells_of_growth(&log).await;
     finds_an_instant(&log).await;
     appends_from_many_at_once(&log).await;
-    assert_eq!(log.append(TOPIC, Vec::new()).await.expect("nothing"), []);
+    assert_eq!(log.append(TOPIC, &[]).await.expect("nothing"), []);
 }
 
 async fn keeps_the_order_of_a_key(log: &Arc<dyn Log>) {
-    let records = (0..10).map(|number| record("one", number)).collect();
-    let positions = log.append(TOPIC, records).await.expect("appended");
+    let records: Vec<_> = (0..10).map(|number| record("one", number)).collect();
+    let positions = log.append(TOPIC, &records).await.expect("appended");
     let partition = positions[0].partition;
     assert!(positions.iter().all(|position| position.partition == partition));
     let read = log.read(TOPIC, partition, positions[0].offset, 100).await.expect("read");
@@ -37,7 +37,7 @@ async fn keeps_the_order_of_a_key(log: &Arc<dyn Log>) {
 
 async fn numbers_without_holes(log: &Arc<dyn Log>) {
     for key in ["a", "b", "c", "d", "e", "f", "g", "h"] {
-        log.append(TOPIC, vec![record(key, 0), record(key, 1)]).await.expect("appended");
+        log.append(TOPIC, &[record(key, 0), record(key, 1)]).await.expect("appended");
     }
     for partition in 0..log.partitions(TOPIC) {
         let end = log.end(TOPIC, partition).expect("an end");
@@ -48,8 +48,7 @@ async fn numbers_without_holes(log: &Arc<dyn Log>) {
 }
 
 async fn reads_from_the_middle(log: &Arc<dyn Log>) {
-    let partition =
-        log.append(TOPIC, vec![record("one", 99)]).await.expect("appended")[0].partition;
+    let partition = log.append(TOPIC, &[record("one", 99)]).await.expect("appended")[0].partition;
     let end = log.end(TOPIC, partition).expect("an end");
     let read = log.read(TOPIC, partition, end - 2, 1).await.expect("read");
     assert_eq!(read.len(), 1);
@@ -67,9 +66,11 @@ async fn finds_an_instant(log: &Arc<dyn Log>) {
     assert_eq!(log.at(topic, 0, hour(0).expect("an instant")).await.expect("an end"), 0);
     // A clock may be set back; a record from then is found by what was recorded after it.
     for (number, hours) in (0..).zip([1, 1, 3, 2, 5, 5, 4, 9]) {
-        log.append(topic, vec![at(number, hours)]).await.expect("appended");
+        log.append(topic, &[at(number, hours)]).await.expect("appended");
     }
-    for (hours, expected) in [(0, 0), (1, 0), (2, 2), (3, 2), (4, 4), (5, 4), (6, 7), (9, 7), (10, 8)] {
+    for (hours, expected) in
+        [(0, 0), (1, 0), (2, 2), (3, 2), (4, 4), (5, 4), (6, 7), (9, 7), (10, 8)]
+    {
         let found = log.at(topic, 0, hour(hours).expect("an instant")).await.expect("an offset");
         assert_eq!(found, expected, "from hour {hours}");
     }
@@ -79,9 +80,9 @@ async fn finds_an_instant(log: &Arc<dyn Log>) {
 async fn tells_of_growth(log: &Arc<dyn Log>) {
     let mut growth = log.subscribe(TOPIC);
     growth.mark_unchanged();
-    log.append(Topic::Audit, vec![record("elsewhere", 0)]).await.expect("appended");
+    log.append(Topic::Audit, &[record("elsewhere", 0)]).await.expect("appended");
     assert!(!growth.has_changed().expect("a log"));
-    log.append(TOPIC, vec![record("one", 100)]).await.expect("appended");
+    log.append(TOPIC, &[record("one", 100)]).await.expect("appended");
     growth.changed().await.expect("told");
 }
 
@@ -92,7 +93,7 @@ async fn appends_from_many_at_once(log: &Arc<dyn Log>) {
         tasks.spawn(async move {
             let key = format!("producer-{producer}");
             for number in 0..50 {
-                log.append(TOPIC, vec![record(&key, number)]).await.expect("appended");
+                log.append(TOPIC, &[record(&key, number)]).await.expect("appended");
             }
         });
     }
@@ -128,7 +129,7 @@ async fn the_embedded_log_is_the_same_after_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let records: Vec<_> = (0..3_000).map(|number| record("kept", number)).collect();
     let log = open(folder.path(), Sync::Always).expect("a log");
-    let positions = log.append(TOPIC, records).await.expect("appended");
+    let positions = log.append(TOPIC, &records).await.expect("appended");
     let partition = positions[0].partition;
     let before = log.read(TOPIC, partition, 0, 10_000).await.expect("read");
     drop(log);

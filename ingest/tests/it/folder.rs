@@ -45,14 +45,14 @@ async fn a_second_process_is_refused_by_name() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("refused by name"), "{said}");
     // The first has lost nothing by it.
-    log.append(TOPIC, vec![record("kept", 0)]).await.expect("appended");
+    log.append(TOPIC, &[record("kept", 0)]).await.expect("appended");
 }
 
 #[tokio::test]
 async fn damaged_and_lost_locks_do_not_keep_a_log_closed() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = open(folder.path(), Sync::Always).expect("a log");
-    log.append(TOPIC, vec![record("kept", 0)]).await.expect("appended");
+    log.append(TOPIC, &[record("kept", 0)]).await.expect("appended");
     drop(log);
     for lock in ["in-use", "lock"] {
         let lock = folder.path().join(lock);

@@ -41,7 +41,7 @@ fn change(number: u64, means: u64) -> Record {
 async fn append(log: &EmbeddedLog, numbers: std::ops::Range<u64>, means: u64, at_once: usize) {
     let records: Vec<_> = numbers.map(|number| change(number, means)).collect();
     for batch in records.chunks(at_once) {
-        log.append(TOPIC, batch.to_vec()).await.expect("appended");
+        log.append(TOPIC, batch).await.expect("appended");
     }
 }
 

@@ -59,7 +59,7 @@ pub async fn append(log: &Arc<ModelLog>) {
         (Topic::DeadLetters, dead_letters()),
     ];
     for (topic, records) in streams {
-        log.append(topic, records).await.expect("appended");
+        log.append(topic, &records).await.expect("appended");
     }
 }
 

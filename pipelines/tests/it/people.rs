@@ -84,7 +84,7 @@ impl Register {
             recorded_at: at,
             event,
         };
-        self.log.append(topic, vec![record]).await.expect("appended");
+        self.log.append(topic, &[record]).await.expect("appended");
     }
 
     pub async fn evaluator(&self) -> Result<Evaluator, PipelineError> {

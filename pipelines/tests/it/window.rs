@@ -23,7 +23,7 @@ fn sale(partition: u32, at: &str) -> Record {
 }
 
 async fn append(log: &Arc<ModelLog>, records: Vec<Record>) {
-    log.append(Topic::Authorisations, records).await.expect("appended");
+    log.append(Topic::Authorisations, &records).await.expect("appended");
 }
 
 /// Lands everything; answers the windows by start and count, and how many records were late.

@@ -65,11 +65,11 @@ impl Stream {
 }
 
 impl Log for Stream {
-    fn append(&self, topic: Topic, records: Vec<Record>) -> Pending<'_, Vec<Position>> {
+    fn append<'a>(&'a self, topic: Topic, records: &'a [Record]) -> Pending<'a, Vec<Position>> {
         Box::pin(async move {
             // Appending takes its time, so that what happens meanwhile happens.
             tokio::time::sleep(Duration::from_micros(200)).await;
-            self.sums().add(&records);
+            self.sums().add(records);
             self.log.append(topic, records).await
         })
     }

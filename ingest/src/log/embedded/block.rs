@@ -86,11 +86,6 @@ impl Builder {
         self.latest
     }
 
-    /// Where it begins.
-    pub(super) const fn first(&self) -> u64 {
-        self.first
-    }
-
     /// Notes the newest record time of what it covers.
     pub(super) fn note(&mut self, latest: i64) {
         self.latest = self.latest.max(latest);
@@ -173,7 +168,15 @@ impl<'a> Block<'a> {
             bytes.split_first_chunk::<HEADER_BYTES>().filter(|(header, _)| header[0] == BLOCK)
         else {
             let plain = bytes.len();
-            return Ok(Self { first, span: 1, count: 1, flags: 0, latest: None, plain, body: bytes });
+            return Ok(Self {
+                first,
+                span: 1,
+                count: 1,
+                flags: 0,
+                latest: None,
+                plain,
+                body: bytes,
+            });
         };
         let four = |at: usize| {
             u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])

@@ -10,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use xxhash_rust::xxh3::Xxh3Default;
+
 use super::block::unchecked;
 use crate::error::LogError;
 
@@ -20,8 +22,9 @@ const ITEM: u8 = 2;
 const END: u8 = 3;
 /// What closes a batch, the journal's version with it.
 const TRAILER: [u8; 4] = *b"FJL\x03";
-/// A value that is put, as we put all, and bytes that are not compressed, as ours are not.
+/// A value that is put, a key that is removed, and bytes that are not compressed, as ours are not.
 const PUT: u8 = 0;
+const REMOVED: u8 = 1;
 const PLAIN: u8 = 0;
 
 /// Looks through every journal of the folder, and cuts off a torn last batch.
@@ -106,7 +109,7 @@ fn starts_with_batch(mut bytes: &[u8]) -> bool {
 
 /// How long the batch is that begins here; none where no whole batch does.
 fn read_batch(reader: &mut impl Read, most: u64) -> io::Result<Option<u64>> {
-    let mut batch = Batch { reader, left: most };
+    let mut batch = Batch { reader, left: most, hasher: Xxh3Default::new() };
     match batch.read() {
         Ok(true) => Ok(Some(most - batch.left)),
         Ok(false) => Ok(None),
@@ -118,6 +121,8 @@ fn read_batch(reader: &mut impl Read, most: u64) -> io::Result<Option<u64>> {
 struct Batch<'a, R> {
     reader: &'a mut R,
     left: u64,
+    /// The store's own checksum of a batch is over all that stands in it.
+    hasher: Xxh3Default,
 }
 
 impl<R: Read> Batch<'_, R> {
@@ -127,36 +132,38 @@ impl<R: Read> Batch<'_, R> {
         }
         let records = u32::from_le_bytes(self.array()?);
         let _sequence: [u8; 8] = self.array()?;
+        self.hasher.reset();
         for _ in 0..records {
             if self.array::<1>()? != [ITEM] || !self.item()? {
                 return Ok(false);
             }
         }
+        let checksum = self.hasher.digest().to_le_bytes();
         if records == 0 || self.array::<1>()? != [END] {
             return Ok(false);
         }
-        let _checksum: [u8; 8] = self.array()?;
-        Ok(self.array()? == TRAILER)
+        Ok(self.array()? == checksum && self.array()? == TRAILER)
     }
 
-    /// A record; our own checksum tells whether it is whole.
+    /// A row; of one that is put our own checksum tells whether it is whole.
     fn item(&mut self) -> io::Result<bool> {
         let [kind, compression] = self.array()?;
         let _keyspace: [u8; 8] = self.array()?;
         let key = u64::from(u16::from_le_bytes(self.array()?));
         let _length: [u8; 4] = self.array()?;
         let value = u64::from(u32::from_le_bytes(self.array()?));
-        if kind != PUT || compression != PLAIN {
+        if !matches!(kind, PUT | REMOVED) || compression != PLAIN {
             return Ok(false);
         }
         let (key, value) = (self.bytes(key)?, self.bytes(value)?);
-        Ok(unchecked(&key, &value).is_some())
+        Ok(kind == REMOVED || unchecked(&key, &value).is_some())
     }
 
     fn array<const LENGTH: usize>(&mut self) -> io::Result<[u8; LENGTH]> {
         let mut bytes = [0; LENGTH];
         self.take(LENGTH as u64)?;
         self.reader.read_exact(&mut bytes)?;
+        self.hasher.update(&bytes);
         Ok(bytes)
     }
 
@@ -164,6 +171,7 @@ impl<R: Read> Batch<'_, R> {
         self.take(length)?;
         let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
         self.reader.read_exact(&mut bytes)?;
+        self.hasher.update(&bytes);
         Ok(bytes)
     }
 

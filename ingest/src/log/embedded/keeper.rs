@@ -158,8 +158,13 @@ impl Work {
             if removed.len() == TRIMMED_AT_ONCE || (goes.is_none() && !removed.is_empty()) {
                 let removed = std::mem::take(&mut removed);
                 let start = Some(start);
-                self.replace(|reply| {
-                    Replace { topic, partition, removed, put: Vec::new(), start, reply }
+                self.replace(|reply| Replace {
+                    topic,
+                    partition,
+                    removed,
+                    put: Vec::new(),
+                    start,
+                    reply,
                 })?;
             }
             if goes.is_none() {
@@ -170,8 +175,7 @@ impl Work {
 
     /// Lets go of what was replaced before an offset, when there is enough to look through.
     fn merge(&mut self, topic: Topic, partition: u32, before: u64) -> Result<(), LogError> {
-        let (to, left) =
-            self.looked_through.get(&(topic, partition)).copied().unwrap_or_default();
+        let (to, left) = self.looked_through.get(&(topic, partition)).copied().unwrap_or_default();
         if before.saturating_sub(to) < left.max(LEAST_GROWTH) {
             return Ok(());
         }
@@ -271,10 +275,7 @@ impl Work {
         self.replace(|reply| Replace { topic, partition, removed, put, start: None, reply })
     }
 
-    fn replace(
-        &self,
-        replace: impl FnOnce(Done) -> Replace,
-    ) -> Result<(), LogError> {
+    fn replace(&self, replace: impl FnOnce(Done) -> Replace) -> Result<(), LogError> {
         let (reply, done) = oneshot::channel();
         let stopped = LogError::Stopped { sync_failed: false };
         if self.queue.send(Job::Replace(replace(reply))).is_err() {

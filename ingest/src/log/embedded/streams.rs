@@ -6,8 +6,8 @@ use std::{
 };
 
 use fjall::{
-    Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, Slice,
-    Readable, config::CompressionPolicy,
+    Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, Readable, Slice,
+    config::CompressionPolicy,
 };
 use tokio::sync::watch;
 
@@ -147,19 +147,14 @@ impl Streams {
         let rows = self.stream(topic).blocks.prefix(partition.to_be_bytes());
         rows.map(move |guard| {
             let key = guard.key().map_err(engine)?;
-            key.as_ref().try_into().map_err(|_| {
-                LogError::damaged(topic, partition, 0, "a key is not one of ours")
-            })
+            key.as_ref()
+                .try_into()
+                .map_err(|_| LogError::damaged(topic, partition, 0, "a key is not one of ours"))
         })
     }
 
     /// Where the newest blocks begin that take at most so many bytes together; one at least.
-    pub(super) fn newest(
-        &self,
-        topic: Topic,
-        partition: u32,
-        bytes: u64,
-    ) -> Result<u64, LogError> {
+    pub(super) fn newest(&self, topic: Topic, partition: u32, bytes: u64) -> Result<u64, LogError> {
         let engine = |source| LogError::Engine { attempted: "read", topic, source };
         let blocks = &self.stream(topic).blocks;
         let (view, prefix) = (self.database.snapshot(), partition.to_be_bytes());
@@ -277,9 +272,8 @@ impl Streams {
             }
         }
         let records = self.read(topic, partition, low.min(end), 4_096)?;
-        let found = records.iter().find(|stored| {
-            stored.record.recorded_at.timestamp_micros() >= instant
-        });
+        let found =
+            records.iter().find(|stored| stored.record.recorded_at.timestamp_micros() >= instant);
         Ok(found.map_or(end, |stored| stored.position.offset))
     }
 }

@@ -112,6 +112,10 @@ impl Writer {
                 Job::Replace(replace) => self.replace(replace),
             }
         }
+        // What was replaced is not synced at once.
+        if let Err(error) = self.database.persist(PersistMode::SyncAll) {
+            tracing::warn!(%error, "what the log let go of is not synced; its records are");
+        }
         if let Err(error) = self.ends.sync() {
             tracing::warn!(%error, "the log's ends are not synced; its records are");
         }
@@ -175,7 +179,7 @@ impl Writer {
     fn batch(&self) -> OwnedWriteBatch {
         let batch = self.database.batch();
         match self.sync {
-            Sync::Always => batch.durability(Some(PersistMode::SyncAll)),
+            Sync::Always => batch.durability(Some(PersistMode::SyncData)),
             Sync::Never => batch,
         }
     }
@@ -184,9 +188,9 @@ impl Writer {
         let topic = append.topic;
         let records = append.records.iter().map(|record| {
             let partition = record.partition;
-            let filling = fillings.entry((topic, partition)).or_insert_with(|| {
-                Filling::after(self.streams.stream(topic).partition(partition))
-            });
+            let filling = fillings
+                .entry((topic, partition))
+                .or_insert_with(|| Filling::after(self.streams.stream(topic).partition(partition)));
             Position { partition, offset: filling.push(record) }
         });
         records.collect()
