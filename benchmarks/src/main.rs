@@ -9,6 +9,7 @@ mod counters;
 mod decide;
 mod generate;
 mod nation;
+mod reads;
 mod registers;
 mod sale;
 mod shared;
@@ -33,6 +34,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     say("|---|---:|---|---:|---:|".into());
     if wanted("append") {
         runtime.block_on(append::measure())?;
+    }
+    if wanted("reads") {
+        runtime.block_on(reads::measure())?;
     }
     if wanted("decide") {
         decide::measure()?;

@@ -29,7 +29,7 @@ use ingest::{
     clock::{Clock, SystemClock},
     log::{
         Log,
-        embedded::{EmbeddedLog, Settings},
+        embedded::{self, EmbeddedLog},
     },
     vault::Vault,
 };
@@ -75,8 +75,11 @@ impl Till {
         let folder = tempfile::tempdir()?;
         let prometheus = prometheus::Registry::new();
         let streams = ingest::metrics::Metrics::register(&prometheus)?;
-        let log =
-            EmbeddedLog::open(&folder.path().join("log"), &Settings::default(), streams.clone())?;
+        let log = EmbeddedLog::open(
+            &folder.path().join("log"),
+            &embedded::Settings::default(),
+            streams.clone(),
+        )?;
         let log: Arc<dyn Log> = Arc::new(log);
         let vault = Vault::open(&folder.path().join("keys"))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);

@@ -11,7 +11,7 @@ use ingest::{
     clock::Clock,
     log::{
         Log,
-        embedded::{EmbeddedLog, Settings},
+        embedded::{self, EmbeddedLog},
     },
     vault::Vault,
 };
@@ -89,8 +89,11 @@ impl Node {
             .map_err(|source| Failure::Folder { path: folder.to_path_buf(), source })?;
         let metrics = Metrics::new()?;
         // The log first: its lock says in words that another process has the folder.
-        let log =
-            EmbeddedLog::open(&folder.join("log"), &Settings::default(), metrics.ingest.clone())?;
+        let log = EmbeddedLog::open(
+            &folder.join("log"),
+            &embedded::Settings::default(),
+            metrics.ingest.clone(),
+        )?;
         let log: Arc<dyn Log> = Arc::new(log);
         let vault = Vault::open(&folder.join("keys"))?;
         let loading = Context {

@@ -31,7 +31,7 @@ use ingest::{
     clock::{Clock, ManualClock},
     log::{
         Log,
-        embedded::{EmbeddedLog, Settings},
+        embedded::{self, EmbeddedLog},
     },
     topic::Topic,
     vault::Vault,
@@ -65,7 +65,8 @@ impl Node {
     async fn start(folder: &Path, settings: http::Settings) -> Self {
         let prometheus = prometheus::Registry::new();
         let streams = ingest::metrics::Metrics::register(&prometheus).expect("metrics");
-        let log = EmbeddedLog::open(&folder.join("log"), &Settings::default(), streams.clone());
+        let log =
+            EmbeddedLog::open(&folder.join("log"), &embedded::Settings::default(), streams.clone());
         let log: Arc<dyn Log> = Arc::new(log.expect("a log"));
         let vault = Vault::open(&folder.join("keys")).expect("a vault");
         let manual = Arc::new(ManualClock::at(noon()));
