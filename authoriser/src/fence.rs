@@ -16,11 +16,14 @@ use std::{
 use ingest::{
     error::LogError,
     log::Log,
-    record::{Record, Stored},
+    record::{Position, Record, Stored},
     topic::Topic,
 };
 use tokio::sync::RwLock;
 
+/// How often, and how far apart, what is decided looks for room on a full disk.
+const ROOM_LOOKS: u32 = 600;
+const ROOM_PAUSE: Duration = Duration::from_millis(100);
 /// Bits for the generations of one start; with the starts above them they stay exact in Lua.
 const GENERATIONS_OF_A_START: u32 = 32;
 
@@ -174,7 +177,7 @@ impl Fence {
         let log = Arc::clone(log);
         let append = tokio::spawn(async move {
             let _passing = passing;
-            let positions = log.append(topic, &records).await?;
+            let positions = append_whole(&*log, topic, &records).await?;
             let stored = records.into_iter().zip(positions);
             Ok::<_, LogError>(
                 stored.map(|(record, position)| Stored { position, record }).collect(),
@@ -187,6 +190,25 @@ impl Fence {
         // Nothing between lock and unlock can leave the map half changed.
         self.authors.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Appends what is decided already. Where the disk has become full since, it waits for room a while:
+/// nothing more is decided meanwhile.
+async fn append_whole(
+    log: &dyn Log,
+    topic: Topic,
+    records: &[Record],
+) -> Result<Vec<Position>, LogError> {
+    for _ in 0..ROOM_LOOKS {
+        match log.append(topic, records).await {
+            Err(refused) if refused.nothing_written() => {
+                tracing::error!(error = %refused, "what was decided waits for room");
+                tokio::time::sleep(ROOM_PAUSE).await;
+            }
+            done => return done,
+        }
+    }
+    log.append(topic, records).await
 }
 
 #[cfg(test)]

@@ -110,6 +110,58 @@ pub async fn load<C: Connector>(
     Ok(loader.account)
 }
 
+/// What became of a message that was translated again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replayed {
+    /// It is on its stream.
+    Taken,
+    /// The stream had it.
+    AlreadyThere,
+    /// It is refused as before, or for another reason.
+    Refused(Refusal),
+}
+
+/// Translates refused messages again, and appends what is taken now; one answer each, in order.
+///
+/// # Errors
+/// Where the streams fail; then nothing of it is taken.
+pub async fn replay<C: Connector>(
+    context: &Context,
+    mut connector: C,
+    messages: &[&[u8]],
+) -> Result<Vec<Replayed>, ConnectorError> {
+    let topic = connector.topic();
+    let identity = |record: &Record| connector.identity(record);
+    let mut known = Deduplication::of(&context.log, topic, REMEMBERED, identity).await?;
+    let (mut records, mut answers) = (Vec::new(), Vec::new());
+    for translated in connector.translate(messages) {
+        answers.push(match translated {
+            Err(refusal) => Replayed::Refused(refusal),
+            Ok(record) => {
+                let id = connector.identity(&record);
+                match (known.known(id, &record.event), connector.again()) {
+                    (Known::Same, _) => Replayed::AlreadyThere,
+                    (Known::Different, Again::Refuse) => Replayed::Refused(used_before()),
+                    _ => {
+                        known.note(id, &record.event);
+                        records.push(record);
+                        Replayed::Taken
+                    }
+                }
+            }
+        });
+    }
+    if !records.is_empty() {
+        context.log.append(topic, &records).await?;
+    }
+    context.metrics.taken(connector.name(), records.len() as u64);
+    Ok(answers)
+}
+
+fn used_before() -> Refusal {
+    Refusal::new(Reason::DuplicateKey, "the key was used before for something else")
+}
+
 /// A line with its identity and what it was translated to.
 type Translated = (Line, Result<(domain::id::RecordId, Record), Refusal>);
 
@@ -205,9 +257,7 @@ impl Loader<'_> {
                         self.context.metrics.already_there(self.name);
                     }
                     Known::Different if self.again == Again::Refuse => {
-                        let detail = "the key was used before for something else";
-                        let refusal = Refusal::new(Reason::DuplicateKey, detail);
-                        letters.extend(self.refuse(&line, &refusal)?);
+                        letters.extend(self.refuse(&line, &used_before())?);
                     }
                     Known::New | Known::Different => {
                         self.known.note(identity, &record.event);

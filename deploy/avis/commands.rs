@@ -13,12 +13,10 @@ use connectors::{
     terminal::{Terminals, TransactionFiles},
     vpvkac::CentreEvents,
 };
-use domain::period::Month;
+use domain::{period::Month, registry::Registry};
 use ingest::{
     clock::{Clock, SystemClock},
-    topic::Topic,
     vault::Vault,
-    wire::{Flat, v1::Event},
 };
 use pipelines::{catalogue, groups};
 use warehouse::{
@@ -32,7 +30,7 @@ use warehouse::{
 use crate::{
     cli::{
         ConfigCommand, Data, Format, LoadArguments, LoadCommand, RegistryCommand, ReportArguments,
-        SettleCommand, SqlArguments, StreamCommand, TokenCommand,
+        SettleCommand, SqlArguments, TokenCommand,
     },
     config::{self, Config},
     failure::Failure,
@@ -41,7 +39,11 @@ use crate::{
     settlement,
 };
 
-fn node(data: &Data) -> Result<Node, Failure> {
+/// Opens a stopped node's data.
+///
+/// # Errors
+/// Where there is none, or another process has it.
+pub fn node(data: &Data) -> Result<Node, Failure> {
     if !data.folder.join("log").is_dir() {
         let folder = data.folder.display();
         let text = format!(
@@ -224,14 +226,13 @@ async fn load_file(
     bar: &indicatif::ProgressBar,
 ) -> Result<Account, Failure> {
     let (reader, origin) = (lines::open(file)?, file.display().to_string());
-    let registry = registry::view(&node.log).await?.registry();
-    let (vault, clock) = (node.vault.clone(), Arc::clone(&node.clock));
-    let told = |lines| bar.inc(lines);
+    let sources = Sources::of(node).await?;
+    let (loading, told) = (&node.loading, |lines| bar.inc(lines));
     Ok(match command {
         LoadCommand::Persons(_) => {
-            let snapshot: Arc<std::sync::Mutex<Snapshot>> = Arc::default();
-            let connector = PersonChanges { vault, clock, snapshot: Arc::clone(&snapshot) };
-            let account = load::load(&node.loading, connector, reader, &origin, told).await?;
+            let snapshot = Arc::default();
+            let connector = sources.persons(&snapshot);
+            let account = load::load(loading, connector, reader, &origin, told).await?;
             let snapshot = std::mem::take(
                 &mut *snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
             );
@@ -241,21 +242,58 @@ async fn load_file(
             account
         }
         LoadCommand::Means(_) => {
-            let issuers = registry.issuers.iter().map(|issuer| issuer.id.clone()).collect();
-            let connector = MeansFiles { issuers, vault, clock };
-            load::load(&node.loading, connector, reader, &origin, told).await?
+            load::load(loading, sources.means(), reader, &origin, told).await?
         }
         LoadCommand::Transactions(_) => {
-            let terminals = Arc::new(Terminals::of(&registry));
-            let connector = TransactionFiles { terminals, vault, clock };
-            load::load(&node.loading, connector, reader, &origin, told).await?
+            load::load(loading, sources.transactions(), reader, &origin, told).await?
         }
         LoadCommand::Events(_) => {
-            let centres = registry.centres.iter().map(|centre| centre.id.clone()).collect();
-            let connector = CentreEvents { centres, vault, clock };
-            load::load(&node.loading, connector, reader, &origin, told).await?
+            load::load(loading, sources.events(), reader, &origin, told).await?
         }
     })
+}
+
+/// The connectors of files, as a node has them now.
+pub struct Sources {
+    registry: Arc<Registry>,
+    vault: Vault,
+    clock: Arc<dyn Clock>,
+}
+
+impl Sources {
+    /// Those of a node.
+    ///
+    /// # Errors
+    /// Where the registry cannot be read.
+    pub async fn of(node: &Node) -> Result<Self, Failure> {
+        let registry = registry::view(&node.log).await?.registry();
+        Ok(Self { registry, vault: node.vault.clone(), clock: Arc::clone(&node.clock) })
+    }
+
+    /// Of person changes; a snapshot's lines are noted.
+    pub fn persons(&self, snapshot: &Arc<std::sync::Mutex<Snapshot>>) -> PersonChanges {
+        let (vault, clock) = (self.vault.clone(), Arc::clone(&self.clock));
+        PersonChanges { vault, clock, snapshot: Arc::clone(snapshot) }
+    }
+
+    /// Of identification means.
+    pub fn means(&self) -> MeansFiles {
+        let issuers = self.registry.issuers.iter().map(|issuer| issuer.id.clone()).collect();
+        MeansFiles { issuers, vault: self.vault.clone(), clock: Arc::clone(&self.clock) }
+    }
+
+    /// Of offline transactions.
+    pub fn transactions(&self) -> TransactionFiles {
+        let terminals = Arc::new(Terminals::of(&self.registry));
+        let (vault, clock) = (self.vault.clone(), Arc::clone(&self.clock));
+        TransactionFiles { terminals, vault, clock }
+    }
+
+    /// Of service centres' events.
+    pub fn events(&self) -> CentreEvents {
+        let centres = self.registry.centres.iter().map(|centre| centre.id.clone()).collect();
+        CentreEvents { centres, vault: self.vault.clone(), clock: Arc::clone(&self.clock) }
+    }
 }
 
 fn tell(file: &Path, account: &Account) {
@@ -281,61 +319,6 @@ pub async fn publish(out: &Path, data: &Data) -> Result<(), Failure> {
         println!("{:<28} {:>8} rows {:>10} bytes", set.file, set.rows, set.bytes);
     }
     Ok(())
-}
-
-/// `avis stream`.
-///
-/// # Errors
-/// Where a stream is not known or cannot be read.
-pub async fn stream(command: StreamCommand) -> Result<(), Failure> {
-    match command {
-        StreamCommand::List { data } => {
-            let node = node(&data)?;
-            for topic in Topic::ALL {
-                let partitions = 0..node.log.partitions(topic);
-                let ends: Result<Vec<_>, _> =
-                    partitions.map(|partition| node.log.end(topic, partition)).collect();
-                let ends: Vec<_> = ends?.iter().map(ToString::to_string).collect();
-                println!("{:<24} {}", topic.name(), ends.join(" "));
-            }
-            Ok(())
-        }
-        StreamCommand::Tail { topic, from, most, data } => {
-            let known = || Topic::ALL.map(Topic::name).join(", ");
-            let parsed = Topic::parse(&topic);
-            let topic = parsed.ok_or_else(|| {
-                Failure::Usage(format!("there is no stream {topic}; known are {}", known()))
-            })?;
-            let node = node(&data)?;
-            for partition in 0..node.log.partitions(topic) {
-                let end = node.log.end(topic, partition)?;
-                let from = from.unwrap_or_else(|| end.saturating_sub(most as u64));
-                for stored in node.log.read(topic, partition, from, most).await? {
-                    let text = serde_json::to_string(&Flat::new(&stored));
-                    println!("{}", text.map_err(std::io::Error::from)?);
-                }
-            }
-            Ok(())
-        }
-    }
-}
-
-/// `avis dead-letters list`.
-///
-/// # Errors
-/// Where the stream cannot be read.
-pub async fn dead_letters(data: &Data) -> Result<(), Failure> {
-    let node = node(data)?;
-    ingest::log::replay(&node.log, Topic::DeadLetters, |stored| {
-        if let Event::DeadLetter(letter) = &stored.record.event {
-            println!(
-                "{:<8} {:<20} {}:{}  {}",
-                letter.connector, letter.reason, letter.origin, letter.line, letter.detail
-            );
-        }
-        Ok::<(), Failure>(())
-    })
-    .await
 }
 
 /// `avis config`.

@@ -4,18 +4,20 @@ mod books;
 mod cli;
 mod commands;
 mod config;
+mod dead_letters;
 mod demo;
 mod failure;
 mod node;
 mod progress;
 mod settlement;
+mod stream;
 mod up;
 
 use std::{error::Error, process::ExitCode};
 
 use clap::{CommandFactory, Parser};
 
-use cli::{Cli, Command, DeadLettersCommand, OpenDataCommand, PipelinesCommand};
+use cli::{Cli, Command, OpenDataCommand, PipelinesCommand};
 use failure::Failure;
 
 /// Keeps memory flat under long-running writers, where the system's allocator grows.
@@ -76,10 +78,8 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::OpenData(OpenDataCommand::Publish { out, data }) => {
             commands::publish(&out, &data).await
         }
-        Command::Stream(command) => commands::stream(command).await,
-        Command::DeadLetters(DeadLettersCommand::List { data }) => {
-            commands::dead_letters(&data).await
-        }
+        Command::Stream(command) => stream::run(command).await,
+        Command::DeadLetters(command) => dead_letters::run(command).await,
         Command::Pipelines(PipelinesCommand::List) => commands::pipelines_list().await,
         Command::Config(command) => commands::config(command),
         Command::Token(command) => commands::token(command),

@@ -252,7 +252,15 @@ async fn metrics(State(health): State<Health>) -> impl IntoResponse {
 async fn evaluate(mut evaluator: Evaluator, node: &Node) -> Result<(), Failure> {
     let mut people = node.log.subscribe(Topic::PersonChanges);
     loop {
-        evaluator.catch_up().await?;
+        match evaluator.catch_up().await {
+            // It goes on when the disk has room again.
+            Err(error) if node.log.takes().is_err() => {
+                tracing::error!(%error, "memberships are not evaluated");
+            }
+            done => {
+                done?;
+            }
+        }
         // Whether people changed or not, they are looked at again.
         let _ = tokio::time::timeout(LONGEST_PAUSE, people.changed()).await;
     }

@@ -1,10 +1,15 @@
 //! What was refused, kept with the reason: nothing that came is dropped in silence.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use chrono::{DateTime, Utc};
-use domain::period::LocalTime;
+use domain::{id::RecordId, period::LocalTime};
 
 use crate::{
-    record::{Record, outside_id},
+    error::LogError,
+    log::{Log, replay},
+    record::{Position, Record, Stored, outside_id},
+    topic::Topic,
     vault::{Vault, VaultError},
     wire::v1::{self, Event},
 };
@@ -122,5 +127,93 @@ impl DeadLetter<'_> {
             recorded_at: now,
             event,
         })
+    }
+}
+
+/// A dead letter that nobody has dealt with.
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// Its record.
+    pub id: RecordId,
+    /// Where it stands.
+    pub position: Position,
+    /// When it was refused.
+    pub recorded_at: DateTime<Utc>,
+    /// What was refused, and why.
+    pub letter: v1::DeadLetter,
+}
+
+/// What was done about a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was translated again and taken.
+    Replayed,
+    /// It is not wanted.
+    Dropped,
+}
+
+/// The dead letters that nobody has dealt with, in the order in which they came.
+///
+/// # Errors
+/// Where the stream cannot be read.
+pub async fn open(log: &Arc<dyn Log>) -> Result<Vec<Open>, LogError> {
+    let mut letters = BTreeMap::new();
+    let mut places = BTreeMap::new();
+    replay(log, Topic::DeadLetters, |stored| {
+        let Stored { position, record } = stored;
+        match record.event {
+            Event::DeadLetter(letter) => {
+                let (id, recorded_at) = (record.id, record.recorded_at);
+                places.insert(id.to_string(), position);
+                letters.insert(position, Open { id, position, recorded_at, letter });
+            }
+            Event::DeadLetterSettled(settled) => {
+                places.remove(&settled.letter_id).and_then(|place| letters.remove(&place));
+            }
+            _ => {}
+        }
+        Ok::<(), LogError>(())
+    })
+    .await?;
+    Ok(letters.into_values().collect())
+}
+
+impl Open {
+    /// What came, as far as it was kept: the whole of it, unless it was longer than
+    /// [`LONGEST_PAYLOAD`].
+    ///
+    /// # Errors
+    /// Where the vault's key is another one.
+    pub fn payload(&self, vault: &Vault) -> Result<Vec<u8>, VaultError> {
+        vault.unseal_for_node(&self.letter.payload)
+    }
+
+    /// Whether all of it was kept.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.letter.payload_bytes <= LONGEST_PAYLOAD as u64
+    }
+
+    /// The record that says what was done about it.
+    #[must_use]
+    pub fn settled(&self, outcome: Outcome, note: &str, now: DateTime<Utc>) -> Record {
+        let letter_id = self.id.to_string();
+        let outcome = match outcome {
+            Outcome::Replayed => "replayed",
+            Outcome::Dropped => "dropped",
+        };
+        Record {
+            id: outside_id("dead-letter-settled", &letter_id),
+            key: self.letter.connector.clone(),
+            source: "operator".into(),
+            sequence: 0,
+            event_time: now,
+            recorded_at: now,
+            event: Event::DeadLetterSettled(v1::DeadLetterSettled {
+                letter_id,
+                outcome: outcome.into(),
+                note: note.into(),
+            }),
+        }
     }
 }

@@ -27,6 +27,14 @@ pub trait Log: Send + Sync + std::fmt::Debug + 'static {
     /// stands, in the order given. Records of one key keep their order.
     fn append<'a>(&'a self, topic: Topic, records: &'a [Record]) -> Pending<'a, Vec<Position>>;
 
+    /// Whether an append would be taken now. Who has to move something before it appends asks first.
+    ///
+    /// # Errors
+    /// What the append would be refused with.
+    fn takes(&self) -> Result<(), LogError> {
+        Ok(())
+    }
+
     /// At most `most` records of one partition from `from` on, in order; empty at the end. What was
     /// let go of is an error, never passed over: [`LogError::Gone`].
     fn read(

@@ -177,10 +177,12 @@ async fn serve(
         let until = Until::Stopped(stop.clone());
         let started = tokio::time::Instant::now();
         match stream(Arc::clone(&log), topic, lines.clone(), world.clone(), until).await {
-            Err(error) if error.retry() && left > 0 => {
+            // A full disk has its time.
+            Err(error) if error.retry() && (left > 0 || log.takes().is_err()) => {
                 // What ran for long was healthy again in between.
                 let healthy = world.settings.restart_pause.saturating_mul(60);
-                left = if started.elapsed() > healthy { world.settings.restarts } else { left - 1 };
+                let again = started.elapsed() > healthy || log.takes().is_err();
+                left = if again { world.settings.restarts } else { left - 1 };
                 tracing::warn!(%topic, %error, left, "pipelines start again");
                 tokio::time::sleep(world.settings.restart_pause).await;
             }

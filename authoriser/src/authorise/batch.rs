@@ -62,12 +62,21 @@ impl<C: Cache> Authoriser<C> {
         self.batches += 1;
         let (era, stamp) = (self.era, self.stamp);
         let mut outgoing = Outgoing { sequence: self.batches, era, stamp, ..Outgoing::default() };
+        let takes = self.parts.log.takes();
         for _ in 0..MOST_ROUNDS {
-            if !self.end_due(&mut outgoing).await? {
+            if takes.is_err() || !self.end_due(&mut outgoing).await? {
                 break;
             }
         }
         let mut waiting = VecDeque::from(jobs);
+        if let Err(refused) = takes {
+            tracing::error!(error = %refused, "nothing is decided");
+            // What only looks something up needs no room.
+            let looks = |job: &Job| matches!(job.command, Command::LookUp(_));
+            let (asking, looking) = waiting.into_iter().partition(|job| !looks(job));
+            waiting = looking;
+            VecDeque::into_iter(asking).for_each(|job| self.refuse_away(job, &mut outgoing));
+        }
         let mut budgets = Vec::new();
         for _ in 0..MOST_ROUNDS {
             if waiting.is_empty() {

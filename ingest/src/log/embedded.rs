@@ -124,13 +124,13 @@ impl EmbeddedLog {
                 source => opened(source.into()),
             })?;
         let (ends, known) = Ends::open(folder).map_err(|source| opened(source.into()))?;
-        let streams = Arc::new(Streams::open(&database, folder, &known)?);
         let space = Space::of(folder, settings.reserve_bytes);
         let space = space.map_err(|source| opened(source.into()))?;
+        let streams = Arc::new(Streams::open(&database, folder, &known, space)?);
         let (queue, jobs) = mpsc::sync_channel(QUEUE);
         let shared = Arc::clone(&streams);
         let sync = settings.sync;
-        let writer = Writer { streams: shared, database, ends, sync, space, metrics };
+        let writer = Writer { streams: shared, database, ends, sync, metrics };
         let writer = std::thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || writer.run(&jobs))
@@ -188,7 +188,9 @@ impl EmbeddedLog {
                     job = back;
                     tokio::time::sleep(QUEUE_FULL_WAIT).await;
                 }
-                Err(mpsc::TrySendError::Disconnected(_)) => return Err(self.streams.stopped()),
+                Err(mpsc::TrySendError::Disconnected(_)) => {
+                    return Err(self.streams.stopped().into());
+                }
             }
         }
         answer.await.map_err(|_| self.streams.stopped())?
@@ -230,6 +232,10 @@ impl Log for EmbeddedLog {
 
     fn end(&self, topic: Topic, partition: u32) -> Result<u64, LogError> {
         Ok(self.streams.end(topic, partition))
+    }
+
+    fn takes(&self) -> Result<(), LogError> {
+        Ok(self.streams.takes(0)?)
     }
 
     fn start(&self, topic: Topic, partition: u32) -> Result<u64, LogError> {

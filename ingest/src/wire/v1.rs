@@ -34,7 +34,7 @@ pub struct Envelope {
     pub event_time: i64,
     #[prost(int64, tag = "6")]
     pub recorded_at: i64,
-    #[prost(oneof = "Event", tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29")]
+    #[prost(oneof = "Event", tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30")]
     pub event: Option<Event>,
 }
 
@@ -70,9 +70,33 @@ pub enum Event {
     KeyBlocked(KeyBlocked),
     #[prost(message, tag = "29")]
     AuthoriserStarted(AuthoriserStarted),
+    #[prost(message, tag = "30")]
+    DeadLetterSettled(DeadLetterSettled),
 }
 
 impl Event {
+    /// Its type's name, as JSON has it in `type`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::RegistryChanged(_) => "registry_changed",
+            Self::PersonChanged(_) => "person_changed",
+            Self::MeansChanged(_) => "means_changed",
+            Self::EntitlementEvaluated(_) => "entitlement_evaluated",
+            Self::TransactionUploaded(_) => "transaction_uploaded",
+            Self::AuthorisationDecided(_) => "authorisation_decided",
+            Self::AuthorisationChanged(_) => "authorisation_changed",
+            Self::Heartbeat(_) => "heartbeat",
+            Self::ServiceEvent(_) => "service_event",
+            Self::PortalEvent(_) => "portal_event",
+            Self::PeriodClosed(_) => "period_closed",
+            Self::DeadLetter(_) => "dead_letter",
+            Self::KeyBlocked(_) => "key_blocked",
+            Self::AuthoriserStarted(_) => "authoriser_started",
+            Self::DeadLetterSettled(_) => "dead_letter_settled",
+        }
+    }
+
     /// Which entry of a register it is about, as a hash: of two about the same the later holds.
     #[must_use]
     pub fn entry(&self) -> Option<u128> {
@@ -366,4 +390,18 @@ pub struct DeadLetter {
     pub payload_bytes: u64,
     #[prost(string, tag = "8")]
     pub date: String,
+}
+
+/// Somebody dealt with what was refused.
+#[derive(Clone, PartialEq, prost::Message, Serialize)]
+pub struct DeadLetterSettled {
+    /// The dead letter's record.
+    #[prost(string, tag = "1")]
+    pub letter_id: String,
+    /// `replayed` or `dropped`.
+    #[prost(string, tag = "2")]
+    pub outcome: String,
+    /// Why it was dropped, in the operator's words.
+    #[prost(string, tag = "3")]
+    pub note: String,
 }

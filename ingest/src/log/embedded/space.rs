@@ -19,11 +19,12 @@ pub(super) struct Space {
     reserve: u64,
 }
 
-/// Why the disk takes nothing now.
+/// Why nothing is taken: by the disk now, or by the log any more.
 #[derive(Clone, Debug)]
-pub(super) enum NoRoom {
+pub(super) enum Refused {
     Full { path: PathBuf, free: u64, reserve: u64 },
     ReadOnly { path: PathBuf },
+    Stopped { sync_failed: bool },
 }
 
 impl Space {
@@ -32,26 +33,27 @@ impl Space {
     }
 
     /// Refuses what would not fit beside the reserve.
-    pub(super) fn has_room_for(&self, bytes: usize) -> Result<(), NoRoom> {
+    pub(super) fn has_room_for(&self, bytes: usize) -> Result<(), Refused> {
         // A disk that does not tell is tried.
         let Ok(disk) = fstatvfs(&self.folder) else { return Ok(()) };
         if disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
-            return Err(NoRoom::ReadOnly { path: self.path.clone() });
+            return Err(Refused::ReadOnly { path: self.path.clone() });
         }
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         if free < self.reserve.saturating_add(bytes as u64) {
             let (path, reserve) = (self.path.clone(), self.reserve);
-            return Err(NoRoom::Full { path, free, reserve });
+            return Err(Refused::Full { path, free, reserve });
         }
         Ok(())
     }
 }
 
-impl From<NoRoom> for LogError {
-    fn from(no_room: NoRoom) -> Self {
-        match no_room {
-            NoRoom::Full { path, free, reserve } => Self::DiskFull { path, free, reserve },
-            NoRoom::ReadOnly { path } => Self::ReadOnly { path },
+impl From<Refused> for LogError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full { path, free, reserve } => Self::DiskFull { path, free, reserve },
+            Refused::ReadOnly { path } => Self::ReadOnly { path },
+            Refused::Stopped { sync_failed } => Self::Stopped { sync_failed },
         }
     }
 }

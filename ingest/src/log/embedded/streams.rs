@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::{
     block::{Block, KEY_BYTES, key, offset},
     ends::Known,
+    space::{Refused, Space},
 };
 use crate::{
     error::LogError,
@@ -28,6 +29,7 @@ const MEMTABLE_BYTES: u64 = 4 << 20;
 /// The streams of one folder.
 pub(super) struct Streams {
     database: Database,
+    space: Space,
     streams: Vec<Stream>,
     stopped: AtomicBool,
     sync_failed: AtomicBool,
@@ -75,6 +77,7 @@ impl Streams {
         database: &Database,
         folder: &Path,
         known: &Known,
+        space: Space,
     ) -> Result<Self, LogError> {
         let opened = |source: fjall::Error| LogError::Open {
             path: folder.to_path_buf(),
@@ -99,7 +102,7 @@ impl Streams {
             streams.push(Stream { topic, blocks, partitions, grown: watch::Sender::new(0) });
         }
         let (stopped, sync_failed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Self { database: database.clone(), streams, stopped, sync_failed })
+        Ok(Self { database: database.clone(), space, streams, stopped, sync_failed })
     }
 
     pub(super) fn stream(&self, topic: Topic) -> &Stream {
@@ -113,13 +116,17 @@ impl Streams {
         self.stopped.store(true, Ordering::Release);
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Acquire)
+    /// Why nothing is taken any more.
+    pub(super) fn stopped(&self) -> Refused {
+        Refused::Stopped { sync_failed: self.sync_failed.load(Ordering::Acquire) }
     }
 
-    /// Why nothing is taken.
-    pub(super) fn stopped(&self) -> LogError {
-        LogError::Stopped { sync_failed: self.sync_failed.load(Ordering::Acquire) }
+    /// Whether so many bytes would be taken.
+    pub(super) fn takes(&self, bytes: usize) -> Result<(), Refused> {
+        match self.stopped.load(Ordering::Acquire) {
+            true => Err(self.stopped()),
+            false => self.space.has_room_for(bytes),
+        }
     }
 
     pub(super) fn end(&self, topic: Topic, partition: u32) -> u64 {

@@ -13,7 +13,7 @@ use super::{
     Sync,
     block::{Builder, KEY_BYTES},
     ends::Ends,
-    space::Space,
+    space::Refused,
     streams::{Partition, Streams},
 };
 use crate::{error::LogError, metrics::Metrics, record::Position, topic::Topic};
@@ -72,7 +72,6 @@ pub(super) struct Writer {
     pub database: Database,
     pub ends: Ends,
     pub sync: Sync,
-    pub space: Space,
     pub metrics: Metrics,
 }
 
@@ -139,12 +138,9 @@ impl Writer {
                 Err(_) => break,
             }
         }
-        if self.streams.is_stopped() {
-            refuse(group, || self.streams.stopped());
-        } else if let Err(no_room) = self.space.has_room_for(bytes) {
-            refuse(group, || no_room.clone().into());
-        } else {
-            self.write(group);
+        match self.streams.takes(bytes) {
+            Ok(()) => self.write(group),
+            Err(refused) => refuse(group, &refused),
         }
         next
     }
@@ -230,7 +226,7 @@ impl Writer {
     fn replace(&self, replace: Replace) {
         let Replace { topic, partition, removed, put, start, reply } = replace;
         let bytes = put.iter().map(|(_, value)| value.len()).sum();
-        let done = self.space.has_room_for(bytes).map_err(LogError::from).and_then(|()| {
+        let done = self.streams.takes(bytes).map_err(LogError::from).and_then(|()| {
             let stream = self.streams.stream(topic);
             let mut batch = self.database.batch();
             for key in removed {
@@ -253,13 +249,13 @@ impl Writer {
     fn stop(&self, group: Vec<Append>, error: &fjall::Error) {
         tracing::error!(%error, "a write to the log failed; nothing is taken any more");
         self.streams.stop();
-        refuse(group, || self.streams.stopped());
+        refuse(group, &self.streams.stopped());
     }
 }
 
-fn refuse(group: Vec<Append>, error: impl Fn() -> LogError) {
+fn refuse(group: Vec<Append>, refused: &Refused) {
     for append in group {
         // Who does not wait any more needs no answer.
-        let _ = append.reply.send(Err(error()));
+        let _ = append.reply.send(Err(refused.clone().into()));
     }
 }

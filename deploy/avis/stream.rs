@@ -1,0 +1,100 @@
+//! `avis stream`: what the streams hold.
+
+use std::io::Write;
+
+use ingest::{log::Log, record::Stored, topic::Topic, wire::Flat};
+
+use crate::{
+    cli::{From, RecordFormat, StreamCommand},
+    commands::node,
+    failure::Failure,
+};
+
+/// Records read at once.
+const AT_ONCE: usize = 1_024;
+
+/// Runs it.
+///
+/// # Errors
+/// Where there is no such stream or it cannot be read.
+pub async fn run(command: StreamCommand) -> Result<(), Failure> {
+    match command {
+        StreamCommand::List { data } => list(&*node(&data)?.log),
+        StreamCommand::Tail { topic, from, most, format, data } => {
+            let known = || Topic::ALL.map(Topic::name).join(", ");
+            let parsed = Topic::parse(&topic);
+            let topic = parsed.ok_or_else(|| {
+                Failure::Usage(format!("there is no stream {topic}; known are {}", known()))
+            })?;
+            let node = node(&data)?;
+            for partition in 0..node.log.partitions(topic) {
+                tail(&*node.log, topic, partition, from, most, format).await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn list(log: &dyn Log) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{:<24} {:>9} {:>12} {:>12}", "stream", "partition", "first", "next")?;
+    for topic in Topic::ALL {
+        for partition in 0..log.partitions(topic) {
+            let (start, end) = (log.start(topic, partition)?, log.end(topic, partition)?);
+            writeln!(out, "{:<24} {partition:>9} {start:>12} {end:>12}", topic.name())?;
+        }
+    }
+    Ok(())
+}
+
+async fn tail(
+    log: &dyn Log,
+    topic: Topic,
+    partition: u32,
+    from: Option<From>,
+    most: usize,
+    format: RecordFormat,
+) -> Result<(), Failure> {
+    let (start, end) = (log.start(topic, partition)?, log.end(topic, partition)?);
+    let mut next = match from {
+        None => end.saturating_sub(most as u64).max(start),
+        Some(From::Earliest) => start,
+        Some(From::Offset(offset)) => offset,
+        Some(From::Instant(instant)) => log.at(topic, partition, instant).await?,
+    };
+    let mut left = most;
+    while left > 0 {
+        let batch = log.read(topic, partition, next, left.min(AT_ONCE)).await?;
+        let Some(last) = batch.last() else { break };
+        next = last.position.offset + 1;
+        left -= batch.len();
+        print(&batch, format)?;
+    }
+    Ok(())
+}
+
+fn print(batch: &[Stored], format: RecordFormat) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    for stored in batch {
+        match format {
+            RecordFormat::Json => {
+                serde_json::to_writer(&mut out, &Flat::new(stored))
+                    .map_err(std::io::Error::from)?;
+                writeln!(out)?;
+            }
+            RecordFormat::Table => {
+                let Stored { position, record } = stored;
+                writeln!(
+                    out,
+                    "{}/{:<10} {} {:<24} {}",
+                    position.partition,
+                    position.offset,
+                    record.recorded_at.format("%FT%T%.3fZ"),
+                    record.event.name(),
+                    record.key,
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
