@@ -477,7 +477,7 @@ pub async fn stored_reply(
     let broken = || AuthoriserError::Record { offset: place.offset };
     let stored = read.into_iter().next().ok_or_else(broken)?;
     let reply = match stored.record.event {
-        Event::AuthorisationDecided(event) => Reply::Authorisation(History::of(Arc::new(event))),
+        Event::AuthorisationDecided(event) => Reply::Authorisation(History::of(event)),
         Event::AuthorisationChanged(event) => {
             let id = AuthorisationId::parse(&event.authorisation_id).ok_or_else(broken)?;
             let history = read_history(parts, id, event.step).await?;
@@ -508,11 +508,11 @@ pub async fn read_history(
         let read = parts.log.read(Topic::Authorisations, place.partition, place.offset, 1).await?;
         match (read.into_iter().next().map(|stored| stored.record.event), &mut history) {
             (Some(Event::AuthorisationDecided(event)), None) => {
-                history = Some(History::of(Arc::new(event)));
+                history = Some(History::of(event));
             }
             (Some(Event::AuthorisationChanged(event)), Some(history)) => {
                 if event.step <= last_step {
-                    history.changes.push(Arc::new(event));
+                    history.changes.push(event);
                 }
             }
             // The id is that of a key which did something else.

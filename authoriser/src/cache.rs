@@ -135,6 +135,10 @@ impl CacheError {
 
 /// Counters and points, kept somewhere. Reading what was not loaded gives 0.
 pub trait Cache: Counters + Send + 'static {
+    /// Whether only what was loaded can be read; else all of it lies here, and nobody need say what
+    /// is wanted.
+    const IS_LOADED: bool = true;
+
     /// Drops what was staged and not committed, and makes what is wanted readable.
     /// What was never moved is 0; what is lost is an error, never 0.
     fn load(&mut self, wanted: &[Wanted]) -> impl Future<Output = Result<(), CacheError>> + Send;

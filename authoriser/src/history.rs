@@ -1,7 +1,5 @@
 //! One authorisation as its records tell it: the decision, and what became of it.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use domain::{
     amount::{Amount, Quantity},
@@ -21,7 +19,7 @@ use domain::{
     recipient::Recipient,
     refund::{RefundedBenefit, ReturnedLine},
 };
-use ingest::wire::{self, v1};
+use ingest::wire::{self, Shared, v1};
 
 use crate::{cache::Wanted, publish, rules::Refunded};
 
@@ -29,9 +27,9 @@ use crate::{cache::Wanted, publish, rules::Refunded};
 #[derive(Clone, Debug)]
 pub struct History {
     /// The decision.
-    pub decided: Arc<v1::AuthorisationDecided>,
+    pub decided: Shared<v1::AuthorisationDecided>,
     /// Captured, voided, expired, refunded.
-    pub changes: Vec<Arc<v1::AuthorisationChanged>>,
+    pub changes: Vec<Shared<v1::AuthorisationChanged>>,
 }
 
 /// What a refund works from.
@@ -54,7 +52,7 @@ pub struct Sold {
 impl History {
     /// The history that begins with a decision.
     #[must_use]
-    pub const fn of(decided: Arc<v1::AuthorisationDecided>) -> Self {
+    pub const fn of(decided: Shared<v1::AuthorisationDecided>) -> Self {
         Self { decided, changes: Vec::new() }
     }
 

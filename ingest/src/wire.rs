@@ -4,7 +4,10 @@
 //! missing, so older and newer nodes read each other. Tags are never used again.
 
 pub(crate) mod json;
+mod shared;
 pub mod v1;
+
+pub use shared::Shared;
 
 use chrono::{DateTime, Utc};
 use domain::id::RecordId;

@@ -12,6 +12,7 @@ use crate::{
     changes::{self, Acting, Next},
 };
 use domain::{authorisation::Status, id::AuthorisationId, limit::CounterKey};
+use ingest::wire::Shared;
 
 /// Reservations ended in one batch.
 const MOST_ENDED: usize = 1_024;
@@ -145,15 +146,7 @@ impl<C: Cache> Authoriser<C> {
     ) -> Result<Round, AuthoriserError> {
         let prepared: Vec<Option<Prepared>> =
             waiting.iter().map(|job| self.prepare(&job.command)).collect();
-        let mut wanted: Vec<Wanted> =
-            prepared.iter().flatten().map(|prepared| prepared.wanted.clone()).collect();
-        for job in &waiting {
-            if let Command::Change(change) = &job.command
-                && let Some(history) = self.history(change.id).await?
-            {
-                wanted.push(history.wanted());
-            }
-        }
+        let wanted = self.wanted(&waiting, &prepared).await?;
         let loaded = match self.load(&wanted, outgoing).await? {
             Loaded::As(loaded) => loaded,
             // What was looked up before may be gone.
@@ -204,6 +197,27 @@ impl<C: Cache> Authoriser<C> {
         };
         self.settle(&mut round, committed, outgoing);
         Ok(round)
+    }
+
+    /// What a batch wants to read, for a cache that must be told before.
+    async fn wanted(
+        &mut self,
+        waiting: &VecDeque<Job>,
+        prepared: &[Option<Prepared>],
+    ) -> Result<Vec<Wanted>, AuthoriserError> {
+        if !C::IS_LOADED {
+            return Ok(Vec::new());
+        }
+        let mut wanted: Vec<Wanted> =
+            prepared.iter().flatten().map(|prepared| prepared.wanted.clone()).collect();
+        for job in waiting {
+            if let Command::Change(change) = &job.command
+                && let Some(history) = self.history(change.id).await?
+            {
+                wanted.push(history.wanted());
+            }
+        }
+        Ok(wanted)
     }
 
     fn decide_one(
@@ -280,10 +294,11 @@ impl<C: Cache> Authoriser<C> {
             }
             Ok(Some(next)) => {
                 let event = change.sign(next.event);
+                let event = Shared::from(event);
                 let record = self.change_record(&history, event.clone(), acting.now);
                 let stands = next.movements.is_empty();
                 self.stage_change(&history, &record, next.movements);
-                history.changes.push(std::sync::Arc::new(event));
+                history.changes.push(event);
                 round.steps.push(Step { job, id: change.id, history, record, stands });
             }
         }
@@ -388,7 +403,8 @@ impl<C: Cache> Authoriser<C> {
                 _ => drop(self.held.remove(&held)),
             }
         }
-        let wanted: Vec<Wanted> = ending.iter().map(|(_, history)| history.wanted()).collect();
+        let wanted = ending.iter().filter(|_| C::IS_LOADED).map(|(_, history)| history.wanted());
+        let wanted: Vec<Wanted> = wanted.collect();
         match self.load(&wanted, outgoing).await? {
             Loaded::As(Ok(())) => {}
             Loaded::Anew => return Ok(true),
@@ -398,9 +414,10 @@ impl<C: Cache> Authoriser<C> {
         let mut records = Vec::with_capacity(ending.len());
         for (_, history) in &mut ending {
             let Some(Next { event, movements }) = changes::expire(history, now) else { continue };
+            let event = Shared::from(event);
             let record = self.change_record(history, event.clone(), now);
             self.stage_change(history, &record, movements);
-            history.changes.push(std::sync::Arc::new(event));
+            history.changes.push(event);
             records.push(record);
         }
         let Ok(reserved) = self.cache.commit().await else { return Ok(false) };

@@ -16,7 +16,10 @@ use domain::{
 use ingest::{
     record::{Record, outside_id},
     vault::Purpose,
-    wire::v1::{self, Event},
+    wire::{
+        Shared,
+        v1::{self, Event},
+    },
 };
 
 use super::{Answer, Authoriser, Cache, Change, Command, History, Job, Outgoing, Reply};
@@ -113,7 +116,7 @@ impl<C: Cache> Authoriser<C> {
         request: &Request,
         prepared: &Prepared,
         decision: &Decision,
-    ) -> (Arc<v1::AuthorisationDecided>, Movements) {
+    ) -> (Shared<v1::AuthorisationDecided>, Movements) {
         let Prepared { rules, terminal, presented, local, .. } = prepared;
         let site = rules.site(*terminal);
         let recipient = presented.recipient.as_ref();
@@ -142,7 +145,7 @@ impl<C: Cache> Authoriser<C> {
             uploads_next: job.uploads_next,
         };
         let movements = publish::movements(decision, recipient.map(|recipient| recipient.id));
-        (Arc::new(publish::decided(&facts, decision, rules)), movements)
+        (publish::decided(&facts, decision, rules).into(), movements)
     }
 
     /// Nothing is recorded before it happened, however a terminal's clock runs.
@@ -154,7 +157,7 @@ impl<C: Cache> Authoriser<C> {
         &self,
         id: AuthorisationId,
         request: &Request,
-        event: &Arc<v1::AuthorisationDecided>,
+        event: &Shared<v1::AuthorisationDecided>,
     ) -> Record {
         Record {
             id: RecordId::from_u128(id.as_u128()),
@@ -163,14 +166,14 @@ impl<C: Cache> Authoriser<C> {
             sequence: 0,
             event_time: request.occurred_at,
             recorded_at: self.now(request),
-            event: Event::AuthorisationDecided((**event).clone()),
+            event: Event::AuthorisationDecided(event.clone()),
         }
     }
 
     pub(super) fn change_record(
         &self,
         history: &History,
-        event: v1::AuthorisationChanged,
+        event: Shared<v1::AuthorisationChanged>,
         now: DateTime<Utc>,
     ) -> Record {
         let (source, id) = if event.idempotency_key.is_empty() {

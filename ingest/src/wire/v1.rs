@@ -9,7 +9,10 @@ use serde::Serialize;
 
 use crate::record::outside_id;
 
-use super::json::{embedded_json, instant, optional_instant};
+use super::{
+    Shared,
+    json::{embedded_json, instant, optional_instant},
+};
 
 mod authorisation;
 
@@ -53,9 +56,9 @@ pub enum Event {
     #[prost(message, tag = "20")]
     TransactionUploaded(TransactionUploaded),
     #[prost(message, tag = "21")]
-    AuthorisationDecided(AuthorisationDecided),
+    AuthorisationDecided(Shared<AuthorisationDecided>),
     #[prost(message, tag = "22")]
-    AuthorisationChanged(AuthorisationChanged),
+    AuthorisationChanged(Shared<AuthorisationChanged>),
     #[prost(message, tag = "23")]
     Heartbeat(Heartbeat),
     #[prost(message, tag = "24")]

@@ -319,14 +319,14 @@ fn authorisations() -> Vec<Record> {
     let mut tell = |partition, name: &str, at: &str, event| {
         records.push(record(name, household(partition), at, event));
     };
-    tell(0, "sale", "2025-03-03T09:00:30Z", Event::AuthorisationDecided(sale));
-    tell(1, "reserved", "2025-03-03T09:01:00Z", Event::AuthorisationDecided(reserved));
-    tell(2, "declined", "2025-03-03T09:00:59Z", Event::AuthorisationDecided(declined));
+    tell(0, "sale", "2025-03-03T09:00:30Z", Event::AuthorisationDecided(sale.into()));
+    tell(1, "reserved", "2025-03-03T09:01:00Z", Event::AuthorisationDecided(reserved.into()));
+    tell(2, "declined", "2025-03-03T09:00:59Z", Event::AuthorisationDecided(declined.into()));
     let voided = decided("void", "2025-03-03T09:01:59.999999Z", "reserved");
-    tell(3, "to void", "2025-03-03T09:01:59.999999Z", Event::AuthorisationDecided(voided));
-    tell(3, "void", "2025-03-03T09:02:00Z", Event::AuthorisationChanged(void));
-    tell(1, "capture", "2025-03-03T09:05:00Z", Event::AuthorisationChanged(capture));
-    tell(0, "refund", "2025-03-03T10:00:00Z", Event::AuthorisationChanged(refund));
+    tell(3, "to void", "2025-03-03T09:01:59.999999Z", Event::AuthorisationDecided(voided.into()));
+    tell(3, "void", "2025-03-03T09:02:00Z", Event::AuthorisationChanged(void.into()));
+    tell(1, "capture", "2025-03-03T09:05:00Z", Event::AuthorisationChanged(capture.into()));
+    tell(0, "refund", "2025-03-03T10:00:00Z", Event::AuthorisationChanged(refund.into()));
     records.extend((0..4).map(|partition| heartbeat(partition, "2025-03-03T12:00:00Z")));
     records
 }

@@ -18,7 +18,7 @@ use crate::{
 const TABLE: &str = "usage_by_minute";
 
 fn sale(partition: u32, at: &str) -> Record {
-    let event = Event::AuthorisationDecided(decided(at, at, "captured"));
+    let event = Event::AuthorisationDecided(decided(at, at, "captured").into());
     record(&format!("sale {partition} {at}"), household(partition), at, event)
 }
 

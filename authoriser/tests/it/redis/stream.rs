@@ -242,7 +242,7 @@ impl Basket {
             sequence: 0,
             event_time: chrono::DateTime::UNIX_EPOCH,
             recorded_at: chrono::DateTime::UNIX_EPOCH,
-            event: Event::AuthorisationDecided(event),
+            event: Event::AuthorisationDecided(event.into()),
         }
     }
 }
