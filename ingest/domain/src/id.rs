@@ -268,10 +268,22 @@ fn crockford_parse(text: &str) -> Option<u128> {
         return None;
     }
     text.bytes().try_fold(0_u128, |number, byte| {
-        let digit = CROCKFORD.iter().position(|c| *c == byte.to_ascii_uppercase())?;
-        Some(number.checked_shl(5)? | u128::try_from(digit).ok()?)
+        let digit = CROCKFORD_DIGITS.get(usize::from(byte)).copied().filter(|of| *of < 32)?;
+        Some(number.checked_shl(5)? | u128::from(digit))
     })
 }
+
+/// The digit of each byte in either case; above 31 where it is none.
+const CROCKFORD_DIGITS: [u8; 256] = {
+    let mut digits = [u8::MAX; 256];
+    let (mut digit, mut left) = (0_u8, CROCKFORD.as_slice());
+    while let [byte, rest @ ..] = left {
+        digits[*byte as usize] = digit;
+        digits[byte.to_ascii_lowercase() as usize] = digit;
+        (digit, left) = (digit.wrapping_add(1), rest);
+    }
+    digits
+};
 
 #[cfg(test)]
 mod tests {
@@ -305,6 +317,11 @@ mod tests {
         for number in [0, 1, 31, 32, u128::MAX, 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef] {
             let id = AuthorisationId::from_u128(number);
             assert_eq!(AuthorisationId::parse(&id.to_string()), Some(id));
+        }
+        let lower = AuthorisationId::from_u128(u128::MAX).to_string().to_lowercase();
+        assert_eq!(AuthorisationId::parse(&lower), Some(AuthorisationId::from_u128(u128::MAX)));
+        for none in ["7ZZZZZZZZZZZZZZZZZZZZZZZZU", "7ZZZZZZZZZZZZZZZZZZZZZZZZ\u{7f}"] {
+            assert_eq!(AuthorisationId::parse(none), None);
         }
         assert_eq!(AuthorisationId::parse("8ZZZZZZZZZZZZZZZZZZZZZZZZZ"), None);
         assert_eq!(AuthorisationId::parse("short"), None);
