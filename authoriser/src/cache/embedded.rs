@@ -1,21 +1,23 @@
 //! The embedded cache: in memory, owned by the one decision loop, rebuilt from the stream.
 
-use std::collections::HashMap;
-
 use chrono::NaiveDate;
 use domain::{
     id::{BenefitId, InstructionId, RecipientId},
     limit::{CounterKey, CounterMovement, Holder, Measure, Period},
 };
+use rustc_hash::FxHashMap;
 
 use super::{Cache, CacheError, Movements, Operation, Reserved, Wanted};
 use crate::{error::AuthoriserError, index::Index, rules::Counters};
 
 /// Counters and points in memory, thirty-two bytes each.
+///
+/// The hash is a quick one: nobody chooses a recipient's or a household's number, and instructions
+/// are named by grantors.
 #[derive(Debug, Default)]
 pub struct EmbeddedCache {
-    counters: HashMap<Compact, i64>,
-    points: HashMap<(RecipientId, u32), i64>,
+    counters: FxHashMap<Compact, i64>,
+    points: FxHashMap<(RecipientId, u32), i64>,
     instructions: Names<InstructionId>,
     benefits: Names<BenefitId>,
     staged: usize,
@@ -32,11 +34,11 @@ struct Compact {
 
 /// Identifiers by number, in the order of their first use.
 #[derive(Debug)]
-struct Names<T>(HashMap<T, u32>);
+struct Names<T>(FxHashMap<T, u32>);
 
 impl<T> Default for Names<T> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self(FxHashMap::default())
     }
 }
 
@@ -141,6 +143,8 @@ impl Counters for EmbeddedCache {
 }
 
 impl Cache for EmbeddedCache {
+    const IS_LOADED: bool = false;
+
     async fn load(&mut self, _: &[Wanted]) -> Result<(), CacheError> {
         Ok(())
     }
