@@ -66,7 +66,7 @@ pub struct Index {
     uploads_next: AtomicU64,
     starts: AtomicU64,
     /// Held by whoever enters records: sums are read, changed and written.
-    entering: Mutex<()>,
+    entering: Mutex<Sums>,
 }
 
 impl std::fmt::Debug for Index {
@@ -81,6 +81,8 @@ const STARTS: &[u8] = b"starts";
 const BLOCK_CACHE_BYTES: u64 = 64 << 20;
 /// And of each keyspace's rows before they become a table: few, as they come in random order.
 const MEMTABLE_BYTES: u64 = 8 << 20;
+/// Sums of counters, and of points, that are remembered: about 10 MB each.
+const SUMS: usize = 65_536;
 
 impl Index {
     /// Opens the index in a folder and brings it up to the stream's end; one that is damaged, or
@@ -278,7 +280,8 @@ impl Index {
     /// # Errors
     /// Where the index cannot be written, or a record is not one that this version reads.
     pub fn apply(&self, records: &[Stored]) -> Result<(), AuthoriserError> {
-        let _alone = self.entering.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is remembered is only changed once it is written.
+        let mut sums = self.entering.lock().unwrap_or_else(PoisonError::into_inner);
         let mut entered = Entered::default();
         for stored in records {
             let Position { partition, offset } = stored.position;
@@ -289,10 +292,10 @@ impl Index {
             *next = offset + 1;
             entered.enter(stored)?;
         }
-        self.write(entered)
+        self.write(entered, &mut sums)
     }
 
-    fn write(&self, entered: Entered) -> Result<(), AuthoriserError> {
+    fn write(&self, entered: Entered, sums: &mut Sums) -> Result<(), AuthoriserError> {
         let mut batch = self.database.batch();
         for (key, used) in entered.keys {
             batch.insert(&self.keys, key.as_u128().to_be_bytes(), row::of_used(&used));
@@ -307,12 +310,13 @@ impl Index {
                 None => batch.remove(&self.held, key),
             }
         }
-        for (space, changes) in [(&self.counters, entered.counters), (&self.points, entered.points)]
-        {
-            for (key, change) in changes {
-                let before = space.get(&key)?.as_deref().and_then(row::signed).unwrap_or(0);
-                batch.insert(space, key, before.saturating_add(change).to_be_bytes());
-            }
+        let counters = changed(&self.counters, &sums.counters, entered.counters)?;
+        for (key, sum) in &counters {
+            batch.insert(&self.counters, key.as_slice(), sum.to_be_bytes());
+        }
+        let points = changed(&self.points, &sums.points, entered.points)?;
+        for (key, sum) in &points {
+            batch.insert(&self.points, key.as_slice(), sum.to_be_bytes());
         }
         for (partition, next) in &entered.next {
             batch.insert(&self.progress, partition.to_be_bytes(), next.to_be_bytes());
@@ -322,6 +326,8 @@ impl Index {
         let starts = self.starts().max(entered.starts);
         batch.insert(&self.progress, STARTS, starts.to_be_bytes());
         batch.commit()?;
+        remember(&mut sums.counters, counters);
+        remember(&mut sums.points, points);
         self.uploads_next.store(uploads, Ordering::Release);
         self.starts.store(starts, Ordering::Release);
         for (partition, next) in entered.next {
@@ -331,6 +337,38 @@ impl Index {
         }
         Ok(())
     }
+}
+
+/// Sums that were written a short while ago: whoever comes comes again, and a budget is in every
+/// batch.
+#[derive(Debug, Default)]
+struct Sums {
+    counters: HashMap<Vec<u8>, i64>,
+    points: HashMap<Vec<u8>, i64>,
+}
+
+/// The sums after some changes.
+fn changed(
+    space: &Keyspace,
+    known: &HashMap<Vec<u8>, i64>,
+    changes: HashMap<Vec<u8>, i64>,
+) -> Result<Vec<(Vec<u8>, i64)>, AuthoriserError> {
+    let changed = changes.into_iter().map(|(key, change)| {
+        let before = match known.get(&key) {
+            Some(sum) => *sum,
+            None => space.get(&key)?.as_deref().and_then(row::signed).unwrap_or(0),
+        };
+        Ok((key, before.saturating_add(change)))
+    });
+    changed.collect()
+}
+
+/// Remembers what was written, beginning anew where it becomes too much.
+fn remember(known: &mut HashMap<Vec<u8>, i64>, written: Vec<(Vec<u8>, i64)>) {
+    if known.len() + written.len() > SUMS {
+        known.clear();
+    }
+    known.extend(written);
 }
 
 /// What some records enter, each row once.

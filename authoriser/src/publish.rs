@@ -75,8 +75,8 @@ pub fn decided(
     let request = facts.request;
     v1::AuthorisationDecided {
         authorisation_id: facts.id.to_string(),
-        terminal_id: request.terminal.to_string(),
-        idempotency_key: request.key.to_string(),
+        terminal_id: request.terminal.as_str().into(),
+        idempotency_key: request.key.as_str().into(),
         body_hash: facts.body_hash.clone(),
         mode: request.mode.code().into(),
         status: facts.status.code().into(),
@@ -198,7 +198,7 @@ fn recorded_counter(
 
 fn groups(recipient: Option<&Recipient>) -> Vec<String> {
     let groups = recipient.map(|recipient| recipient.groups.as_slice()).unwrap_or_default();
-    groups.iter().map(ToString::to_string).collect()
+    groups.iter().map(|group| group.as_str().to_owned()).collect()
 }
 
 /// Points wanted as the wire has them: negative means as many as may be.
@@ -224,7 +224,7 @@ fn lines(facts: &Facts<'_>, decision: &Decision) -> Vec<v1::AuthorisationLine> {
         }
         v1::AuthorisationLine {
             line: line.number,
-            item: line.item.to_string(),
+            item: line.item.as_str().into(),
             category: category.clone(),
             quantity_thousandths: line.quantity.thousandths(),
             unit_price_cents: line.unit_price.cents(),
@@ -249,8 +249,8 @@ fn add_excess(benefits: &mut Vec<v1::LineBenefit>, excess: &Excess) {
     benefits.push(v1::LineBenefit {
         instruction_id: id.into(),
         instruction_version: excess.version,
-        benefit_id: names.map(|(benefit, _)| benefit.to_string()).unwrap_or_default(),
-        grantor_id: names.map(|(_, grantor)| grantor.to_string()).unwrap_or_default(),
+        benefit_id: names.map(|(benefit, _)| benefit.as_str().to_owned()).unwrap_or_default(),
+        grantor_id: names.map(|(_, grantor)| grantor.as_str().to_owned()).unwrap_or_default(),
         excess_cents: excess.cents,
         excess_borne_by: bearer(excess).into(),
         ..v1::LineBenefit::default()
@@ -269,10 +269,10 @@ fn benefit(decision: &Decision, given: &LineBenefit) -> v1::LineBenefit {
         outcome.instruction == given.instruction && outcome.version == given.version
     });
     v1::LineBenefit {
-        instruction_id: given.instruction.to_string(),
+        instruction_id: given.instruction.as_str().into(),
         instruction_version: given.version,
-        benefit_id: of.map(|outcome| outcome.benefit.to_string()).unwrap_or_default(),
-        grantor_id: of.map(|outcome| outcome.grantor.to_string()).unwrap_or_default(),
+        benefit_id: of.map(|outcome| outcome.benefit.as_str().to_owned()).unwrap_or_default(),
+        grantor_id: of.map(|outcome| outcome.grantor.as_str().to_owned()).unwrap_or_default(),
         units: given.units,
         amount_cents: given.amount.cents(),
         wanted_cents: given.wanted.map(domain::amount::Amount::cents),
@@ -289,10 +289,10 @@ fn outcome(outcome: &InstructionOutcome, rules: &RuleSet) -> v1::InstructionOutc
         label_lv: of.map(|of| of.label.lv.clone()).unwrap_or_default(),
         label_en: of.map(|of| of.label.en.clone()).unwrap_or_default(),
         show_remaining: of.is_some_and(|of| of.show_remaining),
-        instruction_id: outcome.instruction.to_string(),
+        instruction_id: outcome.instruction.as_str().into(),
         instruction_version: outcome.version,
-        benefit_id: outcome.benefit.to_string(),
-        grantor_id: outcome.grantor.to_string(),
+        benefit_id: outcome.benefit.as_str().into(),
+        grantor_id: outcome.grantor.as_str().into(),
         reason: outcome.skipped.map(|reason| reason.code().into()),
         amount_cents: outcome.amount.cents(),
         wanted_cents: outcome.wanted.map(domain::amount::Amount::cents),
@@ -320,7 +320,7 @@ pub fn counter(movement: &CounterMovement) -> v1::CounterMovement {
         Holder::Instruction => Per::Instruction,
     };
     v1::CounterMovement {
-        instruction_id: movement.key.instruction.to_string(),
+        instruction_id: movement.key.instruction.as_str().into(),
         per: per.code().into(),
         period: movement.key.period.code().into(),
         period_start: movement.key.period_start.to_string(),
@@ -332,5 +332,5 @@ pub fn counter(movement: &CounterMovement) -> v1::CounterMovement {
 /// Moved points as records have them.
 #[must_use]
 pub fn points(moved: &PointsMovement) -> v1::PointsMovement {
-    v1::PointsMovement { benefit_id: moved.benefit.to_string(), change: moved.change }
+    v1::PointsMovement { benefit_id: moved.benefit.as_str().into(), change: moved.change }
 }

@@ -257,10 +257,8 @@ impl Handle {
     /// Why it is refused; nothing has changed then.
     pub async fn authorise(&self, request: Request, body: BodyHash) -> Result<Reply, Refusal> {
         let key = key_of(request.terminal.as_str(), request.key.as_str());
-        self.once(key, body, || {
-            self.check_clock(&request).map(|()| Command::Decide(Box::new(request.clone())))
-        })
-        .await
+        let command = || self.check_clock(&request).map(|()| Command::Decide(Box::new(request)));
+        self.once(key, body, command).await
     }
 
     /// Captures, voids or refunds.
@@ -270,7 +268,7 @@ impl Handle {
     pub async fn change(&self, change: Change) -> Result<Reply, Refusal> {
         let caller = &change.caller;
         let key = key_of(caller.terminal.as_str(), caller.key.as_str());
-        self.once(key, caller.body, || Ok(Command::Change(change.clone()))).await
+        self.once(key, caller.body, || Ok(Command::Change(change))).await
     }
 
     /// Undoes what a key did, or blocks it where nothing came under it.
