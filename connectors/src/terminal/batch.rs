@@ -1,6 +1,8 @@
 //! `POST /v1/transactions:batch`: what terminals did while offline, streamed both ways. One answer
 //! per line, in order; a bad line spoils no other.
 
+use std::sync::Arc;
+
 use authoriser::{
     claims::{BodyHash, Claim, body_hash, key_of},
     command::Refusal,
@@ -73,7 +75,7 @@ pub struct LineAnswer {
     security(("token" = []))
 )]
 pub(super) async fn upload(
-    State(door): State<Door>,
+    State(door): State<Arc<Door>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -97,7 +99,7 @@ pub(super) async fn upload(
 type Answers = mpsc::Sender<Result<Bytes, std::io::Error>>;
 
 struct Batch {
-    door: Door,
+    door: Arc<Door>,
     identity: Identity,
     line: u64,
 }

@@ -39,15 +39,15 @@ const LONGEST_ID: usize = 64;
 
 /// The gRPC service.
 #[derive(Clone, Debug)]
-pub struct Service(Door);
+pub struct Service(Arc<Door>);
 
 /// The gRPC routes: terminals, health and reflection.
 ///
 /// # Errors
 /// Never in practice: the description was compiled with us.
 pub async fn routes(door: Door) -> Result<Router, tonic_reflection::server::Error> {
-    let service =
-        TerminalServer::new(Service(door)).max_decoding_message_size(request::LARGEST_BODY);
+    let service = TerminalServer::new(Service(Arc::new(door)))
+        .max_decoding_message_size(request::LARGEST_BODY);
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<TerminalServer<Service>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
@@ -70,14 +70,14 @@ impl Terminal for Service {
         let identity = access::identity(&self.0.tokens, &headers)
             .map_err(|_| Status::unauthenticated("send a valid token in `authorization`"))?;
         let (answers, streamed) = mpsc::channel(AHEAD);
-        tokio::spawn(serve(self.0.clone(), identity, asked.into_inner(), answers));
+        tokio::spawn(serve(Arc::clone(&self.0), identity, asked.into_inner(), answers));
         Ok(Response::new(ReceiverStream::new(streamed)))
     }
 }
 
 /// Reads requests as long as fewer than [`IN_FLIGHT`] are being decided.
 async fn serve(
-    door: Door,
+    door: Arc<Door>,
     identity: Identity,
     mut requests: Streaming<wire::Request>,
     answers: mpsc::Sender<Result<wire::Response, Status>>,
@@ -94,7 +94,7 @@ async fn serve(
             }
             None => return,
         };
-        let (door, identity, answers) = (door.clone(), identity.clone(), answers.clone());
+        let (door, identity, answers) = (Arc::clone(&door), identity.clone(), answers.clone());
         tokio::spawn(async move {
             let id = asked.id.clone();
             let outcome = match answer(&door, &identity, asked).await {

@@ -129,7 +129,7 @@ pub fn routes(door: Door) -> Router {
         .route("/v1/terminals/{id}/offline-kit", get(kit::offline_kit))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .route("/v1/transactions:batch", post(batch::upload).layer(DefaultBodyLimit::disable()))
-        .with_state(door)
+        .with_state(Arc::new(door))
 }
 
 /// Decide a basket: reserve, or sell at once.
@@ -146,7 +146,7 @@ pub fn routes(door: Door) -> Router {
     security(("token" = []))
 )]
 pub(super) async fn authorise(
-    State(door): State<Door>,
+    State(door): State<Arc<Door>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
@@ -172,7 +172,7 @@ pub(super) async fn authorise(
     security(("token" = []))
 )]
 pub(super) async fn capture(
-    State(door): State<Door>,
+    State(door): State<Arc<Door>>,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Bytes,
@@ -195,7 +195,7 @@ pub(super) async fn capture(
     security(("token" = []))
 )]
 pub(super) async fn void(
-    State(door): State<Door>,
+    State(door): State<Arc<Door>>,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Bytes,
@@ -219,7 +219,7 @@ pub(super) async fn void(
     security(("token" = []))
 )]
 pub(super) async fn refund(
-    State(door): State<Door>,
+    State(door): State<Arc<Door>>,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Bytes,
@@ -243,7 +243,7 @@ pub(super) async fn refund(
     security(("token" = []))
 )]
 pub(super) async fn reverse(
-    State(door): State<Door>,
+    State(door): State<Arc<Door>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
@@ -271,7 +271,7 @@ pub(super) async fn reverse(
     security(("token" = []))
 )]
 pub(super) async fn look_up(
-    State(door): State<Door>,
+    State(door): State<Arc<Door>>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,

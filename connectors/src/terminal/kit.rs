@@ -332,7 +332,7 @@ fn each(
     security(("token" = []))
 )]
 pub(super) async fn offline_kit(
-    State(door): State<Door>,
+    State(door): State<Arc<Door>>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
