@@ -19,7 +19,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::till::{CARDS, TERMINALS, Till, serve, terminal};
+use crate::{
+    till::{CARDS, TERMINALS, Till, serve, terminal},
+    times::processor,
+};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -45,11 +48,15 @@ pub async fn measure() -> Result<()> {
     .await?;
     crate::row("durable sale, HTTP, 64 connections", sales.rate, "axum echo", echoed.rate);
     crate::say(format!(
-        "|   p50 {:.2} ms, p99 {:.2} ms | | echo p50 {:.2} ms, p99 {:.2} ms | | |",
-        sales.p50_ms, sales.p99_ms, echoed.p50_ms, echoed.p99_ms
+        "|   p50 {:.2} ms, p99 {:.2} ms, {:.1} µs of processor \
+         | | echo p50 {:.2} ms, p99 {:.2} ms, {:.1} µs | | |",
+        sales.p50_ms, sales.p99_ms, sales.used_us, echoed.p50_ms, echoed.p99_ms, echoed.used_us
     ));
+    let used = tokio::spawn(used());
     let streamed = stream(&till).await?;
     crate::row("durable sale, gRPC stream", streamed, "aim", 100_000.0);
+    let used_us = used.await?.as_secs_f64() * 1e6 / (streamed * FOR.as_secs_f64());
+    crate::say(format!("|   {used_us:.1} µs of processor | | | | |"));
     till.close().await
 }
 
@@ -57,6 +64,16 @@ struct Driven {
     rate: f64,
     p50_ms: f64,
     p99_ms: f64,
+    /// Processor time of one, client included.
+    used_us: f64,
+}
+
+/// The processor time that is used between warming up and the end.
+async fn used() -> Duration {
+    tokio::time::sleep(WARM).await;
+    let before = processor();
+    tokio::time::sleep(FOR).await;
+    processor() - before
 }
 
 /// One request after the other on each of 64 connections.
@@ -65,6 +82,7 @@ async fn drive(
     request: impl Fn(usize, u64) -> Vec<u8> + Send + Sync + 'static,
 ) -> Result<Driven> {
     let request = Arc::new(request);
+    let used = tokio::spawn(used());
     let started = Instant::now();
     let mut tasks = JoinSet::new();
     for at in 0..TERMINALS {
@@ -95,7 +113,9 @@ async fn drive(
     }
     times.sort_unstable();
     let at = |share: usize| times[times.len() * share / 100].as_secs_f64() * 1e3;
-    Ok(Driven { rate: times.len() as f64 / FOR.as_secs_f64(), p50_ms: at(50), p99_ms: at(99) })
+    let used_us = used.await?.as_secs_f64() * 1e6 / times.len() as f64;
+    let rate = times.len() as f64 / FOR.as_secs_f64();
+    Ok(Driven { rate, p50_ms: at(50), p99_ms: at(99), used_us })
 }
 
 /// Reads one answer with a length; anything but 200 is an error.
