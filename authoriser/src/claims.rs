@@ -14,8 +14,9 @@ use tokio::sync::oneshot;
 
 use crate::{command::Refusal, index::Index, reply::Reply};
 
-/// Answered keys that stay in memory, in all shards together.
-const KEPT: usize = 32_768;
+/// Answered keys that stay in memory, in all shards together, beyond those that the index has not.
+/// Few: who retries is rare, and memory that is used again soon is fast memory.
+const KEPT: usize = 4_096;
 const SHARDS: usize = 16;
 
 /// The hash of what a key was used for.

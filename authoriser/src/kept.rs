@@ -1,6 +1,6 @@
 //! The authorisations used a short while ago, in memory: a capture mostly follows its reservation
-//! within seconds. One leaves only after the index has its newest record, so that reading it from
-//! there gives all of it.
+//! within seconds, and after a sale mostly nothing follows. One leaves only after the index has its
+//! newest record, so that reading it from there gives all of it.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,18 +10,21 @@ use std::{
     },
 };
 
-use domain::id::AuthorisationId;
+use domain::{authorisation::Status, id::AuthorisationId};
 
 use crate::history::History;
 
-/// Authorisations kept.
-const MOST: usize = 16_384;
+/// Reservations kept that nothing has ended.
+const MOST_RESERVED: usize = 16_384;
+/// Others kept, beyond those that the index has not.
+const MOST_OTHERS: usize = 1_024;
 
 /// Histories by authorisation, with the batch of their newest record.
 #[derive(Debug, Default)]
 pub struct Kept {
     histories: HashMap<AuthorisationId, (u64, History)>,
-    order: VecDeque<(u64, AuthorisationId)>,
+    reserved: VecDeque<(u64, AuthorisationId)>,
+    others: VecDeque<(u64, AuthorisationId)>,
     indexed: Arc<AtomicU64>,
 }
 
@@ -46,23 +49,28 @@ impl Kept {
     /// Forgets all.
     pub fn clear(&mut self) {
         self.histories.clear();
-        self.order.clear();
+        self.reserved.clear();
+        self.others.clear();
     }
 
     /// Keeps a history whose newest record is of a batch.
     pub fn put(&mut self, id: AuthorisationId, history: History, batch: u64) {
+        let is_reserved = history.status() == Status::Reserved;
         self.histories.insert(id, (batch, history));
-        self.order.push_back((batch, id));
+        let Self { histories, reserved, others, .. } = self;
+        let (order, most) =
+            if is_reserved { (reserved, MOST_RESERVED) } else { (others, MOST_OTHERS) };
+        order.push_back((batch, id));
         let indexed = self.indexed.load(Ordering::Acquire);
-        while self.order.len() > MOST {
-            let Some((oldest, id)) = self.order.front().copied() else { break };
+        while order.len() > most {
+            let Some((oldest, id)) = order.front().copied() else { break };
             if oldest > indexed {
                 break;
             }
-            self.order.pop_front();
-            // One that has changed since stands further back, too.
-            if self.histories.get(&id).is_some_and(|(batch, _)| *batch == oldest) {
-                self.histories.remove(&id);
+            order.pop_front();
+            // One that has changed since stands further back, or among the others.
+            if histories.get(&id).is_some_and(|(batch, _)| *batch == oldest) {
+                histories.remove(&id);
             }
         }
     }

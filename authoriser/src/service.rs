@@ -40,6 +40,9 @@ const BATCH: usize = 512;
 const AHEAD: usize = 4;
 /// Batches that enter the index together; it may be behind by so many more.
 const ENTERED_AT_ONCE: usize = 64;
+/// How long the index then waits for more: what enters together is cheaper, and nobody waits for
+/// it.
+const BETWEEN_ENTRIES: Duration = Duration::from_millis(10);
 /// Records appended under one answer of the log.
 const APPENDED_AT_ONCE: usize = 4_096;
 /// How long nothing may come before rules, uploads and ends of reservations are looked at anyway.
@@ -220,6 +223,7 @@ fn enter(
         let stored: Vec<Stored> = batches.drain(..).flat_map(|(_, stored)| stored).collect();
         index.apply(&stored)?;
         indexed.store(sequence, Ordering::Release);
+        std::thread::sleep(BETWEEN_ENTRIES);
     }
     Ok(())
 }
