@@ -8,6 +8,7 @@ pub mod http;
 pub mod kit;
 pub mod openapi;
 mod pace;
+mod plain;
 pub mod request;
 pub mod translate;
 pub mod wire;

@@ -136,7 +136,8 @@ pub(crate) fn quantity(at: &Cursor<'_>) -> Option<Quantity> {
     parsed.map(Quantity::from_thousandths)
 }
 
-fn thousandths(text: &str) -> Option<i64> {
+/// The thousandths in a number's digits.
+pub(crate) fn thousandths(text: &str) -> Option<i64> {
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
     let (whole, decimals) = digits.split_once('.').unwrap_or((digits, ""));
     let decimals = decimals.trim_end_matches('0');

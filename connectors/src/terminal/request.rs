@@ -23,7 +23,7 @@ use ingest::{
 use prost::Message;
 use serde_json::Value;
 
-use super::{basket, wire};
+use super::{basket, plain, wire};
 use crate::{json, problem::Problem};
 
 /// The largest body of one request, in bytes.
@@ -69,6 +69,19 @@ fn read_document<T>(
 /// # Errors
 /// Every fault of the body, with its pointer.
 pub fn authorise(bytes: &[u8], key: IdempotencyKey, vault: &Vault) -> Result<Asked, Problem> {
+    let request = match plain::basket(bytes, &key, vault) {
+        Some(request) => request,
+        None => carefully(bytes, key, vault)?,
+    };
+    Ok(Asked { body: basket_hash(&request), request })
+}
+
+/// Reads a basket with every fault at once.
+pub(super) fn carefully(
+    bytes: &[u8],
+    key: IdempotencyKey,
+    vault: &Vault,
+) -> Result<Request, Problem> {
     let request = read(bytes, |fields| {
         let terminal = fields.required("terminal_id").and_then(|at| at.id(TerminalId::new));
         let occurred_at = fields.required("occurred_at").and_then(|at| at.instant());
@@ -94,7 +107,7 @@ pub fn authorise(bytes: &[u8], key: IdempotencyKey, vault: &Vault) -> Result<Ask
         })
     })?;
     check_quantities(bytes)?;
-    Ok(Asked { body: basket_hash(&request), request })
+    Ok(request)
 }
 
 /// A quantity is exact as it was written, or it is refused.
@@ -106,7 +119,7 @@ fn check_quantities(bytes: &[u8]) -> Result<(), Problem> {
     Err(Problem::faults(&[fault(Reason::InvalidQuantity, "/lines", message)]))
 }
 
-const MODES: [(&str, Mode); 2] = [("reserve", Mode::Reserve), ("sale", Mode::Sale)];
+pub(super) const MODES: [(&str, Mode); 2] = [("reserve", Mode::Reserve), ("sale", Mode::Sale)];
 
 fn mode(at: &Cursor<'_>) -> Option<Mode> {
     if at.value().as_str() == Some(Mode::Offline.code()) {
@@ -116,7 +129,7 @@ fn mode(at: &Cursor<'_>) -> Option<Mode> {
     at.word(&MODES)
 }
 
-const fn points_wanted(points: i64) -> PointsWanted {
+pub(super) const fn points_wanted(points: i64) -> PointsWanted {
     match points {
         ..0 => PointsWanted::Max,
         points => PointsWanted::UpTo(points),
