@@ -47,13 +47,19 @@ impl Deduplication {
         capacity: usize,
         identity: impl Fn(&Record) -> RecordId,
     ) -> Result<Self, LogError> {
+        let partitions = log.partitions(topic);
+        let all = capacity.saturating_mul(usize::try_from(partitions).unwrap_or(usize::MAX));
         let mut deduplication =
-            Self { topic, known: HashMap::new(), order: VecDeque::new(), capacity };
-        for partition in 0..log.partitions(topic) {
-            let end = log.end(topic, partition)?;
-            let mut next = end.saturating_sub(capacity as u64);
+            Self { topic, known: HashMap::new(), order: VecDeque::new(), capacity: all };
+        for partition in 0..partitions {
+            let (start, end) = (log.start(topic, partition)?, log.end(topic, partition)?);
+            let mut next = end.saturating_sub(capacity as u64).max(start);
             while next < end {
-                for stored in log.read(topic, partition, next, READ_BATCH).await? {
+                let batch = log.read(topic, partition, next, READ_BATCH).await?;
+                if batch.is_empty() {
+                    break;
+                }
+                for stored in batch {
                     next = stored.position.offset + 1;
                     let said = said(&stored.record.event);
                     deduplication.insert(identity(&stored.record), said);

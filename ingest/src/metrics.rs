@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use crate::{dead_letter::Reason, topic::Topic};
 
 /// Records appended, by stream.
 pub const APPENDED: &str = "avis_ingest_appended_total";
+/// The offset that the next record gets, by stream and partition: what a consumer's lag is against.
+pub const END_OFFSET: &str = "avis_ingest_end_offset";
 /// How long a write with its sync takes, in seconds.
 pub const SYNC_DURATION: &str = "avis_ingest_sync_duration_seconds";
 /// Records under one sync.
@@ -19,6 +21,7 @@ pub const DEAD_LETTERS: &str = "avis_ingest_dead_letters_total";
 #[derive(Clone, Debug)]
 pub struct Metrics {
     appended: IntCounterVec,
+    end_offset: IntGaugeVec,
     sync_duration: Histogram,
     sync_records: Histogram,
     dead_letters: IntCounterVec,
@@ -38,6 +41,10 @@ impl Metrics {
         };
         let metrics = Self {
             appended: counters(APPENDED, "records appended", &["stream"])?,
+            end_offset: IntGaugeVec::new(
+                Opts::new(END_OFFSET, "offset that the next record gets"),
+                &["stream", "partition"],
+            )?,
             sync_duration: histogram(
                 SYNC_DURATION,
                 "duration of a write with its sync",
@@ -51,6 +58,7 @@ impl Metrics {
             dead_letters: counters(DEAD_LETTERS, "what was refused", &["source", "reason"])?,
         };
         registry.register(Box::new(metrics.appended.clone()))?;
+        registry.register(Box::new(metrics.end_offset.clone()))?;
         registry.register(Box::new(metrics.sync_duration.clone()))?;
         registry.register(Box::new(metrics.sync_records.clone()))?;
         registry.register(Box::new(metrics.dead_letters.clone()))?;
@@ -59,6 +67,11 @@ impl Metrics {
 
     pub(crate) fn appended(&self, topic: Topic, records: usize) {
         self.appended.with_label_values(&[topic.name()]).inc_by(records as u64);
+    }
+
+    pub(crate) fn ends_at(&self, topic: Topic, partition: u32, end: u64) {
+        let labels = [topic.name(), &partition.to_string()];
+        self.end_offset.with_label_values(&labels).set(i64::try_from(end).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn synced(&self, took: Duration, records: usize) {

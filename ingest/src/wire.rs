@@ -16,6 +16,9 @@ use serde::Serialize;
 
 use crate::record::{Position, Record, Stored};
 
+/// The wire version that is written.
+pub const VERSION: u32 = 1;
+
 /// Why bytes are no record.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
@@ -79,6 +82,7 @@ pub const fn instant(micros: i64) -> Option<DateTime<Utc>> {
 /// and what `avis stream tail` shows.
 #[derive(Debug, Serialize)]
 pub struct Flat<'a> {
+    schema_version: u32,
     record_id: String,
     source_partition: u32,
     source_offset: u64,
@@ -97,6 +101,7 @@ impl<'a> Flat<'a> {
     pub fn new(stored: &'a Stored) -> Self {
         let Stored { position: Position { partition, offset }, record } = stored;
         Self {
+            schema_version: VERSION,
             record_id: record.id.to_string(),
             source_partition: *partition,
             source_offset: *offset,

@@ -11,6 +11,7 @@ use authoriser::{
     fence::{Fence, FenceError, Stamp},
     publish,
 };
+use chrono::{DateTime, Utc};
 use domain::{
     id::{AuthorisationId, BenefitId, HouseholdId, InstructionId, RecipientId, RecordId},
     limit::{CounterKey, CounterMovement, Holder, Measure, Period},
@@ -86,6 +87,14 @@ impl Log for Stream {
 
     fn end(&self, topic: Topic, partition: u32) -> Result<u64, ingest::error::LogError> {
         self.log.end(topic, partition)
+    }
+
+    fn start(&self, topic: Topic, partition: u32) -> Result<u64, ingest::error::LogError> {
+        self.log.start(topic, partition)
+    }
+
+    fn at(&self, topic: Topic, partition: u32, instant: DateTime<Utc>) -> Pending<'_, u64> {
+        self.log.at(topic, partition, instant)
     }
 
     fn partitions(&self, topic: Topic) -> u32 {
@@ -240,8 +249,8 @@ impl Basket {
             key: self.household.unwrap_or_default().to_string(),
             source: "till".into(),
             sequence: 0,
-            event_time: chrono::DateTime::UNIX_EPOCH,
-            recorded_at: chrono::DateTime::UNIX_EPOCH,
+            event_time: DateTime::UNIX_EPOCH,
+            recorded_at: DateTime::UNIX_EPOCH,
             event: Event::AuthorisationDecided(event.into()),
         }
     }

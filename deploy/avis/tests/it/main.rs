@@ -3,6 +3,7 @@
 mod bad_input;
 mod demo;
 mod kill;
+mod operators;
 mod up;
 
 use std::{

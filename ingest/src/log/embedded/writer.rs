@@ -104,6 +104,9 @@ type Fillings = HashMap<(Topic, u32), Filling>;
 impl Writer {
     /// Writes until nobody can send any more.
     pub(super) fn run(mut self, jobs: &mpsc::Receiver<Job>) {
+        for (topic, partition, end) in self.streams.ends() {
+            self.metrics.ends_at(topic, partition, end);
+        }
         let mut next = None;
         while let Some(job) = next.take().or_else(|| jobs.recv().ok()) {
             match job {
@@ -202,6 +205,7 @@ impl Writer {
             let known = self.streams.stream(*topic).partition(*partition);
             known.latest.store(*latest, Ordering::Release);
             known.end.store(*end, Ordering::Release);
+            self.metrics.ends_at(*topic, *partition, *end);
         }
         Ok(())
     }

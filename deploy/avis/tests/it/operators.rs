@@ -1,0 +1,90 @@
+//! What operators ask the streams, and what they do about what was refused.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::{avis, succeeded};
+
+const REGISTRY: &str = include_str!("operators/registry.yaml");
+const TERMINAL: &str = r#"- {id: "T-2", place: "P-1", kind: "till"}"#;
+
+/// One basket a line: two of a terminal that is not there yet, one with a wrong quantity, no JSON.
+const BASKETS: &str = r#"{"terminal_id":"T-2","occurred_at":"2025-01-10T10:00:00Z","idempotency_key":"1","mode":"offline","lines":[{"line":1,"item":"milk","quantity":1,"unit_price_cents":100}]}
+{"terminal_id":"T-2","occurred_at":"2025-01-10T11:00:00Z","idempotency_key":"2","mode":"offline","lines":[{"line":1,"item":"milk","quantity":2,"unit_price_cents":100}]}
+{"terminal_id":"T-1","occurred_at":"2025-01-10T12:00:00Z","idempotency_key":"3","mode":"offline","lines":[{"line":1,"item":"milk","quantity":-1,"unit_price_cents":100}]}
+{no JSON
+"#;
+
+fn ran(data: &Path, arguments: &[&str]) -> String {
+    succeeded(&avis().args(arguments).arg("--data").arg(data).output().expect("run"))
+}
+
+fn end(data: &Path, stream: &str) -> u64 {
+    let list = ran(data, &["stream", "list"]);
+    let row = list.lines().find(|line| line.starts_with(stream)).expect("the stream");
+    row.split_whitespace().last().and_then(|end| end.parse().ok()).expect("a number")
+}
+
+#[test]
+fn what_was_refused_is_listed_shown_replayed_and_dropped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let (registry, baskets) = (write("registry.yaml", REGISTRY), write("baskets.ndjson", BASKETS));
+    std::fs::create_dir_all(data.join("log")).expect("a folder");
+    ran(&data, &["registry", "apply", &registry]);
+    let told = ran(&data, &["load", "transactions", &baskets]);
+    assert!(told.contains("4 lines, 0 taken, 0 already there, 4 refused"), "{told}");
+
+    let listed = ran(&data, &["dead-letters", "list"]);
+    assert_eq!(listed.lines().count(), 4, "{listed}");
+    let id = listed.split_whitespace().next().expect("an id").to_owned();
+    let shown = ran(&data, &["dead-letters", "show", &id]);
+    assert!(shown.contains("unknown_terminal") && shown.contains(r#""idempotency_key":"1""#));
+    let again = ran(&data, &["dead-letters", "replay", &id]);
+    assert!(again.contains("stays: unknown_terminal"), "{again}");
+
+    // What was missing comes; what is still wrong stays.
+    let more = REGISTRY.replace("terminals:\n", &format!("terminals:\n{TERMINAL}\n"));
+    ran(&data, &["registry", "apply", &write("more.yaml", &more)]);
+    let again = ran(&data, &["dead-letters", "replay", "--connector", "terminal"]);
+    assert!(again.contains("2 replayed, 2 left"), "{again}");
+    assert_eq!(end(&data, "terminal-transactions"), 2);
+    ran(&data, &["dead-letters", "drop", "--reason", "malformed_json", "--note", "a test"]);
+    let listed = ran(&data, &["dead-letters", "list"]);
+    assert_eq!(listed.lines().count(), 1, "{listed}");
+    assert!(listed.contains("invalid_quantity"), "{listed}");
+
+    // Loading the file again changes nothing, and nothing dealt with comes back.
+    let told = ran(&data, &["load", "transactions", &baskets]);
+    assert!(told.contains("4 lines, 0 taken, 2 already there, 2 refused"), "{told}");
+    assert_eq!(ran(&data, &["dead-letters", "list"]), listed);
+    let unknown = avis().args(["dead-letters", "show", &id, "--data"]).arg(&data).output();
+    let unknown = unknown.expect("run");
+    assert_eq!(unknown.status.code(), Some(2), "it is not open any more");
+    let told = String::from_utf8_lossy(&unknown.stderr);
+    assert!(told.contains(&id) && told.contains("avis dead-letters list"), "{told}");
+
+    // From the beginning, from an offset, from an instant, and from the end.
+    let tail = |from: &[&str]| {
+        let arguments = [&["stream", "tail", "terminal-transactions"], from].concat();
+        let keys = ran(&data, &arguments)
+            .lines()
+            .map(|line| {
+                let record: Value = serde_json::from_str(line).expect("an object a line");
+                record["idempotency_key"].as_str().expect("a key").to_owned()
+            })
+            .collect::<Vec<_>>();
+        keys.join(" ")
+    };
+    assert_eq!(tail(&["--from", "earliest"]), "1 2");
+    assert_eq!(tail(&["--from", "1"]), "2");
+    assert_eq!(tail(&["--from", "2020-01-01T00:00:00Z", "--most", "1"]), "1");
+    assert_eq!(tail(&["--from", "2199-01-01T00:00:00Z"]), "");
+    assert_eq!(tail(&["--most", "1"]), "2");
+}
