@@ -4,6 +4,7 @@
 //! missing, so older and newer nodes read each other. Tags are never used again.
 
 pub(crate) mod json;
+pub mod published;
 mod shared;
 pub mod v1;
 
@@ -25,6 +26,9 @@ pub enum WireError {
     /// Not protobuf of our schema.
     #[error("not a record of wire version 1: {0}")]
     Malformed(#[from] prost::DecodeError),
+    /// Not JSON of our form.
+    #[error("not a record in JSON: {0}")]
+    Json(#[from] serde_json::Error),
     /// A header is missing or out of range.
     #[error("the record's {0} is missing or out of range")]
     Header(&'static str),

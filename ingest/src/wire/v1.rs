@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::record::outside_id;
 
 use super::{
     Shared,
-    json::{embedded_json, instant, optional_instant},
+    json::{bytes, embedded, hidden, instant, optional_instant},
 };
 
 mod authorisation;
@@ -115,7 +115,8 @@ impl Event {
 }
 
 /// An entry of the registry is now this, or is gone.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct RegistryChanged {
     /// The list's name in a registry file: `grantors`, `instructions`, ….
     #[prost(string, tag = "1")]
@@ -125,12 +126,13 @@ pub struct RegistryChanged {
     pub id: String,
     /// The entry as JSON in the registry file's form; empty where it is gone.
     #[prost(string, tag = "3")]
-    #[serde(serialize_with = "embedded_json")]
+    #[serde(with = "embedded")]
     pub document: String,
 }
 
 /// A person's attributes are now these, or the person is gone from the register.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct PersonChanged {
     /// The person's internal id.
     #[prost(string, tag = "1")]
@@ -140,14 +142,15 @@ pub struct PersonChanged {
     pub person_sequence: u64,
     /// Code and attributes, encrypted under the person's own key; destroying it erases the person.
     #[prost(bytes = "vec", tag = "3")]
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "hidden", with = "bytes")]
     pub sealed: Vec<u8>,
     #[prost(bool, tag = "4")]
     pub removed: bool,
 }
 
 /// An identification means is now this.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct MeansChanged {
     /// The keyed hash of kind and value.
     #[prost(string, tag = "1")]
@@ -170,12 +173,13 @@ pub struct MeansChanged {
     pub recipient: Option<String>,
     /// The salted hash by which terminals know it offline; 0 where none was made.
     #[prost(fixed64, tag = "9")]
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "hidden")]
     pub offline_hash: u64,
 }
 
 /// The groups of one person from an instant on.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct EntitlementEvaluated {
     #[prost(string, tag = "1")]
     pub person: String,
@@ -183,7 +187,7 @@ pub struct EntitlementEvaluated {
     pub household: String,
     /// The event time of the change that it follows from.
     #[prost(int64, tag = "3")]
-    #[serde(serialize_with = "instant")]
+    #[serde(with = "instant")]
     pub known_from: i64,
     #[prost(bool, tag = "4")]
     pub alive: bool,
@@ -203,7 +207,7 @@ pub struct EntitlementEvaluated {
     pub removed: bool,
     /// Where the evaluation goes on reading `person-changes`; on the last record of a batch.
     #[prost(uint64, optional, tag = "10")]
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "hidden")]
     pub changes_next: Option<u64>,
     /// The registry's version whose groups were evaluated.
     #[prost(uint64, tag = "11")]
@@ -214,7 +218,8 @@ pub struct EntitlementEvaluated {
 }
 
 /// Days in a group, from the first to before `until`.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct GroupDays {
     #[prost(string, tag = "1")]
     pub group_id: String,
@@ -225,14 +230,15 @@ pub struct GroupDays {
 }
 
 /// What a terminal did while offline.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct TransactionUploaded {
     #[prost(string, tag = "1")]
     pub terminal_id: String,
     #[prost(string, tag = "2")]
     pub idempotency_key: String,
     #[prost(int64, tag = "3")]
-    #[serde(serialize_with = "instant")]
+    #[serde(with = "instant")]
     pub occurred_at: i64,
     #[prost(string, optional, tag = "4")]
     pub means_token: Option<String>,
@@ -250,12 +256,13 @@ pub struct TransactionUploaded {
     pub says_applied: bool,
     /// The hash of the request's body, by which a key used twice for different things is found.
     #[prost(bytes = "vec", tag = "10")]
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "hidden", with = "bytes")]
     pub body_hash: Vec<u8>,
 }
 
 /// A line as the terminal sent it.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct BasketLine {
     #[prost(uint32, tag = "1")]
     pub line: u32,
@@ -272,7 +279,8 @@ pub struct BasketLine {
 }
 
 /// What an offline terminal says it gave.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct AppliedLine {
     #[prost(string, tag = "1")]
     pub instruction_id: String,
@@ -283,15 +291,17 @@ pub struct AppliedLine {
 }
 
 /// Time has come so far: nothing earlier follows in this partition. It closes the night's windows.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Heartbeat {
     #[prost(int64, tag = "1")]
-    #[serde(serialize_with = "instant")]
+    #[serde(with = "instant")]
     pub until: i64,
 }
 
 /// A call, an official's availability or a service of a centre.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct ServiceEvent {
     /// The outside type, such as `lv.vpvkac.service.completed`.
     #[prost(string, tag = "1")]
@@ -313,10 +323,10 @@ pub struct ServiceEvent {
     #[prost(string, optional, tag = "9")]
     pub outcome: Option<String>,
     #[prost(int64, optional, tag = "10")]
-    #[serde(serialize_with = "optional_instant")]
+    #[serde(with = "optional_instant")]
     pub started_at: Option<i64>,
     #[prost(int64, optional, tag = "11")]
-    #[serde(serialize_with = "optional_instant")]
+    #[serde(with = "optional_instant")]
     pub completed_at: Option<i64>,
     #[prost(uint32, optional, tag = "12")]
     pub rating: Option<u32>,
@@ -334,7 +344,8 @@ pub struct ServiceEvent {
 }
 
 /// An e-service of the portal, or a login.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct PortalEvent {
     #[prost(string, tag = "1")]
     pub event_type: String,
@@ -354,7 +365,8 @@ pub struct PortalEvent {
 }
 
 /// A settlement period is closed: what its statements hold is fixed by these offsets.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct PeriodClosed {
     /// `YYYY-MM`.
     #[prost(string, tag = "1")]
@@ -363,12 +375,13 @@ pub struct PeriodClosed {
     #[prost(uint64, repeated, tag = "2")]
     pub end_offsets: Vec<u64>,
     #[prost(int64, tag = "3")]
-    #[serde(serialize_with = "instant")]
+    #[serde(with = "instant")]
     pub closed_at: i64,
 }
 
 /// What was refused, and why.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct DeadLetter {
     /// The connector: `terminal`, `dagr`, `issuer`, `vpvkac`, `portal`, `registry`.
     #[prost(string, tag = "1")]
@@ -387,7 +400,7 @@ pub struct DeadLetter {
     pub line: u64,
     /// The first bytes of what came, encrypted under the node's key where it may hold personal data.
     #[prost(bytes = "vec", tag = "6")]
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "hidden", with = "bytes")]
     pub payload: Vec<u8>,
     #[prost(uint64, tag = "7")]
     pub payload_bytes: u64,

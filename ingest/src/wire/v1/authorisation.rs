@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::wire::json::{instant, optional_instant};
+use crate::wire::json::{bytes, hidden, instant, optional_instant};
 
 /// A decision, with everything that tables, refunds and a rebuild of the counters need.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct AuthorisationDecided {
     #[prost(string, tag = "1")]
     pub authorisation_id: String,
@@ -16,7 +17,7 @@ pub struct AuthorisationDecided {
     #[prost(string, tag = "3")]
     pub idempotency_key: String,
     #[prost(bytes = "vec", tag = "4")]
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "hidden", with = "bytes")]
     pub body_hash: Vec<u8>,
     #[prost(string, tag = "5")]
     pub mode: String,
@@ -29,13 +30,13 @@ pub struct AuthorisationDecided {
     #[prost(string, tag = "9")]
     pub means_status: String,
     #[prost(int64, tag = "10")]
-    #[serde(serialize_with = "instant")]
+    #[serde(with = "instant")]
     pub occurred_at: i64,
     /// The local day.
     #[prost(string, tag = "11")]
     pub date: String,
     #[prost(int64, optional, tag = "12")]
-    #[serde(serialize_with = "optional_instant")]
+    #[serde(with = "optional_instant")]
     pub expires_at: Option<i64>,
     #[prost(string, tag = "13")]
     pub merchant_id: String,
@@ -48,13 +49,13 @@ pub struct AuthorisationDecided {
     pub recipient: Option<String>,
     /// The recipient's internal id, which limits and points count by.
     #[prost(string, optional, tag = "17")]
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "hidden")]
     pub recipient_id: Option<String>,
     #[prost(string, optional, tag = "18")]
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "hidden")]
     pub household_id: Option<String>,
     #[prost(string, repeated, tag = "19")]
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "hidden")]
     pub groups: Vec<String>,
     #[prost(string, optional, tag = "20")]
     pub receipt_number: Option<String>,
@@ -76,7 +77,7 @@ pub struct AuthorisationDecided {
     #[prost(message, repeated, tag = "28")]
     pub instructions: Vec<InstructionOutcome>,
     #[prost(message, repeated, tag = "29")]
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "hidden")]
     pub counters: Vec<CounterMovement>,
     #[prost(message, repeated, tag = "30")]
     pub points: Vec<PointsMovement>,
@@ -85,14 +86,15 @@ pub struct AuthorisationDecided {
     pub registry_version: u64,
     /// Where the authoriser goes on reading uploads, when this decided one.
     #[prost(uint64, optional, tag = "32")]
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "hidden")]
     pub uploads_next: Option<u64>,
     #[prost(int64, tag = "33")]
     pub excess_cents: i64,
 }
 
 /// A line as decided or, in a refund, as it came back (amounts are then negative).
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct AuthorisationLine {
     #[prost(uint32, tag = "1")]
     pub line: u32,
@@ -110,14 +112,15 @@ pub struct AuthorisationLine {
     #[prost(int64, tag = "7")]
     pub payable_cents: i64,
     #[prost(btree_map = "string, string", tag = "8")]
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "hidden")]
     pub attributes: BTreeMap<String, String>,
     #[prost(message, repeated, tag = "9")]
     pub benefits: Vec<LineBenefit>,
 }
 
 /// What one instruction gave on one line.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct LineBenefit {
     #[prost(string, tag = "1")]
     pub instruction_id: String,
@@ -142,12 +145,13 @@ pub struct LineBenefit {
     pub excess_cents: i64,
     /// Who bears the excess: `merchant` or `grantor`, as the contract says; empty without excess.
     #[prost(string, tag = "11")]
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "hidden")]
     pub excess_borne_by: String,
 }
 
 /// What became of one instruction whose recipients include the person.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct InstructionOutcome {
     #[prost(string, tag = "1")]
     pub instruction_id: String,
@@ -171,18 +175,19 @@ pub struct InstructionOutcome {
     /// What a terminal and a receipt show, where it was applied; kept, so that an answer that is
     /// given again is the same whatever the registry says by then.
     #[prost(string, tag = "10")]
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "hidden")]
     pub label_lv: String,
     #[prost(string, tag = "11")]
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "hidden")]
     pub label_en: String,
     #[prost(bool, tag = "12")]
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "hidden")]
     pub show_remaining: bool,
 }
 
 /// What was left of a limit before and after.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct LimitRoom {
     #[prost(string, tag = "1")]
     pub per: String,
@@ -197,7 +202,8 @@ pub struct LimitRoom {
 }
 
 /// By how much a counter moves; its holder is the authorisation's recipient or household.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct CounterMovement {
     #[prost(string, tag = "1")]
     pub instruction_id: String,
@@ -214,7 +220,8 @@ pub struct CounterMovement {
 }
 
 /// By how much the recipient's points of a benefit move.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct PointsMovement {
     #[prost(string, tag = "1")]
     pub benefit_id: String,
@@ -223,7 +230,8 @@ pub struct PointsMovement {
 }
 
 /// An authorisation was captured, voided, expired or refunded.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct AuthorisationChanged {
     #[prost(string, tag = "1")]
     pub authorisation_id: String,
@@ -237,10 +245,10 @@ pub struct AuthorisationChanged {
     #[prost(string, tag = "5")]
     pub idempotency_key: String,
     #[prost(bytes = "vec", tag = "6")]
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "hidden", with = "bytes")]
     pub body_hash: Vec<u8>,
     #[prost(int64, tag = "7")]
-    #[serde(serialize_with = "instant")]
+    #[serde(with = "instant")]
     pub occurred_at: i64,
     #[prost(string, tag = "8")]
     pub date: String,
@@ -251,10 +259,10 @@ pub struct AuthorisationChanged {
     #[prost(string, optional, tag = "11")]
     pub recipient: Option<String>,
     #[prost(string, optional, tag = "12")]
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "hidden")]
     pub recipient_id: Option<String>,
     #[prost(string, optional, tag = "13")]
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "hidden")]
     pub household_id: Option<String>,
     #[prost(string, optional, tag = "14")]
     pub receipt_number: Option<String>,
@@ -262,7 +270,7 @@ pub struct AuthorisationChanged {
     #[prost(message, repeated, tag = "15")]
     pub lines: Vec<AuthorisationLine>,
     #[prost(message, repeated, tag = "16")]
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "hidden")]
     pub counters: Vec<CounterMovement>,
     #[prost(message, repeated, tag = "17")]
     pub points: Vec<PointsMovement>,
@@ -272,13 +280,13 @@ pub struct AuthorisationChanged {
     pub territory: String,
     /// The instant and the local day that `lines` count for: of a capture the reservation's.
     #[prost(int64, optional, tag = "20")]
-    #[serde(serialize_with = "optional_instant")]
+    #[serde(with = "optional_instant")]
     pub lines_occurred_at: Option<i64>,
     #[prost(string, optional, tag = "21")]
     pub lines_date: Option<String>,
     /// Of a refund: the points of each instruction that move back.
     #[prost(message, repeated, tag = "22")]
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "hidden")]
     pub instruction_points: Vec<InstructionPoints>,
     /// Of a reversal: the key that it undoes.
     #[prost(string, optional, tag = "23")]
@@ -289,7 +297,8 @@ pub struct AuthorisationChanged {
 }
 
 /// The points that one instruction moves.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct InstructionPoints {
     #[prost(string, tag = "1")]
     pub instruction_id: String,
@@ -298,7 +307,8 @@ pub struct InstructionPoints {
 }
 
 /// A terminal reversed a key under which nothing had come; what comes under it is refused.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct KeyBlocked {
     #[prost(string, tag = "1")]
     pub terminal_id: String,
@@ -306,19 +316,20 @@ pub struct KeyBlocked {
     #[prost(string, tag = "2")]
     pub idempotency_key: String,
     #[prost(bytes = "vec", tag = "3")]
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "hidden", with = "bytes")]
     pub body_hash: Vec<u8>,
     /// The key that is blocked.
     #[prost(string, tag = "4")]
     pub reversed_key: String,
     #[prost(int64, tag = "5")]
-    #[serde(serialize_with = "instant")]
+    #[serde(with = "instant")]
     pub occurred_at: i64,
 }
 
 /// A process begins to decide over a shared cache: counters that an earlier one left there are not
 /// those of the stream.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct AuthoriserStarted {
     /// How many have begun over this stream, this one included.
     #[prost(uint64, tag = "1")]
