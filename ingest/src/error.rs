@@ -89,13 +89,20 @@ pub enum LogError {
         /// Whether a failed sync is the reason.
         sync_failed: bool,
     },
+    /// The cluster that holds the streams cannot do what was asked.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
 }
 
 impl LogError {
     /// Whether the same call may succeed later.
     #[must_use]
     pub const fn retry(&self) -> bool {
-        matches!(self, Self::Engine { .. }) || self.nothing_written()
+        match self {
+            Self::Engine { .. } => true,
+            Self::Cluster(error) => error.retry(),
+            _ => self.nothing_written(),
+        }
     }
 
     /// Whether it is certain that nothing was written, and the log goes on.
@@ -106,5 +113,189 @@ impl LogError {
 
     pub(crate) fn damaged(topic: Topic, partition: u32, offset: u64, reason: &str) -> Self {
         Self::Damaged { topic, partition, offset, reason: reason.into() }
+    }
+}
+
+/// The streams on Fluvio are not to be had, or are not what they were. Told to everybody who waits.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClusterError {
+    /// The profile cannot be used.
+    #[error("cannot use the Fluvio profile {profile}: {reason}")]
+    Profile {
+        /// Its name.
+        profile: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A request was answered by an error.
+    #[error("cannot {attempted} on Fluvio at {cluster}: {reason}")]
+    Refused {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The cluster.
+        cluster: String,
+        /// What it said.
+        reason: String,
+    },
+    /// A request was not answered in time.
+    #[error("Fluvio at {cluster} did not {attempted} within {seconds} s")]
+    Late {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The cluster.
+        cluster: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// A topic that is there has another number of partitions.
+    #[error(
+        "the topic {topic} has {found} partitions on Fluvio, and {wanted} are needed: records of one key would change their partition"
+    )]
+    Partitions {
+        /// The stream.
+        topic: Topic,
+        /// How many it has.
+        found: u32,
+        /// How many are needed.
+        wanted: u32,
+    },
+    /// A topic that is there is kept by fewer data nodes than asked for.
+    #[error(
+        "the topic {topic} has {found} replicas on Fluvio, and at least {wanted} are asked for"
+    )]
+    Replicas {
+        /// The stream.
+        topic: Topic,
+        /// How many it has.
+        found: u32,
+        /// How many are asked for.
+        wanted: u32,
+    },
+    /// A stream of records ended, or was silent although there are more.
+    #[error(
+        "the reader of {topic} partition {partition} stands at {offset} although there is more"
+    )]
+    Interrupted {
+        /// The stream.
+        topic: Topic,
+        /// The partition.
+        partition: u32,
+        /// The next offset to read.
+        offset: u64,
+    },
+    /// The client skipped offsets.
+    #[error("the reader of {topic} partition {partition} was given {found} instead of {wanted}")]
+    Skipped {
+        /// The stream.
+        topic: Topic,
+        /// The partition.
+        partition: u32,
+        /// The offset that came.
+        found: u64,
+        /// The offset that should have come.
+        wanted: u64,
+    },
+    /// What was published does not come back.
+    #[error(
+        "{topic} partition {partition}: record {sequence} of the outbox was published and does not come back"
+    )]
+    Stalled {
+        /// The stream.
+        topic: Topic,
+        /// The partition.
+        partition: u32,
+        /// Its place in the outbox.
+        sequence: u64,
+    },
+    /// Records that were not read yet are gone.
+    #[error(
+        "{topic} partition {partition}: offset {wanted} is wanted and Fluvio has evicted everything before {first}; restore this node's mirror from a backup"
+    )]
+    Evicted {
+        /// The stream.
+        topic: Topic,
+        /// The partition.
+        partition: u32,
+        /// The next offset to read.
+        wanted: u64,
+        /// The first one that is left.
+        first: u64,
+    },
+    /// Another record stands where one was read before.
+    #[error(
+        "{topic} partition {partition}: Fluvio has another record at offset {offset} than this node's mirror; it is not the cluster that the mirror was made from"
+    )]
+    OtherCluster {
+        /// The stream.
+        topic: Topic,
+        /// The partition.
+        partition: u32,
+        /// The offset.
+        offset: u64,
+    },
+    /// Records that were read before are not there.
+    #[error(
+        "{topic} partition {partition}: this node has read up to offset {read} and Fluvio ends before; it lost records, or is not the cluster that the mirror was made from"
+    )]
+    Behind {
+        /// The stream.
+        topic: Topic,
+        /// The partition.
+        partition: u32,
+        /// The next offset to read.
+        read: u64,
+    },
+    /// A record that this version cannot read.
+    #[error("{topic} partition {partition}: cannot read offset {offset}: {reason}")]
+    Unreadable {
+        /// The stream.
+        topic: Topic,
+        /// The partition.
+        partition: u32,
+        /// The offset.
+        offset: u64,
+        /// Why not.
+        reason: String,
+    },
+    /// Fluvio holds records of this node's outbox that the outbox never had.
+    #[error(
+        "{topic} partition {partition}: the outbox ends at {end} and Fluvio has {published} records of it; the outbox was replaced by an older copy"
+    )]
+    OutboxBehind {
+        /// The stream.
+        topic: Topic,
+        /// The partition.
+        partition: u32,
+        /// The outbox's end.
+        end: u64,
+        /// How many of its records Fluvio has.
+        published: u64,
+    },
+    /// This node's own copy or outbox failed.
+    #[error("{topic} partition {partition}: this node's own {part} failed: {reason}")]
+    Local {
+        /// The stream.
+        topic: Topic,
+        /// The partition.
+        partition: u32,
+        /// `outbox` or `mirror`.
+        part: &'static str,
+        /// What it said.
+        reason: String,
+    },
+}
+
+impl ClusterError {
+    /// Whether the same attempt may succeed later without anybody acting.
+    #[must_use]
+    pub const fn retry(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { .. }
+                | Self::Late { .. }
+                | Self::Interrupted { .. }
+                | Self::Skipped { .. }
+                | Self::Stalled { .. }
+        )
     }
 }

@@ -16,6 +16,7 @@ use crate::{
 };
 
 pub mod embedded;
+pub mod fluvio;
 pub mod model;
 
 /// An answer that is on its way.

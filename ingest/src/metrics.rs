@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+};
 
 use crate::{dead_letter::Reason, topic::Topic};
 
@@ -16,6 +18,19 @@ pub const SYNC_DURATION: &str = "avis_ingest_sync_duration_seconds";
 pub const SYNC_RECORDS: &str = "avis_ingest_sync_records";
 /// What was refused, by connector and reason.
 pub const DEAD_LETTERS: &str = "avis_ingest_dead_letters_total";
+
+/// Connections made to Fluvio; more than a few a day mean that it goes away.
+pub const FLUVIO_CONNECTIONS: &str = "avis_ingest_fluvio_connections_total";
+/// Places where the client skipped offsets, which were then read again.
+pub const FLUVIO_HOLES: &str = "avis_ingest_fluvio_holes_total";
+/// Records not taken from Fluvio: `again` are those published twice, `early` those that came before
+/// a record of the same outbox that is missing.
+pub const FLUVIO_DROPPED: &str = "avis_ingest_fluvio_dropped_total";
+/// Records of the outbox that were not read back yet.
+pub const FLUVIO_WAITING: &str = "avis_ingest_fluvio_waiting_records";
+/// 1 where a stream has stopped for good: evicted, another cluster, unreadable. An operator must
+/// act.
+pub const FLUVIO_STOPPED: &str = "avis_ingest_fluvio_stopped";
 
 /// The metrics of the streams.
 #[derive(Clone, Debug)]
@@ -82,5 +97,70 @@ impl Metrics {
     /// Something was refused.
     pub fn refused(&self, connector: &str, reason: Reason) {
         self.dead_letters.with_label_values(&[connector, reason.code()]).inc();
+    }
+}
+
+/// The metrics of streams that are kept on Fluvio.
+#[derive(Clone, Debug)]
+pub struct ClusterMetrics {
+    connections: IntCounter,
+    holes: IntCounterVec,
+    dropped: IntCounterVec,
+    waiting: IntGaugeVec,
+    stopped: IntGaugeVec,
+}
+
+impl ClusterMetrics {
+    /// Registers the metrics.
+    ///
+    /// # Errors
+    /// Where the registry already has them.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            IntCounterVec::new(Opts::new(name, help), labels)
+        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            IntGaugeVec::new(Opts::new(name, help), labels)
+        };
+        let metrics = Self {
+            connections: IntCounter::new(FLUVIO_CONNECTIONS, "connections made to Fluvio")?,
+            holes: counters(FLUVIO_HOLES, "places where offsets were skipped", &["stream"])?,
+            dropped: counters(FLUVIO_DROPPED, "records not taken", &["stream", "reason"])?,
+            waiting: gauges(FLUVIO_WAITING, "records not read back", &["stream", "partition"])?,
+            stopped: gauges(FLUVIO_STOPPED, "1 where a stream has stopped", &["stream"])?,
+        };
+        registry.register(Box::new(metrics.connections.clone()))?;
+        registry.register(Box::new(metrics.holes.clone()))?;
+        registry.register(Box::new(metrics.dropped.clone()))?;
+        registry.register(Box::new(metrics.waiting.clone()))?;
+        registry.register(Box::new(metrics.stopped.clone()))?;
+        Ok(metrics)
+    }
+
+    pub(crate) fn connected(&self) {
+        self.connections.inc();
+    }
+
+    pub(crate) fn hole(&self, topic: Topic) {
+        self.holes.with_label_values(&[topic.name()]).inc();
+    }
+
+    pub(crate) fn dropped(&self, topic: Topic, reason: &str, records: u64) {
+        self.dropped.with_label_values(&[topic.name(), reason]).inc_by(records);
+    }
+
+    pub(crate) fn waiting(&self, topic: Topic, partition: u32, records: u64) {
+        let records = i64::try_from(records).unwrap_or(i64::MAX);
+        self.waiting.with_label_values(&[topic.name(), &partition.to_string()]).set(records);
+    }
+
+    pub(crate) fn stopped(&self, topic: Topic) {
+        self.stopped.with_label_values(&[topic.name()]).set(1);
+    }
+
+    /// Places where the client skipped offsets so far.
+    #[must_use]
+    pub fn holes(&self, topic: Topic) -> u64 {
+        self.holes.with_label_values(&[topic.name()]).get()
     }
 }

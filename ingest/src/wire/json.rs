@@ -1,7 +1,7 @@
 //! How fields look in JSON where that is not how they lie in the log.
 //!
-//! Two forms of one object: what is shown to SQL and to people leaves out what they have no use for;
-//! the whole form holds every field, so that the record can be read back from it.
+//! Two forms of one object: what is shown to SQL and to people leaves out what they have no use
+//! for; the whole form holds every field, so that the record can be read back from it.
 
 use std::cell::Cell;
 

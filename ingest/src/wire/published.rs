@@ -94,8 +94,8 @@ pub fn decode(object: &[u8]) -> Result<Published, WireError> {
     Ok(Published { outbox: headers.outbox, outbox_sequence: headers.outbox_sequence, record })
 }
 
-/// The event in an object. Not by the enum's own tag: serde would keep the object in a form of its own
-/// first, in which embedded JSON does not come back as it was written.
+/// The event in an object. Not by the enum's own tag: serde would keep the object in a form of its
+/// own first, in which embedded JSON does not come back as it was written.
 fn event(kind: &str, object: &[u8]) -> Result<Event, WireError> {
     fn read<'a, T: Deserialize<'a>>(
         object: &'a [u8],

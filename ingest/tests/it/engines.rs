@@ -14,7 +14,7 @@ use crate::{open, record};
 const TOPIC: Topic = Topic::Authorisations;
 
 /// The suite: what a caller may rely on, whatever the engine.
-async fn holds(log: Arc<dyn Log>) {
+pub async fn holds(log: Arc<dyn Log>) {
     keeps_the_order_of_a_key(&log).await;
     numbers_without_holes(&log).await;
     reads_from_the_middle(&log).await;

@@ -7,6 +7,7 @@ mod dead_letter;
 mod disk;
 mod disk_full;
 mod engines;
+mod fluvio;
 mod folder;
 mod keep;
 mod power_cut;

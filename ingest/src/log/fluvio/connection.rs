@@ -1,0 +1,207 @@
+//! The way to the cluster: connects, connects again, and never waits without a deadline.
+
+use std::{sync::Arc, time::Duration};
+
+use fluvio::{
+    Fluvio, Isolation, Offset, TopicProducerConfigBuilder, TopicProducerPool,
+    consumer::{ConsumerConfigExtBuilder, Record as Fetched, RetryMode},
+    dataplane::link::ErrorCode,
+};
+use futures::{Stream, StreamExt, stream::BoxStream};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::settings::Settings;
+use crate::{error::ClusterError, metrics::ClusterMetrics, topic::Topic};
+
+/// What a stream of records brings.
+pub(super) type Item = Result<Fetched, ErrorCode>;
+
+/// The first pause after a failure.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The data node waits so long for its replicas before it says that they are late.
+const REPLICAS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes that a batch may have, well under the 1 MB over which followers have been seen to stick;
+/// one that is larger by itself goes alone.
+pub(super) const BATCH_BYTES: usize = 768 << 10;
+const LARGEST_RECORD_BYTES: usize = 64 << 20;
+
+/// A connection that several tasks share.
+pub(super) struct Connection {
+    settings: Arc<Settings>,
+    metrics: ClusterMetrics,
+    current: tokio::sync::Mutex<Option<Arc<Fluvio>>>,
+}
+
+impl Connection {
+    pub(super) fn new(settings: Arc<Settings>, metrics: ClusterMetrics) -> Self {
+        Self { settings, metrics, current: tokio::sync::Mutex::new(None) }
+    }
+
+    /// The connection as it stands, or a new one.
+    pub(super) async fn client(&self) -> Result<Arc<Fluvio>, ClusterError> {
+        // Held while connecting: one attempt for all who want it.
+        let mut current = self.current.lock().await;
+        if let Some(client) = &*current {
+            return Ok(Arc::clone(client));
+        }
+        let config = self.settings.client()?;
+        let connected = self.within("connect", Fluvio::connect_with_config(&config)).await?;
+        self.metrics.connected();
+        let client = Arc::new(connected);
+        *current = Some(Arc::clone(&client));
+        Ok(client)
+    }
+
+    /// Gives the connection up, unless another one has taken its place.
+    pub(super) async fn give_up(&self, client: &Arc<Fluvio>) {
+        let mut current = self.current.lock().await;
+        current.take_if(|now| Arc::ptr_eq(now, client));
+    }
+
+    /// The records of a partition from an offset on, for as long as the connection lives.
+    pub(super) async fn follow(
+        &self,
+        client: &Fluvio,
+        topic: Topic,
+        partition: u32,
+        from: u64,
+    ) -> Result<BoxStream<'static, Item>, ClusterError> {
+        let from = i64::try_from(from).ok().and_then(|from| Offset::absolute(from).ok());
+        // An offset that Fluvio cannot count to was never given by it.
+        self.stream(client, topic, partition, from.unwrap_or_else(Offset::end), false).await
+    }
+
+    /// The offset after the last record that the replicas have; none where there is nothing to
+    /// read.
+    pub(super) async fn end(
+        &self,
+        client: &Fluvio,
+        topic: Topic,
+        partition: u32,
+    ) -> Result<Option<u64>, ClusterError> {
+        // The client answers for the end in no other way than by the last record.
+        let mut last = self.stream(client, topic, partition, Offset::from_end(1), true).await?;
+        match self.deadline("read the end", last.next()).await? {
+            None => Ok(None),
+            Some(Ok(record)) => Ok(u64::try_from(record.offset()).ok().map(|last| last + 1)),
+            Some(Err(error)) => Err(self.refused("read the end", &error)),
+        }
+    }
+
+    async fn stream(
+        &self,
+        client: &Fluvio,
+        topic: Topic,
+        partition: u32,
+        from: Offset,
+        only_what_is_there: bool,
+    ) -> Result<BoxStream<'static, Item>, ClusterError> {
+        let config = ConsumerConfigExtBuilder::default()
+            .topic(self.settings.topic(topic))
+            .partition(partition)
+            .offset_start(from)
+            .isolation(Isolation::ReadCommitted)
+            .max_bytes(self.settings.fetch_bytes)
+            .disable_continuous(only_what_is_there)
+            // The client's own retry goes on past what is evicted.
+            .retry_mode(RetryMode::Disabled)
+            .build()
+            .map_err(|error| self.refused("read", &error))?;
+        let opened = Box::pin(client.consumer_with_config(config));
+        Ok(boxed(self.within("read", opened).await?))
+    }
+
+    /// A producer to one partition.
+    pub(super) async fn producer(
+        &self,
+        client: &Fluvio,
+        topic: Topic,
+        partition: u32,
+    ) -> Result<TopicProducerPool, ClusterError> {
+        let config = TopicProducerConfigBuilder::default()
+            .set_specific_partitioner(partition)
+            .batch_size(BATCH_BYTES + BATCH_BYTES / 4)
+            .max_request_size(LARGEST_RECORD_BYTES)
+            // Batches are sent when they are complete, and that is said.
+            .linger(self.settings.request_timeout)
+            .timeout(REPLICAS_TIMEOUT)
+            .isolation(Isolation::ReadCommitted)
+            .delivery_semantic(fluvio::DeliverySemantic::AtLeastOnce(fluvio::RetryPolicy {
+                // What to send again is known only after reading what is there.
+                max_retries: 0,
+                timeout: self.settings.request_timeout,
+                ..fluvio::RetryPolicy::default()
+            }))
+            .build()
+            .map_err(|error| self.refused("publish", &error))?;
+        let made = Box::pin(client.topic_producer_with_config(self.settings.topic(topic), config));
+        self.within("publish", made).await
+    }
+
+    /// Waits for a request as long as one may take.
+    pub(super) async fn within<T, E: std::fmt::Display>(
+        &self,
+        attempted: &'static str,
+        request: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, ClusterError> {
+        let answer = self.deadline(attempted, request).await?;
+        answer.map_err(|error| self.refused(attempted, &error))
+    }
+
+    async fn deadline<T>(
+        &self,
+        attempted: &'static str,
+        request: impl Future<Output = T>,
+    ) -> Result<T, ClusterError> {
+        let limit = self.settings.request_timeout;
+        tokio::time::timeout(limit, request).await.map_err(|_| ClusterError::Late {
+            attempted,
+            cluster: self.settings.name(),
+            seconds: limit.as_secs(),
+        })
+    }
+
+    pub(super) fn refused(
+        &self,
+        attempted: &'static str,
+        error: &impl std::fmt::Display,
+    ) -> ClusterError {
+        ClusterError::Refused {
+            attempted,
+            cluster: self.settings.name(),
+            reason: error.to_string(),
+        }
+    }
+}
+
+fn boxed(stream: impl Stream<Item = Item> + Send + 'static) -> BoxStream<'static, Item> {
+    stream.boxed()
+}
+
+/// Pauses between attempts: twice as long each time, to a limit, and never the same on two nodes.
+#[derive(Debug)]
+pub(super) struct Pauses {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Pauses {
+    pub(super) const fn new(longest: Duration) -> Self {
+        Self { next: FIRST_PAUSE, longest }
+    }
+
+    /// It went well: the next pause is a short one again.
+    pub(super) const fn reset(&mut self) {
+        self.next = FIRST_PAUSE;
+    }
+
+    /// Waits between half of the pause and the whole.
+    pub(super) async fn pause(&mut self) {
+        let mut random = [0; 1];
+        // Without randomness every node waits the same, which is no fault.
+        let _ = SystemRandom::new().fill(&mut random);
+        let half = self.next / 2;
+        tokio::time::sleep(half + half * u32::from(random[0]) / 255).await;
+        self.next = (self.next * 2).min(self.longest);
+    }
+}
