@@ -7,6 +7,7 @@ mod append;
 mod case;
 mod counters;
 mod decide;
+mod fluvio;
 mod generate;
 mod nation;
 mod reads;
@@ -37,6 +38,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     if wanted("reads") {
         runtime.block_on(reads::measure())?;
+    }
+    if wanted("fluvio") {
+        runtime.block_on(fluvio::measure())?;
     }
     if wanted("decide") {
         decide::measure()?;
