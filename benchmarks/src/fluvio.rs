@@ -62,7 +62,7 @@ async fn appended(log: Arc<dyn Log>, producers: u64) -> f64 {
         tasks.spawn(async move {
             let mut acknowledged = 0;
             while started.elapsed() < FOR {
-                if log.append(TOPIC, batch(producer, acknowledged)).await.is_err() {
+                if log.append(TOPIC, &batch(producer, acknowledged)).await.is_err() {
                     break;
                 }
                 acknowledged += BATCH;

@@ -15,6 +15,7 @@ use std::{
     thread::JoinHandle,
 };
 
+use chrono::{DateTime, Utc};
 use tokio::sync::{oneshot, watch};
 
 use self::{
@@ -23,7 +24,7 @@ use self::{
 };
 use super::{
     Log, Pending,
-    embedded::{EmbeddedLog, Sync},
+    embedded::{self, EmbeddedLog},
 };
 use crate::{
     error::LogError,
@@ -44,7 +45,7 @@ mod topics;
 pub use settings::{Cluster, Settings, Tls};
 
 /// The outbox's folder, the same as of a log that needs no cluster: its records are then published.
-const OUTBOX: &str = "streams";
+const OUTBOX: &str = "log";
 /// Threads that read and publish, apart from those that decide.
 const THREADS: usize = 2;
 
@@ -76,7 +77,8 @@ impl FluvioLog {
             path: folder.to_path_buf(),
             source: Box::new(source),
         };
-        let outbox = Arc::new(EmbeddedLog::open(&folder.join(OUTBOX), Sync::Always, metrics)?);
+        let own = embedded::Settings::default();
+        let outbox = Arc::new(EmbeddedLog::open(&folder.join(OUTBOX), &own, metrics)?);
         let start = Start::open(folder, Arc::clone(&outbox), settings, cluster)?;
         let (mirror, lanes) = (Arc::clone(&start.mirror), Arc::clone(&start.lanes));
         let (stop, stopped) = oneshot::channel();
@@ -106,13 +108,13 @@ impl FluvioLog {
         Ok(log)
     }
 
-    async fn publish(&self, topic: Topic, records: Vec<Record>) -> Result<Vec<Position>, LogError> {
+    async fn publish(&self, topic: Topic, records: &[Record]) -> Result<Vec<Position>, LogError> {
         if records.is_empty() {
             return Ok(Vec::new());
         }
         let partitions = topic.partitions();
         let mut waiting = HashMap::new();
-        for record in &records {
+        for record in records {
             let partition = partition_of(&record.key, partitions);
             if let Entry::Vacant(free) = waiting.entry(partition) {
                 let lane = self.lane(topic, partition);
@@ -146,7 +148,7 @@ impl Drop for FluvioLog {
 }
 
 impl Log for FluvioLog {
-    fn append(&self, topic: Topic, records: Vec<Record>) -> Pending<'_, Vec<Position>> {
+    fn append<'a>(&'a self, topic: Topic, records: &'a [Record]) -> Pending<'a, Vec<Position>> {
         Box::pin(self.publish(topic, records))
     }
 
@@ -163,6 +165,19 @@ impl Log for FluvioLog {
     fn end(&self, topic: Topic, partition: u32) -> Result<u64, LogError> {
         self.lane(topic, partition).check()?;
         self.mirror.end(topic, partition)
+    }
+
+    fn takes(&self) -> Result<(), LogError> {
+        self.outbox.takes()?;
+        self.mirror.takes()
+    }
+
+    fn start(&self, topic: Topic, partition: u32) -> Result<u64, LogError> {
+        self.mirror.start(topic, partition)
+    }
+
+    fn at(&self, topic: Topic, partition: u32, instant: DateTime<Utc>) -> Pending<'_, u64> {
+        self.mirror.at(topic, partition, instant)
     }
 
     fn partitions(&self, topic: Topic) -> u32 {

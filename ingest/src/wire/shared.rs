@@ -7,7 +7,7 @@ use prost::{
     bytes::{Buf, BufMut},
     encoding::{DecodeContext, WireType},
 };
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One message in one place, written and read like the message itself. A decision is large: whoever
 /// keeps it longer than the record counts its holders instead of copying it.
@@ -54,6 +54,12 @@ impl<M: fmt::Debug> fmt::Debug for Shared<M> {
 impl<M: Serialize> Serialize for Shared<M> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(serializer)
+    }
+}
+
+impl<'de, M: Deserialize<'de>> Deserialize<'de> for Shared<M> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        M::deserialize(deserializer).map(Self::from)
     }
 }
 

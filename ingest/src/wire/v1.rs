@@ -409,7 +409,8 @@ pub struct DeadLetter {
 }
 
 /// Somebody dealt with what was refused.
-#[derive(Clone, PartialEq, prost::Message, Serialize)]
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
 pub struct DeadLetterSettled {
     /// The dead letter's record.
     #[prost(string, tag = "1")]

@@ -85,7 +85,7 @@ async fn the_log_on_fluvio_holds() {
     std::fs::remove_dir_all(folder.path().join("mirror")).expect("removed");
     let (log, _) = open(folder.path(), &settings).expect("a log");
     assert_eq!(everything(&log).await, before);
-    log.append(TOPIC, vec![record("one", 101)]).await.expect("appended");
+    log.append(TOPIC, &[record("one", 101)]).await.expect("appended");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,7 +153,7 @@ async fn another_cluster_is_refused() {
             Err(LogError::Cluster(error)) => error,
             Err(error) => panic!("{error}"),
             // Found by the reader, which ends before or after the opening does.
-            Ok((log, _)) => match log.append(TOPIC, vec![record("kept", 10)]).await {
+            Ok((log, _)) => match log.append(TOPIC, &[record("kept", 10)]).await {
                 Err(LogError::Cluster(error)) => error,
                 other => panic!("{other:?}"),
             },
@@ -374,8 +374,8 @@ async fn append(log: &Arc<dyn Log>, key: &str, from: u64, to: u64) {
     let mut next = from;
     while next < to {
         let until = to.min(next + BATCH);
-        let records = (next..until).map(|number| record(key, number)).collect();
-        let positions = log.append(TOPIC, records).await.expect("appended");
+        let records: Vec<_> = (next..until).map(|number| record(key, number)).collect();
+        let positions = log.append(TOPIC, &records).await.expect("appended");
         // What is acknowledged can be read.
         let last = positions.last().expect("a position");
         assert!(log.end(TOPIC, last.partition).expect("an end") > last.offset);

@@ -90,7 +90,7 @@ impl Publisher {
         let producer = self.connection.producer(client, topic, partition).await?;
         let mut sent = *self.lane.back.borrow();
         loop {
-            self.trim();
+            self.trim().await;
             let back = *self.lane.back.borrow();
             if sent == back {
                 self.until_more(sent).await?;
@@ -121,7 +121,7 @@ impl Publisher {
             if end > sent {
                 return Ok(());
             }
-            self.trim();
+            self.trim().await;
             // A time limit only so that it is trimmed while nothing comes.
             let _ = tokio::time::timeout(TRIM_PERIOD, grown.changed()).await;
         }
@@ -180,7 +180,7 @@ impl Publisher {
     }
 
     /// Forgets what is back for long enough.
-    fn trim(&mut self) {
+    async fn trim(&mut self) {
         let (topic, partition) = (self.lane.topic, self.lane.partition);
         let now = Instant::now();
         if self.back.back().is_some_and(|(noted, _)| now - *noted < TRIM_PERIOD) {
@@ -194,7 +194,7 @@ impl Publisher {
             before = Some(back);
         }
         let Some(before) = before else { return };
-        if let Err(error) = self.streams.trim(topic, partition, before) {
+        if let Err(error) = self.streams.trim(topic, partition, before).await {
             // It takes room, and is tried again.
             tracing::warn!(%topic, partition, %error, "the outbox is not trimmed");
         }

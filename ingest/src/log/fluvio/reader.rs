@@ -19,7 +19,7 @@ use crate::{
     error::{ClusterError, LogError},
     log::{Log, embedded::EmbeddedLog},
     metrics::ClusterMetrics,
-    record::{Position, Record},
+    record::{Position, Record, Stored},
     wire::published,
 };
 
@@ -50,7 +50,7 @@ pub(super) struct Reader {
 /// What one chunk brought.
 #[derive(Default)]
 struct Taken {
-    records: Vec<(Position, Record)>,
+    records: Vec<Stored>,
     /// Where this node's own records stand.
     own: Vec<u64>,
     again: u64,
@@ -231,7 +231,8 @@ impl Reader {
             if offset < self.kept_end()? {
                 self.compare(offset, &read.record).await?;
             } else {
-                taken.records.push((Position { partition, offset }, read.record));
+                let position = Position { partition, offset };
+                taken.records.push(Stored { position, record: read.record });
             }
         }
         self.mark.next = offset + 1;
@@ -266,7 +267,7 @@ impl Reader {
             tracing::error!(%topic, partition, records, "a record of an outbox is missing");
         }
         if !taken.records.is_empty() {
-            let kept = self.mirror.append_at(topic, taken.records).await;
+            let kept = self.mirror.append_at(topic, &taken.records).await;
             kept.map_err(|error| self.local(&error))?;
         }
         self.lane.came_back(&taken.own);

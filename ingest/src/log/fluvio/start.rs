@@ -23,7 +23,10 @@ use super::{
 use crate::{
     clock::{Clock, SystemClock},
     error::{ClusterError, LogError},
-    log::{Log, embedded::EmbeddedLog},
+    log::{
+        Log,
+        embedded::{self, EmbeddedLog, Sync},
+    },
     metrics::{ClusterMetrics, Metrics},
     record::ulid,
     topic::Topic,
@@ -184,7 +187,9 @@ fn open_mirror(folder: &Path) -> Result<EmbeddedLog, LogError> {
             path: folder.to_path_buf(),
             source: Box::new(source),
         })?;
-        EmbeddedLog::open_copy(folder, apart)
+        // It can be made again, so it is not synced.
+        let settings = embedded::Settings { sync: Sync::Never, ..embedded::Settings::default() };
+        EmbeddedLog::open(folder, &settings, apart)
     };
     match open() {
         Err(error @ (LogError::Damaged { .. } | LogError::DamagedJournal { .. })) => {
