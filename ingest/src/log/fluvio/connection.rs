@@ -22,7 +22,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const REPLICAS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes that a batch may have, well under the 1 MB over which followers have been seen to stick;
 /// one that is larger by itself goes alone.
-pub(super) const BATCH_BYTES: usize = 768 << 10;
+const BATCH_BYTES: usize = 768 << 10;
 const LARGEST_RECORD_BYTES: usize = 64 << 20;
 
 /// A connection that several tasks share.
@@ -120,7 +120,7 @@ impl Connection {
     ) -> Result<TopicProducerPool, ClusterError> {
         let config = TopicProducerConfigBuilder::default()
             .set_specific_partitioner(partition)
-            .batch_size(BATCH_BYTES + BATCH_BYTES / 4)
+            .batch_size(BATCH_BYTES)
             .max_request_size(LARGEST_RECORD_BYTES)
             // Batches are sent when they are complete, and that is said.
             .linger(self.settings.request_timeout)

@@ -12,7 +12,7 @@ use std::{
 use fluvio::{Fluvio, RecordKey, TopicProducerPool};
 
 use super::{
-    connection::{BATCH_BYTES, Connection, Pauses},
+    connection::{Connection, Pauses},
     lane::Lane,
     settings::Settings,
 };
@@ -24,10 +24,12 @@ use crate::{
     wire::published,
 };
 
-/// Records of one batch at most.
-const BATCH_RECORDS: usize = 2_048;
+/// Records and bytes of one request at most; the client makes batches of it. A data node takes the next
+/// request of a connection when its replicas have this one, so small ones wait for each other.
+const REQUEST_RECORDS: usize = 8_192;
+const REQUEST_BYTES: usize = 4 << 20;
 /// Records that may be on their way before the first comes back.
-const WINDOW: u64 = 16_384;
+const WINDOW: u64 = 32_768;
 /// The outbox is trimmed so often.
 const TRIM_PERIOD: Duration = Duration::from_secs(30);
 
@@ -96,7 +98,7 @@ impl Publisher {
                 self.until_more(sent).await?;
             }
             if self.end()? > sent {
-                sent += self.batch(&producer, sent).await?;
+                sent += self.request(&producer, sent).await?;
             }
             let end = self.end()?;
             self.metrics.waiting(topic, partition, end.saturating_sub(*self.lane.back.borrow()));
@@ -151,10 +153,10 @@ impl Publisher {
         }
     }
 
-    /// Sends one batch, and waits for the answer. How many records it had.
-    async fn batch(&self, producer: &TopicProducerPool, from: u64) -> Result<u64, ClusterError> {
+    /// Sends one request, and waits for the answer. How many records it had.
+    async fn request(&self, producer: &TopicProducerPool, from: u64) -> Result<u64, ClusterError> {
         let (topic, partition) = (self.lane.topic, self.lane.partition);
-        let read = self.streams.read(topic, partition, from, BATCH_RECORDS).await;
+        let read = self.streams.read(topic, partition, from, REQUEST_RECORDS).await;
         let (mut bytes, mut count, mut last) = (0, 0, None);
         for Stored { position, record } in read.map_err(|error| self.local(&error))? {
             let object = published::encode(&self.outbox, position.offset, &record);
@@ -165,7 +167,7 @@ impl Publisher {
                 reason: error.to_string(),
             })?;
             bytes += object.len();
-            if count > 0 && bytes > BATCH_BYTES {
+            if count > 0 && bytes > REQUEST_BYTES {
                 break;
             }
             let sent = producer.send(RecordKey::from(record.key), object);
