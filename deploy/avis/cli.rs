@@ -86,6 +86,9 @@ pub struct Data {
     /// The folder of the node's data.
     #[arg(long = "data", value_name = "DIR", default_value = "avis-data", env = "AVIS_DATA", value_hint = ValueHint::DirPath)]
     pub folder: PathBuf,
+    /// A file of settings; what it does not say is as `avis config show` shows.
+    #[arg(long, value_name = "FILE", env = "AVIS_CONFIG", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
 }
 
 /// Arguments of `avis demo`.
@@ -115,6 +118,9 @@ pub struct DemoArguments {
     /// What the draw begins with.
     #[arg(long, value_name = "S", requires = "generate", default_value_t = 1)]
     pub seed: u64,
+    /// A file of settings; what it does not say is as `avis config show` shows.
+    #[arg(long, value_name = "FILE", env = "AVIS_CONFIG", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
     /// Print one JSON object as the last line, and nothing else on standard output.
     #[arg(long)]
     pub json: bool,
@@ -126,9 +132,6 @@ pub struct UpArguments {
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]
     pub data: Data,
-    /// A file of settings; what it does not say is as `avis config show` shows.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub config: Option<PathBuf>,
     /// Print tokens to try things with, and take any transaction's time.
     #[arg(long)]
     pub dev: bool,

@@ -39,6 +39,11 @@ use crate::{
     settlement,
 };
 
+fn open(data: &Data) -> Result<Node, Failure> {
+    let config = Config::load(data.config.as_deref(), std::env::vars())?;
+    Node::open(&data.folder, &config, Arc::new(SystemClock))
+}
+
 /// Opens a stopped node's data.
 ///
 /// # Errors
@@ -51,7 +56,7 @@ pub fn node(data: &Data) -> Result<Node, Failure> {
         );
         return Err(Failure::Usage(text));
     }
-    Node::open(&data.folder, Arc::new(SystemClock))
+    open(data)
 }
 
 /// Tables can be read while a node runs on the same folder.
@@ -161,7 +166,7 @@ pub async fn registry_command(command: RegistryCommand) -> Result<(), Failure> {
     match command {
         RegistryCommand::Apply { file, data } => {
             let document = document(&file)?;
-            let node = Node::open(&data.folder, Arc::new(SystemClock))?;
+            let node = open(&data)?;
             let changes = registry::apply(&node.log, &document, node.clock.now()).await?;
             node.evaluator().await?.catch_up().await?;
             println!("{} entries changed", changes.len());

@@ -1,10 +1,14 @@
 //! Settings: the defaults compiled in, a file over them, the environment over both.
 
-use std::{net::SocketAddr, path::Path};
+use std::{collections::HashMap, net::SocketAddr, path::Path, time::Duration};
 
 use authoriser::{authorise, cache::redis::RedisSettings, service::Bounds};
 use chrono::TimeDelta;
 use connectors::terminal::{http, kit::Caps};
+use ingest::{
+    log::{Keep, embedded, fluvio},
+    topic::Topic,
+};
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -23,6 +27,10 @@ pub struct Config {
     pub http: Listening,
     /// Where gRPC listens.
     pub grpc: Listening,
+    /// The streams.
+    pub log: Log,
+    /// The cluster that has them, where one does.
+    pub fluvio: Fluvio,
     /// Decisions.
     pub authoriser: Authoriser,
     /// The shared cache.
@@ -37,6 +45,50 @@ pub struct Config {
 pub struct Listening {
     /// Host and port.
     pub address: SocketAddr,
+}
+
+/// The streams.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// Where they are.
+    pub engine: LogEngine,
+    reserve_mib: u64,
+    keep: HashMap<String, KeepOf>,
+}
+
+/// Where the streams are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogEngine {
+    /// In the node's folder.
+    Embedded,
+    /// On a Fluvio cluster.
+    Fluvio,
+}
+
+/// What a stream lets go of; 0 is never.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeepOf {
+    age_days: u32,
+    size_mib: u64,
+    replaced_days: u32,
+}
+
+/// A Fluvio cluster.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fluvio {
+    endpoint: String,
+    profile: String,
+    topic_prefix: String,
+    replication: u32,
+    retention_days: u32,
+    tls_domain: String,
+    tls_authority: String,
+    tls_certificate: String,
+    tls_key: String,
 }
 
 /// Decisions.
@@ -116,6 +168,57 @@ impl Config {
         table.try_into().map_err(|error: toml::de::Error| fault("configuration", error.to_string()))
     }
 
+    /// How the embedded log is kept.
+    ///
+    /// # Errors
+    /// Where a register would let go of states that an upload may still ask for.
+    pub fn embedded(&self) -> Result<embedded::Settings, Failure> {
+        let days = |days: u32| (days > 0).then(|| TimeDelta::days(days.into()));
+        let mut keep = HashMap::new();
+        for (name, of) in &self.log.keep {
+            let Some(topic) = Topic::parse(name) else { continue };
+            if (1..=self.authoriser.horizon_days).contains(&of.replaced_days) {
+                let text = format!(
+                    "log.keep.{name}.replaced_days: {} is not longer than authoriser.horizon_days",
+                    of.replaced_days
+                );
+                return Err(Failure::Usage(text));
+            }
+            let bytes = (of.size_mib > 0).then(|| of.size_mib << 20);
+            let (age, replaced) = (days(of.age_days), days(of.replaced_days));
+            keep.insert(topic, Keep { age, bytes, replaced });
+        }
+        keep.retain(|_, keep| *keep != Keep::default());
+        let reserve_bytes = self.log.reserve_mib << 20;
+        Ok(embedded::Settings { reserve_bytes, keep, ..embedded::Settings::default() })
+    }
+
+    /// Which Fluvio, and what is asked of it.
+    ///
+    /// # Errors
+    /// Where one replica is asked for, or encryption is given by half.
+    pub fn fluvio(&self) -> Result<fluvio::Settings, Failure> {
+        let Fluvio { endpoint, profile, topic_prefix, .. } = self.fluvio.clone();
+        if self.fluvio.replication < 2 {
+            let text =
+                "fluvio.replication: Fluvio does not sync, so at least 2 data nodes keep a record";
+            return Err(Failure::Usage(text.into()));
+        }
+        let cluster = match profile.is_empty() {
+            true => fluvio::Cluster::Endpoint(endpoint.clone()),
+            false => fluvio::Cluster::Profile(profile),
+        };
+        let days = u64::from(self.fluvio.retention_days);
+        Ok(fluvio::Settings {
+            cluster,
+            tls: self.fluvio.tls()?,
+            prefix: topic_prefix,
+            replication: self.fluvio.replication,
+            retention: Duration::from_secs(days * 24 * 60 * 60),
+            ..fluvio::Settings::of(&endpoint)
+        })
+    }
+
     /// What the authoriser is told.
     #[must_use]
     pub fn settings(&self) -> authorise::Settings {
@@ -152,6 +255,25 @@ impl Config {
                 cents: self.terminals.offline_cents_per_card_and_day,
             },
         }
+    }
+}
+
+impl Fluvio {
+    fn tls(&self) -> Result<Option<fluvio::Tls>, Failure> {
+        let all = [&self.tls_domain, &self.tls_authority, &self.tls_certificate, &self.tls_key];
+        if all.iter().all(|given| given.is_empty()) {
+            return Ok(None);
+        }
+        if all.iter().any(|given| given.is_empty()) {
+            let text = "fluvio.tls_…: all four are given, or none";
+            return Err(Failure::Usage(text.into()));
+        }
+        Ok(Some(fluvio::Tls {
+            domain: self.tls_domain.clone(),
+            authority: self.tls_authority.clone().into(),
+            certificate: self.tls_certificate.clone().into(),
+            key: self.tls_key.clone().into(),
+        }))
     }
 }
 
@@ -200,6 +322,31 @@ mod tests {
         assert_eq!(config.settings().hold, TimeDelta::minutes(5));
         let config = with("AVIS__AUTHORISER__CACHE", "redis-cluster").expect("settings");
         assert_eq!(config.authoriser.cache, Cache::RedisCluster);
+    }
+
+    #[test]
+    fn every_stream_says_what_it_keeps() {
+        let config = Config::load(None, std::iter::empty()).expect("settings");
+        let mut named: Vec<_> = config.log.keep.keys().map(String::as_str).collect();
+        let mut streams = Topic::ALL.map(Topic::name);
+        (named.sort_unstable(), streams.sort_unstable());
+        assert_eq!(named, streams);
+        assert!(config.embedded().expect("settings").keep.is_empty(), "all of it");
+        let days = with("AVIS__LOG__KEEP__MEANS-CHANGES__REPLACED_DAYS", "400").expect("settings");
+        let keep = days.embedded().expect("settings").keep;
+        assert_eq!(keep[&Topic::MeansChanges].replaced, Some(TimeDelta::days(400)));
+        let short = with("AVIS__LOG__KEEP__MEANS-CHANGES__REPLACED_DAYS", "40").expect("settings");
+        let told = short.embedded().expect_err("too short").to_string();
+        assert!(told.starts_with("log.keep.means-changes.replaced_days"), "{told}");
+    }
+
+    #[test]
+    fn a_cluster_keeps_two_of_each_record_at_least() {
+        let told = |name, value| {
+            with(name, value).expect("settings").fluvio().expect_err("a fault").to_string()
+        };
+        assert!(told("AVIS__FLUVIO__REPLICATION", "1").starts_with("fluvio.replication"));
+        assert!(told("AVIS__FLUVIO__TLS_DOMAIN", "avis.lv").starts_with("fluvio.tls"));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use pipelines::groups;
 use tokio::sync::watch;
 
 use self::{input::Input, summary::Summary};
-use crate::{cli::DemoArguments, failure::Failure, node::Node, progress::Progress};
+use crate::{cli::DemoArguments, config::Config, failure::Failure, node::Node, progress::Progress};
 
 /// Uploads decided between two appends.
 const DECIDED_AT_ONCE: usize = 512;
@@ -39,7 +39,8 @@ pub async fn run(arguments: DemoArguments) -> Result<(), Failure> {
     let progress = Progress::new(arguments.json);
     let input = Input::of(&arguments)?;
     let clock = Arc::new(ManualClock::at(input.begins()));
-    let node = Node::open(&arguments.out, Arc::clone(&clock) as _)?;
+    let config = Config::load(arguments.config.as_deref(), std::env::vars())?;
+    let node = Node::open(&arguments.out, &config, Arc::clone(&clock) as _)?;
     let registry = describe(&node, &input, &progress).await?;
     let streamed = stream(&node, &input, &registry, &clock, &progress).await?;
     let published = publish::all(&node, &clock, &arguments.out, &progress).await?;

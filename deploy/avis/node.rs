@@ -9,10 +9,8 @@ use authoriser::{authorise::Parts, claims::Claims, fence::Fence, index::Index};
 use connectors::{access::Tokens, load::Context};
 use ingest::{
     clock::Clock,
-    log::{
-        Log,
-        embedded::{self, EmbeddedLog},
-    },
+    log::{Log, embedded::EmbeddedLog, fluvio::FluvioLog},
+    metrics::ClusterMetrics,
     vault::Vault,
 };
 use pipelines::{catalogue, config::Settings, entitlements::Evaluator, runner::Runner};
@@ -23,7 +21,10 @@ use warehouse::{
     table::{Table, delta::DeltaTable},
 };
 
-use crate::failure::Failure;
+use crate::{
+    config::{Config, LogEngine},
+    failure::Failure,
+};
 
 /// A node over a folder: `log`, `keys`, `index` and `warehouse` lie in it.
 #[derive(Debug)]
@@ -79,22 +80,31 @@ impl Metrics {
     }
 }
 
+impl Metrics {
+    /// The streams, where the settings say that they are.
+    fn log(&self, folder: &Path, config: &Config) -> Result<Arc<dyn Log>, Failure> {
+        let (own, metrics) = (config.embedded()?, self.ingest.clone());
+        Ok(match config.log.engine {
+            LogEngine::Embedded => Arc::new(EmbeddedLog::open(&folder.join("log"), &own, metrics)?),
+            LogEngine::Fluvio => {
+                let cluster = ClusterMetrics::register(&self.registry)?;
+                Arc::new(FluvioLog::open(folder, config.fluvio()?, metrics, cluster)?)
+            }
+        })
+    }
+}
+
 impl Node {
     /// Opens a node's folder, and makes it where there is none.
     ///
     /// # Errors
     /// Where another process has it, or it cannot be read.
-    pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
+    pub fn open(folder: &Path, config: &Config, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
         std::fs::create_dir_all(folder)
             .map_err(|source| Failure::Folder { path: folder.to_path_buf(), source })?;
         let metrics = Metrics::new()?;
         // The log first: its lock says in words that another process has the folder.
-        let log = EmbeddedLog::open(
-            &folder.join("log"),
-            &embedded::Settings::default(),
-            metrics.ingest.clone(),
-        )?;
-        let log: Arc<dyn Log> = Arc::new(log);
+        let log = metrics.log(folder, config)?;
         let vault = Vault::open(&folder.join("keys"))?;
         let loading = Context {
             log: Arc::clone(&log),

@@ -54,10 +54,10 @@ struct Health {
 /// # Errors
 /// Where an address is taken or a part of the node fails.
 pub async fn run(arguments: UpArguments) -> Result<(), Failure> {
-    let mut config = Config::load(arguments.config.as_deref(), std::env::vars())?;
+    let mut config = Config::load(arguments.data.config.as_deref(), std::env::vars())?;
     config.http.address = arguments.http.unwrap_or(config.http.address);
     config.grpc.address = arguments.grpc.unwrap_or(config.grpc.address);
-    let node = Arc::new(Node::open(&arguments.data.folder, Arc::new(SystemClock))?);
+    let node = Arc::new(Node::open(&arguments.data.folder, &config, Arc::new(SystemClock))?);
     let (http, grpc) = (listen(config.http.address).await?, listen(config.grpc.address).await?);
     println!("data     {}", arguments.data.folder.display());
     let (ready, is_ready) = watch::channel(false);

@@ -23,7 +23,7 @@ fn scale() -> u64 {
 
 fn avis() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_avis"));
-    command.env_remove("AVIS_DATA");
+    command.env_remove("AVIS_DATA").env_remove("AVIS_CONFIG");
     command
 }
 
