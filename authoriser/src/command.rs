@@ -105,6 +105,9 @@ pub enum Refusal {
     /// The cache cannot answer now; nothing with a limit is approved meanwhile.
     #[error("limits cannot be looked up now")]
     Away,
+    /// The disk takes nothing now; nothing is decided meanwhile.
+    #[error("nothing can be recorded now")]
+    NoRoom,
     /// More waits than is taken.
     #[error("too much is waiting to be decided")]
     Busy,
@@ -132,6 +135,7 @@ impl Refusal {
             Self::Clock { .. } => "clock_off",
             Self::TooOld { .. } => "too_old",
             Self::Away => "limits_away",
+            Self::NoRoom => "no_room",
             Self::Busy => "busy",
             Self::Stopped => "stopping",
         }

@@ -119,7 +119,7 @@ impl From<Refusal> for Problem {
             Refusal::NotReversible { .. } => (StatusCode::CONFLICT, "Cannot be undone"),
             Refusal::Clock { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "The clock is off"),
             Refusal::TooOld { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "Too old"),
-            Refusal::Away | Refusal::Busy | Refusal::Stopped => {
+            Refusal::Away | Refusal::NoRoom | Refusal::Busy | Refusal::Stopped => {
                 (StatusCode::SERVICE_UNAVAILABLE, "Not available now")
             }
         };

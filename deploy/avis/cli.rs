@@ -406,8 +406,8 @@ impl std::str::FromStr for From {
         if let Ok(offset) = text.parse() {
             return Ok(Self::Offset(offset));
         }
-        let instant =
-            DateTime::parse_from_rfc3339(text).map(|instant| Self::Instant(instant.into()));
+        let instant = DateTime::parse_from_rfc3339(text);
+        let instant = instant.map(|instant| Self::Instant(instant.into()));
         instant.map_err(|_| {
             "neither an offset, nor an instant like 2025-01-15T08:00:00Z, nor earliest".into()
         })

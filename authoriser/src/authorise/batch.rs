@@ -12,7 +12,7 @@ use crate::{
     changes::{self, Acting, Next},
 };
 use domain::{authorisation::Status, id::AuthorisationId, limit::CounterKey};
-use ingest::wire::Shared;
+use ingest::{error::LogError, wire::Shared};
 
 /// Reservations ended in one batch.
 const MOST_ENDED: usize = 1_024;
@@ -71,12 +71,7 @@ impl<C: Cache> Authoriser<C> {
         }
         let mut waiting = VecDeque::from(jobs);
         if let Err(refused) = takes {
-            tracing::error!(error = %refused, "nothing is decided");
-            // What only looks something up needs no room.
-            let looks = |job: &Job| matches!(job.command, Command::LookUp(_));
-            let (asking, looking) = waiting.into_iter().partition(|job| !looks(job));
-            waiting = looking;
-            VecDeque::into_iter(asking).for_each(|job| self.refuse_away(job, &mut outgoing));
+            waiting = self.refuse_without_room(waiting, &refused, &mut outgoing);
         }
         let mut budgets = Vec::new();
         for _ in 0..MOST_ROUNDS {
@@ -132,10 +127,30 @@ impl<C: Cache> Authoriser<C> {
 
     /// Tells that the cache could not take part. An upload is not lost: it is read again.
     fn refuse_away(&mut self, job: Job, outgoing: &mut Outgoing) {
+        self.put_off(job, Refusal::Away, outgoing);
+    }
+
+    fn put_off(&mut self, job: Job, refusal: Refusal, outgoing: &mut Outgoing) {
         if let Some(next) = job.uploads_next {
             self.uploads_next = self.uploads_next.min(next - 1);
         }
-        outgoing.refuse(job, Refusal::Away);
+        outgoing.refuse(job, refusal);
+    }
+
+    /// Refuses what would be recorded, and leaves what only looks something up.
+    fn refuse_without_room(
+        &mut self,
+        waiting: VecDeque<Job>,
+        refused: &LogError,
+        outgoing: &mut Outgoing,
+    ) -> VecDeque<Job> {
+        let looks = |job: &Job| matches!(job.command, Command::LookUp(_));
+        let (looking, asking): (VecDeque<_>, VecDeque<_>) = waiting.into_iter().partition(looks);
+        if !asking.is_empty() {
+            tracing::error!(error = %refused, requests = asking.len(), "nothing is decided");
+        }
+        asking.into_iter().for_each(|job| self.put_off(job, Refusal::NoRoom, outgoing));
+        looking
     }
 
     async fn round(

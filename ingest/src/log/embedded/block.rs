@@ -329,7 +329,10 @@ mod tests {
         #[test]
         fn records_come_back_at_their_offsets(
             first in 0_u64..1_000_000,
-            records in prop::collection::vec((0_u64..3, prop::collection::vec(any::<u8>(), 0..900)), 1..60),
+            records in prop::collection::vec(
+                (0_u64..3, prop::collection::vec(any::<u8>(), 0..900)),
+                1..60,
+            ),
             covered in 0_u64..5,
         ) {
             let (mut builder, mut offset, mut put) = (Builder::new(first, 7), first, Vec::new());
