@@ -90,6 +90,7 @@ impl Filling {
 
     /// Puts a record at the end, or where it has to stand; its offset.
     fn push(&mut self, record: &Encoded) -> u64 {
+        debug_assert!(record.offset.is_none_or(|offset| offset >= self.builder.end()), "rising");
         let offset = record.offset.unwrap_or(0).max(self.builder.end());
         while !self.builder.push(offset, record.recorded_at, &record.bytes) {
             let next = self.builder.next(offset);
