@@ -30,6 +30,9 @@ const REQUEST_RECORDS: usize = 8_192;
 const REQUEST_BYTES: usize = 4 << 20;
 /// Records that may be on their way before the first comes back.
 const WINDOW: u64 = 32_768;
+/// The longest pause before something is published again whose first answer is not known: it may lie
+/// with the leader and wait for a replica, and each time more would.
+const LONGEST_DOUBT: Duration = Duration::from_secs(60);
 /// The outbox is trimmed so often.
 const TRIM_PERIOD: Duration = Duration::from_secs(30);
 
@@ -50,7 +53,7 @@ pub(super) struct Publisher {
 impl Publisher {
     /// Publishes until something is wrong that another attempt does not mend.
     pub(super) async fn run(mut self) {
-        let mut pauses = Pauses::new(self.settings.longest_pause);
+        let mut pauses = Pauses::new(self.settings.longest_pause.max(LONGEST_DOUBT));
         loop {
             let before = *self.lane.back.borrow();
             let error = match self.attempt().await {
@@ -66,7 +69,12 @@ impl Publisher {
             if *self.lane.back.borrow() > before {
                 pauses.reset();
             }
-            pauses.pause().await;
+            let back = *self.lane.back.borrow();
+            tokio::select! {
+                () = pauses.pause() => {}
+                // What was in doubt comes back after all; a fault is met by the next attempt.
+                _ = self.lane.until(&self.lane.back, back + 1) => {}
+            }
         }
     }
 
