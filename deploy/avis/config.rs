@@ -184,7 +184,7 @@ impl Config {
                 );
                 return Err(Failure::Usage(text));
             }
-            let bytes = (of.size_mib > 0).then(|| of.size_mib << 20);
+            let bytes = (of.size_mib > 0).then_some(of.size_mib << 20);
             let (age, replaced) = (days(of.age_days), days(of.replaced_days));
             keep.insert(topic, Keep { age, bytes, replaced });
         }
@@ -329,7 +329,8 @@ mod tests {
         let config = Config::load(None, std::iter::empty()).expect("settings");
         let mut named: Vec<_> = config.log.keep.keys().map(String::as_str).collect();
         let mut streams = Topic::ALL.map(Topic::name);
-        (named.sort_unstable(), streams.sort_unstable());
+        named.sort_unstable();
+        streams.sort_unstable();
         assert_eq!(named, streams);
         assert!(config.embedded().expect("settings").keep.is_empty(), "all of it");
         let days = with("AVIS__LOG__KEEP__MEANS-CHANGES__REPLACED_DAYS", "400").expect("settings");
