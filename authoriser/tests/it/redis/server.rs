@@ -39,12 +39,18 @@ fn free_port() -> u16 {
 }
 
 impl Server {
+    /// Starts one. A port that was free may be somebody's connection a moment later.
     pub fn start(setup: Setup) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (port, bus) = (free_port(), free_port());
-        let server = Self { port, bus, folder, setup, child: Mutex::default() };
-        server.restart();
-        server
+        let begun = Instant::now();
+        loop {
+            let folder = tempfile::tempdir().expect("a folder");
+            let (port, bus, setup) = (free_port(), free_port(), setup.clone());
+            let server = Self { port, bus, folder, setup, child: Mutex::default() };
+            if server.launch() {
+                return server;
+            }
+            assert!(begun.elapsed() < PATIENCE, "redis-server ends as soon as it starts");
+        }
     }
 
     pub fn url(&self) -> String {
@@ -57,6 +63,15 @@ impl Server {
 
     /// Starts it on what its folder holds.
     pub fn restart(&self) {
+        let begun = Instant::now();
+        while !self.launch() {
+            assert!(begun.elapsed() < PATIENCE, "port {} does not become free", self.port);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Starts the process and waits for its answer; whether it did not end before.
+    fn launch(&self) -> bool {
         let flag = |yes| if yes { "yes" } else { "no" };
         let mut command = Command::new("redis-server");
         command.args(["--bind", "127.0.0.1", "--save", "", "--maxmemory-policy", "noeviction"]);
@@ -78,9 +93,18 @@ impl Server {
         *self.child.lock().expect("a lock") = Some(child);
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() || !self.is_loaded() {
+            if self.has_ended() {
+                return false;
+            }
             assert!(begun.elapsed() < PATIENCE, "redis-server on {} does not answer", self.port);
             std::thread::sleep(Duration::from_millis(10));
         }
+        !self.has_ended()
+    }
+
+    fn has_ended(&self) -> bool {
+        let mut child = self.child.lock().expect("a lock");
+        child.as_mut().is_none_or(|child| child.try_wait().is_ok_and(|ended| ended.is_some()))
     }
 
     fn is_loaded(&self) -> bool {
