@@ -364,7 +364,7 @@ pub enum StreamCommand {
     /// Records of a stream as flat JSON, one a line.
     #[command(
         after_help = "Examples:\n  avis stream tail authorisations --from 0 --most 3 --data avis-demo\n  \
-                            avis stream tail authorisations --from 2025-01-15T08:00:00Z --most 5\n  \
+                            avis stream tail audit --from 2025-01-15T08:00:00Z --most 5\n  \
                             avis stream tail dead-letters --from earliest --most 100 | jq .reason"
     )]
     Tail {
