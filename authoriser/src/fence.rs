@@ -177,7 +177,7 @@ impl Fence {
         let log = Arc::clone(log);
         let append = tokio::spawn(async move {
             let _passing = passing;
-            let positions = append_whole(&*log, topic, &records).await?;
+            let positions = append_given_room(&*log, topic, &records).await?;
             let stored = records.into_iter().zip(positions);
             Ok::<_, LogError>(
                 stored.map(|(record, position)| Stored { position, record }).collect(),
@@ -194,7 +194,7 @@ impl Fence {
 
 /// Appends what is decided already. Where the disk has become full since, it waits for room a while:
 /// nothing more is decided meanwhile.
-async fn append_whole(
+async fn append_given_room(
     log: &dyn Log,
     topic: Topic,
     records: &[Record],

@@ -5,7 +5,10 @@ use std::{io::Read, time::Instant};
 
 use ingest::log::{Log, READ_BATCH};
 
-use crate::append::{RECORD_BYTES, TOPIC, open, record};
+use crate::{
+    append::{RECORD_BYTES, TOPIC, open, record},
+    registers,
+};
 
 /// Records kept at each look; `AVIS_BENCH_RECORDS` says up to how many.
 const LOOKS: [u64; 3] = [1_000_000, 5_000_000, 20_000_000];
@@ -36,7 +39,8 @@ pub async fn measure() -> Result<(), Box<dyn std::error::Error>> {
         let read = read(&*log, end.saturating_sub(LOOKED_AT), end).await?;
         let oldest = self::read(&*log, 0, LOOKED_AT).await?;
         let (append_then, read_then) = *first.get_or_insert((appended, read));
-        let what = |did: &str| format!("{did}, {kept} records kept, {} MiB", resident_mib());
+        let resident = registers::memory("VmRSS:") >> 20;
+        let what = |did: &str| format!("{did}, {kept} records kept, {resident} MiB");
         crate::row(&what("appended by one"), appended, "with the fewest", append_then);
         crate::row(&what("read, newest"), read, "with the fewest", read_then);
         crate::row(&what("read, oldest"), oldest, "with the fewest", read_then);
@@ -74,11 +78,4 @@ fn raw(folder: &std::path::Path) -> std::io::Result<f64> {
         total += read;
     }
     Ok((total / RECORD_BYTES) as f64 / started.elapsed().as_secs_f64())
-}
-
-/// Memory that this process has now.
-fn resident_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(0_u64) / 1_024
 }

@@ -203,7 +203,7 @@ fn memory_reads(bytes: usize) -> Times {
 }
 
 /// Bytes of this process's memory that the kernel knows under a name.
-fn memory(name: &str) -> u64 {
+pub fn memory(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, io::Read, path::PathBuf, sync::Arc};
 
+use domain::id::RecordId;
 use ingest::{
     clock::Clock,
     dead_letter::{DeadLetter, Reason},
@@ -110,9 +111,9 @@ pub async fn load<C: Connector>(
     Ok(loader.account)
 }
 
-/// What became of a message that was translated again.
+/// What becomes of a message that was translated.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Replayed {
+pub enum Taking {
     /// It is on its stream.
     Taken,
     /// The stream had it.
@@ -129,25 +130,19 @@ pub async fn replay<C: Connector>(
     context: &Context,
     mut connector: C,
     messages: &[&[u8]],
-) -> Result<Vec<Replayed>, ConnectorError> {
+) -> Result<Vec<Taking>, ConnectorError> {
     let topic = connector.topic();
     let identity = |record: &Record| connector.identity(record);
     let mut known = Deduplication::of(&context.log, topic, REMEMBERED, identity).await?;
     let (mut records, mut answers) = (Vec::new(), Vec::new());
     for translated in connector.translate(messages) {
         answers.push(match translated {
-            Err(refusal) => Replayed::Refused(refusal),
+            Err(refusal) => Taking::Refused(refusal),
             Ok(record) => {
-                let id = connector.identity(&record);
-                match (known.known(id, &record.event), connector.again()) {
-                    (Known::Same, _) => Replayed::AlreadyThere,
-                    (Known::Different, Again::Refuse) => Replayed::Refused(used_before()),
-                    _ => {
-                        known.note(id, &record.event);
-                        records.push(record);
-                        Replayed::Taken
-                    }
-                }
+                let place =
+                    take(&mut known, connector.again(), connector.identity(&record), &record);
+                records.extend((place == Taking::Taken).then_some(record));
+                place
             }
         });
     }
@@ -158,12 +153,23 @@ pub async fn replay<C: Connector>(
     Ok(answers)
 }
 
-fn used_before() -> Refusal {
-    Refusal::new(Reason::DuplicateKey, "the key was used before for something else")
+/// Whether a record goes to its stream, by what the stream has; one that does is noted.
+fn take(known: &mut Deduplication, again: Again, id: RecordId, record: &Record) -> Taking {
+    match (known.known(id, &record.event), again) {
+        (Known::Same, _) => Taking::AlreadyThere,
+        (Known::Different, Again::Refuse) => Taking::Refused(Refusal::new(
+            Reason::DuplicateKey,
+            "the key was used before for something else",
+        )),
+        (Known::New, _) | (Known::Different, Again::Changes) => {
+            known.note(id, &record.event);
+            Taking::Taken
+        }
+    }
 }
 
 /// A line with its identity and what it was translated to.
-type Translated = (Line, Result<(domain::id::RecordId, Record), Refusal>);
+type Translated = (Line, Result<(RecordId, Record), Refusal>);
 
 fn translate_all<C: Connector>(
     connector: &mut C,
@@ -251,19 +257,18 @@ impl Loader<'_> {
         for (line, translated) in batch {
             self.account.lines += 1;
             match translated {
-                Ok((identity, record)) => match self.known.known(identity, &record.event) {
-                    Known::Same => {
-                        self.account.already_there += 1;
-                        self.context.metrics.already_there(self.name);
+                Ok((identity, record)) => {
+                    match take(&mut self.known, self.again, identity, &record) {
+                        Taking::Taken => records.push(record),
+                        Taking::AlreadyThere => {
+                            self.account.already_there += 1;
+                            self.context.metrics.already_there(self.name);
+                        }
+                        Taking::Refused(refusal) => {
+                            letters.extend(self.refuse(&line, &refusal)?);
+                        }
                     }
-                    Known::Different if self.again == Again::Refuse => {
-                        letters.extend(self.refuse(&line, &used_before())?);
-                    }
-                    Known::New | Known::Different => {
-                        self.known.note(identity, &record.event);
-                        records.push(record);
-                    }
-                },
+                }
                 Err(refusal) => letters.extend(self.refuse(&line, &refusal)?),
             }
         }

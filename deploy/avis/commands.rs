@@ -5,15 +5,11 @@ use std::{io::Write, path::Path, sync::Arc};
 use chrono::TimeDelta;
 use connectors::{
     access::{Identity, Role, Tokens},
-    dagr::{PersonChanges, snapshot::Snapshot},
-    issuer::MeansFiles,
     lines,
     load::{self, Account},
     registry,
-    terminal::{Terminals, TransactionFiles},
-    vpvkac::CentreEvents,
 };
-use domain::{period::Month, registry::Registry};
+use domain::period::Month;
 use ingest::{
     clock::{Clock, SystemClock},
     vault::Vault,
@@ -37,6 +33,7 @@ use crate::{
     node::Node,
     progress::Progress,
     settlement,
+    sources::Sources,
 };
 
 fn open(data: &Data) -> Result<Node, Failure> {
@@ -231,18 +228,11 @@ async fn load_file(
     bar: &indicatif::ProgressBar,
 ) -> Result<Account, Failure> {
     let (reader, origin) = (lines::open(file)?, file.display().to_string());
-    let sources = Sources::of(node).await?;
+    let sources = Sources::of(node, registry::view(&node.log).await?.registry());
     let (loading, told) = (&node.loading, |lines| bar.inc(lines));
     Ok(match command {
         LoadCommand::Persons(_) => {
-            let snapshot = Arc::default();
-            let connector = sources.persons(&snapshot);
-            let account = load::load(loading, connector, reader, &origin, told).await?;
-            let snapshot = std::mem::take(
-                &mut *snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
-            );
-            let (log, yes) = (&node.log, arguments.yes);
-            snapshot.finish(log, &node.vault, &*node.clock, &account, yes).await?;
+            let account = sources.load_persons(node, reader, &origin, arguments.yes, told).await?;
             node.evaluator().await?.catch_up().await?;
             account
         }
@@ -256,49 +246,6 @@ async fn load_file(
             load::load(loading, sources.events(), reader, &origin, told).await?
         }
     })
-}
-
-/// The connectors of files, as a node has them now.
-pub struct Sources {
-    registry: Arc<Registry>,
-    vault: Vault,
-    clock: Arc<dyn Clock>,
-}
-
-impl Sources {
-    /// Those of a node.
-    ///
-    /// # Errors
-    /// Where the registry cannot be read.
-    pub async fn of(node: &Node) -> Result<Self, Failure> {
-        let registry = registry::view(&node.log).await?.registry();
-        Ok(Self { registry, vault: node.vault.clone(), clock: Arc::clone(&node.clock) })
-    }
-
-    /// Of person changes; a snapshot's lines are noted.
-    pub fn persons(&self, snapshot: &Arc<std::sync::Mutex<Snapshot>>) -> PersonChanges {
-        let (vault, clock) = (self.vault.clone(), Arc::clone(&self.clock));
-        PersonChanges { vault, clock, snapshot: Arc::clone(snapshot) }
-    }
-
-    /// Of identification means.
-    pub fn means(&self) -> MeansFiles {
-        let issuers = self.registry.issuers.iter().map(|issuer| issuer.id.clone()).collect();
-        MeansFiles { issuers, vault: self.vault.clone(), clock: Arc::clone(&self.clock) }
-    }
-
-    /// Of offline transactions.
-    pub fn transactions(&self) -> TransactionFiles {
-        let terminals = Arc::new(Terminals::of(&self.registry));
-        let (vault, clock) = (self.vault.clone(), Arc::clone(&self.clock));
-        TransactionFiles { terminals, vault, clock }
-    }
-
-    /// Of service centres' events.
-    pub fn events(&self) -> CentreEvents {
-        let centres = self.registry.centres.iter().map(|centre| centre.id.clone()).collect();
-        CentreEvents { centres, vault: self.vault.clone(), clock: Arc::clone(&self.clock) }
-    }
 }
 
 fn tell(file: &Path, account: &Account) {

@@ -4,7 +4,8 @@ use std::{io::Write, sync::Arc};
 
 use connectors::{
     connector::Connector,
-    load::{self, Replayed},
+    load::{self, Taking},
+    registry,
 };
 use ingest::{
     dead_letter::{LONGEST_PAYLOAD, Open, Outcome, open},
@@ -13,9 +14,10 @@ use ingest::{
 
 use crate::{
     cli::{DeadLettersCommand, Which},
-    commands::{Sources, node},
+    commands::node,
     failure::Failure,
     node::Node,
+    sources::Sources,
 };
 
 /// Letters that are replayed at once: their payloads are kept in memory meanwhile.
@@ -109,7 +111,7 @@ fn show(node: &Node, open: &Open) -> Result<(), Failure> {
 
 /// Translates letters again, connector by connector, in the order in which they came.
 async fn replay(node: &Node, mut letters: Vec<Open>) -> Result<(), Failure> {
-    let sources = Sources::of(node).await?;
+    let sources = Sources::of(node, registry::view(&node.log).await?.registry());
     let (mut taken, mut left) = (0, 0);
     letters.retain(|open| {
         let whole = open.is_whole();
@@ -154,8 +156,8 @@ async fn again(
     for (open, answer) in letters.iter().zip(answers) {
         match answer {
             // Appended before this is told: told twice is harmless, lost is not.
-            Replayed::Taken | Replayed::AlreadyThere => done.push(open),
-            Replayed::Refused(refusal) => {
+            Taking::Taken | Taking::AlreadyThere => done.push(open),
+            Taking::Refused(refusal) => {
                 println!("{} stays: {}: {}", open.id, refusal.reason.code(), refusal.detail);
             }
         }

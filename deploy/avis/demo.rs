@@ -10,20 +10,16 @@ use std::{sync::Arc, time::Instant};
 
 use authoriser::authorise::{Authoriser, Settings};
 use chrono::{DateTime, Utc};
-use connectors::{
-    dagr::{PersonChanges, snapshot::Snapshot},
-    issuer::MeansFiles,
-    load, registry,
-    terminal::{Terminals, TransactionFiles},
-    vpvkac::CentreEvents,
-};
-use domain::registry::Registry;
+use connectors::{load, registry};
 use ingest::{clock::ManualClock, topic::Topic};
 use pipelines::groups;
 use tokio::sync::watch;
 
 use self::{input::Input, summary::Summary};
-use crate::{cli::DemoArguments, config::Config, failure::Failure, node::Node, progress::Progress};
+use crate::{
+    cli::DemoArguments, config::Config, failure::Failure, node::Node, progress::Progress,
+    sources::Sources,
+};
 
 /// Uploads decided between two appends.
 const DECIDED_AT_ONCE: usize = 512;
@@ -41,8 +37,8 @@ pub async fn run(arguments: DemoArguments) -> Result<(), Failure> {
     let clock = Arc::new(ManualClock::at(input.begins()));
     let config = Config::load(arguments.config.as_deref(), std::env::vars())?;
     let node = Node::open(&arguments.out, &config, Arc::clone(&clock) as _)?;
-    let registry = describe(&node, &input, &progress).await?;
-    let streamed = stream(&node, &input, &registry, &clock, &progress).await?;
+    let sources = describe(&node, &input, &progress).await?;
+    let streamed = stream(&node, &input, &sources, &clock, &progress).await?;
     let published = publish::all(&node, &clock, &arguments.out, &progress).await?;
     let mut summary = Summary::read(&node, &published).await?;
     summary.took(started.elapsed(), streamed);
@@ -51,46 +47,32 @@ pub async fn run(arguments: DemoArguments) -> Result<(), Failure> {
     published.proof.balanced()
 }
 
-/// The registry, the people and their means.
-async fn describe(node: &Node, input: &Input, progress: &Progress) -> Result<Registry, Failure> {
+/// The registry, the people and their means; what reads the other files.
+async fn describe(node: &Node, input: &Input, progress: &Progress) -> Result<Sources, Failure> {
     let (text, origin) = input.registry()?;
     let document = registry::read(&text, &origin, &groups::check)?;
     registry::apply(&node.log, &document, node.clock.now()).await?;
+    let sources = Sources::of(node, Arc::new(document.registry));
     let bar = progress.bar("people");
-    let snapshot = Arc::default();
     for (reader, origin) in input.persons()? {
-        let connector = PersonChanges {
-            vault: node.vault.clone(),
-            clock: Arc::clone(&node.clock),
-            snapshot: Arc::clone(&snapshot),
-        };
-        let account =
-            load::load(&node.loading, connector, reader, &origin, |lines| bar.inc(lines)).await?;
-        let told = std::mem::take::<Snapshot>(
-            &mut *snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
-        );
-        told.finish(&node.log, &node.vault, &*node.clock, &account, false).await?;
+        sources.load_persons(node, reader, &origin, false, |lines| bar.inc(lines)).await?;
     }
     bar.finish_with_message("loaded");
     node.evaluator().await?.catch_up().await?;
     let bar = progress.bar("means");
     for (reader, origin) in input.means()? {
-        let connector = MeansFiles {
-            issuers: document.registry.issuers.iter().map(|issuer| issuer.id.clone()).collect(),
-            vault: node.vault.clone(),
-            clock: Arc::clone(&node.clock),
-        };
-        load::load(&node.loading, connector, reader, &origin, |lines| bar.inc(lines)).await?;
+        let means = sources.means();
+        load::load(&node.loading, means, reader, &origin, |lines| bar.inc(lines)).await?;
     }
     bar.finish_with_message("loaded");
-    Ok(document.registry)
+    Ok(sources)
 }
 
 /// Streams transactions and events in, decides, and lands, all at the same time.
 async fn stream(
     node: &Node,
     input: &Input,
-    registry: &Registry,
+    sources: &Sources,
     clock: &Arc<ManualClock>,
     progress: &Progress,
 ) -> Result<f64, Failure> {
@@ -100,7 +82,7 @@ async fn stream(
     let (loaded, is_loaded) = watch::channel(false);
     let landing = runner.run(stopped);
     let streaming = async {
-        let loading = load_all(node, input, registry, progress);
+        let loading = load_all(node, input, sources, progress);
         let deciding = decide(node, clock, is_loaded, progress);
         let loading = async {
             let result = loading.await;
@@ -124,28 +106,19 @@ async fn stream(
 async fn load_all(
     node: &Node,
     input: &Input,
-    registry: &Registry,
+    sources: &Sources,
     progress: &Progress,
 ) -> Result<(), Failure> {
     let bar = progress.bar("transactions");
-    let terminals = Arc::new(Terminals::of(registry));
     for (reader, origin) in input.baskets()? {
-        let connector = TransactionFiles {
-            terminals: Arc::clone(&terminals),
-            vault: node.vault.clone(),
-            clock: Arc::clone(&node.clock),
-        };
-        load::load(&node.loading, connector, reader, &origin, |lines| bar.inc(lines)).await?;
+        let baskets = sources.transactions();
+        load::load(&node.loading, baskets, reader, &origin, |lines| bar.inc(lines)).await?;
     }
     bar.finish_with_message("streamed");
     let bar = progress.bar("events");
     for (reader, origin) in input.events()? {
-        let connector = CentreEvents {
-            centres: registry.centres.iter().map(|centre| centre.id.clone()).collect(),
-            vault: node.vault.clone(),
-            clock: Arc::clone(&node.clock),
-        };
-        load::load(&node.loading, connector, reader, &origin, |lines| bar.inc(lines)).await?;
+        let events = sources.events();
+        load::load(&node.loading, events, reader, &origin, |lines| bar.inc(lines)).await?;
     }
     bar.finish_with_message("streamed");
     Ok(())

@@ -10,6 +10,7 @@ mod failure;
 mod node;
 mod progress;
 mod settlement;
+mod sources;
 mod stream;
 mod up;
 

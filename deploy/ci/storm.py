@@ -19,7 +19,8 @@ Every time, with what the clients themselves noted of what was acknowledged, thi
     server recovers by itself;
   - `avis settle check` passes.
 
-Needs redis-server and redis-cli 7 or newer, and nothing but the standard library. Everything
+Needs redis-server and redis-cli 7 or newer, for power cuts mkfs.ext4 and the right to mount, and nothing
+but the standard library. Everything
 listens on loopback. The table goes to standard output, all else to standard error; the exit status
 is 1 where anything was violated, and the folder of that time is then kept.
 """
@@ -810,16 +811,65 @@ async def stand_still(run):
     run.node.process.send_signal(signal.SIGCONT)
 
 
+async def cut_power(run):
+    """What the disk holds at this instant is all that is left, as if the power had gone."""
+    # A copy takes a while, and a power cut none: nobody writes meanwhile.
+    run.node.process.send_signal(signal.SIGSTOP)
+    await asyncio.sleep(0.03)
+    await run.disk.copy()
+    run.node.kill()
+    await run.disk.replace()
+    await run.node.start()
+
+
+class Disk:
+    """A loop-mounted ext4 under the server's data; what is not synced is not in its image."""
+
+    BYTES = 256 << 20
+
+    def __init__(self, folder):
+        self.image, self.later, self.at = folder / "disk", folder / "disk-cut", folder / "data"
+
+    async def make(self, template):
+        with open(self.image, "wb") as image:
+            image.truncate(self.BYTES)
+        mkfs = shutil.which("mkfs.ext4") or "/sbin/mkfs.ext4"
+        await must(mkfs, "-q", "-m", "0", self.image)
+        self.at.mkdir()
+        await self.mount()
+        await must("cp", "-r", f"{template}/.", self.at)
+        await must("sync", "-f", self.at)
+
+    async def mount(self):
+        await must("mount", "-o", "loop", self.image, self.at)
+
+    async def copy(self):
+        await must("cp", "--sparse=always", self.image, self.later)
+
+    async def replace(self):
+        await self.unmount()
+        self.later.rename(self.image)
+        await self.mount()
+
+    async def unmount(self):
+        async def is_free():
+            return (await command("umount", self.at))[0] == 0
+
+        await until("the disk is free", is_free)
+
+
 @dataclass
 class Scenario:
     name: str
     redis: object
     breaks: object
     long: bool = False
+    disk: bool = False
 
 
 SCENARIOS = [
     Scenario("embedded, avis killed", lambda folder: None, kill_avis),
+    Scenario("embedded, power cut", lambda folder: None, cut_power, disk=True),
     Scenario("redis with AOF killed", lambda folder: Single(folder, True), kill_redis),
     Scenario("redis without AOF killed", lambda folder: Single(folder, False), kill_redis),
     Scenario("redis flushed", lambda folder: Single(folder, True), flush),
@@ -836,7 +886,8 @@ class Run:
     def __init__(self, scenario, options, template, tokens, folder, seed):
         self.scenario, self.seconds, self.dice = scenario, options.seconds, random.Random(seed)
         self.journal, self.redis = Journal(), scenario.redis(folder)
-        shutil.copytree(template / "data", folder / "data")
+        self.disk = Disk(folder) if scenario.disk else None
+        self.template = template / "data"
         self.node = Node(options.avis, folder, self.redis, 1 if scenario.long else 15)
         self.terminals = [
             Terminal(name, token, self.node.http, self.journal, seed, scenario.long)
@@ -845,6 +896,10 @@ class Run:
             one.neighbour = other if other is not one else None
 
     async def whole(self):
+        if self.disk is None:
+            shutil.copytree(self.template, self.node.data)
+        else:
+            await self.disk.make(self.template)
         if self.redis is not None:
             await self.redis.start()
         await self.node.start()
@@ -915,6 +970,8 @@ async def once(scenario, options, template, tokens, number):
         run.journal.violation(str(error))
     finally:
         kill_all()
+        if run.disk is not None and os.path.ismount(run.disk.at) and not run.journal.violations:
+            await run.disk.unmount()
         if not run.journal.violations:
             shutil.rmtree(folder, ignore_errors=True)
     journal = run.journal
@@ -945,6 +1002,9 @@ async def storm(options):
             if scenario.long and options.times < FULL_SCALE and not options.only:
                 say(f"SKIPPED: {scenario.name}: over a minute each time; only at full scale "
                     f"({FULL_SCALE} times) or with --only")
+                continue
+            if scenario.disk and os.geteuid() != 0:
+                say(f"SKIPPED: {scenario.name}: only root may mount the disk")
                 continue
             journals = [await once(scenario, options, template, tokens, number)
                         for number in range(options.times)]

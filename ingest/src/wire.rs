@@ -90,6 +90,13 @@ pub struct Flat<'a> {
     record_id: String,
     source_partition: u32,
     source_offset: u64,
+    #[serde(flatten)]
+    record: FlatRecord<'a>,
+}
+
+/// What every flat form has, wherever the record stands.
+#[derive(Debug, Serialize)]
+pub(crate) struct FlatRecord<'a> {
     source: &'a str,
     sequence: u64,
     key: &'a str,
@@ -97,6 +104,19 @@ pub struct Flat<'a> {
     recorded_at: String,
     #[serde(flatten)]
     event: &'a v1::Event,
+}
+
+impl<'a> FlatRecord<'a> {
+    pub(crate) fn of(record: &'a Record) -> Self {
+        Self {
+            source: &record.source,
+            sequence: record.sequence,
+            key: &record.key,
+            event_time: json::rfc3339(record.event_time.timestamp_micros()),
+            recorded_at: json::rfc3339(record.recorded_at.timestamp_micros()),
+            event: &record.event,
+        }
+    }
 }
 
 impl<'a> Flat<'a> {
@@ -109,12 +129,7 @@ impl<'a> Flat<'a> {
             record_id: record.id.to_string(),
             source_partition: *partition,
             source_offset: *offset,
-            source: &record.source,
-            sequence: record.sequence,
-            key: &record.key,
-            event_time: json::rfc3339(record.event_time.timestamp_micros()),
-            recorded_at: json::rfc3339(record.recorded_at.timestamp_micros()),
-            event: &record.event,
+            record: FlatRecord::of(record),
         }
     }
 }

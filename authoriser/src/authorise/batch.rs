@@ -308,8 +308,7 @@ impl<C: Cache> Authoriser<C> {
                 self.refuse_away(job, outgoing);
             }
             Ok(Some(next)) => {
-                let event = change.sign(next.event);
-                let event = Shared::from(event);
+                let event = Shared::from(change.sign(next.event));
                 let record = self.change_record(&history, event.clone(), acting.now);
                 let stands = next.movements.is_empty();
                 self.stage_change(&history, &record, next.movements);

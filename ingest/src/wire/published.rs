@@ -4,7 +4,7 @@
 use domain::id::RecordId;
 use serde::{Deserialize, Serialize};
 
-use super::{WireError, json, v1::Event};
+use super::{FlatRecord, WireError, json, v1::Event};
 use crate::record::Record;
 
 /// A record with the place that it has in the outbox of the node that published it.
@@ -24,13 +24,8 @@ struct Written<'a> {
     record_id: String,
     outbox: &'a str,
     outbox_sequence: u64,
-    source: &'a str,
-    sequence: u64,
-    key: &'a str,
-    event_time: String,
-    recorded_at: String,
     #[serde(flatten)]
-    event: &'a Event,
+    record: FlatRecord<'a>,
 }
 
 /// What every object has; the rest is the event's.
@@ -63,12 +58,7 @@ pub fn encode(outbox: &str, outbox_sequence: u64, record: &Record) -> Result<Vec
         record_id: record.id.to_string(),
         outbox,
         outbox_sequence,
-        source: &record.source,
-        sequence: record.sequence,
-        key: &record.key,
-        event_time: json::rfc3339(record.event_time.timestamp_micros()),
-        recorded_at: json::rfc3339(record.recorded_at.timestamp_micros()),
-        event: &record.event,
+        record: FlatRecord::of(record),
     };
     json::whole(|| serde_json::to_vec(&written)).map_err(WireError::Json)
 }

@@ -15,7 +15,7 @@ use crate::wire;
 /// Length of a key.
 pub(super) const KEY_BYTES: usize = 12;
 /// A block is closed when it has so many bytes: one record is found in it without much reading.
-pub(super) const BLOCK_BYTES: usize = 64 << 10;
+const BLOCK_BYTES: usize = 64 << 10;
 const CHECKSUM_BYTES: usize = 8;
 const HEADER_BYTES: usize = 22;
 /// No record of before blocks begins with it.

@@ -142,35 +142,35 @@ impl Work {
 
     /// Lets go of the blocks that end before an offset, but for the newest.
     fn trim(&self, topic: Topic, partition: u32, before: u64) -> Result<(), LogError> {
-        let mut keys = self.streams.keys(topic, partition).peekable();
-        let (mut removed, mut start) = (Vec::new(), 0);
-        loop {
-            let key = keys.next().transpose()?;
-            let next = match keys.peek() {
-                Some(Ok(next)) => offset(next),
-                Some(Err(_)) | None => None,
-            };
-            let goes = key.zip(next).filter(|(_, next)| *next <= before);
-            if let Some((key, next)) = goes {
-                removed.push(key);
-                start = next;
+        let mut keys = self.streams.keys(topic, partition);
+        let Some(mut key) = keys.next().transpose()? else { return Ok(()) };
+        let mut removed = Vec::new();
+        for next in keys {
+            let next = next?;
+            if offset(&next).is_none_or(|start| start > before) {
+                break;
             }
-            if removed.len() == TRIMMED_AT_ONCE || (goes.is_none() && !removed.is_empty()) {
-                let removed = std::mem::take(&mut removed);
-                let start = Some(start);
-                self.replace(|reply| Replace {
-                    topic,
-                    partition,
-                    removed,
-                    put: Vec::new(),
-                    start,
-                    reply,
-                })?;
-            }
-            if goes.is_none() {
-                return Ok(());
+            removed.push(std::mem::replace(&mut key, next));
+            if removed.len() == TRIMMED_AT_ONCE {
+                self.remove(topic, partition, std::mem::take(&mut removed), &key)?;
             }
         }
+        self.remove(topic, partition, removed, &key)
+    }
+
+    /// Removes the first blocks of a partition, which then begins at the one that has `key`.
+    fn remove(
+        &self,
+        topic: Topic,
+        partition: u32,
+        removed: Vec<[u8; KEY_BYTES]>,
+        key: &[u8],
+    ) -> Result<(), LogError> {
+        if removed.is_empty() {
+            return Ok(());
+        }
+        let (put, start) = (Vec::new(), offset(key));
+        self.replace(|reply| Replace { topic, partition, removed, put, start, reply })
     }
 
     /// Lets go of what was replaced before an offset, when there is enough to look through.

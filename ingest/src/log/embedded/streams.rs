@@ -31,7 +31,6 @@ pub(super) struct Streams {
     database: Database,
     space: Space,
     streams: Vec<Stream>,
-    stopped: AtomicBool,
     sync_failed: AtomicBool,
 }
 
@@ -101,8 +100,8 @@ impl Streams {
             let partitions = partitions.collect::<Result<_, _>>()?;
             streams.push(Stream { topic, blocks, partitions, grown: watch::Sender::new(0) });
         }
-        let (stopped, sync_failed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Self { database: database.clone(), space, streams, stopped, sync_failed })
+        let sync_failed = AtomicBool::new(false);
+        Ok(Self { database: database.clone(), space, streams, sync_failed })
     }
 
     pub(super) fn stream(&self, topic: Topic) -> &Stream {
@@ -113,7 +112,6 @@ impl Streams {
     /// Lets nothing be appended any more.
     pub(super) fn stop(&self) {
         self.sync_failed.store(true, Ordering::Release);
-        self.stopped.store(true, Ordering::Release);
     }
 
     /// Why nothing is taken any more.
@@ -123,7 +121,7 @@ impl Streams {
 
     /// Whether so many bytes would be taken.
     pub(super) fn takes(&self, bytes: usize) -> Result<(), Refused> {
-        match self.stopped.load(Ordering::Acquire) {
+        match self.sync_failed.load(Ordering::Acquire) {
             true => Err(self.stopped()),
             false => self.space.has_room_for(bytes),
         }
