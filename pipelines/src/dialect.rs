@@ -1,31 +1,52 @@
-//! Pipeline files: the part of Arroyo's SQL dialect that runs here.
+//! Pipeline files: Arroyo's SQL dialect, read into statements.
 //!
 //! A file means the same on an Arroyo cluster and here, or it is refused with the construct named.
 //! Queries are parsed whole by `sqlparser`; table definitions by hand over its tokens, because
-//! `WATERMARK FOR` and the options of connectors are the dialect's own.
+//! `WATERMARK FOR`, `METADATA FROM` and the options of connectors are the dialect's own.
+//!
+//! What a cluster runs and this runtime does not is read all the same, since files are exported to
+//! clusters: [`TableDefinition::refusal`] names it.
 
-use arrow::datatypes::{DataType, Field, Schema};
+use std::time::Duration;
+
 use sqlparser::{
-    ast::{Expr, Query, Statement as Ast, TableObject},
+    ast::{Query, Set, Statement as Ast, TableObject},
     dialect::GenericDialect,
     keywords::Keyword,
-    parser::{Parser, ParserError},
+    parser::Parser,
     tokenizer::Token,
 };
 
 use crate::error::PipelineError;
 
 mod column_type;
+pub mod connector;
+mod definition;
+mod fault;
+pub mod format;
+mod interval;
 mod options;
+pub mod table;
 
-pub use options::Connector;
+use fault::Fault;
+pub use {
+    connector::Connector,
+    table::{Column, Origin, TableDefinition, TableType, Watermark},
+};
 
 /// One statement of a pipeline file.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "a file has two of them, read once")]
+#[allow(clippy::large_enum_variant, reason = "a file has a few of them, read once")]
 pub enum Statement {
-    /// `CREATE TABLE … WITH (connector = …)`.
+    /// `CREATE [TEMPORARY] TABLE …` that stands for something outside, or for a memory table.
     Table(TableDefinition),
+    /// `CREATE VIEW … AS SELECT …`; `CREATE TABLE … AS SELECT …` is the same.
+    View {
+        /// Its name in queries.
+        name: String,
+        /// The query that it stands for.
+        query: Box<Query>,
+    },
     /// `INSERT INTO … SELECT …`.
     Insert {
         /// The table that rows go to.
@@ -33,169 +54,132 @@ pub enum Statement {
         /// The query.
         query: Box<Query>,
     },
+    /// A bare `SELECT`, whose rows are shown.
+    Query(Box<Query>),
+    /// `SET …`, which holds for the queries after it.
+    Set(Setting),
 }
 
-/// A table that stands for a stream or for a table of the warehouse.
-#[derive(Clone, Debug)]
-pub struct TableDefinition {
-    /// Its name in queries.
-    pub name: String,
-    /// Its columns; empty where they follow from what is inserted.
-    pub columns: Vec<Column>,
-    /// How event time is told, if it says.
-    pub watermark: Option<Watermark>,
-    /// What it stands for.
-    pub connector: Connector,
-}
-
-/// A declared column.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Column {
-    /// Its name.
-    pub name: String,
-    /// Its type.
-    pub data_type: DataType,
-    /// Whether it may be NULL.
-    pub nullable: bool,
-}
-
-/// `WATERMARK FOR column AS expression`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Watermark {
-    /// The column that holds event time.
-    pub column: String,
-    /// The instant before which nothing more is waited for; the column itself where none is said.
-    pub expression: Option<Expr>,
-}
-
-impl TableDefinition {
-    /// The declared columns as a schema.
-    #[must_use]
-    pub fn schema(&self) -> Schema {
-        let field =
-            |column: &Column| Field::new(&column.name, column.data_type.clone(), column.nullable);
-        Schema::new(self.columns.iter().map(field).collect::<Vec<_>>())
-    }
+/// What `SET` sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// `SET updating_ttl`: how long an updating query keeps what it has not seen again.
+    UpdatingTtl(Duration),
 }
 
 /// The statements of a file.
 ///
 /// # Errors
-/// Where the text is not SQL, or says what does not run here.
+/// Where the text is not SQL, or says what is not the dialect's.
 pub fn parse(file: &str, text: &str) -> Result<Vec<Statement>, PipelineError> {
     let dialect = GenericDialect {};
-    let parser = Parser::new(&dialect).try_with_sql(text);
-    let mut reader = Reader { file, parser: parser.map_err(|source| failed(file, source))? };
-    let mut statements = Vec::new();
-    loop {
-        while reader.parser.consume_token(&Token::SemiColon) {}
-        if reader.parser.peek_token().token == Token::EOF {
-            return Ok(statements);
+    let read = || {
+        let mut reader = Reader { parser: Parser::new(&dialect).try_with_sql(text)? };
+        let mut statements = Vec::new();
+        loop {
+            while reader.parser.consume_token(&Token::SemiColon) {}
+            if reader.parser.peek_token().token == Token::EOF {
+                return Ok(statements);
+            }
+            statements.push(reader.statement()?);
+            match reader.parser.peek_token().token {
+                Token::SemiColon | Token::EOF => {}
+                other => return Err(Fault::Unsupported(format!("{other} after a statement"))),
+            }
         }
-        statements.push(reader.statement()?);
-    }
-}
-
-fn failed(file: &str, source: ParserError) -> PipelineError {
-    PipelineError::Parse { file: file.to_owned(), source }
+    };
+    read().map_err(|fault: Fault| fault.of(file))
 }
 
 struct Reader<'a> {
-    file: &'a str,
     parser: Parser<'a>,
 }
 
 impl Reader<'_> {
-    fn statement(&mut self) -> Result<Statement, PipelineError> {
-        if self.parser.parse_keyword(Keyword::CREATE) {
-            return self.table().map(Statement::Table);
-        }
-        let token = self.parser.peek_token();
-        match &token.token {
-            Token::Word(word) if word.keyword == Keyword::INSERT => self.insert(),
-            other => Err(self.unsupported(format!("{other} as a statement"))),
+    fn statement(&mut self) -> Result<Statement, Fault> {
+        let token = self.parser.peek_token().token;
+        match &token {
+            Token::Word(word) => match word.keyword {
+                Keyword::CREATE => self.create(),
+                Keyword::INSERT => self.insert(),
+                Keyword::SET => self.set().map(Statement::Set),
+                Keyword::SELECT | Keyword::WITH => Ok(Statement::Query(self.parser.parse_query()?)),
+                _ => Err(Fault::Unsupported(format!("{token} as a statement"))),
+            },
+            Token::LParen => Ok(Statement::Query(self.parser.parse_query()?)),
+            other => Err(Fault::Unsupported(format!("{other} as a statement"))),
         }
     }
 
-    fn insert(&mut self) -> Result<Statement, PipelineError> {
-        let statement = self.parser.parse_statement().map_err(|source| self.failed(source))?;
-        let Ast::Insert(insert) = statement else {
-            return Err(self.unsupported("this form of INSERT".into()));
+    fn create(&mut self) -> Result<Statement, Fault> {
+        self.parser.expect_keyword_is(Keyword::CREATE)?;
+        if self.parser.parse_keyword(Keyword::VIEW) {
+            let name = self.table_name()?;
+            if self.parser.peek_token().token == Token::LParen {
+                let construct = "a view's list of columns (name them in its query)";
+                return Err(Fault::Unsupported(construct.into()));
+            }
+            self.parser.expect_keyword_is(Keyword::AS)?;
+            return Ok(Statement::View { name, query: self.parser.parse_query()? });
+        }
+        let temporary = self.parser.parse_one_of_keywords(&[Keyword::TEMPORARY, Keyword::TEMP]);
+        if !self.parser.parse_keyword(Keyword::TABLE) {
+            let token = self.parser.peek_token();
+            return Err(Fault::Unsupported(format!("CREATE {token}")));
+        }
+        let name = self.table_name()?;
+        if self.parser.parse_keyword(Keyword::AS) {
+            return Ok(Statement::View { name, query: self.parser.parse_query()? });
+        }
+        let read = self.definition(&name, temporary.is_some());
+        Ok(Statement::Table(read.map_err(|fault| fault.in_table(&name))?))
+    }
+
+    fn insert(&mut self) -> Result<Statement, Fault> {
+        let refused = |construct: &str| Fault::Unsupported(construct.to_owned());
+        let Ast::Insert(insert) = self.parser.parse_statement()? else {
+            return Err(refused("this form of INSERT"));
         };
-        let plain = insert.columns.is_empty() && insert.on.is_none() && insert.returning.is_none();
+        if !insert.columns.is_empty() {
+            return Err(refused(
+                "INSERT with a list of columns (select them in the table's order)",
+            ));
+        }
+        let plain = insert.on.is_none() && insert.returning.is_none() && !insert.overwrite;
         match (insert.table, insert.source) {
             (TableObject::TableName(name), Some(query)) if plain => {
                 Ok(Statement::Insert { into: name.to_string().to_lowercase(), query })
             }
-            _ => Err(self.unsupported("INSERT other than INSERT INTO table SELECT".into())),
+            _ => Err(refused("INSERT other than INSERT INTO table SELECT")),
         }
     }
 
-    fn table(&mut self) -> Result<TableDefinition, PipelineError> {
-        if !self.parser.parse_keyword(Keyword::TABLE) {
-            let token = self.parser.peek_token();
-            return Err(self.unsupported(format!("CREATE {token}")));
-        }
-        let name = self.identifier()?;
-        let (mut columns, mut watermark) = (Vec::new(), None);
-        if self.parser.consume_token(&Token::LParen) {
-            loop {
-                if self.word("WATERMARK") {
-                    watermark = Some(self.watermark()?);
-                } else {
-                    columns.push(self.column()?);
-                }
-                if !self.parser.consume_token(&Token::Comma) {
-                    break;
-                }
-            }
-            self.parser.expect_token(&Token::RParen).map_err(|source| self.failed(source))?;
-        }
-        if let Token::Word(word) = self.parser.peek_token().token
-            && word.keyword != Keyword::WITH
-        {
-            return Err(self.unsupported(format!("{} after a table's columns", word.value)));
-        }
-        let options = self.parser.parse_options(Keyword::WITH);
-        let options = options.map_err(|source| self.failed(source))?;
-        if options.is_empty() {
-            return Err(self.unsupported("a table without WITH (a memory table)".into()));
-        }
-        let connector = Connector::of(self.file, &name, options)?;
-        Ok(TableDefinition { name, columns, watermark, connector })
-    }
-
-    fn watermark(&mut self) -> Result<Watermark, PipelineError> {
-        self.parser.expect_keyword_is(Keyword::FOR).map_err(|source| self.failed(source))?;
-        let column = self.identifier()?;
-        let expression = if self.parser.parse_keyword(Keyword::AS) {
-            Some(self.parser.parse_expr().map_err(|source| self.failed(source))?)
-        } else {
-            None
+    fn set(&mut self) -> Result<Setting, Fault> {
+        let Ast::Set(set) = self.parser.parse_statement()? else {
+            return Err(Fault::Wrong("invalid syntax for `SET` call".into()));
         };
-        Ok(Watermark { column, expression })
-    }
-
-    fn column(&mut self) -> Result<Column, PipelineError> {
-        let name = self.identifier()?;
-        let sql_type = self.parser.parse_data_type().map_err(|source| self.failed(source))?;
-        let data_type =
-            column_type::arrow(&sql_type).map_err(|construct| self.unsupported(construct))?;
-        let mut nullable = true;
-        loop {
-            if self.parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
-                nullable = false;
-                continue;
-            }
-            match self.parser.peek_token().token {
-                Token::Comma | Token::RParen => return Ok(Column { name, data_type, nullable }),
-                other => return Err(self.unsupported(format!("{other} on column {name}"))),
-            }
+        let Set::SingleAssignment { scope: None, hivevar: false, variable, values } = set else {
+            return Err(Fault::Wrong("invalid syntax for `SET` call".into()));
+        };
+        let option = variable.to_string();
+        if option != "updating_ttl" {
+            return Err(Fault::Wrong(format!(
+                "invalid option '{option}'; supported options are 'updating_ttl'"
+            )));
         }
+        let [value] = values.as_slice() else {
+            let reason = "invalid `SET updating_ttl` call; expected exactly one expression";
+            return Err(Fault::Wrong(reason.into()));
+        };
+        interval::duration(value).map(Setting::UpdatingTtl).map_err(Fault::Wrong)
     }
 
-    fn identifier(&mut self) -> Result<String, PipelineError> {
-        let identifier = self.parser.parse_identifier().map_err(|source| self.failed(source))?;
+    /// A table's name, which the dialect compares without regard to case.
+    fn table_name(&mut self) -> Result<String, Fault> {
+        let identifier = self.parser.parse_identifier()?;
+        if self.parser.peek_token().token == Token::Period {
+            return Err(Fault::Unsupported("a table's name with a schema".into()));
+        }
         Ok(match identifier.quote_style {
             Some(_) => identifier.value,
             None => identifier.value.to_lowercase(),
@@ -212,12 +196,15 @@ impl Reader<'_> {
         found
     }
 
-    fn failed(&self, source: ParserError) -> PipelineError {
-        failed(self.file, source)
-    }
-
-    fn unsupported(&self, construct: String) -> PipelineError {
-        PipelineError::Unsupported { file: self.file.to_owned(), construct }
+    fn words(&mut self, wanted: &[&str]) -> Result<(), Fault> {
+        for word in wanted {
+            if !self.word(word) {
+                let token = self.parser.peek_token();
+                let wanted = wanted.join(" ");
+                return Err(Fault::Wrong(format!("expected {wanted}, but found {token}")));
+            }
+        }
+        Ok(())
     }
 }
 

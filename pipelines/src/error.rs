@@ -28,7 +28,7 @@ pub enum PipelineError {
     },
     /// A table has options that its connector does not know.
     #[error(
-        "{file}: table {table} has unknown options: {}; its connector knows: {}",
+        "{file}: table {table}: unknown options provided in WITH clause: {}; it knows: {}",
         unknown.join(", "), known.join(", ")
     )]
     UnknownOptions {

@@ -20,7 +20,11 @@ use sqlparser::ast::{ExprWithAlias, Query, Statement as Ast};
 use tokio::sync::Mutex;
 
 use crate::{
-    dialect::{Connector, Statement, TableDefinition, parse},
+    dialect::{
+        Connector, Origin, Statement, TableDefinition,
+        connector::{FileSink, Stream},
+        parse,
+    },
     error::PipelineError,
     pipeline::{Pipeline, Slot, WindowPlan},
     session::session,
@@ -60,17 +64,41 @@ fn wrong(file: &str, reason: String) -> PipelineError {
 }
 
 fn stream(file: &str, statement: Statement) -> Result<TableDefinition, PipelineError> {
+    if let Statement::Table(table) = &statement {
+        refuse_table(file, table)?;
+    }
     match statement {
         Statement::Table(table) if table.name != file => {
             Err(wrong(file, format!("is not named after its table {}", table.name)))
         }
-        Statement::Table(table) if matches!(table.connector, Connector::Stream { .. }) => {
+        Statement::Table(table) if matches!(table.connector, Connector::Stream(_)) => {
             check_watermark(file, &table)?;
             Ok(table)
         }
         Statement::Table(table) => Err(wrong(file, format!("{} is no source", table.name))),
         Statement::Insert { .. } => Err(wrong(file, "a source's file inserts nothing".into())),
+        other => Err(unplanned(file, &other)),
     }
+}
+
+/// Refuses what is read of a table and does not run here, or not yet.
+fn refuse_table(file: &str, table: &TableDefinition) -> Result<(), PipelineError> {
+    let generated = table.columns.iter().find(|column| column.origin != Origin::Declared);
+    let generated = generated.map(|column| format!("GENERATED on column {}", column.name));
+    match table.refusal().or(generated) {
+        Some(construct) => Err(PipelineError::Unsupported { file: file.to_owned(), construct }),
+        None => Ok(()),
+    }
+}
+
+fn unplanned(file: &str, statement: &Statement) -> PipelineError {
+    let construct = match statement {
+        Statement::View { .. } => "CREATE VIEW",
+        Statement::Query(_) => "SELECT as a statement",
+        Statement::Set(_) => "SET as a statement",
+        Statement::Table(_) | Statement::Insert { .. } => "this statement",
+    };
+    PipelineError::Unsupported { file: file.to_owned(), construct: construct.to_owned() }
 }
 
 /// Event time is a declared instant that is never NULL.
@@ -94,8 +122,12 @@ fn sink(file: &str, text: &str) -> Result<(TableDefinition, Box<Query>), Pipelin
     let (mut table, mut insert) = (None, None);
     for statement in parse(file, text)? {
         let taken = match statement {
-            Statement::Table(definition) => table.replace(definition).is_some(),
+            Statement::Table(definition) => {
+                refuse_table(file, &definition)?;
+                table.replace(definition).is_some()
+            }
             Statement::Insert { into, query } => insert.replace((into, query)).is_some(),
+            other => return Err(unplanned(file, &other)),
         };
         if taken {
             return Err(wrong(file, "has more than one sink or INSERT".into()));
@@ -104,7 +136,7 @@ fn sink(file: &str, text: &str) -> Result<(TableDefinition, Box<Query>), Pipelin
     let (Some(table), Some((into, query))) = (table, insert) else {
         return Err(wrong(file, "needs a sink and an INSERT INTO it".into()));
     };
-    let Connector::Delta { path } = &table.connector else {
+    let Connector::Delta(FileSink { path, .. }) = &table.connector else {
         return Err(wrong(file, format!("{} is no sink", table.name)));
     };
     if table.name != file || into != file || path != file {
@@ -121,7 +153,7 @@ async fn pipeline(
     let (sink, mut query) = sink(file, text)?;
     let found = query::read(file, &mut query, streams)?;
     let source = &streams[&found.source];
-    let Connector::Stream { topic } = source.connector else {
+    let Connector::Stream(Stream { topic }) = source.connector else {
         return Err(wrong(file, format!("{} is no source", source.name)));
     };
     let failed =

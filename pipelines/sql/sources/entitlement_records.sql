@@ -16,7 +16,7 @@ CREATE TABLE entitlement_records (
   known_from TIMESTAMP(6),
   person_sequence BIGINT,
   registry_version BIGINT,
-  groups STRUCT<group_id TEXT, "from" DATE, until DATE>[]
+  groups STRUCT<group_id TEXT, from DATE, until DATE>[]
 ) WITH (
   connector = 'stream',
   topic = 'entitlements',

@@ -30,9 +30,9 @@ CREATE TABLE registry_records (
     version INT,
     priority INT,
     vat_bp INT,
-    "from" DATE,
-    "to" DATE,
-    valid STRUCT<"from" DATE, "to" DATE>,
+    from DATE,
+    to DATE,
+    valid STRUCT<from DATE, to DATE>,
     means TEXT[],
     lat DOUBLE,
     lon DOUBLE

@@ -1,0 +1,81 @@
+//! What a cluster runs and this runtime does not, with what to write instead.
+
+use super::{Connector, SingleFile};
+use crate::dialect::{
+    format::{BadData, Format, JsonFormat},
+    table::{Origin, TableDefinition, TableType},
+};
+
+impl TableDefinition {
+    /// The construct that the embedded runtime does not run, and the alternative; a cluster runs it.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        let of = |construct: &str| Some(format!("{construct} of table {}", self.name));
+        if let Some(construct) = self.connector.refusal(self.table_type) {
+            return Some(construct);
+        }
+        if !self.partitioned_by.is_empty() {
+            return of("PARTITIONED BY (only Iceberg has it)");
+        }
+        if self.columns.iter().any(|column| matches!(column.origin, Origin::Metadata { .. }))
+            && self.table_type != TableType::Lookup
+        {
+            return of("METADATA FROM (only a lookup's key has it)");
+        }
+        if self.bad_data == BadData::Drop {
+            return of("bad_data = 'drop' (a record that does not decode stops its pipeline)");
+        }
+        if self.framing.is_some() {
+            return of("framing (a record is one message, or one line of a single_file)");
+        }
+        let format = self.format.as_ref()?;
+        self.connector.refused_format(format).and_then(|construct| of(&construct))
+    }
+}
+
+impl Connector {
+    fn refusal(&self, table_type: TableType) -> Option<String> {
+        let construct = match self {
+            Self::Fluvio(_) => {
+                "the connector fluvio (write connector = 'stream'; an export makes it fluvio)"
+            }
+            Self::Filesystem(_) if table_type == TableType::Source => {
+                "the connector filesystem (write connector = 'single_file')"
+            }
+            Self::Filesystem(_) => "the connector filesystem (write connector = 'delta')",
+            Self::Delta(sink) if !sink.is_plain() => {
+                "any option of a delta table but its path (the warehouse lays out its files itself)"
+            }
+            Self::SingleFile(SingleFile { wait_for_control: Some(true), .. }) => {
+                "wait_for_control (only tests of a cluster use it)"
+            }
+            Self::Redis(_) => "the connector redis (write connector = 'delta')",
+            Self::Delta(_)
+            | Self::SingleFile(_)
+            | Self::Stream(_)
+            | Self::Impulse(_)
+            | Self::Memory => return None,
+        };
+        Some(construct.to_owned())
+    }
+
+    fn refused_format(&self, format: &Format) -> Option<String> {
+        let runs = match (self, format) {
+            (Self::Stream(_), Format::Json(json)) => !json.debezium && plain(json),
+            (Self::SingleFile(_), Format::Json(json)) => plain(json),
+            (Self::Delta(_), Format::Parquet(_)) | (Self::Impulse(_), _) => true,
+            _ => false,
+        };
+        match format {
+            _ if runs => None,
+            Format::Json(json) if !plain(json) => {
+                Some("json.include_schema or json.confluent_schema_registry".into())
+            }
+            other => Some(format!("format = '{}'", other.name())),
+        }
+    }
+}
+
+fn plain(json: &JsonFormat) -> bool {
+    !json.include_schema && !json.confluent_schema_registry
+}
