@@ -318,7 +318,8 @@ pub fn token(command: TokenCommand) -> Result<(), Failure> {
 /// Where a shipped file does not plan.
 pub async fn pipelines_list() -> Result<(), Failure> {
     for pipeline in catalogue::shipped().await? {
-        println!("{:<24} from {}", pipeline.name, pipeline.topic);
+        let topics: Vec<String> = pipeline.topics().iter().map(ToString::to_string).collect();
+        println!("{:<24} from {}", pipeline.name, topics.join(", "));
     }
     Ok(())
 }

@@ -13,7 +13,9 @@ use ingest::{
     metrics::ClusterMetrics,
     vault::Vault,
 };
-use pipelines::{catalogue, config::Settings, entitlements::Evaluator, runner::Runner};
+use pipelines::{
+    catalogue, config::Settings, entitlements::Evaluator, runner::Runner, states::States,
+};
 use prometheus::Registry;
 use warehouse::{
     schema,
@@ -169,7 +171,8 @@ impl Node {
         }
         let (log, clock) = (Arc::clone(&self.log), Arc::clone(&self.clock));
         let metrics = self.metrics.pipelines.clone();
-        Ok(Runner::new(log, clock, metrics, Settings::default(), lines)?)
+        let states = Arc::new(States::Folder(self.folder.join("pipelines")));
+        Ok(Runner::new(log, clock, metrics, Settings::default(), states, lines)?)
     }
 
     /// The address of the tables.

@@ -1,12 +1,6 @@
 //! The shipped pipelines: the files of `sql/`, compiled in.
 
-use std::pin::Pin;
-
-use crate::{
-    error::PipelineError,
-    pipeline::Pipeline,
-    planner::{self, File},
-};
+use crate::planner::{self, File, Planning};
 
 macro_rules! files {
     ($folder:literal: $($name:literal),* $(,)?) => {
@@ -53,9 +47,6 @@ pub const TABLES: &[File<'static>] = files!("tables":
 ///
 /// # Errors
 /// Where a shipped file is wrong; the tests plan them all.
-pub fn shipped() -> Shipped {
-    Box::pin(planner::plan(SOURCES, TABLES))
+pub fn shipped() -> Planning<'static> {
+    planner::plan(SOURCES, TABLES)
 }
-
-/// The shipped pipelines, once they are planned.
-pub type Shipped = Pin<Box<dyn Future<Output = Result<Vec<Pipeline>, PipelineError>> + Send>>;

@@ -13,6 +13,8 @@ pub struct Settings {
     pub queued_batches: usize,
     /// Records read and decoded at once.
     pub batch_records: usize,
+    /// Bytes that a pipeline may gather in windows, joins and updating aggregates.
+    pub state_bytes: usize,
     /// The pause before a stream's pipelines start again after a failure that may pass.
     pub restart_pause: Duration,
     /// How often in a row they start again before the failure is an operator's.
@@ -27,6 +29,7 @@ impl Default for Settings {
             commit_interval: Duration::from_secs(10),
             queued_batches: 2,
             batch_records: ingest::log::READ_BATCH,
+            state_bytes: 512 << 20,
             restart_pause: Duration::from_secs(1),
             restarts: 20,
         }

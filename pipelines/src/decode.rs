@@ -22,14 +22,15 @@ pub struct Decoder {
     tape: Tape,
 }
 
-/// The columns that any of `pipelines`, all of one stream, needs; each once.
+/// The columns that any of `pipelines` needs of a stream, each once.
 ///
 /// # Errors
 /// Where two of them hold one column for different things.
-pub fn union(pipelines: &[&Pipeline]) -> Result<SchemaRef, PipelineError> {
+pub fn union(pipelines: &[&Pipeline], topic: Topic) -> Result<SchemaRef, PipelineError> {
     let mut fields: Vec<Arc<Field>> = Vec::new();
     for pipeline in pipelines {
-        for field in pipeline.input.fields() {
+        let inputs = pipeline.inputs.iter().filter(|input| input.topic() == Some(topic));
+        for field in inputs.flat_map(|input| input.columns.fields()) {
             match fields.iter().find(|known| known.name() == field.name()) {
                 Some(known) if known == field => {}
                 Some(_) => {

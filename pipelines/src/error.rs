@@ -88,6 +88,41 @@ pub enum PipelineError {
         #[source]
         source: Box<DataFusionError>,
     },
+    /// What a pipeline has gathered was not kept or not found.
+    #[error("{pipeline}: cannot {attempted} what it has gathered: {source}")]
+    State {
+        /// The pipeline.
+        pipeline: String,
+        /// What was attempted.
+        attempted: &'static str,
+        /// What the disk said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The state that a table's newest commit names is not there.
+    #[error(
+        "{pipeline}: its table was filled with state {number}, which is not there; bring it back from \
+         a backup, or land the table again: avis pipelines restart {pipeline} --from earliest"
+    )]
+    StateMissing {
+        /// The pipeline.
+        pipeline: String,
+        /// The state's number.
+        number: u64,
+    },
+    /// A pipeline has gathered more than it may.
+    #[error(
+        "{pipeline}: it has gathered {bytes} bytes, more than the {most} that it may: group by less, \
+         make windows shorter, or raise the limit"
+    )]
+    StateTooLarge {
+        /// The pipeline.
+        pipeline: String,
+        /// The bytes that its operators hold.
+        bytes: usize,
+        /// The most that they may.
+        most: usize,
+    },
     /// Rows were not committed.
     #[error("{pipeline}: cannot {attempted} its table: {source}")]
     Table {

@@ -1,4 +1,3 @@
 //! Functions that the dialect has and the engine has not.
 
 pub mod age;
-pub mod tumble;

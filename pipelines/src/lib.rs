@@ -6,10 +6,12 @@
 
 pub mod catalogue;
 pub mod config;
+pub mod dataflow;
 pub mod decode;
 pub mod dialect;
 pub mod entitlements;
 pub mod error;
+pub mod files;
 pub mod functions;
 pub mod groups;
 pub mod metrics;
@@ -17,4 +19,4 @@ pub mod pipeline;
 pub mod planner;
 pub mod runner;
 pub mod session;
-pub mod window;
+pub mod states;

@@ -1,75 +1,82 @@
-//! One planned pipeline, and its query over one batch.
+//! One planned pipeline: what it reads, what it does, what it makes.
 
 use std::sync::Arc;
 
-use arrow::{
-    array::{AsArray, RecordBatch},
-    compute::{cast, max},
-    datatypes::{DataType, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType},
-};
-use datafusion::{
-    common::Result as EngineResult,
-    execution::{SendableRecordBatchStream, TaskContext},
-    physical_plan::{
-        ExecutionPlan, PhysicalExpr, collect, execution_plan::reset_plan_states,
-        memory::MemoryStream, streaming::PartitionStream,
-    },
-};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use ingest::topic::Topic;
-use tokio::sync::Mutex;
 
-use crate::error::PipelineError;
+use crate::{
+    dataflow::Blueprint,
+    dialect::{Connector, TableDefinition},
+    error::PipelineError,
+};
 
-/// A pipeline: a query over one stream, planned once.
+/// A pipeline: queries into one table, planned once.
 #[derive(Debug)]
 pub struct Pipeline {
-    /// Its name, which is its table's.
+    /// Its name, which is its table's where it is a shipped one.
     pub name: String,
-    /// The stream it reads.
-    pub topic: Topic,
-    /// The columns of the source that it needs.
-    pub input: SchemaRef,
+    /// The table that it fills, as its file declares it.
+    pub sink: TableDefinition,
+    /// What it reads; a stream stands as often as the query reads it.
+    pub inputs: Vec<Input>,
     /// The columns it makes.
     pub output: SchemaRef,
-    /// How it groups by time, if it does.
-    pub window: Option<WindowPlan>,
-    /// The statement's query as the engine executes it.
-    pub plan: Arc<dyn ExecutionPlan>,
-    pub(crate) slot: Arc<Slot>,
-    pub(crate) context: Arc<TaskContext>,
-    /// One batch at a time: the slot holds one.
-    pub(crate) turn: Mutex<()>,
+    /// Whether it takes rows back that it made before.
+    pub updating: bool,
+    /// What it does.
+    pub blueprint: Blueprint,
+    /// A number that tells the query: what is kept of another one is not taken up.
+    pub query: u64,
+    /// A planned query is executed by one runner at a time.
+    pub(crate) turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// How a pipeline groups by time.
-#[derive(Debug)]
-pub struct WindowPlan {
-    /// The width of its windows in microseconds.
-    pub width: i64,
-    /// The column of the input that holds event time.
-    pub event_time: usize,
-    /// Up to which instant a batch tells that everything has come.
-    pub watermark: Arc<dyn PhysicalExpr>,
+/// A table that a pipeline reads.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// The table as its file declares it.
+    pub table: TableDefinition,
+    /// The columns that the pipeline needs of it.
+    pub columns: SchemaRef,
+}
+
+impl Input {
+    /// The stream, if it is one.
+    #[must_use]
+    pub const fn topic(&self) -> Option<Topic> {
+        match &self.table.connector {
+            Connector::Stream(stream) => Some(stream.topic),
+            _ => None,
+        }
+    }
 }
 
 impl Pipeline {
-    /// The pipeline's rows for a batch of its input.
-    ///
-    /// # Errors
-    /// Where the query fails, such as a sum that overflows.
-    pub async fn execute(&self, batch: RecordBatch) -> Result<Vec<RecordBatch>, PipelineError> {
-        let _turn = self.turn.lock().await;
-        let run = async {
-            let batch = RecordBatch::try_new(Arc::clone(&self.input), batch.columns().to_vec())?;
-            self.slot.put(Some(batch));
-            // Metrics of earlier batches would otherwise pile up in the plan for ever.
-            let plan = reset_plan_states(Arc::clone(&self.plan))?;
-            let rows = collect(plan, Arc::clone(&self.context)).await;
-            self.slot.put(None);
-            rows
-        };
-        let rows = run.await.map_err(|source| self.failed(source))?;
-        Ok(rows.into_iter().filter(|rows| rows.num_rows() > 0).collect())
+    /// A pipeline of which the columns are not known yet.
+    pub(crate) fn new(
+        name: String,
+        sink: TableDefinition,
+        inputs: Vec<Input>,
+        blueprint: Blueprint,
+    ) -> Self {
+        let output = Arc::new(Schema::empty());
+        let turn = Arc::default();
+        Self { name, sink, inputs, output, updating: false, blueprint, query: 0, turn }
+    }
+
+    pub(crate) fn with_output(mut self, output: SchemaRef, updating: bool, query: u64) -> Self {
+        (self.output, self.updating, self.query) = (output, updating, query);
+        self
+    }
+
+    /// The streams that it reads, each once, in their order.
+    #[must_use]
+    pub fn topics(&self) -> Vec<Topic> {
+        let mut topics: Vec<Topic> = self.inputs.iter().filter_map(Input::topic).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        topics
     }
 
     pub(crate) fn failed(&self, source: datafusion::error::DataFusionError) -> PipelineError {
@@ -83,6 +90,11 @@ impl Pipeline {
     pub fn check(&self, table: &Schema) -> Result<(), PipelineError> {
         let difference =
             |difference| PipelineError::Schema { pipeline: self.name.clone(), difference };
+        if self.updating && !self.sink.is_updating() {
+            let text = "its rows are updated, which its table cannot hold: group by a window, or \
+                        set format = 'debezium_json' where the connector has it";
+            return Err(difference(text.to_owned()));
+        }
         for held in table.fields() {
             let Ok(made) = self.output.field_with_name(held.name()) else {
                 return Err(difference(format!("its table holds {} as well", held.name())));
@@ -109,58 +121,5 @@ fn same_type(made: &DataType, held: &DataType) -> bool {
             made == held && zone.as_deref().is_none_or(|zone| zone == "UTC")
         }
         _ => made == held,
-    }
-}
-
-impl WindowPlan {
-    /// The largest watermark that a batch tells, in microseconds.
-    ///
-    /// # Errors
-    /// Where the expression fails.
-    pub fn watermark(&self, batch: &RecordBatch) -> EngineResult<Option<i64>> {
-        let value = self.watermark.evaluate(batch)?.into_array(batch.num_rows())?;
-        let value = cast(&value, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
-        Ok(max(value.as_primitive::<TimestampMicrosecondType>()))
-    }
-
-    /// The event times of a batch, in microseconds.
-    ///
-    /// # Errors
-    /// Where the column is none of instants.
-    pub fn event_times(&self, batch: &RecordBatch) -> EngineResult<Vec<i64>> {
-        let column = batch.column(self.event_time);
-        let column = cast(column, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
-        Ok(column.as_primitive::<TimestampMicrosecondType>().values().to_vec())
-    }
-}
-
-/// The place where a plan finds its input.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    schema: SchemaRef,
-    batch: std::sync::Mutex<Option<RecordBatch>>,
-}
-
-impl Slot {
-    pub(crate) const fn new(schema: SchemaRef) -> Self {
-        Self { schema, batch: std::sync::Mutex::new(None) }
-    }
-
-    fn put(&self, batch: Option<RecordBatch>) {
-        *self.batch.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = batch;
-    }
-}
-
-impl PartitionStream for Slot {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let batch = self.batch.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        let schema = Arc::clone(&self.schema);
-        let batches = batch.into_iter().collect();
-        let stream = MemoryStream::try_new(batches, schema, None);
-        Box::pin(stream.expect("a stream without a projection is always made"))
     }
 }

@@ -1,66 +1,107 @@
-//! From a pipeline's file to its plan: resolve the source, refuse what does not run, plan once.
+//! From a pipeline's file to its dataflow: the engine's planner reads the query, what needs state is
+//! cut out of its plan ([`draft`]), and each part is planned for execution once.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::{
-    catalog::streaming::StreamingTable,
     common::{
-        DFSchema,
-        tree_node::{TreeNode, TreeNodeRecursion},
+        Column, DFSchema, Result as EngineResult, TableReference, plan_err,
+        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
-    error::DataFusionError,
+    datasource::{ViewTable, empty::EmptyTable},
     execution::SessionState,
-    logical_expr::{Expr, LogicalPlan, simplify::SimplifyContext},
-    optimizer::simplify_expressions::ExprSimplifier,
-    prelude::SessionContext,
+    logical_expr::{Expr, LogicalPlan, Projection, TableScan, cast},
+    prelude::{SessionContext, ident, lit},
     sql::parser::Statement as EngineStatement,
 };
-use sqlparser::ast::{ExprWithAlias, Query, Statement as Ast};
-use tokio::sync::Mutex;
+use sqlparser::ast::{ExprWithAlias, Query as SqlQuery, Statement as Ast};
 
 use crate::{
+    dataflow::{Blueprint, time::RETRACT},
     dialect::{
-        Connector, Origin, Statement, TableDefinition,
-        connector::{FileSink, Stream},
+        Connector, Origin, Setting, Statement, TableDefinition, TableType, connector::FileSink,
         parse,
     },
     error::PipelineError,
-    pipeline::{Pipeline, Slot, WindowPlan},
+    pipeline::{Input, Pipeline},
     session::session,
 };
 
-mod query;
+mod draft;
+mod finish;
+mod over;
+mod rules;
+mod window;
 
-use query::Window;
+use draft::{Draft, Read, Tables, is_hidden};
 
 /// A file: its name without the ending, and its text.
 pub type File<'a> = (&'a str, &'a str);
+
+/// How long updating queries keep what nothing touches, where a file does not say: a day.
+const TIME_TO_LIVE: i64 = 86_400_000_000_000;
+
+/// What files declare: streams and views, by their names.
+#[derive(Clone, Debug, Default)]
+struct Catalogue {
+    tables: BTreeMap<String, TableDefinition>,
+    /// Views in the order of their files, with the columns that they are cast to, if they say.
+    views: Vec<(String, Box<SqlQuery>, Option<Schema>)>,
+    time_to_live: Option<i64>,
+}
 
 /// Plans the pipelines of `tables` over the streams of `sources`.
 ///
 /// # Errors
 /// The first file that is not SQL, says what does not run here, or does not plan.
-pub async fn plan(
+pub fn plan<'a>(sources: &'a [File<'a>], tables: &'a [File<'a>]) -> Planning<'a> {
+    Box::pin(plan_all(sources, tables))
+}
+
+/// Pipelines that are being planned. Boxed by plain functions, so that the engine's futures are
+/// compiled here, once, and not again in every crate that plans.
+pub type Planning<'a> =
+    Pin<Box<dyn Future<Output = Result<Vec<Pipeline>, PipelineError>> + Send + 'a>>;
+
+async fn plan_all(
     sources: &[File<'_>],
     tables: &[File<'_>],
 ) -> Result<Vec<Pipeline>, PipelineError> {
-    let mut streams = BTreeMap::new();
+    let mut shared = Catalogue::default();
     for (file, text) in sources {
         for statement in parse(file, text)? {
             let table = stream(file, statement)?;
-            streams.insert(table.name.clone(), table);
+            shared.tables.insert(table.name.clone(), table);
         }
     }
     let mut pipelines = Vec::with_capacity(tables.len());
     for (file, text) in tables {
-        pipelines.push(pipeline(&streams, file, text).await?);
+        let planned = self::file(file, text, &shared).await?;
+        let [pipeline] = <[Pipeline; 1]>::try_from(planned)
+            .map_err(|_| wrong(file, "needs one sink and INSERT INTO it".into()))?;
+        let Connector::Delta(FileSink { path, .. }) = &pipeline.sink.connector else {
+            return Err(wrong(file, format!("{} is no table", pipeline.sink.name)));
+        };
+        if pipeline.sink.name != **file || path != file {
+            return Err(wrong(file, "file, sink, path and INSERT name different tables".into()));
+        }
+        pipelines.push(pipeline);
     }
     Ok(pipelines)
 }
 
 fn wrong(file: &str, reason: String) -> PipelineError {
     PipelineError::Definition { file: file.to_owned(), reason }
+}
+
+/// Plans a file by itself, whatever it reads and fills: its queries into each of its sinks, in the
+/// order of the sinks.
+///
+/// # Errors
+/// As [`plan`].
+pub fn standalone<'a>(name: &'a str, text: &'a str) -> Planning<'a> {
+    Box::pin(async move { file(name, text, &Catalogue::default()).await })
 }
 
 fn stream(file: &str, statement: Statement) -> Result<TableDefinition, PipelineError> {
@@ -76,29 +117,16 @@ fn stream(file: &str, statement: Statement) -> Result<TableDefinition, PipelineE
             Ok(table)
         }
         Statement::Table(table) => Err(wrong(file, format!("{} is no source", table.name))),
-        Statement::Insert { .. } => Err(wrong(file, "a source's file inserts nothing".into())),
-        other => Err(unplanned(file, &other)),
+        _ => Err(wrong(file, "a source's file only declares its table".into())),
     }
 }
 
-/// Refuses what is read of a table and does not run here, or not yet.
+/// Refuses what is read of a table and does not run here.
 fn refuse_table(file: &str, table: &TableDefinition) -> Result<(), PipelineError> {
-    let generated = table.columns.iter().find(|column| column.origin != Origin::Declared);
-    let generated = generated.map(|column| format!("GENERATED on column {}", column.name));
-    match table.refusal().or(generated) {
+    match table.refusal() {
         Some(construct) => Err(PipelineError::Unsupported { file: file.to_owned(), construct }),
         None => Ok(()),
     }
-}
-
-fn unplanned(file: &str, statement: &Statement) -> PipelineError {
-    let construct = match statement {
-        Statement::View { .. } => "CREATE VIEW",
-        Statement::Query(_) => "SELECT as a statement",
-        Statement::Set(_) => "SET as a statement",
-        Statement::Table(_) | Statement::Insert { .. } => "this statement",
-    };
-    PipelineError::Unsupported { file: file.to_owned(), construct: construct.to_owned() }
 }
 
 /// Event time is a declared instant that is never NULL.
@@ -117,199 +145,315 @@ fn check_watermark(file: &str, table: &TableDefinition) -> Result<(), PipelineEr
     }
 }
 
-/// A file's one sink and the one query into it.
-fn sink(file: &str, text: &str) -> Result<(TableDefinition, Box<Query>), PipelineError> {
-    let (mut table, mut insert) = (None, None);
+/// Plans a file by itself: its queries into each of its sinks, in the order of the sinks.
+async fn file(file: &str, text: &str, shared: &Catalogue) -> Result<Vec<Pipeline>, PipelineError> {
+    let mut catalogue = shared.clone();
+    let (mut sinks, mut inserts) = (Vec::new(), BTreeMap::<String, Vec<SqlQuery>>::new());
     for statement in parse(file, text)? {
-        let taken = match statement {
-            Statement::Table(definition) => {
-                refuse_table(file, &definition)?;
-                table.replace(definition).is_some()
+        match statement {
+            Statement::Table(table) => {
+                refuse_table(file, &table)?;
+                if table.table_type == TableType::Sink {
+                    sinks.push(table.name.clone());
+                }
+                catalogue.tables.insert(table.name.clone(), table);
             }
-            Statement::Insert { into, query } => insert.replace((into, query)).is_some(),
-            other => return Err(unplanned(file, &other)),
-        };
-        if taken {
-            return Err(wrong(file, "has more than one sink or INSERT".into()));
+            Statement::View { name, query } => catalogue.views.push((name, query, None)),
+            Statement::Insert { into, query } => {
+                catalogue.insert(file, into, query, &mut inserts)?
+            }
+            Statement::Set(Setting::UpdatingTtl(kept)) => {
+                let nanoseconds = i64::try_from(kept.as_nanos()).unwrap_or(i64::MAX);
+                catalogue.time_to_live = Some(nanoseconds);
+            }
+            Statement::Query(_) => {
+                let construct = "SELECT as a statement (INSERT INTO a sink)".to_owned();
+                return Err(PipelineError::Unsupported { file: file.to_owned(), construct });
+            }
         }
     }
-    let (Some(table), Some((into, query))) = (table, insert) else {
-        return Err(wrong(file, "needs a sink and an INSERT INTO it".into()));
-    };
-    let Connector::Delta(FileSink { path, .. }) = &table.connector else {
-        return Err(wrong(file, format!("{} is no sink", table.name)));
-    };
-    if table.name != file || into != file || path != file {
-        return Err(wrong(file, "file, sink, path and INSERT name different tables".into()));
+    let mut pipelines = Vec::new();
+    for sink in sinks {
+        let Some(queries) = inserts.remove(&sink) else { continue };
+        let sink = catalogue.tables[&sink].clone();
+        pipelines.push(pipeline(file, &catalogue, sink, &queries).await?);
     }
-    Ok((table, query))
+    Ok(pipelines)
 }
 
 async fn pipeline(
-    streams: &BTreeMap<String, TableDefinition>,
     file: &str,
-    text: &str,
+    catalogue: &Catalogue,
+    sink: TableDefinition,
+    queries: &[SqlQuery],
 ) -> Result<Pipeline, PipelineError> {
-    let (sink, mut query) = sink(file, text)?;
-    let found = query::read(file, &mut query, streams)?;
-    let source = &streams[&found.source];
-    let Connector::Stream(Stream { topic }) = source.connector else {
-        return Err(wrong(file, format!("{} is no source", source.name)));
-    };
     let failed =
         |source| PipelineError::Plan { pipeline: file.to_owned(), source: Box::new(source) };
-    let full = Arc::new(source.schema());
-    let (_, logical, _) = logical(&full, source, &query).await.map_err(failed)?;
-    refuse(file, &logical, found.window.is_some())?;
-    let columns = needed(&logical, &full, source, found.window.is_some()).map_err(failed)?;
-    let input = Arc::new(full.project(&columns).map_err(|error| failed(error.into()))?);
-    let (context, logical, slot) = logical_over(&input, source, &query).await.map_err(failed)?;
-    let state = context.state();
-    let plan = state.create_physical_plan(&logical).await.map_err(failed)?;
-    let window = match found.window {
-        Some(window) => Some(window_plan(&state, source, &input, &window).map_err(failed)?),
-        None => None,
-    };
-    let pipeline = Pipeline {
-        name: file.to_owned(),
-        topic,
-        input,
-        output: plan.schema(),
-        window,
-        plan,
-        slot,
-        context: context.task_ctx(),
-        turn: Mutex::new(()),
-    };
-    if !sink.columns.is_empty() {
-        pipeline.check(&sink.schema())?;
+    let context = catalogue.context().await.map_err(failed)?;
+    let mut plans = Vec::new();
+    for query in queries {
+        catalogue.check_names(file, &context, query).map_err(failed)??;
+        let plan = read(&context, query).await.map_err(failed)?;
+        plans.push(into_sink(file, &sink, plan)?);
     }
+    let plan = match plans.len() {
+        1 => plans.remove(0),
+        _ => {
+            let parts = plans.into_iter().map(Arc::new).collect();
+            let union = datafusion::logical_expr::Union::try_new_with_loose_types(parts);
+            LogicalPlan::Union(union.map_err(failed)?)
+        }
+    };
+    let state = context.state();
+    let plan = rules::prepare(&state, plan).map_err(failed)?;
+    let (blueprint, output, updating) = flow(&state, catalogue, plan).await.map_err(failed)?;
+    let inputs = blueprint.sources.iter().map(|source| Input {
+        table: catalogue.tables[&source.table].clone(),
+        columns: Arc::clone(&source.columns),
+    });
+    let query = fingerprint(catalogue, &blueprint, queries);
+    let pipeline = Pipeline::new(file.to_owned(), sink, inputs.collect(), blueprint)
+        .with_output(output, updating, query);
+    let held = match pipeline.sink.columns.is_empty() {
+        true => pipeline.output.as_ref().clone(),
+        false => pipeline.sink.schema(),
+    };
+    pipeline.check(&held)?;
     Ok(pipeline)
 }
 
-use logical as logical_over;
+/// A number that changes when what is kept of a query would mean something else.
+fn fingerprint(catalogue: &Catalogue, blueprint: &Blueprint, queries: &[SqlQuery]) -> u64 {
+    let mut text = String::new();
+    for query in queries {
+        text.push_str(&query.to_string());
+        text.push(';');
+    }
+    for source in &blueprint.sources {
+        let table = &catalogue.tables[&source.table];
+        let watermark = table.watermark.as_ref();
+        let watermark =
+            watermark.map(|mark| (&mark.column, mark.expression.as_ref().map(ToString::to_string)));
+        text.push_str(&format!("{} {:?} {watermark:?};", source.table, source.columns.fields()));
+    }
+    xxhash_rust::xxh3::xxh3_64(text.as_bytes())
+}
 
-/// The query as a plan over a table with the columns of `input`.
-async fn logical(
-    input: &SchemaRef,
-    source: &TableDefinition,
-    query: &Query,
-) -> Result<(SessionContext, LogicalPlan, Arc<Slot>), DataFusionError> {
-    let context = session();
-    let slot = Arc::new(Slot::new(Arc::clone(input)));
-    let table = StreamingTable::try_new(Arc::clone(input), vec![Arc::clone(&slot) as _])?;
-    context.register_table(&source.name, Arc::new(table))?;
+/// The query as the engine reads it, before anything is made of it.
+async fn read(context: &SessionContext, query: &SqlQuery) -> EngineResult<LogicalPlan> {
     let statement = Ast::Query(Box::new(query.clone()));
-    let state = context.state();
-    let plan = state.statement_to_plan(EngineStatement::Statement(Box::new(statement))).await?;
-    let plan = state.optimize(&plan)?;
-    Ok((context, plan, slot))
+    context.state().statement_to_plan(EngineStatement::Statement(Box::new(statement))).await
 }
 
-/// Refuses what a stream cannot do, or what would need state that is not kept.
-fn refuse(file: &str, plan: &LogicalPlan, windowed: bool) -> Result<(), PipelineError> {
-    let mut refused = None;
-    let visited = plan.apply_with_subqueries(|node| {
-        refused = match node {
-            LogicalPlan::Projection(_)
-            | LogicalPlan::Filter(_)
-            | LogicalPlan::Union(_)
-            | LogicalPlan::TableScan(_)
-            | LogicalPlan::SubqueryAlias(_)
-            | LogicalPlan::Unnest(_) => None,
-            LogicalPlan::Aggregate(_) if windowed => None,
-            LogicalPlan::Aggregate(_) => Some("an aggregate without a window"),
-            LogicalPlan::Join(_) => Some("JOIN"),
-            LogicalPlan::Sort(_) => Some("ORDER BY"),
-            LogicalPlan::Limit(_) => Some("LIMIT"),
-            LogicalPlan::Window(_) => Some("a window function (OVER)"),
-            LogicalPlan::Distinct(_) => Some("DISTINCT"),
-            LogicalPlan::Subquery(_) => Some("a subquery in an expression"),
-            LogicalPlan::RecursiveQuery(_) => Some("WITH RECURSIVE"),
-            LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => {
-                Some("a query without a source")
-            }
-            _ => Some("this form of query"),
-        };
-        Ok(match refused {
-            Some(_) => TreeNodeRecursion::Stop,
-            None => TreeNodeRecursion::Continue,
-        })
-    });
-    match (visited, refused) {
-        (Err(source), _) => {
-            Err(PipelineError::Plan { pipeline: file.to_owned(), source: Box::new(source) })
-        }
-        (Ok(_), Some(construct)) => Err(PipelineError::Unsupported {
-            file: file.to_owned(),
-            construct: construct.to_owned(),
-        }),
-        (Ok(_), None) => Ok(()),
+/// A query's columns as its sink has them: by their places, cast.
+fn into_sink(
+    file: &str,
+    sink: &TableDefinition,
+    plan: LogicalPlan,
+) -> Result<LogicalPlan, PipelineError> {
+    if sink.columns.is_empty() {
+        return Ok(plan);
     }
-}
-
-/// The source's columns that the query and its watermark read, in order.
-fn needed(
-    plan: &LogicalPlan,
-    full: &Schema,
-    source: &TableDefinition,
-    windowed: bool,
-) -> Result<Vec<usize>, DataFusionError> {
-    let mut columns = Vec::new();
-    plan.apply(|node| {
-        if let LogicalPlan::TableScan(scan) = node {
-            match &scan.projection {
-                Some(projection) => columns.extend(projection.iter().copied()),
-                None => columns.extend(0..full.fields().len()),
-            }
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    if windowed && let Some(watermark) = &source.watermark {
-        columns.push(full.index_of(&watermark.column)?);
-        let expression = watermark_expression(&session().state(), source, full)?;
-        for column in expression.column_refs() {
-            columns.push(full.index_of(&column.name)?);
-        }
+    let columns = plan.schema().columns();
+    if columns.len() != sink.columns.len() {
+        let (made, held) = (columns.len(), sink.columns.len());
+        let text = format!("makes {made} columns, but {} has {held}", sink.name);
+        return Err(wrong(file, text));
     }
-    columns.sort_unstable();
-    columns.dedup();
-    Ok(columns)
-}
-
-fn watermark_expression(
-    state: &SessionState,
-    source: &TableDefinition,
-    schema: &Schema,
-) -> Result<Expr, DataFusionError> {
-    let watermark = source.watermark.as_ref();
-    let watermark = watermark.ok_or_else(|| {
-        DataFusionError::Plan(format!("{} declares no WATERMARK FOR", source.name))
-    })?;
-    let Some(expression) = &watermark.expression else {
-        return Ok(datafusion::prelude::ident(&watermark.column));
-    };
-    let schema = DFSchema::try_from(schema.clone())?;
-    let expression = ExprWithAlias { expr: expression.clone(), alias: None };
-    state.create_logical_expr_from_sql_expr(expression, &schema)
-}
-
-fn window_plan(
-    state: &SessionState,
-    source: &TableDefinition,
-    input: &SchemaRef,
-    window: &Window,
-) -> Result<WindowPlan, DataFusionError> {
-    let expression = watermark_expression(state, source, input)?;
-    let schema = Arc::new(DFSchema::try_from(Arc::clone(input))?);
-    // Some functions, COALESCE among them, can only be executed in their simplified form.
-    let context = SimplifyContext::builder().with_schema(Arc::clone(&schema)).build();
-    let simplifier = ExprSimplifier::new(context);
-    let expression = simplifier.coerce(expression, &schema)?;
-    let expression = simplifier.simplify(expression)?;
-    Ok(WindowPlan {
-        width: window.width,
-        event_time: input.index_of(&window.event_time)?,
-        watermark: state.create_physical_expr(expression, &schema)?,
+    let made = columns
+        .into_iter()
+        .zip(&sink.columns)
+        .map(|(made, held)| cast(Expr::Column(made), held.data_type.clone()).alias(&held.name));
+    let projection = Projection::try_new(made.collect(), Arc::new(plan));
+    projection.map(LogicalPlan::Projection).map_err(|source| PipelineError::Plan {
+        pipeline: file.to_owned(),
+        source: Box::new(source),
     })
+}
+
+/// The dataflow of a query, the columns that it makes, and whether it takes rows back.
+async fn flow(
+    state: &SessionState,
+    catalogue: &Catalogue,
+    plan: LogicalPlan,
+) -> EngineResult<(Blueprint, SchemaRef, bool)> {
+    let time_to_live = catalogue.time_to_live.unwrap_or(TIME_TO_LIVE);
+    let mut draft = Draft { timed: rules::needs_time(&plan)?, time_to_live, ..Draft::default() };
+    let mut built = draft.build(&(catalogue, state), plan)?;
+    let updating = built.updating;
+    let columns = built.plan.schema().columns().into_iter();
+    let kept = columns.filter(|column| !is_hidden(column.name()) || column.name() == RETRACT);
+    let kept: Vec<Column> = kept.collect();
+    let made = kept.iter().map(|column| Expr::Column(column.clone()).alias(column.name()));
+    let projection = Projection::try_new(made.collect(), Arc::new(built.plan))?;
+    let schema = projection.schema.as_arrow().clone();
+    built.plan = LogicalPlan::Projection(projection);
+    draft.finish(built);
+    let blueprint = finish::finish(state, catalogue, draft).await?;
+    let visible = schema.fields().iter().filter(|field| field.name() != RETRACT).cloned();
+    let output = Arc::new(Schema::new(visible.collect::<Vec<_>>()));
+    Ok((blueprint, output, updating))
+}
+
+impl Catalogue {
+    /// Takes an INSERT: into a sink, or into a memory table, which is a view from then on.
+    fn insert(
+        &mut self,
+        file: &str,
+        into: String,
+        query: Box<SqlQuery>,
+        inserts: &mut BTreeMap<String, Vec<SqlQuery>>,
+    ) -> Result<(), PipelineError> {
+        if self.views.iter().any(|(name, ..)| *name == into) {
+            let reason = format!("memory table {into} can only be inserted into once");
+            return Err(wrong(file, reason));
+        }
+        let Some(table) = self.tables.get(&into) else {
+            return Err(wrong(file, format!("INSERT INTO {into}, which is not declared")));
+        };
+        match table.table_type {
+            TableType::Sink => inserts.entry(into).or_default().push(*query),
+            TableType::Memory => {
+                let columns = table.schema();
+                self.tables.remove(&into);
+                self.views.push((into, query, Some(columns)));
+            }
+            TableType::Source | TableType::Lookup => {
+                let reason = format!("can't insert into {into}: it is a source");
+                return Err(wrong(file, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// A session that knows the tables and views.
+    async fn context(&self) -> EngineResult<SessionContext> {
+        let context = session();
+        window::register(&context);
+        for (name, table) in &self.tables {
+            let table = EmptyTable::new(Arc::new(table.schema()));
+            context.register_table(TableReference::bare(name.as_str()), Arc::new(table))?;
+        }
+        for (name, query, columns) in &self.views {
+            let mut plan = read(&context, query).await?;
+            if let Some(columns) = columns {
+                let made = plan.schema().columns().into_iter().zip(columns.fields());
+                let made = made.map(|(made, field)| {
+                    cast(Expr::Column(made), field.data_type().clone()).alias(field.name())
+                });
+                let made = Projection::try_new(made.collect(), Arc::new(plan))?;
+                plan = LogicalPlan::Projection(made);
+            }
+            let view = ViewTable::new(plan, None);
+            context.deregister_table(TableReference::bare(name.as_str()))?;
+            context.register_table(TableReference::bare(name.as_str()), Arc::new(view))?;
+        }
+        Ok(context)
+    }
+
+    /// Names a table that a query reads and nothing declares.
+    fn check_names(
+        &self,
+        file: &str,
+        context: &SessionContext,
+        query: &SqlQuery,
+    ) -> EngineResult<Result<(), PipelineError>> {
+        let statement = EngineStatement::Statement(Box::new(Ast::Query(Box::new(query.clone()))));
+        for name in context.state().resolve_table_references(&statement)? {
+            let name = name.table();
+            if !self.tables.contains_key(name) && self.views.iter().all(|(view, ..)| view != name) {
+                return Ok(Err(wrong(file, format!("there is no source {name}"))));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn table(&self, name: &str) -> EngineResult<&TableDefinition> {
+        self.tables.get(name).map_or_else(|| plan_err!("there is no source {name}"), Ok)
+    }
+
+    /// The expressions by which a source tells time: of a row, and up to which instant everything
+    /// has come.
+    fn time(&self, state: &SessionState, table: &str) -> EngineResult<(Expr, Expr)> {
+        let table = self.table(table)?;
+        let schema = DFSchema::try_from(table.schema())?;
+        let Some(watermark) = &table.watermark else {
+            // What every record of ours has; and a second of patience, as the dialect has it.
+            let event_time = "event_time";
+            if table.columns.iter().all(|column| column.name != event_time) {
+                return no_time(table);
+            }
+            let second = lit(datafusion::scalar::ScalarValue::IntervalMonthDayNano(Some(
+                arrow::datatypes::IntervalMonthDayNano::new(0, 0, 1_000_000_000),
+            )));
+            return Ok((ident(event_time), ident(event_time) - second));
+        };
+        let event_time = table.made(state, ident(&watermark.column))?;
+        let Some(expression) = &watermark.expression else {
+            return Ok((event_time.clone(), event_time));
+        };
+        let expression = ExprWithAlias { expr: expression.clone(), alias: None };
+        let expression = state.create_logical_expr_from_sql_expr(expression, &schema)?;
+        Ok((event_time, table.made(state, expression)?))
+    }
+}
+
+/// The time of a source that tells none: of files it is when they are read.
+fn no_time(table: &TableDefinition) -> EngineResult<(Expr, Expr)> {
+    if matches!(table.connector, Connector::Stream(_)) {
+        return plan_err!("{} declares no WATERMARK FOR, and no event_time", table.name);
+    }
+    let now = chrono::Utc::now().timestamp_nanos_opt();
+    let now = lit(datafusion::scalar::ScalarValue::TimestampNanosecond(now, None));
+    Ok((now.clone(), now))
+}
+
+impl TableDefinition {
+    /// An expression with generated columns as what they are generated from.
+    fn made(&self, state: &SessionState, expression: Expr) -> EngineResult<Expr> {
+        let schema = DFSchema::try_from(self.record_schema())?;
+        let made = expression.transform(|inner| {
+            let Expr::Column(column) = &inner else { return Ok(Transformed::no(inner)) };
+            let held = self.columns.iter().find(|held| held.name == column.name);
+            let Some(Origin::Generated { expression }) = held.map(|held| &held.origin) else {
+                return Ok(Transformed::no(inner));
+            };
+            let expression = ExprWithAlias { expr: expression.clone(), alias: None };
+            let made = state.create_logical_expr_from_sql_expr(expression, &schema)?;
+            Ok(Transformed::new(made, true, TreeNodeRecursion::Jump))
+        })?;
+        Ok(made.data)
+    }
+}
+
+impl Tables for (&Catalogue, &SessionState) {
+    fn read(&self, scan: &TableScan) -> EngineResult<Read> {
+        let (catalogue, state) = self;
+        let table = catalogue.table(scan.table_name.table())?;
+        if table.table_type != TableType::Source {
+            return plan_err!("can't select from {}: it is no source", table.name);
+        }
+        let wanted = match &scan.projection {
+            Some(places) => places.clone(),
+            None => (0..table.columns.len()).collect(),
+        };
+        let held = table.record_schema();
+        let (mut columns, mut project, mut generated) = (Vec::new(), Vec::new(), false);
+        for place in wanted {
+            let column = &table.columns[place];
+            let made = table.made(state, ident(&column.name))?;
+            for read in made.column_refs() {
+                let read = held.index_of(&read.name)?;
+                if !columns.contains(&read) {
+                    columns.push(read);
+                }
+            }
+            generated |= column.is_generated();
+            let made = cast(made, column.data_type.clone());
+            project.push(made.alias_qualified(Some(scan.table_name.clone()), &column.name));
+        }
+        let schema = Arc::new(held.project(&columns)?);
+        let project = generated.then_some(project);
+        Ok(Read { columns, schema, project, updating: table.is_updating() })
+    }
 }

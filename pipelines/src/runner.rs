@@ -1,11 +1,16 @@
 //! Runs pipelines: each stream is read and decoded once for all the pipelines over it.
 //!
-//! One task per stream reads; one per pipeline runs its query and commits. Between them stand short
-//! queues, so a slow table slows the reading and memory stays bounded.
+//! Streams that a pipeline reads together are read by one task, which takes of their partitions the
+//! one that time has come least far in; one task per pipeline runs its dataflow and commits. Between
+//! them stand short queues, so a slow table slows the reading and memory stays bounded.
 
-use std::{collections::BTreeMap, pin::Pin, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::Pin,
+    sync::Arc,
+};
 
-use ingest::{clock::Clock, log::Log, topic::Topic};
+use ingest::{clock::Clock, error::LogError, log::Log, topic::Topic};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -18,12 +23,13 @@ use crate::{
     error::PipelineError,
     metrics::Metrics,
     pipeline::Pipeline,
+    states::States,
 };
 
 mod feed;
 mod lander;
 
-use feed::Feed;
+use feed::{Feed, Partition, Queue, Stream};
 use lander::Lander;
 
 /// The offset after the last record to land, for every partition of each stream.
@@ -36,12 +42,19 @@ struct Line {
     table: Arc<dyn Table>,
 }
 
+/// Streams that are read together, and the pipelines over them.
+#[derive(Clone, Debug, Default)]
+struct Group {
+    topics: BTreeSet<Topic>,
+    lines: Vec<Line>,
+}
+
 /// Pipelines over the streams of one log.
 #[derive(Debug)]
 pub struct Runner {
     log: Arc<dyn Log>,
     world: World,
-    streams: BTreeMap<Topic, Vec<Line>>,
+    groups: Vec<Group>,
 }
 
 /// What every task of a runner has.
@@ -50,6 +63,7 @@ struct World {
     settings: Settings,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
+    states: Arc<States>,
 }
 
 impl std::fmt::Debug for World {
@@ -58,17 +72,17 @@ impl std::fmt::Debug for World {
     }
 }
 
-/// Until when a stream is read.
+/// Until when streams are read.
 #[derive(Clone, Debug)]
 enum Until {
     /// Up to these offsets.
-    Ends(Vec<u64>),
+    Ends(Ends),
     /// Until told to stop.
     Stopped(watch::Receiver<bool>),
 }
 
 impl Runner {
-    /// Pipelines with their tables.
+    /// Pipelines with their tables, and where they keep what they gather.
     ///
     /// # Errors
     /// Where a pipeline makes other columns than its table holds.
@@ -77,15 +91,16 @@ impl Runner {
         clock: Arc<dyn Clock>,
         metrics: Metrics,
         settings: Settings,
+        states: Arc<States>,
         pipelines: Vec<(Pipeline, Arc<dyn Table>)>,
     ) -> Result<Self, PipelineError> {
-        let mut streams: BTreeMap<Topic, Vec<Line>> = BTreeMap::new();
+        let mut groups = Vec::new();
         for (pipeline, table) in pipelines {
             pipeline.check(&table.schema().arrow())?;
-            let line = Line { pipeline: Arc::new(pipeline), table };
-            streams.entry(line.pipeline.topic).or_default().push(line);
+            let topics = pipeline.topics().into_iter().collect();
+            join(&mut groups, topics, Line { pipeline: Arc::new(pipeline), table });
         }
-        Ok(Self { log, world: World { settings, metrics, clock }, streams })
+        Ok(Self { log, world: World { settings, metrics, clock, states }, groups })
     }
 
     /// Where the streams of these pipelines end now.
@@ -96,9 +111,9 @@ impl Runner {
         let ends = |topic: &Topic| {
             let partitions = 0..self.log.partitions(*topic);
             let ends = partitions.map(|partition| self.log.end(*topic, partition));
-            Ok((*topic, ends.collect::<Result<_, PipelineErrorOfLog>>()?))
+            Ok((*topic, ends.collect::<Result<_, LogError>>()?))
         };
-        self.streams.keys().map(ends).collect()
+        self.groups.iter().flat_map(|group| &group.topics).map(ends).collect()
     }
 
     /// Lands everything before `ends`; a stream that is not named is landed to its present end.
@@ -107,13 +122,12 @@ impl Runner {
     /// # Errors
     /// The first pipeline's that fails; what the others have committed stays.
     pub async fn catch_up(&self, ends: &Ends) -> Result<(), PipelineError> {
-        let present = self.ends()?;
+        let mut until = self.ends()?;
+        until.extend(ends.iter().map(|(topic, ends)| (*topic, ends.clone())));
         let mut tasks = JoinSet::new();
-        for (topic, lines) in &self.streams {
-            let ends = ends.get(topic).or_else(|| present.get(topic)).cloned();
-            let until = Until::Ends(ends.unwrap_or_default());
-            let log = Arc::clone(&self.log);
-            tasks.spawn(landing(log, *topic, lines.clone(), self.world.clone(), until));
+        for group in &self.groups {
+            let (log, until) = (Arc::clone(&self.log), Until::Ends(until.clone()));
+            tasks.spawn(landing(log, group.clone(), self.world.clone(), until));
         }
         first_failure(tasks).await
     }
@@ -124,32 +138,36 @@ impl Runner {
     /// The first failure that does not pass by itself.
     pub async fn run(&self, stop: watch::Receiver<bool>) -> Result<(), PipelineError> {
         let mut tasks = JoinSet::new();
-        for (topic, lines) in &self.streams {
+        for group in &self.groups {
             let log = Arc::clone(&self.log);
-            tasks.spawn(serving(log, *topic, lines.clone(), self.world.clone(), stop.clone()));
+            tasks.spawn(serving(log, group.clone(), self.world.clone(), stop.clone()));
         }
         first_failure(tasks).await
     }
 }
 
-type PipelineErrorOfLog = ingest::error::LogError;
+/// Adds a pipeline to the groups: those whose streams it reads become one.
+fn join(groups: &mut Vec<Group>, topics: BTreeSet<Topic>, line: Line) {
+    let shared = |group: &mut Group| !group.topics.is_disjoint(&topics);
+    let mut joined = Group { topics: topics.clone(), lines: Vec::new() };
+    for group in groups.extract_if(.., shared) {
+        joined.topics.extend(group.topics);
+        joined.lines.extend(group.lines);
+    }
+    joined.lines.push(line);
+    groups.push(joined);
+}
 
 /// A task of the runner. It is boxed by a plain function, so that the engine's futures are compiled
 /// here, once, and not again in every crate that runs pipelines.
 type Task = Pin<Box<dyn Future<Output = Result<(), PipelineError>> + Send>>;
 
-fn landing(log: Arc<dyn Log>, topic: Topic, lines: Vec<Line>, world: World, until: Until) -> Task {
-    Box::pin(stream(log, topic, lines, world, until))
+fn landing(log: Arc<dyn Log>, group: Group, world: World, until: Until) -> Task {
+    Box::pin(land(log, group, world, until))
 }
 
-fn serving(
-    log: Arc<dyn Log>,
-    topic: Topic,
-    lines: Vec<Line>,
-    world: World,
-    stop: watch::Receiver<bool>,
-) -> Task {
-    Box::pin(serve(log, topic, lines, world, stop))
+fn serving(log: Arc<dyn Log>, group: Group, world: World, stop: watch::Receiver<bool>) -> Task {
+    Box::pin(serve(log, group, world, stop))
 }
 
 async fn first_failure(mut tasks: JoinSet<Result<(), PipelineError>>) -> Result<(), PipelineError> {
@@ -163,12 +181,11 @@ async fn first_failure(mut tasks: JoinSet<Result<(), PipelineError>>) -> Result<
     first
 }
 
-/// Runs a stream's pipelines, and starts them again from what is committed after a failure that may
+/// Runs a group's pipelines, and starts them again from what is committed after a failure that may
 /// pass.
 async fn serve(
     log: Arc<dyn Log>,
-    topic: Topic,
-    lines: Vec<Line>,
+    group: Group,
     world: World,
     stop: watch::Receiver<bool>,
 ) -> Result<(), PipelineError> {
@@ -176,14 +193,15 @@ async fn serve(
     loop {
         let until = Until::Stopped(stop.clone());
         let started = tokio::time::Instant::now();
-        match stream(Arc::clone(&log), topic, lines.clone(), world.clone(), until).await {
+        match land(Arc::clone(&log), group.clone(), world.clone(), until).await {
             // A full disk has its time.
             Err(error) if error.retry() && (left > 0 || log.takes().is_err()) => {
                 // What ran for long was healthy again in between.
                 let healthy = world.settings.restart_pause.saturating_mul(60);
                 let again = started.elapsed() > healthy || log.takes().is_err();
                 left = if again { world.settings.restarts } else { left - 1 };
-                tracing::warn!(%topic, %error, left, "pipelines start again");
+                let topics = &group.topics;
+                tracing::warn!(?topics, %error, left, "pipelines start again");
                 tokio::time::sleep(world.settings.restart_pause).await;
             }
             ended => return ended,
@@ -191,38 +209,43 @@ async fn serve(
     }
 }
 
-/// Runs the pipelines of one stream from what is committed.
-async fn stream(
+/// Runs the pipelines of a group from what is committed.
+async fn land(
     log: Arc<dyn Log>,
-    topic: Topic,
-    lines: Vec<Line>,
+    group: Group,
     world: World,
     until: Until,
 ) -> Result<(), PipelineError> {
-    let pipelines: Vec<&Pipeline> = lines.iter().map(|line| line.pipeline.as_ref()).collect();
-    let columns = union(&pipelines)?;
-    let partitions = usize::try_from(log.partitions(topic)).unwrap_or(usize::MAX);
-    let mut from: Option<Vec<u64>> = None;
+    let pipelines: Vec<&Pipeline> = group.lines.iter().map(|line| line.pipeline.as_ref()).collect();
+    let mut streams = BTreeMap::new();
+    for topic in &group.topics {
+        streams.insert(*topic, union(&pipelines, *topic)?);
+    }
+    let mut from: BTreeMap<Topic, Vec<u64>> = BTreeMap::new();
     let (mut queues, mut tasks) = (Vec::new(), JoinSet::new());
-    for line in lines {
-        let (log, world) = (Arc::clone(&log), world.clone());
-        let lander = Lander::new(log, world.clone(), line, &columns, partitions).await?;
-        let lowest = from.get_or_insert_with(|| lander.positions().to_vec());
-        for (lowest, position) in lowest.iter_mut().zip(lander.positions()) {
-            *lowest = (*lowest).min(*position);
+    for line in group.lines {
+        let topics = line.pipeline.topics();
+        let lander = Lander::new(Arc::clone(&log), world.clone(), line, &streams).await?;
+        for (topic, positions) in lander.positions() {
+            let lowest = from.entry(*topic).or_insert_with(|| positions.clone());
+            for (lowest, position) in lowest.iter_mut().zip(positions) {
+                *lowest = (*lowest).min(*position);
+            }
         }
-        let (queue, batches) = mpsc::channel(world.settings.queued_batches);
-        queues.push(queue);
+        let (to, batches) = mpsc::channel(world.settings.queued_batches);
+        queues.push(Queue { topics, to });
         tasks.spawn(lander.run(batches));
     }
-    let feed = Feed {
-        log,
-        topic,
-        decoder: Decoder::new(topic, columns)?,
-        next: from.unwrap_or_default(),
-        batch: world.settings.batch_records,
-        queues,
+    let stream = |(topic, columns)| {
+        let from = from.remove(&topic).unwrap_or_default().into_iter();
+        Ok(Stream {
+            topic,
+            decoder: Decoder::new(topic, columns)?,
+            partitions: from.map(|next| Partition { next, reached: None }).collect(),
+        })
     };
+    let streams = streams.into_iter().map(stream).collect::<Result<_, PipelineError>>()?;
+    let feed = Feed { log, streams, batch: world.settings.batch_records, queues };
     let fed = feed.run(until).await;
     first_failure(tasks).await.and(fed)
 }

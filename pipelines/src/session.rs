@@ -7,7 +7,7 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext},
 };
 
-use crate::functions::{age::Age, tumble::Tumble};
+use crate::functions::age::Age;
 
 /// A session in which a query runs over one batch at a time.
 #[must_use]
@@ -20,7 +20,6 @@ pub fn session() -> SessionContext {
     // from the first one.
     options.optimizer.enable_dynamic_filter_pushdown = false;
     let context = SessionContext::new_with_config(config);
-    context.register_udf(ScalarUDF::new_from_impl(Tumble::default()));
     context.register_udf(ScalarUDF::new_from_impl(Age::default()));
     context
 }

@@ -99,15 +99,15 @@ impl Reader<'_> {
         let Some((named, _)) = named else { return Ok(()) };
         // `check BOOLEAN` is a column, `CHECK (…)` a constraint.
         let follows = self.parser.peek_nth_token(1).token;
-        let is_constraint = match named {
-            &"PRIMARY" => matches!(&follows, Token::Word(word) if word.keyword == Keyword::KEY),
-            &"FOREIGN" => matches!(&follows, Token::Word(word) if word.keyword == Keyword::KEY),
-            &"CONSTRAINT" => matches!(follows, Token::Word(_)),
+        let is_constraint = match *named {
+            "PRIMARY" => matches!(&follows, Token::Word(word) if word.keyword == Keyword::KEY),
+            "FOREIGN" => matches!(&follows, Token::Word(word) if word.keyword == Keyword::KEY),
+            "CONSTRAINT" => matches!(follows, Token::Word(_)),
             _ => follows == Token::LParen,
         };
-        match named {
+        match *named {
             _ if !is_constraint => Ok(()),
-            &"PRIMARY" => Err(Fault::Wrong(
+            "PRIMARY" => Err(Fault::Wrong(
                 "Unsupported table constraint `PRIMARY KEY (…)`; write PRIMARY KEY after each of \
                  the columns"
                     .into(),

@@ -71,6 +71,7 @@ pub struct Column {
 
 /// Where a column's values come from.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "a file has a few of them, read once")]
 pub enum Origin {
     /// The record.
     Declared,

@@ -1,11 +1,11 @@
-//! Reads and decodes one stream, and hands each batch to every pipeline over it.
+//! Reads and decodes streams, and hands each batch to every pipeline over it.
 
 use std::{sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 use ingest::{log::Log, topic::Topic};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::Until;
 use crate::{decode::Decoder, error::PipelineError};
@@ -16,10 +16,12 @@ const LINGER: Duration = Duration::from_millis(100);
 /// Consecutive records of one partition, decoded.
 #[derive(Debug)]
 pub struct Batch {
+    /// The stream.
+    pub topic: Topic,
     /// The partition.
     pub partition: usize,
-    /// The offset of the first row; the others follow without holes.
-    pub first: u64,
+    /// The rows' offsets, which rise, and may leave some out.
+    pub offsets: Vec<u64>,
     /// The offset after the last row.
     pub next: u64,
     /// When the first was recorded.
@@ -28,23 +30,47 @@ pub struct Batch {
     pub rows: RecordBatch,
 }
 
+/// Streams that are read together, for pipelines that read some of them.
 pub struct Feed {
     pub log: Arc<dyn Log>,
-    pub topic: Topic,
-    pub decoder: Decoder,
-    /// The next offset of every partition.
-    pub next: Vec<u64>,
+    pub streams: Vec<Stream>,
     /// Records read at once.
     pub batch: usize,
-    pub queues: Vec<mpsc::Sender<Arc<Batch>>>,
+    pub queues: Vec<Queue>,
+}
+
+/// One stream that is read.
+pub struct Stream {
+    pub topic: Topic,
+    pub decoder: Decoder,
+    pub partitions: Vec<Partition>,
+}
+
+/// One partition that is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Partition {
+    /// The next offset.
+    pub next: u64,
+    /// The event time of the last record that was read.
+    pub reached: Option<DateTime<Utc>>,
+}
+
+/// Where batches of some streams go.
+pub struct Queue {
+    pub topics: Vec<Topic>,
+    pub to: mpsc::Sender<Arc<Batch>>,
 }
 
 impl Feed {
     /// Reads until there is no more to read, or no pipeline left to read for.
     pub async fn run(mut self, until: Until) -> Result<(), PipelineError> {
-        let mut reached: Vec<Option<DateTime<Utc>>> = vec![None; self.next.len()];
         loop {
-            let Some(partition) = self.behind(&until, &reached)? else {
+            if let Until::Stopped(stop) = &until
+                && *stop.borrow()
+            {
+                return Ok(());
+            }
+            let Some((stream, partition)) = self.behind(&until)? else {
                 match until.clone() {
                     Until::Ends(_) => return Ok(()),
                     Until::Stopped(mut stop) => {
@@ -55,13 +81,7 @@ impl Feed {
                     }
                 }
             };
-            if let Until::Stopped(stop) = &until
-                && *stop.borrow()
-            {
-                return Ok(());
-            }
-            let Some((batch, last)) = self.read(partition, &until).await? else { return Ok(()) };
-            reached[partition] = Some(last);
+            let Some(batch) = self.read(stream, partition, &until).await? else { return Ok(()) };
             if !self.hand_over(Arc::new(batch)).await {
                 return Ok(());
             }
@@ -69,58 +89,66 @@ impl Feed {
     }
 
     /// The partition to read next: of those with more to read the one that time has come least far
-    /// in, so that windows over all of them hold few rows.
-    fn behind(
-        &self,
-        until: &Until,
-        reached: &[Option<DateTime<Utc>>],
-    ) -> Result<Option<usize>, PipelineError> {
-        let mut least: Option<usize> = None;
-        for partition in 0..self.next.len() {
-            let more = self.next[partition] < self.end(partition, until)?;
-            if more && least.is_none_or(|least| reached[partition] < reached[least]) {
-                least = Some(partition);
+    /// in, so that windows and joins over all of them hold few rows.
+    fn behind(&self, until: &Until) -> Result<Option<(usize, usize)>, PipelineError> {
+        let mut least: Option<(usize, usize)> = None;
+        let reached = |(stream, at): (usize, usize)| self.streams[stream].partitions[at].reached;
+        for (stream, read) in self.streams.iter().enumerate() {
+            for (at, partition) in read.partitions.iter().enumerate() {
+                let more = partition.next < self.end(stream, at, until)?;
+                if more && least.is_none_or(|least| partition.reached < reached(least)) {
+                    least = Some((stream, at));
+                }
             }
         }
         Ok(least)
     }
 
-    fn end(&self, partition: usize, until: &Until) -> Result<u64, PipelineError> {
-        let log_end = self.log.end(self.topic, number(partition))?;
+    fn end(&self, stream: usize, partition: usize, until: &Until) -> Result<u64, PipelineError> {
+        let topic = self.streams[stream].topic;
+        let log_end = self.log.end(topic, number(partition))?;
         Ok(match until {
-            Until::Ends(ends) => ends.get(partition).map_or(log_end, |end| log_end.min(*end)),
+            Until::Ends(ends) => {
+                let end = ends.get(&topic).and_then(|ends| ends.get(partition));
+                end.map_or(log_end, |end| log_end.min(*end))
+            }
             Until::Stopped(_) => log_end,
         })
     }
 
     async fn read(
         &mut self,
+        stream: usize,
         partition: usize,
         until: &Until,
-    ) -> Result<Option<(Batch, DateTime<Utc>)>, PipelineError> {
-        let first = self.next[partition];
-        let wanted = self.end(partition, until)?.saturating_sub(first);
+    ) -> Result<Option<Batch>, PipelineError> {
+        let wanted = self.end(stream, partition, until)?;
+        let read = &mut self.streams[stream];
+        let first = read.partitions[partition].next;
+        let wanted = wanted.saturating_sub(first);
         let most = usize::try_from(wanted).unwrap_or(usize::MAX).min(self.batch);
-        let records = self.log.read(self.topic, number(partition), first, most).await?;
+        let records = self.log.read(read.topic, number(partition), first, most).await?;
         let (Some(oldest), Some(newest)) = (records.first(), records.last()) else {
             return Ok(None);
         };
+        let next = newest.position.offset.saturating_add(1);
         let batch = Batch {
+            topic: read.topic,
             partition,
-            first,
-            next: newest.position.offset.saturating_add(1),
+            offsets: records.iter().map(|stored| stored.position.offset).collect(),
+            next,
             recorded_at: oldest.record.recorded_at,
-            rows: self.decoder.decode(&records)?,
+            rows: read.decoder.decode(&records)?,
         };
-        self.next[partition] = batch.next;
-        Ok(Some((batch, newest.record.event_time)))
+        read.partitions[partition] = Partition { next, reached: Some(newest.record.event_time) };
+        Ok(Some(batch))
     }
 
-    /// Whether every pipeline still takes batches: one that failed ends the stream for all, so that
+    /// Whether every pipeline still takes batches: one that failed ends the reading for all, so that
     /// none runs ahead of a restart.
     async fn hand_over(&mut self, batch: Arc<Batch>) -> bool {
-        for queue in &self.queues {
-            if queue.send(Arc::clone(&batch)).await.is_err() {
+        for queue in self.queues.iter().filter(|queue| queue.topics.contains(&batch.topic)) {
+            if queue.to.send(Arc::clone(&batch)).await.is_err() {
                 return false;
             }
         }
@@ -128,31 +156,23 @@ impl Feed {
     }
 
     /// Waits for growth; answers whether to stop.
-    async fn wait(
-        &mut self,
-        stop: &mut tokio::sync::watch::Receiver<bool>,
-    ) -> Result<bool, PipelineError> {
-        let mut growth = self.log.subscribe(self.topic);
-        growth.mark_unchanged();
+    async fn wait(&mut self, stop: &mut watch::Receiver<bool>) -> Result<bool, PipelineError> {
+        let topics = self.streams.iter().map(|stream| stream.topic);
+        let mut growth: Vec<_> = topics.map(|topic| self.log.subscribe(topic)).collect();
+        for growth in &mut growth {
+            growth.mark_unchanged();
+        }
         // What came between the last look and the subscription is seen by looking once more.
-        for partition in 0..self.next.len() {
-            if self.next[partition] < self.log.end(self.topic, number(partition))? {
-                return Ok(*stop.borrow());
-            }
+        if self.behind(&Until::Stopped(stop.clone()))?.is_some() || *stop.borrow() {
+            return Ok(*stop.borrow());
         }
-        if *stop.borrow() {
-            return Ok(true);
-        }
-        let failed = self.queues.first().map(mpsc::Sender::closed);
-        let failed = async {
-            match failed {
-                Some(closed) => closed.await,
-                None => std::future::pending().await,
-            }
-        };
+        let grown = growth.iter_mut().map(|growth| Box::pin(growth.changed()));
+        let grown = futures::future::select_all(grown);
+        let failed = self.queues.iter().map(|queue| Box::pin(queue.to.closed()));
+        let failed = futures::future::select_all(failed);
         let stopped = stop.clone();
         tokio::select! {
-            changed = growth.changed() => {
+            (changed, ..) = grown => {
                 if changed.is_err() {
                     return Ok(true);
                 }
@@ -161,12 +181,12 @@ impl Feed {
             }
             // The guard that comes back must not live across the pause above.
             () = async { drop(stop.wait_for(|stop| *stop).await) } => Ok(true),
-            () = failed => Ok(true),
+            _ = failed => Ok(true),
         }
     }
 }
 
 /// Partitions are few; the log counts them in 32 bits.
-fn number(partition: usize) -> u32 {
+pub fn number(partition: usize) -> u32 {
     u32::try_from(partition).unwrap_or(u32::MAX)
 }

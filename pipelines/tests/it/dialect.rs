@@ -53,25 +53,18 @@ async fn views_by_with_and_union_all_run() {
 #[tokio::test]
 async fn what_a_stream_cannot_do_is_refused_by_name() {
     let cases = [
+        ("SELECT kind, COUNT(*) AS n FROM records GROUP BY kind", "its rows are updated"),
+        ("SELECT DISTINCT cents FROM records", "its rows are updated"),
+        ("SELECT a.cents FROM records AS a, records AS b", "needs an equality of both sides"),
         (
-            "SELECT kind, hop(INTERVAL '1 minute', INTERVAL '5 minutes') AS w, COUNT(*) AS n \
-          FROM records GROUP BY kind, w",
-            "hop(): sliding windows",
+            "SELECT a.cents FROM records AS a LEFT JOIN records AS b ON a.kind = b.kind",
+            "can't handle non-inner joins without windows",
         ),
-        (
-            "SELECT session(INTERVAL '1 minute') AS w, COUNT(*) AS n FROM records GROUP BY w",
-            "session() windows",
-        ),
-        ("SELECT kind, COUNT(*) AS n FROM records GROUP BY kind", "an aggregate without a window"),
-        ("SELECT a.cents FROM records AS a JOIN records AS b ON a.kind = b.kind", "JOIN"),
-        ("SELECT a.cents FROM records AS a, records AS b", "JOIN"),
-        ("SELECT cents FROM records ORDER BY cents", "ORDER BY"),
-        ("SELECT cents FROM records LIMIT 1", "LIMIT"),
-        ("SELECT DISTINCT cents FROM records", "DISTINCT"),
-        ("SELECT * FROM records", "SELECT * (columns are explicit)"),
+        ("SELECT cents FROM records ORDER BY cents", "ORDER BY is not currently supported"),
+        ("SELECT cents FROM records LIMIT 1", "LIMIT is not currently supported"),
         (
             "SELECT SUM(cents) OVER (PARTITION BY kind) AS s FROM records",
-            "a window function (OVER)",
+            "Window functions require already windowed input",
         ),
         (
             "SELECT UNNEST(lines) AS a, UNNEST(lines) AS b FROM records",
@@ -79,13 +72,12 @@ async fn what_a_stream_cannot_do_is_refused_by_name() {
         ),
         (
             "SELECT cents FROM records WHERE cents IN (SELECT cents FROM records)",
-            "a subquery in an expression",
+            "can't handle non-inner joins without windows",
         ),
-        ("SELECT cents FROM records UNION SELECT cents FROM records", "UNION without ALL"),
     ];
     for (query, construct) in cases {
         let refused = planned(query).await.expect_err(query);
-        assert_eq!(refused, format!("out: {construct} is not supported"), "{query}");
+        assert!(refused.starts_with("out: ") && refused.contains(construct), "{query}: {refused}");
     }
 }
 
@@ -95,7 +87,8 @@ async fn what_is_wrong_says_so() {
         ("SELECT cents FROM elsewhere", "out: there is no source elsewhere"),
         (
             "SELECT tumble(INTERVAL '1 month') AS w, COUNT(*) AS n FROM records GROUP BY w",
-            "out: tumble() needs a literal width of whole seconds, minutes, hours or days",
+            "out: cannot plan its query: Error during planning: tumble() cannot have months, which \
+             differ in length: use days",
         ),
     ];
     for (query, wrong) in cases {
@@ -120,8 +113,10 @@ async fn a_tumble_may_be_said_in_each_way_that_the_dialect_has() {
 #[tokio::test]
 async fn a_file_names_one_table() {
     let two = file("SELECT cents FROM records") + "INSERT INTO out SELECT cents FROM records;";
-    let wrong = planner::plan(&[SOURCE], &[("out", &two)]).await.expect_err("two inserts");
-    assert_eq!(wrong.to_string(), "out: has more than one sink or INSERT");
+    assert!(
+        planner::plan(&[SOURCE], &[("out", &two)]).await.is_ok(),
+        "inserts are brought together"
+    );
     let other = file("SELECT cents FROM records");
     let wrong = planner::plan(&[SOURCE], &[("other", &other)]).await.expect_err("another name");
     assert_eq!(wrong.to_string(), "other: file, sink, path and INSERT name different tables");
@@ -149,14 +144,23 @@ async fn event_time_is_declared_and_never_null() {
     );
     let refused = planner::plan(&[("records", &plain)], &[("out", &windowed)]).await;
     let refused = refused.expect_err("no watermark").to_string();
-    assert_eq!(refused, "out: tumble() needs a source with WATERMARK FOR");
+    assert!(refused.contains("records declares no WATERMARK FOR, and no event_time"), "{refused}");
 }
 
 #[tokio::test]
-async fn declared_columns_of_a_sink_are_checked() {
-    let text = "CREATE TABLE out (cents INT) WITH (connector = 'delta', path = 'out', \
-                type = 'sink', format = 'parquet'); INSERT INTO out SELECT cents FROM records;";
-    let refused = planner::plan(&[SOURCE], &[("out", text)]).await.expect_err("another type");
-    let wrong = "out: makes cents as Int64, but its table holds it as Int32";
-    assert_eq!(refused.to_string(), wrong);
+async fn columns_are_those_that_a_sink_declares_by_their_places() {
+    let sink = |columns: &str| {
+        format!(
+            "CREATE TABLE out ({columns}) WITH (connector = 'delta', path = 'out', type = 'sink', \
+             format = 'parquet'); INSERT INTO out SELECT cents, kind FROM records;"
+        )
+    };
+    let text = sink("amount INT, what TEXT");
+    let planned = planner::plan(&[SOURCE], &[("out", &text)]).await.expect("cast");
+    let columns = planned[0].output.fields().iter();
+    let columns: Vec<_> = columns.map(|field| field.name().as_str()).collect();
+    assert_eq!(columns, ["amount", "what"]);
+    let text = sink("amount INT");
+    let refused = planner::plan(&[SOURCE], &[("out", &text)]).await.expect_err("another number");
+    assert_eq!(refused.to_string(), "out: makes 2 columns, but out has 1");
 }

@@ -21,6 +21,7 @@ use pipelines::{
     metrics::Metrics,
     pipeline::Pipeline,
     runner::{Ends, Runner},
+    states::States,
 };
 use prometheus::{Encoder, Registry, TextEncoder};
 use warehouse::{
@@ -29,8 +30,21 @@ use warehouse::{
     table::{Pending, Positions, Table, model::ModelTable},
 };
 
-/// Tables in memory by name; they outlive the runners that fill them.
-pub type Tables = BTreeMap<String, Arc<ModelTable>>;
+/// Tables in memory by name, and what pipelines keep beside them; they outlive the runners that fill
+/// them.
+#[derive(Debug)]
+pub struct Tables {
+    tables: BTreeMap<String, Arc<ModelTable>>,
+    states: Arc<States>,
+}
+
+impl std::ops::Deref for Tables {
+    type Target = BTreeMap<String, Arc<ModelTable>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.tables
+    }
+}
 
 /// A table in memory that refuses one of its commits, counted from 0.
 #[derive(Debug)]
@@ -78,7 +92,7 @@ impl Landing {
 pub fn tables() -> Tables {
     let table =
         |table: &&'static schema::Table| (table.name.to_owned(), Arc::new(ModelTable::new(table)));
-    schema::TABLES.iter().map(table).collect()
+    Tables { tables: schema::TABLES.iter().map(table).collect(), states: Arc::default() }
 }
 
 /// A runner over `pipelines` and what its metrics say.
@@ -106,7 +120,8 @@ pub fn runner(
     let clock = Arc::new(ManualClock::at(DateTime::<Utc>::UNIX_EPOCH));
     let log: Arc<dyn Log> = Arc::clone(log) as _;
     let pipelines = pipelines.into_iter().map(with_table).collect();
-    let runner = Runner::new(log, clock, metrics, settings, pipelines).expect("tables fit");
+    let runner = Runner::new(log, clock, metrics, settings, Arc::clone(&tables.states), pipelines)
+        .expect("tables fit");
     (runner, registry)
 }
 

@@ -1,7 +1,9 @@
 //! Pipelines from the outside: the shipped files over a log and tables in memory.
 
+mod arroyo;
 mod dialect;
 mod evaluation;
+mod flow;
 mod groups;
 mod history;
 mod landing;

@@ -1,0 +1,318 @@
+//! Runs a file over files: sources and sinks are `single_file`, and the run ends with the sources.
+//!
+//! This is how an analyst tries a pipeline before a cluster or a node runs it, and how the dialect's
+//! own tests are run.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, BufWriter, Write},
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+};
+
+use arrow::{
+    array::{AsArray, BooleanArray, RecordBatch},
+    compute::cast,
+    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
+    error::ArrowError,
+    json::{ArrayWriter, ReaderBuilder, reader::Decoder},
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    dataflow::{Flow, state::State, time::RETRACT},
+    dialect::{
+        Connector, TableDefinition,
+        format::{Format, JsonFormat, TimestampFormat},
+    },
+    error::PipelineError,
+    pipeline::Pipeline,
+    planner,
+};
+
+/// How a file is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Lines of a source read at once.
+    pub batch: usize,
+    /// Whether everything gathered is saved and taken up by a new flow after each batch, as after a
+    /// crash.
+    pub restore: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { batch: 1_024, restore: false }
+    }
+}
+
+/// What a run wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The sink's table.
+    pub table: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// Lines of it.
+    pub lines: u64,
+    /// Rows that came after their window had closed.
+    pub late: u64,
+}
+
+/// What a run answers in the end.
+pub type Run<'a> = Pin<Box<dyn Future<Output = Result<Vec<Written>, PipelineError>> + Send + 'a>>;
+
+/// Runs every query of a file to the end of its sources.
+///
+/// # Errors
+/// Where the file does not plan, reads or fills something else than files, or a line is not what its
+/// source declares.
+pub fn run<'a>(name: &'a str, text: &'a str, settings: Settings) -> Run<'a> {
+    Box::pin(async move {
+        let mut written = Vec::new();
+        for pipeline in planner::standalone(name, text).await? {
+            written.push(one(&pipeline, settings).await?);
+        }
+        Ok(written)
+    })
+}
+
+async fn one(pipeline: &Pipeline, settings: Settings) -> Result<Written, PipelineError> {
+    let _turn = Arc::clone(&pipeline.turn).lock_owned().await;
+    let failed = |source| pipeline.failed(source);
+    let partitions = vec![1; pipeline.inputs.len()];
+    let start = || Flow::start(&pipeline.blueprint, &partitions).map_err(failed);
+    let inputs = pipeline.inputs.iter();
+    let sources = inputs.map(|input| Source::open(pipeline, &input.table, &input.columns));
+    let mut sources =
+        sources.collect::<Result<Vec<_>, _>>()?.into_iter().map(Some).collect::<Vec<_>>();
+    let (mut flow, mut sink) = (start()?, Sink::create(pipeline)?);
+    let mut late = 0;
+    while sources.iter().any(Option::is_some) {
+        for (at, open) in sources.iter_mut().enumerate() {
+            let Some(source) = open else { continue };
+            let made = match source.read(settings.batch)? {
+                Some(rows) => flow.take(at, 0, rows).await,
+                None => {
+                    *open = None;
+                    flow.end(at).await
+                }
+            };
+            sink.write(&made.map_err(failed)?)?;
+            late += flow.take_late();
+            if settings.restore {
+                sink.write(&flow.flush().await.map_err(failed)?)?;
+                let state = flow.save().and_then(|state| state.encode(pipeline.query));
+                let state = state.and_then(|state| State::decode(&state, pipeline.query));
+                flow = start()?;
+                state.and_then(|state| flow.load(state)).map_err(failed)?;
+            }
+        }
+    }
+    sink.write(&flow.flush().await.map_err(failed)?)?;
+    sink.finish(late)
+}
+
+fn wrong(pipeline: &str, reason: String) -> PipelineError {
+    PipelineError::Definition { file: pipeline.to_owned(), reason }
+}
+
+/// The path and the form of a table's file.
+fn file_of<'a>(
+    pipeline: &Pipeline,
+    table: &'a TableDefinition,
+) -> Result<(&'a str, &'a JsonFormat), PipelineError> {
+    match (&table.connector, &table.format) {
+        (Connector::SingleFile(file), Some(Format::Json(format))) => Ok((&file.path, format)),
+        (other, _) => {
+            let (table, name) = (&table.name, other.name());
+            let reason =
+                format!("table {table} is {name}; only single_file with JSON runs over files");
+            Err(wrong(&pipeline.name, reason))
+        }
+    }
+}
+
+/// A source's lines.
+struct Source {
+    pipeline: String,
+    path: String,
+    lines: std::iter::Enumerate<std::io::Lines<BufReader<File>>>,
+    decoder: Decoder,
+    columns: SchemaRef,
+    debezium: bool,
+    ended: bool,
+}
+
+impl Source {
+    fn open(
+        pipeline: &Pipeline,
+        table: &TableDefinition,
+        columns: &SchemaRef,
+    ) -> Result<Self, PipelineError> {
+        let (path, format) = file_of(pipeline, table)?;
+        let file = File::open(path)
+            .map_err(|error| wrong(&pipeline.name, format!("cannot read {path}: {error}")))?;
+        let decoder = ReaderBuilder::new(Arc::clone(columns)).build_decoder();
+        let decoder = decoder.map_err(|error| pipeline.failed(error.into()))?;
+        Ok(Self {
+            pipeline: pipeline.name.clone(),
+            path: path.to_owned(),
+            lines: BufReader::new(file).lines().enumerate(),
+            decoder,
+            columns: Arc::clone(columns),
+            debezium: format.debezium,
+            ended: false,
+        })
+    }
+
+    /// The next rows; none at the end.
+    fn read(&mut self, most: usize) -> Result<Option<RecordBatch>, PipelineError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let (mut rows, mut back, mut first) = (Vec::new(), Vec::new(), None);
+        let read: Vec<_> = self.lines.by_ref().take(most).collect();
+        for (at, line) in read {
+            first.get_or_insert(at + 1);
+            let line = line.map_err(|error| self.unreadable(at + 1, &error))?;
+            if line.trim().is_empty() {
+                continue;
+            }
+            let value: Value =
+                serde_json::from_str(&line).map_err(|error| self.unreadable(at + 1, &error))?;
+            if self.debezium {
+                change(value, &mut rows, &mut back);
+            } else {
+                rows.push(value);
+                back.push(false);
+            }
+        }
+        let Some(first) = first else {
+            self.ended = true;
+            return Ok(None);
+        };
+        let decoded = self.decoder.serialize(&rows).and_then(|()| self.decoder.flush());
+        let batch = decoded.map_err(|error| self.unreadable(first, &error))?;
+        let batch = batch.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(&self.columns)));
+        self.with_back(batch, back).map(Some)
+    }
+
+    /// Rows of changes say which of them take back an earlier one.
+    fn with_back(&self, batch: RecordBatch, back: Vec<bool>) -> Result<RecordBatch, PipelineError> {
+        if !self.debezium {
+            return Ok(batch);
+        }
+        let field = Field::new(RETRACT, DataType::Boolean, false);
+        let fields =
+            batch.schema().fields().iter().cloned().chain([Arc::new(field)]).collect::<Vec<_>>();
+        let mut columns = batch.columns().to_vec();
+        columns.push(Arc::new(BooleanArray::from(back)));
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+            .map_err(|error| self.unreadable(0, &error))
+    }
+
+    fn unreadable(&self, line: usize, error: &dyn std::fmt::Display) -> PipelineError {
+        wrong(&self.pipeline, format!("{} from line {line}: {error}", self.path))
+    }
+}
+
+/// A debezium line as rows: what was there is taken back, what is there now comes.
+fn change(value: Value, rows: &mut Vec<Value>, back: &mut Vec<bool>) {
+    let Value::Object(mut change) = value else { return };
+    for (side, retract) in [("before", true), ("after", false)] {
+        if let Some(row @ Value::Object(_)) = change.remove(side) {
+            rows.push(row);
+            back.push(retract);
+        }
+    }
+}
+
+/// A sink's lines.
+struct Sink {
+    pipeline: String,
+    table: String,
+    path: PathBuf,
+    file: BufWriter<File>,
+    debezium: bool,
+    times: TimestampFormat,
+    lines: u64,
+}
+
+impl Sink {
+    fn create(pipeline: &Pipeline) -> Result<Self, PipelineError> {
+        let (path, format) = file_of(pipeline, &pipeline.sink)?;
+        let file = File::create(path)
+            .map_err(|error| wrong(&pipeline.name, format!("cannot write {path}: {error}")))?;
+        Ok(Self {
+            pipeline: pipeline.name.clone(),
+            table: pipeline.sink.name.clone(),
+            path: PathBuf::from(path),
+            file: BufWriter::new(file),
+            debezium: format.debezium,
+            times: format.timestamp_format,
+            lines: 0,
+        })
+    }
+
+    fn write(&mut self, rows: &[RecordBatch]) -> Result<(), PipelineError> {
+        for batch in rows {
+            let back = batch.column_by_name(RETRACT).map(|back| back.as_boolean().clone());
+            for (row, value) in self.values(batch)?.into_iter().enumerate() {
+                let retract = back.as_ref().is_some_and(|back| back.value(row));
+                let value = match (self.debezium, retract) {
+                    (false, _) => Value::Object(value),
+                    (true, false) => json!({"before": null, "after": value, "op": "c"}),
+                    (true, true) => json!({"before": value, "after": null, "op": "d"}),
+                };
+                writeln!(self.file, "{value}").map_err(|error| self.unwritten(&error))?;
+                self.lines += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn values(&self, batch: &RecordBatch) -> Result<Vec<Map<String, Value>>, PipelineError> {
+        let visible = batch.schema().fields().iter().position(|field| field.name() == RETRACT);
+        let columns: Vec<usize> = (0..visible.unwrap_or(batch.num_columns())).collect();
+        let rows = batch.project(&columns).and_then(|rows| self.with_times(rows));
+        let rows = rows.map_err(|error| self.unwritten(&error))?;
+        let mut writer = ArrayWriter::new(Vec::new());
+        let written = writer.write(&rows).and_then(|()| writer.finish());
+        written.map_err(|error| self.unwritten(&error))?;
+        let bytes = writer.into_inner();
+        if bytes.is_empty() {
+            return Ok(Vec::new());
+        }
+        serde_json::from_slice(&bytes).map_err(|error| self.unwritten(&error))
+    }
+
+    /// Instants as milliseconds, where the format writes them so.
+    fn with_times(&self, rows: RecordBatch) -> Result<RecordBatch, ArrowError> {
+        if self.times == TimestampFormat::Rfc3339 {
+            return Ok(rows);
+        }
+        let (mut fields, mut columns) = (Vec::new(), Vec::new());
+        for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
+            if let DataType::Timestamp(_, None) = field.data_type() {
+                let millis = cast(column, &DataType::Timestamp(TimeUnit::Millisecond, None))?;
+                columns.push(cast(&millis, &DataType::Int64)?);
+                fields.push(Arc::new(Field::new(field.name(), DataType::Int64, true)));
+            } else {
+                columns.push(Arc::clone(column));
+                fields.push(Arc::clone(field));
+            }
+        }
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+    }
+
+    fn finish(mut self, late: u64) -> Result<Written, PipelineError> {
+        self.file.flush().map_err(|error| self.unwritten(&error))?;
+        Ok(Written { table: self.table, path: self.path, lines: self.lines, late })
+    }
+
+    fn unwritten(&self, error: &dyn std::fmt::Display) -> PipelineError {
+        wrong(&self.pipeline, format!("cannot write {}: {error}", self.path.display()))
+    }
+}

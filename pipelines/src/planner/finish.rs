@@ -1,0 +1,195 @@
+//! From a draft to a dataflow that can be executed: the engine plans every query, once.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::{
+    common::{DFSchema, DataFusionError, Result as EngineResult, not_impl_err},
+    execution::{SessionState, context::ExecutionProps},
+    logical_expr::{
+        AggregateUDF, Expr, physical_planning_context::PhysicalPlanningContext,
+        simplify::SimplifyContext,
+    },
+    optimizer::simplify_expressions::ExprSimplifier,
+    physical_expr::aggregate::{LoweredAggregate, LoweredAggregateBuilder},
+    physical_plan::PhysicalExpr,
+};
+
+use super::{
+    Catalogue,
+    draft::{Draft, DraftSource, Gather, Query, Work, hidden_field},
+    window::Window,
+};
+use crate::dataflow::{
+    Blueprint, NodePlan, SourcePlan, TimePlan,
+    groups::Aggregation,
+    join,
+    operator::Plan,
+    session,
+    stage::Stage,
+    time::{RETRACT, TIMESTAMP, WATERMARK},
+    updating, windowed,
+};
+
+/// Plans every part of a draft.
+///
+/// # Errors
+/// Where the engine cannot plan one.
+pub async fn finish(
+    state: &SessionState,
+    catalogue: &Catalogue,
+    draft: Draft,
+) -> EngineResult<Blueprint> {
+    let missing = || DataFusionError::Internal("a source that nothing reads".into());
+    let mut blueprint = Blueprint::default();
+    for source in draft.sources {
+        let to = source.to.ok_or_else(missing)?;
+        let (columns, time) = source_plan(state, catalogue, &source, draft.timed)?;
+        blueprint.sources.push(SourcePlan { table: source.table, columns, time, to });
+    }
+    for node in draft.nodes {
+        let plan = match node.work {
+            Work::Union => Plan::Union,
+            Work::Stage(query) => Plan::Stage(stage(state, query).await?),
+            Work::Held(query) => Plan::Held(stage(state, query).await?, node.inputs),
+            Work::Gather(gather) => aggregate(state, gather, draft.time_to_live)?,
+            Work::Join { query, on, sides } => {
+                let stage = stage(state, query).await?;
+                join_plan(state, stage, on, &sides, draft.time_to_live)?
+            }
+        };
+        blueprint.nodes.push(NodePlan { plan, inputs: node.inputs, to: node.to });
+    }
+    Ok(blueprint)
+}
+
+async fn stage(state: &SessionState, query: Query) -> EngineResult<Stage> {
+    let plan = state.create_physical_plan(&query.plan).await?;
+    Ok(Stage::new(plan, query.slots, state.task_ctx()))
+}
+
+/// The columns that a source reads, and how it tells time.
+fn source_plan(
+    state: &SessionState,
+    catalogue: &Catalogue,
+    source: &DraftSource,
+    timed: bool,
+) -> EngineResult<(SchemaRef, Option<TimePlan>)> {
+    let table = catalogue.table(&source.table)?;
+    let full = table.record_schema();
+    let mut places = source.columns.clone();
+    let read = full.project(&places)?;
+    if !timed {
+        return Ok((Arc::new(read), None));
+    }
+    let (event_time, watermark) = catalogue.time(state, &source.table)?;
+    for expression in [&event_time, &watermark] {
+        for column in expression.column_refs() {
+            places.push(full.index_of(&column.name)?);
+        }
+    }
+    let columns = with_more(&full, &source.columns, places)?;
+    let schema = DFSchema::try_from(columns.as_ref().clone())?;
+    let hidden = [TIMESTAMP, WATERMARK].map(hidden_field).into_iter();
+    let hidden = hidden.chain(table.is_updating().then(|| hidden_field(RETRACT)));
+    let fields = read.fields().iter().cloned().chain(hidden);
+    let time = TimePlan {
+        event_time: physical(state, event_time, &schema)?,
+        watermark: physical(state, watermark, &schema)?,
+        columns: Arc::new(Schema::new(fields.collect::<Vec<Arc<Field>>>())),
+        read: source.columns.len(),
+    };
+    Ok((columns, Some(time)))
+}
+
+/// The columns that are read, then those that only time needs.
+fn with_more(full: &Schema, read: &[usize], more: Vec<usize>) -> EngineResult<SchemaRef> {
+    let mut places = read.to_vec();
+    for place in more {
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    Ok(Arc::new(full.project(&places)?))
+}
+
+/// An expression as the engine executes it.
+fn physical(
+    state: &SessionState,
+    expression: Expr,
+    schema: &DFSchema,
+) -> EngineResult<Arc<dyn PhysicalExpr>> {
+    // Some functions, COALESCE among them, can only be executed in their simplified form.
+    let shared = Arc::new(schema.clone());
+    let context = SimplifyContext::builder().with_schema(Arc::clone(&shared)).build();
+    let simplifier = ExprSimplifier::new(context);
+    let expression = simplifier.coerce(expression, schema)?;
+    state.create_physical_expr(simplifier.simplify(expression)?, schema)
+}
+
+fn aggregate(state: &SessionState, gather: Gather, time_to_live: i64) -> EngineResult<Plan> {
+    let input = gather.input.as_arrow();
+    let keys = Schema::new(input.fields().iter().take(gather.keys).cloned().collect::<Vec<_>>());
+    let lower = |expression: &Expr| lowered(state, expression, &gather.input);
+    let aggregates = gather.aggregates.iter().map(lower).collect::<EngineResult<_>>()?;
+    let aggregation = Aggregation { keys: Arc::new(keys), aggregates };
+    let output = gather.output;
+    Ok(match gather.window {
+        Some((Window::Sliding { slide, width }, window_at)) => {
+            let plan = windowed::Plan { aggregation, width, slide, window_at, output };
+            Plan::Windowed(Arc::new(plan))
+        }
+        Some((Window::Session { gap }, window_at)) => {
+            Plan::Session(Arc::new(session::Plan { aggregation, gap, window_at, output }))
+        }
+        None => Plan::Updating(Arc::new(updating::Plan {
+            aggregation,
+            time_to_live,
+            over_updates: gather.over_updates,
+            output,
+        })),
+    })
+}
+
+fn lowered(
+    state: &SessionState,
+    expression: &Expr,
+    input: &DFSchema,
+) -> EngineResult<LoweredAggregate> {
+    if let Expr::AggregateFunction(function) = expression.clone().unalias()
+        && !function.params.order_by.is_empty()
+        && !takes_any_order(&function.func)
+    {
+        return not_impl_err!("ORDER BY in {}()", function.func.name());
+    }
+    let props: &ExecutionProps = state.execution_props();
+    let context = PhysicalPlanningContext::default();
+    LoweredAggregateBuilder::new(expression, input, input.as_arrow(), props, &context).build()
+}
+
+/// Whether an aggregate with an order takes rows in any order.
+fn takes_any_order(function: &AggregateUDF) -> bool {
+    use datafusion::logical_expr::utils::AggregateOrderSensitivity;
+    // WITHIN GROUP names what is counted, and says nothing of the rows' order.
+    function.supports_within_group_clause()
+        || !matches!(function.order_sensitivity(), AggregateOrderSensitivity::HardRequirement)
+}
+
+fn join_plan(
+    state: &SessionState,
+    stage: Stage,
+    on: Vec<(Expr, Expr)>,
+    sides: &[Arc<DFSchema>; 2],
+    time_to_live: i64,
+) -> EngineResult<Plan> {
+    let (mut left, mut right, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, (one, other)) in on.into_iter().enumerate() {
+        let one = physical(state, one, &sides[0])?;
+        let key = one.data_type(sides[0].as_arrow())?;
+        keys.push(Field::new(format!("_key_{at}"), key, true));
+        left.push(one);
+        right.push(physical(state, other, &sides[1])?);
+    }
+    let keys = Arc::new(Schema::new(keys));
+    Ok(Plan::Join(Arc::new(join::Plan { stage, on: [left, right], keys, time_to_live })))
+}

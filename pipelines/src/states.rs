@@ -1,0 +1,116 @@
+//! Where pipelines keep what they have gathered, beside their tables.
+//!
+//! State N is synced before the commit that names it; the newest two are kept, since a commit that
+//! fails leaves the one before as the truth.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+/// Where states are kept.
+#[derive(Debug)]
+pub enum States {
+    /// In a folder: `<pipeline>/<number>.state`.
+    Folder(PathBuf),
+    /// In memory, for simulation and tests.
+    Memory(Mutex<BTreeMap<(String, u64), Vec<u8>>>),
+}
+
+impl Default for States {
+    fn default() -> Self {
+        Self::Memory(Mutex::default())
+    }
+}
+
+impl States {
+    /// Keeps a pipeline's state under a number, so that no power cut takes it.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn keep(&self, pipeline: &str, number: u64, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Folder(folder) => write(&folder.join(pipeline), number, bytes),
+            Self::Memory(kept) => {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.insert((pipeline.to_owned(), number), bytes.to_vec());
+                Ok(())
+            }
+        }
+    }
+
+    /// A pipeline's state of a number, if it is there.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn kept(&self, pipeline: &str, number: u64) -> io::Result<Option<Vec<u8>>> {
+        match self {
+            Self::Folder(folder) => match fs::read(file(&folder.join(pipeline), number)) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            },
+            Self::Memory(kept) => {
+                let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(kept.get(&(pipeline.to_owned(), number)).cloned())
+            }
+        }
+    }
+
+    /// Lets go of states older than the one before `number`, which is committed.
+    pub fn forget_before(&self, pipeline: &str, number: u64) {
+        let Some(oldest) = number.checked_sub(1) else { return };
+        match self {
+            Self::Folder(folder) => {
+                let Ok(entries) = fs::read_dir(folder.join(pipeline)) else { return };
+                for path in entries.flatten().map(|entry| entry.path()) {
+                    let kept = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
+                    if kept.is_some_and(|kept| kept < oldest) {
+                        // What stays takes room, and goes next time.
+                        let _ = fs::remove_file(path);
+                    }
+                }
+            }
+            Self::Memory(kept) => {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.retain(|(of, at), _| of != pipeline || *at >= oldest);
+            }
+        }
+    }
+}
+
+fn file(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number}.state"))
+}
+
+fn write(folder: &Path, number: u64, bytes: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let (unfinished, whole) = (folder.join("unfinished"), file(folder, number));
+    let mut written = File::create(&unfinished)?;
+    written.write_all(bytes)?;
+    written.sync_all()?;
+    fs::rename(&unfinished, &whole)?;
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_two_are_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for states in [States::Folder(folder.path().to_owned()), States::default()] {
+            for number in 1..5 {
+                states.keep("p", number, &[u8::try_from(number).expect("small")]).expect("kept");
+                states.forget_before("p", number);
+            }
+            let kept = |number| states.kept("p", number).expect("read");
+            assert_eq!([kept(2), kept(3), kept(4)], [None, Some(vec![3]), Some(vec![4])]);
+            assert_eq!(states.kept("q", 4).expect("read"), None);
+        }
+    }
+}
