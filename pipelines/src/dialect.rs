@@ -14,7 +14,7 @@ use sqlparser::{
     dialect::GenericDialect,
     keywords::Keyword,
     parser::Parser,
-    tokenizer::Token,
+    tokenizer::{Token, Tokenizer},
 };
 
 use crate::error::PipelineError;
@@ -74,7 +74,15 @@ pub enum Setting {
 pub fn parse(file: &str, text: &str) -> Result<Vec<Statement>, PipelineError> {
     let dialect = GenericDialect {};
     let read = || {
-        let mut reader = Reader { parser: Parser::new(&dialect).try_with_sql(text)? };
+        let mut tokens = Tokenizer::new(&dialect, text).tokenize_with_location()?;
+        // The dialect has no parameters: a question mark is the operator that asks for a key.
+        for token in &mut tokens {
+            if token.token == Token::Placeholder("?".into()) {
+                token.token = Token::Question;
+            }
+        }
+        let parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
+        let mut reader = Reader { parser };
         let mut statements = Vec::new();
         loop {
             while reader.parser.consume_token(&Token::SemiColon) {}

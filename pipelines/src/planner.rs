@@ -24,6 +24,7 @@ use crate::{
         parse,
     },
     error::PipelineError,
+    functions::json,
     pipeline::{Input, Pipeline},
     session::session,
 };
@@ -242,7 +243,9 @@ fn fingerprint(catalogue: &Catalogue, blueprint: &Blueprint, queries: &[SqlQuery
 /// The query as the engine reads it, before anything is made of it.
 async fn read(context: &SessionContext, query: &SqlQuery) -> EngineResult<LogicalPlan> {
     let statement = Ast::Query(Box::new(query.clone()));
-    context.state().statement_to_plan(EngineStatement::Statement(Box::new(statement))).await
+    let state = context.state();
+    let plan = state.statement_to_plan(EngineStatement::Statement(Box::new(statement))).await?;
+    json::serialise(plan)
 }
 
 /// A query's columns as its sink has them: by their places, cast.

@@ -7,7 +7,7 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext},
 };
 
-use crate::functions::age::Age;
+use crate::functions;
 
 /// A session in which a query runs over one batch at a time.
 #[must_use]
@@ -19,8 +19,8 @@ pub fn session() -> SessionContext {
     // A plan is made once and executed over every batch; a dynamic filter would keep what it learnt
     // from the first one.
     options.optimizer.enable_dynamic_filter_pushdown = false;
-    let context = SessionContext::new_with_config(config);
-    context.register_udf(ScalarUDF::new_from_impl(Age::default()));
+    let mut context = SessionContext::new_with_config(config);
+    functions::register(&mut context).expect("a session takes every function");
     context
 }
 

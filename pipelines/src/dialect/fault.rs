@@ -1,6 +1,6 @@
 //! What is wrong with a statement, before it is known in which file it stands.
 
-use sqlparser::parser::ParserError;
+use sqlparser::{parser::ParserError, tokenizer::TokenizerError};
 
 use crate::error::PipelineError;
 
@@ -22,6 +22,12 @@ pub enum Fault {
 impl From<ParserError> for Fault {
     fn from(source: ParserError) -> Self {
         Self::Parse(source)
+    }
+}
+
+impl From<TokenizerError> for Fault {
+    fn from(source: TokenizerError) -> Self {
+        Self::Parse(source.into())
     }
 }
 

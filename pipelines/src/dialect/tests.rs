@@ -218,6 +218,10 @@ fn options_are_checked_key_by_key() {
     assert_eq!(stream.connector, Connector::Stream(Stream { topic: Topic::MeansChanges }));
     assert_eq!(stream.idle, Some(Duration::from_secs(300)));
     assert_eq!(stream.refusal(), None);
+}
+
+#[test]
+fn wrong_options_say_what_is_wrong() {
     for (options, wrong) in [
         (
             "connector = 'stream', topic = 'means-changes', type = 'source', format = 'raw_bytes', \
