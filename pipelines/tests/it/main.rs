@@ -9,4 +9,5 @@ mod history;
 mod landing;
 mod people;
 mod shipped;
+mod slt;
 mod window;
