@@ -25,8 +25,8 @@ use warehouse::{
 
 use crate::{
     cli::{
-        ConfigCommand, Data, Format, LoadArguments, LoadCommand, RegistryCommand, ReportArguments,
-        SettleCommand, SqlArguments, TokenCommand,
+        ConfigCommand, Data, ExportArguments, ExportTarget, Format, LoadArguments, LoadCommand,
+        RegistryCommand, ReportArguments, SettleCommand, SqlArguments, TokenCommand,
     },
     config::{self, Config},
     failure::Failure,
@@ -321,5 +321,34 @@ pub async fn pipelines_list() -> Result<(), Failure> {
         let topics: Vec<String> = pipeline.topics().iter().map(ToString::to_string).collect();
         println!("{:<24} from {}", pipeline.name, topics.join(", "));
     }
+    Ok(())
+}
+
+/// Writes the shipped pipelines for a cluster.
+///
+/// # Errors
+/// Where an option is no `KEY=VALUE`, or the folder cannot be written to.
+pub fn pipelines_export(arguments: ExportArguments) -> Result<(), Failure> {
+    let ExportArguments { target, folder, endpoint, topic_prefix, warehouse, storage, config } =
+        arguments;
+    let ExportTarget::Arroyo = target;
+    let config = Config::load(config.as_deref(), std::env::vars())?;
+    let storage = storage.iter().map(|option| match option.split_once('=') {
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => Err(Failure::Usage(format!("--storage {option}: needs KEY=VALUE"))),
+    });
+    let target = pipelines::export::Target {
+        endpoint: endpoint.unwrap_or_else(|| config.fluvio.endpoint().to_owned()),
+        topic_prefix: topic_prefix.unwrap_or_else(|| config.fluvio.topic_prefix().to_owned()),
+        warehouse,
+        storage: storage.collect::<Result<_, _>>()?,
+    };
+    let failed = |source| Failure::Folder { path: folder.clone(), source };
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    let files = pipelines::export::arroyo(catalogue::SOURCES, catalogue::TABLES, &target)?;
+    for file in &files {
+        std::fs::write(folder.join(&file.name), &file.text).map_err(failed)?;
+    }
+    println!("{} files in {}; begin with README.md", files.len(), folder.display());
     Ok(())
 }

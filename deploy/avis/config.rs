@@ -259,6 +259,18 @@ impl Config {
 }
 
 impl Fluvio {
+    /// The controller, as host:port.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// What the topics' names begin with.
+    #[must_use]
+    pub fn topic_prefix(&self) -> &str {
+        &self.topic_prefix
+    }
+
     fn tls(&self) -> Result<Option<fluvio::Tls>, Failure> {
         let all = [&self.tls_domain, &self.tls_authority, &self.tls_certificate, &self.tls_key];
         if all.iter().all(|given| given.is_empty()) {

@@ -82,6 +82,9 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Stream(command) => stream::run(command).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
         Command::Pipelines(PipelinesCommand::List) => commands::pipelines_list().await,
+        Command::Pipelines(PipelinesCommand::Export(arguments)) => {
+            commands::pipelines_export(arguments)
+        }
         Command::Config(command) => commands::config(command),
         Command::Token(command) => commands::token(command),
         Command::Completions { shell } => {

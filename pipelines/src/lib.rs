@@ -11,6 +11,7 @@ pub mod decode;
 pub mod dialect;
 pub mod entitlements;
 pub mod error;
+pub mod export;
 pub mod files;
 pub mod functions;
 pub mod groups;

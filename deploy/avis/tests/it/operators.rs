@@ -88,3 +88,21 @@ fn what_was_refused_is_listed_shown_replayed_and_dropped() {
     assert_eq!(tail(&["--from", "2199-01-01T00:00:00Z"]), "");
     assert_eq!(tail(&["--most", "1"]), "2");
 }
+
+#[test]
+fn pipelines_are_exported_for_a_cluster() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let export = |more: &[&str]| {
+        let arguments = ["pipelines", "export", "--target", "arroyo"];
+        avis().args(arguments).arg(folder.path()).args(more).output().expect("run")
+    };
+    let told = succeeded(&export(&["--endpoint", "fluvio:9003", "--warehouse", "s3://lake/avis"]));
+    assert!(told.contains("begin with README.md"), "{told}");
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect(name);
+    let text = read("benefit_lines.sql");
+    for said in ["connector = 'fluvio'", "'fluvio:9003'", "'s3://lake/avis/benefit_lines'"] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    assert!(read("README.md").contains("Records may be missing"));
+    assert_eq!(export(&["--storage", "region"]).status.code(), Some(2));
+}
