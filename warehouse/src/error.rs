@@ -21,6 +21,30 @@ pub enum WarehouseError {
         #[source]
         source: deltalake::DeltaTableError,
     },
+    /// The table is not where its writer left it: somebody else wrote, or an attempt went through
+    /// unseen. Whoever writes begins again at the table's positions.
+    #[error("the table {table} has been written meanwhile; its positions must be read again")]
+    Moved {
+        /// The table.
+        table: &'static str,
+    },
+    /// A table was not looked after; every row is where it was.
+    #[error("cannot look after the table {table}; its rows are untouched")]
+    Upkeep {
+        /// The table.
+        table: &'static str,
+        /// What the table format said.
+        #[source]
+        source: deltalake::DeltaTableError,
+    },
+    /// A table on disk and its schema do not go together.
+    #[error("the table {table} cannot become what its schema says: {reason}")]
+    Schema {
+        /// The table.
+        table: &'static str,
+        /// What differs.
+        reason: String,
+    },
     /// Rows do not fit the table's schema.
     #[error("rows do not fit the table {table}: {reason}")]
     Rows {
@@ -79,6 +103,9 @@ impl WarehouseError {
     /// Whether the same may succeed later without anybody acting.
     #[must_use]
     pub const fn retry(&self) -> bool {
-        matches!(self, Self::Open { .. } | Self::Commit { .. })
+        matches!(
+            self,
+            Self::Open { .. } | Self::Commit { .. } | Self::Moved { .. } | Self::Upkeep { .. }
+        )
     }
 }

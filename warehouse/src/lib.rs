@@ -14,3 +14,4 @@ pub mod schema;
 pub mod session;
 pub mod settlement;
 pub mod table;
+pub mod tail;

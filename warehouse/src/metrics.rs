@@ -33,6 +33,10 @@ impl Metrics {
 
     pub(crate) fn committed(&self, table: &str, took: Duration, live_files: usize) {
         self.commit.with_label_values(&[table]).observe(took.as_secs_f64());
+        self.live_files(table, live_files);
+    }
+
+    pub(crate) fn live_files(&self, table: &str, live_files: usize) {
         let files = i64::try_from(live_files).unwrap_or(i64::MAX);
         self.live_files.with_label_values(&[table]).set(files);
     }

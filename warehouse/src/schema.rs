@@ -107,7 +107,38 @@ impl Table {
             .map(|column| Field::new(column.name, column.kind.arrow(), column.optional));
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
+
+    /// How rows are sorted within a file: by day, then by what queries filter by.
+    #[must_use]
+    pub fn order(&self) -> Vec<&'static str> {
+        let day = self.by_date.then_some("date");
+        let first = self.columns.iter().map(|column| column.name).filter(|name| *name != "date");
+        day.into_iter().chain(first.take(SORTED)).collect()
+    }
+
+    /// The columns whose least and greatest values are kept for each file: the first ones, by which
+    /// queries filter, and where and when a row's record stands.
+    #[must_use]
+    pub fn indexed(&self) -> Vec<&'static str> {
+        let placed = ["source_partition", "source_offset", "occurred_at", "recorded_at"];
+        let names = self.columns.iter().map(|column| column.name).filter(|name| *name != "date");
+        let wanted = names.enumerate().filter(|(at, name)| *at < INDEXED || placed.contains(name));
+        wanted.map(|(_, name)| name).collect()
+    }
+
+    /// The columns by which single things are looked up; large files have bloom filters for them.
+    pub fn looked_up(&self) -> impl Iterator<Item = &'static str> {
+        let columns = self.columns.iter().map(|column| column.name);
+        columns.filter(|name| LOOKED_UP.contains(name))
+    }
 }
+
+/// Columns that rows are sorted by, after the day.
+const SORTED: usize = 3;
+/// Columns that have statistics because they come first.
+const INDEXED: usize = 8;
+/// What single things are looked up by.
+const LOOKED_UP: &[&str] = &["authorisation_id", "recipient", "token", "terminal_id"];
 
 impl Kind {
     /// The type in Arrow.
@@ -159,6 +190,21 @@ mod tests {
             assert!(table.key.iter().all(|key| has(key)), "{}", table.name);
             assert!(table.key.is_empty() || has("source_offset"), "{}", table.name);
         }
+    }
+
+    #[test]
+    fn rows_are_sorted_and_found_by_columns_that_are_there() {
+        for table in TABLES {
+            let has = |name: &&str| table.columns.iter().any(|column| column.name == *name);
+            assert!(table.order().iter().all(has), "{}", table.name);
+            assert!(table.order().len() > 1, "{}", table.name);
+            assert!(table.indexed().iter().all(has), "{}", table.name);
+            assert!(!table.indexed().contains(&"date"), "{}: its folder says it", table.name);
+        }
+        let lines = table("benefit_lines").expect("a table");
+        assert_eq!(lines.order(), ["date", "grantor_id", "merchant_id", "instruction_id"]);
+        let looked_up: Vec<_> = lines.looked_up().collect();
+        assert_eq!(looked_up, ["terminal_id", "authorisation_id", "recipient"]);
     }
 
     #[test]

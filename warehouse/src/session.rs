@@ -6,48 +6,62 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use chrono::{DateTime, NaiveDate, Utc};
 use datafusion::{
     common::ParamValues,
-    datasource::{MemTable, TableProvider, empty::EmptyTable},
-    execution::{SessionStateBuilder, context::SQLOptions, runtime_env::RuntimeEnvBuilder},
-    functions_window::expr_fn::row_number,
-    logical_expr::{Expr, ExprFunctionExt},
+    datasource::MemTable,
+    execution::{
+        SessionState, SessionStateBuilder, context::SQLOptions, runtime_env::RuntimeEnvBuilder,
+    },
     physical_plan::SendableRecordBatchStream,
-    prelude::{DataFrame, SessionConfig, SessionContext, col, lit},
+    prelude::{DataFrame, SessionConfig, SessionContext},
     scalar::ScalarValue,
 };
-use deltalake::DeltaTableError;
 use url::Url;
 
 use crate::{
     error::WarehouseError,
     export::{Format, write},
     schema::{self, TABLES},
-    table::{
-        Pending, Positions,
-        delta::{address, load, position},
-    },
+    table::{Pending, Positions, delta::position},
+    tail::{Seen, Tails},
 };
+use catalogue::Catalogue;
+use readers::Readers;
 
-/// What all queries of a session may keep in memory together.
+mod catalogue;
+pub(crate) mod readers;
+
+/// What all queries of a session, or of all sessions over the same tails, may keep in memory
+/// together.
 const MEMORY_BYTES: usize = 256 << 20;
 
-/// The state whose newest rows are more than the newest row of a key.
-const ENTITLEMENTS: &str = include_str!("../sql/views/entitlements_current.sql");
-
-/// The warehouse at an address, as its newest commits have it when it is opened.
-///
-/// What has not landed yet is not seen. Whoever serves it from memory registers, in
-/// [`Session::register`], the union of a table and its tail in the table's place.
+/// The warehouse at an address, at one instant: every table as one of its versions has it, with the
+/// rows that have not landed yet where the session is [over tails](Session::open_with).
 #[derive(Clone)]
 pub struct Session {
     context: SessionContext,
-    providers: BTreeMap<String, Arc<dyn TableProvider>>,
-    tables: BTreeMap<&'static str, deltalake::DeltaTable>,
+    catalogue: Catalogue,
 }
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("tables", &self.tables.keys()).finish_non_exhaustive()
+        f.debug_struct("Session").field("catalogue", &self.catalogue).finish_non_exhaustive()
     }
+}
+
+/// What a context begins with.
+fn template() -> Result<SessionState, WarehouseError> {
+    let runtime = RuntimeEnvBuilder::new().with_memory_limit(MEMORY_BYTES, 1.0).build_arc()?;
+    let config = SessionConfig::new()
+        .with_information_schema(true)
+        .with_create_default_catalog_and_schema(false)
+        .set_str("datafusion.execution.time_zone", "UTC")
+        // Text is one type, whether a table is there yet or not.
+        .set_bool("datafusion.execution.parquet.schema_force_view_types", false)
+        .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false);
+    Ok(SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .build())
 }
 
 /// The address of a folder.
@@ -61,84 +75,43 @@ pub fn folder(path: &Path) -> Result<Url, WarehouseError> {
 }
 
 impl Session {
-    /// Opens every table; one that nobody has made yet is empty.
+    /// Opens every table as its newest commit has it; one that nobody has made yet is empty. This
+    /// is for a stopped node's folder: what has not landed is not seen.
     ///
     /// # Errors
     /// Where a table that is there cannot be read.
     pub fn open(root: &Url) -> Pending<'_, Self> {
         Box::pin(async move {
-            let runtime =
-                RuntimeEnvBuilder::new().with_memory_limit(MEMORY_BYTES, 1.0).build_arc()?;
-            let config = SessionConfig::new()
-                .with_information_schema(true)
-                .set_str("datafusion.execution.time_zone", "UTC")
-                // Text is one type, whether a table is there yet or not.
-                .set_bool("datafusion.execution.parquet.schema_force_view_types", false)
-                .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false);
-            let state = SessionStateBuilder::new()
-                .with_config(config)
-                .with_runtime_env(runtime)
-                .with_default_features()
-                .build();
-            let context = SessionContext::new_with_state(state);
-            let mut session = Self { context, providers: BTreeMap::new(), tables: BTreeMap::new() };
+            let readers = Arc::new(Readers::default());
+            let mut seen = BTreeMap::new();
             for table in TABLES {
-                let found = match load(&address(root, table.name)?).await {
-                    Ok(found) => Some(found),
-                    Err(DeltaTableError::NotATable(_)) => None,
-                    Err(source) => return Err(WarehouseError::Open { table: table.name, source }),
-                };
-                session.register_table(table, found).await?;
+                // The newest version now is the session's, whatever is committed later.
+                let version = readers.at(root, table, None).await?.map(|reader| reader.version());
+                seen.insert(table.name, Seen { version, ..Seen::default() });
             }
-            let entitlements = session.context.sql(ENTITLEMENTS).await?.into_view();
-            session.register("entitlements_current", entitlements)?;
-            Ok(session)
+            Self::over(Catalogue::new(root.clone(), readers, seen))
         })
     }
 
-    async fn register_table(
-        &mut self,
-        table: &'static schema::Table,
-        found: Option<deltalake::DeltaTable>,
-    ) -> Result<(), WarehouseError> {
-        let state = Arc::new(self.context.state());
-        let provider: Arc<dyn TableProvider> = match &found {
-            Some(found) => Arc::new(found.table_provider().with_session(state).build().await?),
-            None => Arc::new(EmptyTable::new(table.arrow())),
-        };
-        self.register(table.name, provider)?;
-        self.tables.extend(found.map(|found| (table.name, found)));
-        if !table.key.is_empty() && table.name != "entitlements" {
-            let newest = self.newest(table).await?.into_view();
-            self.register(&format!("{}_current", table.name), newest)?;
-        }
-        Ok(())
+    /// The tables of a running node at this instant: what has landed, and the rows that have not.
+    ///
+    /// Of each table the session sees a version and the tail that belongs to it, so that every row
+    /// that was appended before is seen once. Tables stand at positions of their own; see
+    /// [`common`](Self::common) for where several agree. A table that nobody writes through these
+    /// tails is as its newest commit has it when a statement first names it.
+    ///
+    /// This does no I/O: tables are opened when a statement names them, and stay open in `tails`
+    /// for the next session, which reads only what the log has new.
+    ///
+    /// # Errors
+    /// Where there is no memory for queries.
+    pub fn open_with(root: &Url, tails: &Tails) -> Result<Self, WarehouseError> {
+        let seen = TABLES.iter().map(|table| (table.name, tails.seen(table.name))).collect();
+        Self::over(Catalogue::new(root.clone(), Arc::clone(tails.readers()), seen))
     }
 
-    /// Puts a table under a name, in place of what was there.
-    fn register(
-        &mut self,
-        name: &str,
-        provider: Arc<dyn TableProvider>,
-    ) -> Result<(), WarehouseError> {
-        self.context.deregister_table(name)?;
-        self.context.register_table(name, Arc::clone(&provider))?;
-        self.providers.insert(name.to_owned(), provider);
-        Ok(())
-    }
-
-    /// The newest row of each key, without what was removed.
-    async fn newest(&self, table: &schema::Table) -> Result<DataFrame, WarehouseError> {
-        let key: Vec<Expr> = table.key.iter().map(|name| col(*name)).collect();
-        let order = vec![col("source_offset").sort(false, false)];
-        let rank = row_number().partition_by(key).order_by(order).build()?.alias("newest");
-        let columns: Vec<Expr> = table.columns.iter().map(|column| col(column.name)).collect();
-        let rows = self.context.table(table.name).await?.window(vec![rank])?;
-        let mut rows = rows.filter(col("newest").eq(lit(1)))?;
-        if table.columns.iter().any(|column| column.name == "removed") {
-            rows = rows.filter(col("removed").eq(lit(false)))?;
-        }
-        Ok(rows.select(columns)?)
+    fn over(catalogue: Catalogue) -> Result<Self, WarehouseError> {
+        Ok(Self { context: catalogue.clone().context()?, catalogue })
     }
 
     /// Answers one statement that reads; anything else is refused.
@@ -208,24 +181,12 @@ impl Session {
     /// # Errors
     /// Where the rows do not fit together.
     pub fn with_rows(&self, name: &str, rows: Rows) -> Result<Self, WarehouseError> {
-        let state = SessionStateBuilder::new()
-            .with_config(self.context.copied_config())
-            .with_runtime_env(self.context.runtime_env())
-            .with_default_features()
-            .build();
-        let context = SessionContext::new_with_state(state);
-        for (name, provider) in &self.providers {
-            context.register_table(name, Arc::clone(provider))?;
-        }
-        let mut session =
-            Self { context, providers: self.providers.clone(), tables: self.tables.clone() };
         let table = MemTable::try_new(rows.schema, vec![rows.batches])?;
-        session.register(name, Arc::new(table))?;
-        Ok(session)
+        Self::over(self.catalogue.clone().with(name, Arc::new(table)))
     }
 
-    /// The positions that a table's newest commit has of a pipeline: per partition of its stream,
-    /// the next offset.
+    /// The positions that the session's state of a table has of a pipeline, rows in memory
+    /// included: per partition of its stream, the next offset.
     ///
     /// # Errors
     /// Where the table's log cannot be read.
@@ -235,15 +196,73 @@ impl Session {
         pipeline: &str,
         partitions: usize,
     ) -> Result<Positions, WarehouseError> {
+        let applications: Vec<_> =
+            (0..partitions).map(|partition| format!("{pipeline}/{partition}")).collect();
         let mut positions = Positions::new();
-        let Some(found) = self.tables.get(table) else { return Ok(positions) };
-        for partition in 0..partitions {
-            let application = format!("{pipeline}/{partition}");
-            let next = position(found, &application).await;
-            let next = next.map_err(|source| WarehouseError::Open { table, source })?;
+        let Some(schema) = schema::table(table) else { return Ok(positions) };
+        let tail = self.catalogue.seen(table).map(|seen| &seen.positions);
+        let ahead = |application: &String| tail.and_then(|tail| tail.get(application)).copied();
+        let landed = if applications.iter().all(|application| ahead(application).is_some()) {
+            None
+        } else {
+            self.catalogue.reader(schema).await?
+        };
+        for application in applications {
+            let next = match (ahead(&application), &landed) {
+                (Some(next), _) => Some(next),
+                (None, Some(landed)) => {
+                    let next = position(&landed.table, &application).await;
+                    next.map_err(|source| WarehouseError::Open { table, source })?
+                }
+                (None, None) => None,
+            };
             positions.extend(next.map(|next| (application, next)));
         }
         Ok(positions)
+    }
+
+    /// Up to where several tables agree, each given with the pipeline that writes it, all of them
+    /// over one stream: per partition, the lowest next offset.
+    ///
+    /// Each of the tables has every row of every record before that offset, and may have rows of
+    /// later ones. [`up_to`](Self::up_to) leaves those out.
+    ///
+    /// # Errors
+    /// Where a table's log cannot be read.
+    pub async fn common(
+        &self,
+        tables: &[(&'static str, &str)],
+        partitions: usize,
+    ) -> Result<Vec<u64>, WarehouseError> {
+        let mut common = vec![u64::MAX; if tables.is_empty() { 0 } else { partitions }];
+        for (table, pipeline) in tables {
+            let positions = self.positions(table, pipeline, partitions).await?;
+            for (partition, lowest) in common.iter_mut().enumerate() {
+                let next = positions.get(&format!("{pipeline}/{partition}")).copied().unwrap_or(0);
+                *lowest = (*lowest).min(u64::try_from(next).unwrap_or(0));
+            }
+        }
+        Ok(common)
+    }
+
+    /// A session in which some tables, and their newest state, have the rows of records before
+    /// these offsets and no others; `next` has one for each partition of their stream. With what
+    /// [`common`](Self::common) says the tables are as of one state of the stream.
+    ///
+    /// # Errors
+    /// Where a table's rows do not say which record they are of, as those of windows.
+    pub fn up_to(&self, tables: &[&'static str], next: &[u64]) -> Result<Self, WarehouseError> {
+        let next: Arc<[u64]> = next.into();
+        let mut catalogue = self.catalogue.clone();
+        for table in tables {
+            let columns = schema::table(table).map_or(&[][..], |table| table.columns);
+            if !columns.iter().any(|column| column.name == "source_offset") {
+                let reason = "its rows do not say which record they are of".to_owned();
+                return Err(WarehouseError::Rows { table, reason });
+            }
+            catalogue = catalogue.cut(table, &next);
+        }
+        Self::over(catalogue)
     }
 }
 

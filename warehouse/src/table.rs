@@ -7,11 +7,14 @@ use arrow::{
     compute::{CastOptions, cast_with_options},
     datatypes::{DataType, TimeUnit},
 };
+use chrono::{DateTime, Utc};
 
-use crate::{error::WarehouseError, schema};
+use crate::{error::WarehouseError, schema, tail::Landing};
+use upkeep::Maintained;
 
 pub mod delta;
 pub mod model;
+pub mod upkeep;
 
 /// An answer that is on its way.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, WarehouseError>> + Send + 'a>>;
@@ -30,6 +33,30 @@ pub trait Table: Send + Sync + std::fmt::Debug + 'static {
 
     /// Appends rows and notes positions in one commit. Rows are fitted to the schema by name.
     fn commit<'a>(&'a self, rows: Vec<RecordBatch>, positions: &'a Positions) -> Pending<'a, ()>;
+
+    /// As [`commit`](Self::commit), of rows that a tail serves meanwhile: `landing` is told in the
+    /// same step in which readers get the new version. [`Tail::land`](crate::tail::Tail::land)
+    /// calls it.
+    fn land<'a>(
+        &'a self,
+        rows: Vec<RecordBatch>,
+        positions: &'a Positions,
+        landing: Landing<'a>,
+    ) -> Pending<'a, ()> {
+        Box::pin(async move {
+            self.commit(rows, positions).await?;
+            landing.done(None);
+            Ok(())
+        })
+    }
+
+    /// Keeps the table small and quick, where that is due; `now` is by the machine's clock, which
+    /// dates files. The writer's task calls it between commits. An error costs no rows and stops
+    /// no commit: it is logged, and the next turn tries again.
+    fn maintain(&self, now: DateTime<Utc>) -> Pending<'_, Maintained> {
+        let _ = now;
+        Box::pin(std::future::ready(Ok(Maintained::default())))
+    }
 }
 
 /// A batch as the table's schema has it: columns by name, cast; an instant without zone is UTC.

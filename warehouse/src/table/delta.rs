@@ -3,46 +3,96 @@
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
+use chrono::{DateTime, Utc};
 use deltalake::{
     DeltaTableBuilder, DeltaTableError, TableProperty,
-    kernel::{Transaction, engine::arrow_conversion::TryIntoKernel, transaction::CommitProperties},
+    kernel::{Action, engine::arrow_conversion::TryIntoKernel},
     operations::create::CreateBuilder,
-    parquet::{
-        basic::{Compression, ZstdLevel},
-        file::properties::WriterProperties,
-    },
-    writer::{DeltaWriter, RecordBatchWriter},
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use url::Url;
 
-use super::{Pending, Positions, Table, fit};
-use crate::{error::WarehouseError, metrics::Metrics, schema};
+use super::{
+    Pending, Positions, Table, fit,
+    upkeep::{Maintained, Upkeep},
+};
+use crate::{
+    error::WarehouseError,
+    metrics::Metrics,
+    schema,
+    tail::{Landing, Tail},
+};
+use files::Files;
+use log::{Log, append};
 
-/// Commits between two checkpoints of the table's log.
-const CHECKPOINT_EVERY: &str = "100";
+mod compact;
+mod evolve;
+mod files;
+mod log;
+mod maintain;
+mod vacuum;
 
 /// A Delta table and its one writer.
 #[derive(Debug)]
 pub struct DeltaTable {
     schema: &'static schema::Table,
-    /// One commit at a time.
-    table: Mutex<deltalake::DeltaTable>,
+    address: Url,
+    upkeep: Upkeep,
+    /// What is told of new versions, so that readers go over to them in one step.
+    tail: Option<Tail>,
     metrics: Metrics,
+    /// One commit, or one turn of upkeep, at a time.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Nothing after a failure or an abandoned commit: what is there is read before the next one.
+    held: Option<Held>,
+    /// The positions that the writer goes by: those it asked for, and those it committed.
+    known: Positions,
+    /// When upkeep is next due, and when vacuum is.
+    due: DateTime<Utc>,
+    vacuum_due: DateTime<Utc>,
+}
+
+/// The table as its one writer knows it: where its log ends, and how its files are written. It does
+/// not grow with the table.
+#[derive(Debug)]
+struct Held {
+    log: Log,
+    files: Files,
+    live_files: usize,
+    /// The version of the log's last checkpoint that the writer knows of.
+    checkpoint: u64,
 }
 
 impl DeltaTable {
-    /// Opens the table below the warehouse's address, and makes it where there is none.
+    /// Opens the table below the warehouse's address, and makes it where there is none. Columns
+    /// that the schema has and the table lacks are added.
     ///
     /// A table of which a file is missing or cut, as a power cut can leave it, is removed and
     /// begins anew: it is made again from the streams.
     ///
     /// # Errors
-    /// Where it can be neither opened nor made.
+    /// Where it can be neither opened nor made, or a column was changed or removed.
     pub fn open<'a>(
         root: &'a Url,
         schema: &'static schema::Table,
         metrics: Metrics,
+    ) -> Pending<'a, Self> {
+        Self::open_with(root, schema, metrics, Upkeep::default())
+    }
+
+    /// As [`open`](Self::open), with rules of its own for the table's upkeep.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with<'a>(
+        root: &'a Url,
+        schema: &'static schema::Table,
+        metrics: Metrics,
+        upkeep: Upkeep,
     ) -> Pending<'a, Self> {
         Box::pin(async move {
             let open = |source| WarehouseError::Open { table: schema.name, source };
@@ -54,43 +104,115 @@ impl DeltaTable {
                 let _ = std::fs::remove_dir_all(&folder);
                 found = load(&address).await;
             }
-            let table = match found {
+            let mut table = match found {
                 Ok(table) => table,
                 Err(DeltaTableError::NotATable(_)) => {
-                    create(&address, schema).await.map_err(open)?
+                    create(&address, schema, &upkeep).await.map_err(open)?
                 }
                 Err(source) => return Err(open(source)),
             };
-            Ok(Self { schema, table: Mutex::new(table), metrics })
+            if evolve::evolve(&table, schema).await? {
+                table = load(&address).await.map_err(open)?;
+            }
+            let held = Held::of(&table, schema, &upkeep).await.map_err(open)?;
+            let state = State { held: Some(held), ..State::default() };
+            let (tail, state) = (None, Mutex::new(state));
+            Ok(Self { schema, address, upkeep, tail, metrics, state })
         })
+    }
+
+    /// Tells a tail of every version from now on; rows that it may hold are forgotten, for whoever
+    /// writes this table begins at its positions.
+    #[must_use]
+    pub fn with_tail(mut self, tail: &Tail) -> Self {
+        if let Some(held) = &self.state.get_mut().held {
+            tail.attach(held.log.version());
+        }
+        self.tail = Some(tail.clone());
+        self
     }
 
     async fn append(
         &self,
         rows: Vec<RecordBatch>,
         positions: &Positions,
+        landing: Option<Landing<'_>>,
     ) -> Result<(), WarehouseError> {
-        let mut held = self.table.lock().await;
+        let rows: Vec<_> = rows
+            .iter()
+            .filter(|batch| batch.num_rows() > 0)
+            .map(|batch| fit(batch, self.schema))
+            .collect::<Result<_, _>>()?;
+        let mut state = self.state.lock().await;
         let started = Instant::now();
-        let table = self.schema.name;
-        let commit = |source| WarehouseError::Commit { table, source };
-        let transactions = positions.iter().map(|(id, next)| Transaction::new(id, *next));
-        // No retry on a conflict: a second writer has been here, and what it wrote must be read
-        // before anything is written again.
-        let properties = CommitProperties::default()
-            .with_max_retries(0)
-            .with_application_transactions(transactions.collect());
-        let mut writer = RecordBatchWriter::for_table(&held)
-            .map_err(commit)?
-            .with_writer_properties(parquet())
-            .with_commit_properties(properties);
-        for batch in rows.iter().filter(|batch| batch.num_rows() > 0) {
-            writer.write(fit(batch, self.schema)?).await.map_err(commit)?;
+        let mut held = self.take(&mut state, Some(positions)).await?;
+        let commit = |source| WarehouseError::Commit { table: self.schema.name, source };
+        let added = held.files.write(rows).await.map_err(commit)?;
+        let files = added.len();
+        let actions = added.into_iter().map(Action::Add).collect();
+        held.log.append(actions, append(), positions).await.map_err(commit)?;
+        held.live_files += files;
+        state.known.extend(positions.iter().map(|(id, next)| (id.clone(), *next)));
+        match (landing, &self.tail) {
+            (Some(landing), _) => landing.done(Some(held.log.version())),
+            (None, Some(tail)) => tail.moved(held.log.version()),
+            (None, None) => {}
         }
-        writer.flush_and_commit(&mut held).await.map_err(commit)?;
-        let files = held.snapshot().map_err(commit)?.log_data().num_files();
-        self.metrics.committed(table, started.elapsed(), files);
+        self.metrics.committed(self.schema.name, started.elapsed(), held.live_files);
+        self.shorten_neglected_log(&mut held).await;
+        state.held = Some(held);
         Ok(())
+    }
+
+    /// What the writer knows, which is nothing until it is put back. Where it is not known, the
+    /// table is read again, and positions that somebody else moved, or an attempt of ours that
+    /// went through unseen, end in an error: going on would write rows twice.
+    async fn take(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        positions: Option<&Positions>,
+    ) -> Result<Held, WarehouseError> {
+        if let Some(held) = state.held.take() {
+            return Ok(held);
+        }
+        let open = |source| WarehouseError::Open { table: self.schema.name, source };
+        let table = load(&self.address).await.map_err(open)?;
+        let applications = positions.iter().flat_map(|positions| positions.keys());
+        for application in state.known.keys().chain(applications) {
+            let there = position(&table, application).await.map_err(open)?;
+            if there != state.known.get(application).copied() {
+                return Err(WarehouseError::Moved { table: self.schema.name });
+            }
+        }
+        let held = Held::of(&table, self.schema, &self.upkeep).await.map_err(open)?;
+        if let Some(tail) = &self.tail {
+            tail.moved(held.log.version());
+        }
+        Ok(held)
+    }
+
+    async fn read_positions(&self, applications: &[String]) -> Result<Positions, WarehouseError> {
+        let open = |source| WarehouseError::Open { table: self.schema.name, source };
+        let mut state = self.state.lock().await;
+        let unknown = applications.iter().any(|id| !state.known.contains_key(id));
+        if state.held.is_none() || unknown {
+            let table = load(&self.address).await.map_err(open)?;
+            let again = state.held.is_none();
+            if again {
+                state.known.clear();
+            }
+            for application in applications {
+                let found = position(&table, application).await.map_err(open)?;
+                state.known.extend(found.map(|at| (application.clone(), at)));
+            }
+            let held = Held::of(&table, self.schema, &self.upkeep).await.map_err(open)?;
+            if let (true, Some(tail)) = (again, &self.tail) {
+                tail.attach(held.log.version());
+            }
+            state.held = Some(held);
+        }
+        let known = |id: &String| Some((id.clone(), *state.known.get(id)?));
+        Ok(applications.iter().filter_map(known).collect())
     }
 }
 
@@ -100,21 +222,38 @@ impl Table for DeltaTable {
     }
 
     fn positions<'a>(&'a self, applications: &'a [String]) -> Pending<'a, Positions> {
-        Box::pin(async move {
-            let held = self.table.lock().await;
-            let mut positions = Positions::new();
-            for application in applications {
-                let found = position(&held, application).await;
-                let found = found
-                    .map_err(|source| WarehouseError::Open { table: self.schema.name, source })?;
-                positions.extend(found.map(|at| (application.clone(), at)));
-            }
-            Ok(positions)
-        })
+        Box::pin(self.read_positions(applications))
     }
 
     fn commit<'a>(&'a self, rows: Vec<RecordBatch>, positions: &'a Positions) -> Pending<'a, ()> {
-        Box::pin(self.append(rows, positions))
+        Box::pin(self.append(rows, positions, None))
+    }
+
+    fn land<'a>(
+        &'a self,
+        rows: Vec<RecordBatch>,
+        positions: &'a Positions,
+        landing: Landing<'a>,
+    ) -> Pending<'a, ()> {
+        Box::pin(self.append(rows, positions, Some(landing)))
+    }
+
+    fn maintain(&self, now: DateTime<Utc>) -> Pending<'_, Maintained> {
+        Box::pin(self.look_after(now))
+    }
+}
+
+impl Held {
+    async fn of(
+        table: &deltalake::DeltaTable,
+        schema: &'static schema::Table,
+        upkeep: &Upkeep,
+    ) -> Result<Self, DeltaTableError> {
+        let log = Log::of(table)?;
+        let checkpoint = log.checkpoint().await?.unwrap_or(0);
+        let live_files = table.snapshot()?.log_data().num_files();
+        let files = Files::of(table, schema, upkeep.file_bytes)?;
+        Ok(Self { log, files, live_files, checkpoint })
     }
 }
 
@@ -137,12 +276,24 @@ pub(crate) fn address(root: &Url, table: &str) -> Result<Url, WarehouseError> {
 
 /// A table as its newest commit has it.
 pub(crate) async fn load(address: &Url) -> Result<deltalake::DeltaTable, DeltaTableError> {
+    load_at(address, None).await
+}
+
+/// A table as one of its commits has it, or the newest.
+pub(crate) async fn load_at(
+    address: &Url,
+    version: Option<u64>,
+) -> Result<deltalake::DeltaTable, DeltaTableError> {
     if let Ok(folder) = address.to_file_path()
         && !folder.join("_delta_log").is_dir()
     {
         return Err(DeltaTableError::NotATable(address.to_string()));
     }
-    DeltaTableBuilder::from_url(address.clone())?.load().await
+    let builder = DeltaTableBuilder::from_url(address.clone())?;
+    match version {
+        Some(version) => builder.with_version(version).load().await,
+        None => builder.load().await,
+    }
 }
 
 /// Whether a table in a folder cannot be read, or a file of its newest version is missing or cut.
@@ -168,22 +319,20 @@ fn is_damaged(found: &Result<deltalake::DeltaTable, DeltaTableError>) -> bool {
 async fn create(
     address: &Url,
     schema: &'static schema::Table,
+    upkeep: &Upkeep,
 ) -> Result<deltalake::DeltaTable, DeltaTableError> {
     let columns: deltalake::kernel::StructType = schema.arrow().as_ref().try_into_kernel()?;
     let partitions: &[&str] = if schema.by_date { &["date"] } else { &[] };
+    let checkpoints = upkeep.checkpoint_commits.to_string();
+    // Other writers, where there are any, keep statistics as we do.
+    let indexed = schema.indexed().join(",");
     CreateBuilder::new()
         .with_location(address.as_str())
         .with_table_name(schema.name)
         .with_comment(schema.about)
         .with_columns(columns.fields().cloned())
         .with_partition_columns(partitions.iter().copied())
-        .with_configuration_property(TableProperty::CheckpointInterval, Some(CHECKPOINT_EVERY))
+        .with_configuration_property(TableProperty::CheckpointInterval, Some(checkpoints))
+        .with_configuration_property(TableProperty::DataSkippingStatsColumns, Some(indexed))
         .await
-}
-
-fn parquet() -> WriterProperties {
-    WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_created_by("avis".into())
-        .build()
 }

@@ -1,0 +1,137 @@
+//! Tables that queries keep open: read once, then brought up to date by what the log has new.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use datafusion::{datasource::TableProvider, execution::SessionState};
+use deltalake::DeltaTableError;
+use tokio::sync::Mutex;
+use url::Url;
+
+use super::template;
+use crate::{
+    error::WarehouseError,
+    schema::{self, TABLES},
+    table::delta::{address, load_at},
+};
+
+/// Versions after which a table is opened anew from its checkpoint: what is brought up to date step
+/// by step keeps a piece of memory per step.
+const STEPS: u64 = 100;
+
+/// What the queries of a process keep of its tables.
+pub(crate) struct Readers {
+    state: std::sync::OnceLock<SessionState>,
+    slots: BTreeMap<&'static str, Mutex<Option<Reader>>>,
+}
+
+/// A table at a version.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    pub(crate) table: deltalake::DeltaTable,
+    pub(crate) provider: Arc<dyn TableProvider>,
+    version: u64,
+    /// The version at which it was opened.
+    opened: u64,
+    address: Url,
+}
+
+impl Reader {
+    pub(crate) const fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+impl Default for Readers {
+    fn default() -> Self {
+        let slots = TABLES.iter().map(|table| (table.name, Mutex::default())).collect();
+        Self { state: std::sync::OnceLock::new(), slots }
+    }
+}
+
+impl std::fmt::Debug for Readers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Readers").finish_non_exhaustive()
+    }
+}
+
+impl Readers {
+    /// What every session begins with; they share one memory.
+    pub(crate) fn state(&self) -> Result<&SessionState, WarehouseError> {
+        if let Some(state) = self.state.get() {
+            return Ok(state);
+        }
+        let state = template()?;
+        Ok(self.state.get_or_init(|| state))
+    }
+
+    /// A table at a version, or at its newest; none where nobody has made it.
+    pub(crate) async fn at(
+        &self,
+        root: &Url,
+        table: &'static schema::Table,
+        version: Option<u64>,
+    ) -> Result<Option<Reader>, WarehouseError> {
+        let address = address(root, table.name)?;
+        let Some(slot) = self.slots.get(table.name) else { return Ok(None) };
+        let mut slot = slot.lock().await;
+        let open = |source| WarehouseError::Open { table: table.name, source };
+        let known = slot.take().filter(|reader| reader.address == address);
+        if let Some(known) = &known
+            && version.is_some_and(|version| version <= known.version)
+        {
+            // A query that began before the newest commit does not hold up those after it.
+            *slot = Some(known.clone());
+            if version == Some(known.version) {
+                return Ok(Some(known.clone()));
+            }
+            let older = load_at(&address, version).await.map_err(open)?;
+            return Ok(Some(self.reader(older, address).await?));
+        }
+        let reader = match self.follow(known, version).await? {
+            Some(reader) => reader,
+            None => match load_at(&address, version).await {
+                Ok(table) => self.reader(table, address).await?,
+                Err(DeltaTableError::NotATable(_)) => return Ok(None),
+                Err(source) => return Err(open(source)),
+            },
+        };
+        *slot = Some(reader.clone());
+        Ok(Some(reader))
+    }
+
+    /// What is known, brought up to date; nothing where opening anew is better.
+    async fn follow(
+        &self,
+        known: Option<Reader>,
+        version: Option<u64>,
+    ) -> Result<Option<Reader>, WarehouseError> {
+        let Some(mut known) = known else { return Ok(None) };
+        if version.is_some_and(|version| version > known.opened + STEPS) {
+            return Ok(None);
+        }
+        if known.table.update_incremental(version).await.is_err() {
+            // What it needed of the log may be covered by a checkpoint now.
+            return Ok(None);
+        }
+        let newest = known.table.version().unwrap_or(known.version);
+        if newest == known.version {
+            return Ok(Some(known));
+        }
+        if newest > known.opened + STEPS {
+            return Ok(None);
+        }
+        let reader = self.reader(known.table, known.address).await?;
+        Ok(Some(Reader { opened: known.opened, ..reader }))
+    }
+
+    async fn reader(
+        &self,
+        table: deltalake::DeltaTable,
+        address: Url,
+    ) -> Result<Reader, WarehouseError> {
+        let state = Arc::new(self.state()?.clone());
+        let provider = table.table_provider().with_session(state).build().await?;
+        let version = table.version().unwrap_or(0);
+        Ok(Reader { table, provider: Arc::new(provider), version, opened: version, address })
+    }
+}

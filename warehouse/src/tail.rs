@@ -1,0 +1,241 @@
+//! The rows that have not landed yet: served from memory under their table's name.
+//!
+//! A pipeline [appends](Tail::append) rows to its table's tail as it computes them, and
+//! [lands](Tail::land) them now and then in one commit. Queries of the same process
+//! ([`Session::open_with`](crate::session::Session::open_with)) see a table as the version that the
+//! tail belongs to, and the tail; at a commit both change in one step. So a row that was appended is
+//! seen from then on, once: in memory or in the table, never in both, never in neither.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use arrow::array::RecordBatch;
+
+use crate::{
+    error::WarehouseError,
+    schema,
+    session::readers::Readers,
+    table::{Pending, Positions, Table, fit},
+};
+
+mod provider;
+
+pub(crate) use provider::TailProvider;
+
+/// How much a tail takes before it wants to be landed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Rows.
+    pub rows: usize,
+    /// Bytes in memory.
+    pub bytes: usize,
+}
+
+impl Default for Bound {
+    fn default() -> Self {
+        Self { rows: 200_000, bytes: 64 << 20 }
+    }
+}
+
+/// How full a tail is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fill {
+    /// Rows that have not landed.
+    pub rows: usize,
+    /// What they take in memory.
+    pub bytes: usize,
+    /// Whether that is more than it should hold: its pipeline lands before it goes on.
+    pub over: bool,
+}
+
+/// The tails of a node's tables, and what its queries keep open of the tables. A clone is the same.
+#[derive(Clone, Debug, Default)]
+pub struct Tails {
+    tails: Arc<Mutex<BTreeMap<&'static str, Tail>>>,
+    readers: Arc<Readers>,
+    bound: Bound,
+}
+
+impl Tails {
+    /// Tails that want to be landed at a bound of their own.
+    #[must_use]
+    pub fn bounded(bound: Bound) -> Self {
+        Self { bound, ..Self::default() }
+    }
+
+    /// The tail of a table; always the same one.
+    #[must_use]
+    pub fn of(&self, table: &'static schema::Table) -> Tail {
+        let mut tails = locked(&self.tails);
+        tails.entry(table.name).or_insert_with(|| Tail::new(table, self.bound)).clone()
+    }
+
+    /// What a table's tail holds now; a table that nobody here writes has none.
+    pub(crate) fn seen(&self, table: &str) -> Seen {
+        let tail = locked(&self.tails).get(table).cloned();
+        tail.map(|tail| tail.seen()).unwrap_or_default()
+    }
+
+    pub(crate) const fn readers(&self) -> &Arc<Readers> {
+        &self.readers
+    }
+}
+
+/// The tail of one table. A clone is the same.
+#[derive(Clone, Debug)]
+pub struct Tail {
+    table: &'static schema::Table,
+    bound: Bound,
+    state: Arc<Mutex<State>>,
+    /// One landing at a time.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The version that the rows come after; none until the table has said it.
+    version: Option<u64>,
+    rows: Vec<RecordBatch>,
+    count: usize,
+    bytes: usize,
+    /// Up to where version and rows together reach, of what was appended here.
+    positions: Positions,
+    /// Whether the positions, or rows, are ahead of the version.
+    ahead: bool,
+    /// Goes up whenever the rows are forgotten, so that no landing from before removes new ones.
+    epoch: u64,
+}
+
+/// A table's version and the rows after it, at one instant.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) version: Option<u64>,
+    pub(crate) rows: Vec<RecordBatch>,
+    pub(crate) positions: Positions,
+}
+
+/// Rows that are being landed; dropped without [`done`](Self::done) they stay in memory.
+#[derive(Debug)]
+pub struct Landing<'a> {
+    tail: &'a Tail,
+    batches: usize,
+    positions: Positions,
+    epoch: u64,
+}
+
+impl Tail {
+    fn new(table: &'static schema::Table, bound: Bound) -> Self {
+        Self { table, bound, state: Arc::default(), turn: Arc::default() }
+    }
+
+    /// Adds rows and says up to where everything appended so far reaches; they are seen together.
+    /// Rows may be none. Nothing is refused for being too much: see [`Fill::over`].
+    ///
+    /// # Errors
+    /// Where rows do not fit the table; then nothing is added.
+    pub fn append(
+        &self,
+        rows: &[RecordBatch],
+        positions: &Positions,
+    ) -> Result<Fill, WarehouseError> {
+        let rows = rows.iter().filter(|batch| batch.num_rows() > 0);
+        let fitted: Vec<_> = rows.map(|batch| fit(batch, self.table)).collect::<Result<_, _>>()?;
+        let mut state = locked(&self.state);
+        for batch in fitted {
+            state.count += batch.num_rows();
+            state.bytes += batch.get_array_memory_size();
+            state.rows.push(batch);
+            state.ahead = true;
+        }
+        for (application, next) in positions {
+            let before = state.positions.insert(application.clone(), *next);
+            state.ahead |= before != Some(*next);
+        }
+        Ok(self.fill_of(&state))
+    }
+
+    /// How full it is.
+    #[must_use]
+    pub fn fill(&self) -> Fill {
+        self.fill_of(&locked(&self.state))
+    }
+
+    /// Lands in one commit what was appended so far, with its positions; what is appended meanwhile
+    /// waits for the next. The table must have been opened
+    /// [with this tail](crate::table::delta::DeltaTable::with_tail). How many rows landed; where
+    /// nothing was appended since the last time, there is no commit.
+    ///
+    /// After an error, or when the future is dropped, the rows stay in memory, and
+    /// landing again either lands them once or fails with [`WarehouseError::Moved`]: then the
+    /// pipeline reads its positions from the table and begins there again.
+    pub fn land<'a>(&'a self, table: &'a dyn Table) -> Pending<'a, usize> {
+        Box::pin(async move {
+            let _turn = self.turn.lock().await;
+            let (rows, positions, count, landing) = {
+                let state = locked(&self.state);
+                if !state.ahead {
+                    return Ok(0);
+                }
+                let (rows, positions) = (state.rows.clone(), state.positions.clone());
+                let (batches, epoch) = (rows.len(), state.epoch);
+                let landing = Landing { tail: self, batches, positions: positions.clone(), epoch };
+                (rows, positions, state.count, landing)
+            };
+            table.land(rows, &positions, landing).await?;
+            Ok(count)
+        })
+    }
+
+    /// Forgets rows and positions that have not landed: their pipeline begins again at the
+    /// positions of the table.
+    pub fn clear(&self) {
+        let mut state = locked(&self.state);
+        let (version, epoch) = (state.version, state.epoch + 1);
+        *state = State { version, epoch, ..State::default() };
+    }
+
+    /// Begins after a version of the table, without rows.
+    pub(crate) fn attach(&self, version: u64) {
+        let mut state = locked(&self.state);
+        let epoch = state.epoch + 1;
+        *state = State { version: Some(version), epoch, ..State::default() };
+    }
+
+    /// The table has a new version, which has none of the rows here.
+    pub(crate) fn moved(&self, version: u64) {
+        locked(&self.state).version = Some(version);
+    }
+
+    fn seen(&self) -> Seen {
+        let state = locked(&self.state);
+        let (rows, positions) = (state.rows.clone(), state.positions.clone());
+        Seen { version: state.version, rows, positions }
+    }
+
+    fn fill_of(&self, state: &State) -> Fill {
+        let (rows, bytes) = (state.count, state.bytes);
+        Fill { rows, bytes, over: rows > self.bound.rows || bytes > self.bound.bytes }
+    }
+}
+
+impl Landing<'_> {
+    /// The rows are in the table, as of `version`: from now on readers find them there.
+    pub fn done(self, version: Option<u64>) {
+        let mut state = locked(&self.tail.state);
+        if version.is_some() {
+            state.version = version;
+        }
+        if state.epoch == self.epoch {
+            let landed: Vec<_> = state.rows.drain(..self.batches).collect();
+            state.count -= landed.iter().map(RecordBatch::num_rows).sum::<usize>();
+            state.bytes -= landed.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
+            state.ahead = !state.rows.is_empty() || state.positions != self.positions;
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
