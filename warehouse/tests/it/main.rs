@@ -1,10 +1,13 @@
 //! The warehouse on real files: one suite for both tables, then what people pull from them.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not there")]
 
+mod evolution;
 mod export;
 mod open_data;
 mod page;
 mod session;
 mod settlement;
 mod table;
+mod tail;
+mod upkeep;
 mod world;

@@ -1,6 +1,6 @@
 //! A warehouse in a folder of its own, and rows that say only what a test is about.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arrow::{array::RecordBatch, json::ReaderBuilder};
 use serde_json::{Map, Value, json};
@@ -10,7 +10,7 @@ use warehouse::{
     metrics::Metrics,
     schema::{self, Kind},
     session::{Rows, Session, folder},
-    table::{Positions, Table, delta::DeltaTable},
+    table::{Positions, Table, delta::DeltaTable, upkeep::Upkeep},
 };
 
 pub struct World {
@@ -26,8 +26,19 @@ impl World {
     }
 
     pub async fn table(&self, name: &str) -> DeltaTable {
+        self.table_with(name, Upkeep::default()).await
+    }
+
+    pub async fn table_with(&self, name: &str, upkeep: Upkeep) -> DeltaTable {
         let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
-        DeltaTable::open(&self.url, schema::table(name).unwrap(), metrics).await.unwrap()
+        let schema = schema::table(name).unwrap();
+        DeltaTable::open_with(&self.url, schema, metrics, upkeep).await.unwrap()
+    }
+
+    /// Upkeep that is done whenever it is asked for.
+    pub fn eager() -> Upkeep {
+        let every = Duration::from_secs(1);
+        Upkeep { every, vacuum_every: every, checkpoint_commits: 5, ..Upkeep::default() }
     }
 
     /// Lands rows in a table, as if its pipeline had read its one partition up to `next`.
