@@ -1,16 +1,21 @@
 //! What the writer does in its own turn: fewer files, a short log, nothing left over.
 
-use std::{path::Path, time::Duration};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use chrono::{TimeDelta, Utc};
-use serde_json::json;
+use domain::period::LocalTime;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use serde_json::{Value, json};
 use warehouse::{
+    schema,
     session::Session,
-    table::{
-        Positions, Table,
-        delta::DeltaTable,
-        upkeep::{Maintained, Upkeep},
-    },
+    table::{Positions, Table, delta::DeltaTable, upkeep::Upkeep},
+    tail::Tails,
 };
 
 use crate::world::{World, batch};
@@ -154,29 +159,138 @@ async fn a_second_writer_loses_even_when_the_log_was_shortened() {
     assert_eq!(world.rows(SUM).await, [["6", "0.06", "6"]]);
 }
 
+/// DuckDB and Polars, by the format's Python package, where the witness's environment is there.
 #[tokio::test]
-async fn a_table_of_many_commits_stays_small() {
+async fn others_read_what_was_merged() {
+    let cache = std::env::var("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache =
+        cache.or_else(|_| std::env::var("HOME").map(|home| Path::new(&home).join(".cache")));
+    let ready = cache.is_ok_and(|cache| cache.join("avis-witness/ready").exists());
     let world = World::new();
-    let upkeep = Upkeep { every: Duration::ZERO, small_files: 16, ..Upkeep::default() };
-    let table = world.table_with("benefit_lines", upkeep).await;
-    let commits = 1_000_i64;
-    let mut clock = Utc::now();
-    let mut total = Maintained::default();
+    for name in ["benefit_lines", "authorisations"] {
+        let table = world.table_with(name, World::eager()).await;
+        for part in 0..5_i64 {
+            let row = |row: i64| {
+                json!({"authorisation_id": format!("{:026}", part * 3_000 + row), "source_offset": row,
+                       "date": format!("2025-01-{:02}", 1 + row % 2),
+                       "recipient": format!("R{:05}", row % 700)})
+            };
+            let rows: Vec<_> = (0..3_600).map(row).collect();
+            let at = Positions::from([(format!("{name}/0"), part)]);
+            table.commit(vec![batch(name, &rows)], &at).await.unwrap();
+        }
+        let done = table.maintain(Utc::now() + TimeDelta::days(1)).await.unwrap();
+        assert_eq!((done.merged, done.written), (10, 2));
+        let newest = |day: &str| {
+            let day = world.folder.path().join(name).join(day);
+            let files = std::fs::read_dir(day).unwrap().map(|file| file.unwrap());
+            files.max_by_key(|file| file.metadata().unwrap().modified().unwrap()).unwrap().path()
+        };
+        let file = File::open(newest("date=2025-01-02")).unwrap();
+        let about = SerializedFileReader::new(file).unwrap().metadata().row_group(0).clone();
+        assert_eq!(about.num_rows(), 9_000);
+        for column in about.columns() {
+            let looked_up = ["authorisation_id", "recipient", "terminal_id"];
+            let filtered = looked_up.contains(&column.column_path().string().as_str());
+            assert_eq!(column.bloom_filter_offset().is_some(), filtered, "{column:?}");
+        }
+        // A point look-up finds its row by the filters of the merged files.
+        let id = format!("{:026}", 4 * 3_000 + 3_500);
+        let sql = format!("SELECT COUNT(date) AS n FROM {name} WHERE authorisation_id = '{id}'");
+        assert_eq!(world.rows(&sql).await, [["1"]]);
+    }
+    if !ready {
+        println!("SKIPPED: there is no environment of the witness; deploy/ci/demo.sh makes it");
+        return;
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/witness/read_tables.py");
+    let told = Command::new("python3").arg(script).arg(world.folder.path()).output().unwrap();
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!(told["equal"], json!(true), "{told}");
+    assert_eq!(told["benefit_lines"]["polars"]["rows"], json!(18_000), "{told}");
+    assert_eq!(told["benefit_lines"]["files"], json!(2), "{told}");
+}
+
+/// A day of commits in a minute: a table that is written every ten seconds and looked after every
+/// five minutes. `AVIS_TEST_SCALE=10` makes it ten thousand commits; alone, it says what they cost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_of_many_commits_stays_small() {
+    let (world, tails) = (World::new(), Tails::default());
+    let tail = tails.of(schema::table("benefit_lines").unwrap());
+    let long = Duration::from_secs(5);
+    let upkeep = Upkeep {
+        every: Duration::ZERO,
+        keep_log: long,
+        keep_removed: long,
+        keep_orphans: long,
+        vacuum_every: long,
+        ..Upkeep::default()
+    };
+    let table = world.table_with("benefit_lines", upkeep).await.with_tail(&tail);
+    let commits = 1_000 * scale();
+    let today = LocalTime::of(Utc::now()).date;
+    let (mut took, mut queries, mut turns) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut most_files, mut begun) = (0, 0);
     for row in 0..commits {
-        line(&table, row).await;
-        if row % 20 == 0 {
-            clock += TimeDelta::minutes(5);
-            let done = table.maintain(clock).await.unwrap();
-            total.merged += done.merged;
-            total.log_entries += done.log_entries;
+        let line = json!({"source_offset": row, "authorisation_id": format!("{row:08}"),
+            "amount": "0.01", "date": today.to_string()});
+        tail.append(&[batch("benefit_lines", &[line])], &positions(row + 1)).unwrap();
+        let started = Instant::now();
+        tail.land(&table).await.unwrap();
+        took.push(started.elapsed());
+        if row % 30 == 29 {
+            let started = Instant::now();
+            table.maintain(Utc::now()).await.unwrap();
+            turns.push(started.elapsed());
+            let started = Instant::now();
+            let session = Session::open_with(&world.url, &tails).unwrap();
+            let seen = cells(&session, SUM).await;
+            queries.push(started.elapsed());
+            assert_eq!(seen[0][2], (row + 1).to_string());
+            most_files =
+                most_files.max(count(&world.folder.path().join("benefit_lines"), ".parquet"));
+        }
+        if row == 300 {
+            begun = resident();
+        }
+        if row % 1_000 == 999 && commits > 1_000 {
+            println!("{} kB after {} commits", resident(), row + 1);
         }
     }
-    let done = table.maintain(clock + TimeDelta::days(3)).await.unwrap();
     let folder = world.folder.path().join("benefit_lines");
     let (data, log) = (count(&folder, ".parquet"), count(&folder.join("_delta_log"), ".json"));
-    println!("{commits} commits: {data} files, {log} log entries; {total:?}, then {done:?}");
-    assert!(data < 60, "{data} files");
-    assert!(log < 150, "{log} log entries");
+    let started = Instant::now();
+    drop(world.table("benefit_lines").await);
+    let opened = started.elapsed();
+    let half = |times: &[Duration]| {
+        let mut times = times.to_vec();
+        times.sort();
+        (times[times.len() / 2], times[times.len() - 1])
+    };
+    let last = took.len() - 300;
+    println!(
+        "{commits} commits: the first 300 took {:?} (median, most), the last {:?}; a turn of upkeep \
+         {:?}; a query {:?}; opening {opened:?}; {most_files} files at most, {data} and {log} log \
+         entries at last; {begun} kB in memory, then {} kB",
+        half(&took[..300]),
+        half(&took[last..]),
+        half(&turns),
+        half(&queries),
+        resident(),
+    );
+    assert!(most_files < 2_500, "{most_files} files");
     let n = commits.to_string();
-    assert_eq!(world.rows(SUM).await, [[n.as_str(), "10.00", n.as_str()]]);
+    let amount = format!("{}.00", commits / 100);
+    assert_eq!(world.rows(SUM).await, [[n.as_str(), amount.as_str(), n.as_str()]]);
+}
+
+/// What the process has in memory, in kB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
+
+fn scale() -> i64 {
+    std::env::var("AVIS_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1)
 }
