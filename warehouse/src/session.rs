@@ -198,27 +198,36 @@ impl Session {
     ) -> Result<Positions, WarehouseError> {
         let applications: Vec<_> =
             (0..partitions).map(|partition| format!("{pipeline}/{partition}")).collect();
-        let mut positions = Positions::new();
-        let Some(schema) = schema::table(table) else { return Ok(positions) };
-        let tail = self.catalogue.seen(table).map(|seen| &seen.positions);
-        let ahead = |application: &String| tail.and_then(|tail| tail.get(application)).copied();
-        let landed = if applications.iter().all(|application| ahead(application).is_some()) {
-            None
-        } else {
-            self.catalogue.reader(schema).await?
-        };
-        for application in applications {
-            let next = match (ahead(&application), &landed) {
-                (Some(next), _) => Some(next),
-                (None, Some(landed)) => {
-                    let next = position(&landed.table, &application).await;
-                    next.map_err(|source| WarehouseError::Open { table, source })?
-                }
-                (None, None) => None,
-            };
-            positions.extend(next.map(|next| (application, next)));
-        }
-        Ok(positions)
+        self.read_positions(table, applications).await
+    }
+
+    fn read_positions<'a>(
+        &'a self,
+        table: &'static str,
+        applications: Vec<String>,
+    ) -> Pending<'a, Positions> {
+        Box::pin(async move {
+            let mut positions = Positions::new();
+            let Some(schema) = schema::table(table) else { return Ok(positions) };
+            let tail = self.catalogue.seen(table).map(|seen| &seen.positions);
+            let ahead = |application: &String| tail.and_then(|tail| tail.get(application)).copied();
+            let mut landed = None;
+            if applications.iter().any(|application| ahead(application).is_none()) {
+                landed = self.catalogue.reader(schema).await?;
+            }
+            for application in applications {
+                let next = match (ahead(&application), &landed) {
+                    (Some(next), _) => Some(next),
+                    (None, Some(landed)) => {
+                        let next = position(&landed.table, &application).await;
+                        next.map_err(|source| WarehouseError::Open { table, source })?
+                    }
+                    (None, None) => None,
+                };
+                positions.extend(next.map(|next| (application, next)));
+            }
+            Ok(positions)
+        })
     }
 
     /// Up to where several tables agree, each given with the pipeline that writes it, all of them

@@ -11,7 +11,10 @@ use super::template;
 use crate::{
     error::WarehouseError,
     schema::{self, TABLES},
-    table::delta::{address, load_at},
+    table::{
+        Pending,
+        delta::{address, load_at},
+    },
 };
 
 /// Versions after which a table is opened anew from its checkpoint: what is brought up to date step
@@ -65,7 +68,16 @@ impl Readers {
     }
 
     /// A table at a version, or at its newest; none where nobody has made it.
-    pub(crate) async fn at(
+    pub(crate) fn at<'a>(
+        &'a self,
+        root: &'a Url,
+        table: &'static schema::Table,
+        version: Option<u64>,
+    ) -> Pending<'a, Option<Reader>> {
+        Box::pin(self.find(root, table, version))
+    }
+
+    async fn find(
         &self,
         root: &Url,
         table: &'static schema::Table,

@@ -24,8 +24,9 @@ pub struct Upkeep {
     pub checkpoint_commits: u64,
     /// How long the log tells of past versions.
     pub keep_log: Duration,
-    /// How long a merged file stays for those who opened the table before. At most seven days: the
-    /// log itself forgets removed files after that.
+    /// How long a merged file stays for those who opened the table before, so a query must not take
+    /// longer. The log itself forgets removed files after seven days; those that it has forgotten
+    /// go by their age.
     pub keep_removed: Duration,
     /// How long a file that no commit names stays; one that is being written is younger.
     pub keep_orphans: Duration,
