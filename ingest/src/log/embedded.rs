@@ -26,7 +26,7 @@ use self::{
     keeper::Keeper,
     space::Space,
     streams::Streams,
-    writer::{Append, Encoded, Job, Writer},
+    writer::{Append, Job, Writer},
 };
 use super::{Keep, Log, Pending};
 use crate::{
@@ -45,6 +45,8 @@ mod keeper;
 mod space;
 mod streams;
 mod writer;
+
+pub(in crate::log) use writer::Encoded;
 
 /// Batches that may wait for the writer; more make their callers wait.
 const QUEUE: usize = 1_024;
@@ -154,6 +156,31 @@ impl EmbeddedLog {
             bytes: wire::encode(&stored.record),
         });
         self.send(topic, encoded.collect()).await.map(drop)
+    }
+
+    /// As [`Self::append_at`], of records that are encoded already.
+    pub(in crate::log) async fn append_encoded(
+        &self,
+        topic: Topic,
+        records: Vec<Encoded>,
+    ) -> Result<(), LogError> {
+        self.send(topic, records).await.map(drop)
+    }
+
+    /// As [`Log::read`], the records as they lie here, each with its offset.
+    pub(in crate::log) fn read_encoded(
+        &self,
+        topic: Topic,
+        partition: u32,
+        from: u64,
+        most: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, LogError> {
+        let mut read = Vec::new();
+        self.streams.each(topic, partition, from, most, |offset, bytes| {
+            read.push((offset, bytes.to_vec()));
+            Ok(())
+        })?;
+        Ok(read)
     }
 
     /// Lets go of the records of a partition before an offset; the newest block stays.

@@ -38,6 +38,7 @@ mod lane;
 mod marks;
 mod publisher;
 mod reader;
+mod sent;
 mod settings;
 mod start;
 mod topics;

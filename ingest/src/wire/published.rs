@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{FlatRecord, WireError, json, v1::Event};
 use crate::record::Record;
 
+/// What an object takes at first.
+const USUAL_BYTES: usize = 2 << 10;
+
 /// A record with the place that it has in the outbox of the node that published it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Published {
@@ -60,7 +63,10 @@ pub fn encode(outbox: &str, outbox_sequence: u64, record: &Record) -> Result<Vec
         outbox_sequence,
         record: FlatRecord::of(record),
     };
-    json::whole(|| serde_json::to_vec(&written)).map_err(WireError::Json)
+    // Most are smaller; growing step by step would copy each several times.
+    let mut object = Vec::with_capacity(USUAL_BYTES);
+    json::whole(|| serde_json::to_writer(&mut object, &written)).map_err(WireError::Json)?;
+    Ok(object)
 }
 
 /// The record of an object. Fields that it does not know are skipped, those that are missing are

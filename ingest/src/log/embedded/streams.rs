@@ -193,16 +193,34 @@ impl Streams {
         from: u64,
         most: usize,
     ) -> Result<Vec<Stored>, LogError> {
+        let mut stored = Vec::with_capacity(most.min(1_024));
+        self.each(topic, partition, from, most, |offset, bytes| {
+            let record = wire::decode(bytes)
+                .map_err(|error| LogError::damaged(topic, partition, offset, &error.to_string()))?;
+            stored.push(Stored { position: Position { partition, offset }, record });
+            Ok(())
+        })?;
+        Ok(stored)
+    }
+
+    /// Tells offset and bytes of at most so many records from `from` on.
+    pub(super) fn each(
+        &self,
+        topic: Topic,
+        partition: u32,
+        from: u64,
+        most: usize,
+        mut each: impl FnMut(u64, &[u8]) -> Result<(), LogError>,
+    ) -> Result<(), LogError> {
         // Only what is durable is seen.
         let end = self.end(topic, partition);
         let start = self.start(topic, partition);
         if from < start {
             return Err(LogError::Gone { topic, partition, from, start });
         }
-        let mut stored = Vec::with_capacity(most.min(1_024));
-        let mut next = from;
+        let (mut next, mut left) = (from, most);
         for row in self.rows(topic, partition, from, end)? {
-            if stored.len() >= most {
+            if left == 0 {
                 break;
             }
             let row = row?;
@@ -217,20 +235,18 @@ impl Streams {
                 if offset < from {
                     continue;
                 }
-                if offset >= end || stored.len() >= most {
+                if offset >= end || left == 0 {
                     break;
                 }
-                let record = wire::decode(bytes).map_err(|error| {
-                    LogError::damaged(topic, partition, offset, &error.to_string())
-                })?;
-                stored.push(Stored { position: Position { partition, offset }, record });
+                each(offset, bytes)?;
+                left -= 1;
             }
             next = block.end();
         }
-        if stored.len() < most && next < end {
+        if left > 0 && next < end {
             return Err(LogError::damaged(topic, partition, next, "records are missing"));
         }
-        Ok(stored)
+        Ok(())
     }
 
     /// The rows of the blocks that hold offsets from `from` to before `end`, in order.

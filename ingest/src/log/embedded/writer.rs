@@ -24,7 +24,7 @@ const GROUP_BYTES: usize = 8 << 20;
 
 /// A record on its way to the writer, already encoded.
 #[derive(Debug)]
-pub(super) struct Encoded {
+pub(in crate::log) struct Encoded {
     pub partition: u32,
     /// Where it has to stand, when that is given: a copy of another log keeps its offsets.
     pub offset: Option<u64>,

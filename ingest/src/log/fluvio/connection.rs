@@ -18,8 +18,6 @@ pub(super) type Item = Result<Fetched, ErrorCode>;
 
 /// The first pause after a failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// The data node waits so long for its replicas before it says that they are late.
-const REPLICAS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes that a batch may have, well under the 1 MB over which followers have been seen to stick;
 /// one that is larger by itself goes alone.
 const BATCH_BYTES: usize = 768 << 10;
@@ -124,8 +122,9 @@ impl Connection {
             .max_request_size(LARGEST_RECORD_BYTES)
             // Batches are sent when they are complete, and that is said.
             .linger(self.settings.request_timeout)
-            .timeout(REPLICAS_TIMEOUT)
-            .isolation(Isolation::ReadCommitted)
+            // The answer is only a hint: a record counts when it is read back, which is when the
+            // replicas have it. A connection's next request would wait for them each time.
+            .isolation(Isolation::ReadUncommitted)
             .delivery_semantic(fluvio::DeliverySemantic::AtLeastOnce(fluvio::RetryPolicy {
                 // What to send again is known only after reading what is there.
                 max_retries: 0,

@@ -8,6 +8,7 @@ use std::{
 
 use tokio::sync::watch;
 
+use super::sent::Sent;
 use crate::{error::ClusterError, topic::Topic};
 
 /// The shared state of a partition.
@@ -23,6 +24,7 @@ pub(super) struct Lane {
     /// Why nothing goes on here any more.
     fault: watch::Sender<Option<ClusterError>>,
     placed: Mutex<Placed>,
+    sent: Mutex<Sent>,
 }
 
 /// Where the outbox's newest records stand on Fluvio, as long as somebody may ask.
@@ -45,6 +47,7 @@ impl Lane {
             back: watch::Sender::new(back),
             fault: watch::Sender::new(None),
             placed: Mutex::new(placed),
+            sent: Mutex::default(),
         }
     }
 
@@ -94,6 +97,11 @@ impl Lane {
             _ = watched.wait_for(|value| *value >= least) => Ok(()),
             _ = fault.wait_for(Option::is_some) => self.check(),
         }
+    }
+
+    /// What is on its way from the publisher to the reader.
+    pub(super) fn sent(&self) -> MutexGuard<'_, Sent> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn placed(&self) -> MutexGuard<'_, Placed> {

@@ -26,6 +26,20 @@ pub(super) struct Mark {
     pub outboxes: HashMap<String, u64>,
 }
 
+impl Mark {
+    /// The sequence that comes next of an outbox.
+    pub(super) fn wanted(&self, outbox: &str) -> u64 {
+        self.outboxes.get(outbox).copied().unwrap_or(0)
+    }
+
+    pub(super) fn want(&mut self, outbox: &str, next: u64) {
+        match self.outboxes.get_mut(outbox) {
+            Some(wanted) => *wanted = next,
+            None => drop(self.outboxes.insert(outbox.to_owned(), next)),
+        }
+    }
+}
+
 /// The mark of one partition.
 #[derive(Clone, Debug)]
 pub(super) struct MarkFile(PathBuf);

@@ -14,18 +14,17 @@ use fluvio::{Fluvio, RecordKey, TopicProducerPool};
 use super::{
     connection::{Connection, Pauses},
     lane::Lane,
+    sent::Own,
     settings::Settings,
 };
 use crate::{
     error::{ClusterError, LogError},
     log::{Log, embedded::EmbeddedLog},
     metrics::ClusterMetrics,
-    record::Stored,
-    wire::published,
+    wire::{self, published},
 };
 
-/// Records and bytes of one request at most; the client makes batches of it. A data node takes the next
-/// request of a connection when its replicas have this one, so small ones wait for each other.
+/// Records and bytes of one request at most; the client makes batches of it.
 const REQUEST_RECORDS: usize = 8_192;
 const REQUEST_BYTES: usize = 4 << 20;
 /// Records that may be on their way before the first comes back.
@@ -98,6 +97,7 @@ impl Publisher {
         let read = self.lane.until(&self.lane.next, end);
         self.connection.within("read to the end", read).await?;
         let producer = self.connection.producer(client, topic, partition).await?;
+        self.lane.sent().clear();
         let mut sent = *self.lane.back.borrow();
         loop {
             self.trim().await;
@@ -163,30 +163,49 @@ impl Publisher {
 
     /// Sends one request, and waits for the answer. How many records it had.
     async fn request(&self, producer: &TopicProducerPool, from: u64) -> Result<u64, ClusterError> {
+        let objects = self.objects(from)?;
+        let count = objects.len() as u64;
+        // One deadline for all: a timer for each would cost as much as the sending.
+        let request = async {
+            let mut last = None;
+            for (key, object) in objects {
+                let sent = producer.send(key, object).await;
+                last = Some(sent.map_err(|error| error.to_string())?);
+            }
+            producer.flush().await.map_err(|error| error.to_string())?;
+            match last {
+                Some(last) => last.wait().await.map(drop).map_err(|error| error.to_string()),
+                None => Ok(()),
+            }
+        };
+        self.connection.within("publish", Box::pin(request)).await?;
+        Ok(count)
+    }
+
+    /// The next objects to send, noted for the reader.
+    fn objects(&self, from: u64) -> Result<Vec<(RecordKey, Vec<u8>)>, ClusterError> {
         let (topic, partition) = (self.lane.topic, self.lane.partition);
-        let read = self.streams.read(topic, partition, from, REQUEST_RECORDS).await;
-        let (mut bytes, mut count, mut last) = (0, 0, None);
-        for Stored { position, record } in read.map_err(|error| self.local(&error))? {
-            let object = published::encode(&self.outbox, position.offset, &record);
-            let object = object.map_err(|error| ClusterError::Unreadable {
+        let read = self.streams.read_encoded(topic, partition, from, REQUEST_RECORDS);
+        let read = read.map_err(|error| self.local(&error))?;
+        let (mut objects, mut total) = (Vec::with_capacity(read.len()), 0);
+        for (offset, bytes) in read {
+            let unreadable = |error: wire::WireError| ClusterError::Unreadable {
                 topic,
                 partition,
-                offset: position.offset,
+                offset,
                 reason: error.to_string(),
-            })?;
-            bytes += object.len();
-            if count > 0 && bytes > REQUEST_BYTES {
+            };
+            let record = wire::decode(&bytes).map_err(unreadable)?;
+            let object = published::encode(&self.outbox, offset, &record).map_err(unreadable)?;
+            total += object.len();
+            if !objects.is_empty() && total > REQUEST_BYTES {
                 break;
             }
-            let sent = producer.send(RecordKey::from(record.key), object);
-            last = Some(self.connection.within("publish", Box::pin(sent)).await?);
-            count += 1;
+            let recorded_at = record.recorded_at.timestamp_micros();
+            self.lane.sent().note(offset, &object, Own { id: record.id, recorded_at, bytes });
+            objects.push((RecordKey::from(record.key), object));
         }
-        self.connection.within("publish", Box::pin(producer.flush())).await?;
-        if let Some(last) = last {
-            self.connection.within("publish", Box::pin(last.wait())).await?;
-        }
-        Ok(count)
+        Ok(objects)
     }
 
     /// Forgets what is back for long enough.

@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use domain::id::RecordId;
 use fluvio::{Fluvio, consumer::Record as Fetched, dataplane::link::ErrorCode};
 use futures::{StreamExt, stream::BoxStream};
 
@@ -13,14 +14,17 @@ use super::{
     connection::{Connection, Item, Pauses},
     lane::Lane,
     marks::{Mark, MarkFile},
+    sent::Own,
     settings::Settings,
 };
 use crate::{
     error::{ClusterError, LogError},
-    log::{Log, embedded::EmbeddedLog},
+    log::{
+        Log,
+        embedded::{EmbeddedLog, Encoded},
+    },
     metrics::ClusterMetrics,
-    record::{Position, Record, Stored},
-    wire::published,
+    wire::{self, published},
 };
 
 /// Records taken at once, where so many are there.
@@ -50,9 +54,11 @@ pub(super) struct Reader {
 /// What one chunk brought.
 #[derive(Default)]
 struct Taken {
-    records: Vec<Stored>,
+    records: Vec<Encoded>,
     /// Where this node's own records stand.
     own: Vec<u64>,
+    /// The last one's id.
+    last: Option<RecordId>,
     again: u64,
     early: u64,
 }
@@ -204,10 +210,37 @@ impl Reader {
             let wanted = self.mark.next;
             return Err(ClusterError::Skipped { topic, partition, found: offset, wanted });
         }
+        let own = self.mark.wanted(&self.outbox);
+        let known = self.lane.sent().take(own, fetched.value());
+        let (id, accepted) = match known {
+            Some(known) => {
+                self.mark.want(&self.outbox, own + 1);
+                taken.own.push(offset);
+                (known.id, Some(known))
+            }
+            None => self.read(fetched, taken)?,
+        };
+        if let Some(accepted) = accepted {
+            self.accept(offset, accepted, taken).await?;
+        }
+        self.mark.next = offset + 1;
+        taken.last = Some(id);
+        Ok(())
+    }
+
+    /// Reads a record that is not known by its bytes: its id, and itself where it comes next in its
+    /// outbox.
+    fn read(
+        &mut self,
+        fetched: &Fetched,
+        taken: &mut Taken,
+    ) -> Result<(RecordId, Option<Own>), ClusterError> {
+        let (topic, partition, offset) = (self.lane.topic, self.lane.partition, offset(fetched));
         let read = published::decode(fetched.value()).map_err(|error| {
             ClusterError::Unreadable { topic, partition, offset, reason: error.to_string() }
         })?;
-        let next = self.mark.outboxes.entry(read.outbox.clone()).or_default();
+        let mine = *read.outbox == *self.outbox;
+        let next = self.mark.outboxes.entry(read.outbox).or_default();
         let skipped = read.outbox_sequence.checked_sub(*next);
         let accepted = match skipped {
             Some(0) => true,
@@ -221,22 +254,35 @@ impl Reader {
                 false
             }
         };
-        let id = read.record.id;
-        if accepted {
-            *next = read.outbox_sequence + 1;
-            if *read.outbox == *self.outbox {
-                let places = usize::try_from(skipped.unwrap_or(0)).unwrap_or(0) + 1;
-                taken.own.extend(std::iter::repeat_n(offset, places));
-            }
-            if offset < self.kept_end()? {
-                self.compare(offset, &read.record).await?;
-            } else {
-                let position = Position { partition, offset };
-                taken.records.push(Stored { position, record: read.record });
-            }
+        let record = read.record;
+        if !accepted {
+            return Ok((record.id, None));
         }
-        self.mark.next = offset + 1;
-        self.mark.last = Some(id.to_string());
+        *next = read.outbox_sequence + 1;
+        if mine {
+            let places = usize::try_from(skipped.unwrap_or(0)).unwrap_or(0) + 1;
+            taken.own.extend(std::iter::repeat_n(offset, places));
+        }
+        let recorded_at = record.recorded_at.timestamp_micros();
+        Ok((record.id, Some(Own { id: record.id, recorded_at, bytes: wire::encode(&record) })))
+    }
+
+    /// Takes a record that is not in the mirror yet.
+    async fn accept(
+        &self,
+        offset: u64,
+        accepted: Own,
+        taken: &mut Taken,
+    ) -> Result<(), ClusterError> {
+        if offset < self.kept_end()? {
+            return self.compare(offset, accepted.id).await;
+        }
+        taken.records.push(Encoded {
+            partition: self.lane.partition,
+            offset: Some(offset),
+            recorded_at: accepted.recorded_at,
+            bytes: accepted.bytes,
+        });
         Ok(())
     }
 
@@ -245,13 +291,12 @@ impl Reader {
     }
 
     /// The mirror has this offset already: it has to be the same record.
-    async fn compare(&self, offset: u64, record: &Record) -> Result<(), ClusterError> {
+    async fn compare(&self, offset: u64, id: RecordId) -> Result<(), ClusterError> {
         let (topic, partition) = (self.lane.topic, self.lane.partition);
         let kept = self.mirror.read(topic, partition, offset, 1).await;
         let kept = kept.map_err(|error| self.local(&error))?;
-        let same = kept
-            .first()
-            .is_some_and(|kept| kept.position.offset == offset && kept.record.id == record.id);
+        let same =
+            kept.first().is_some_and(|kept| kept.position.offset == offset && kept.record.id == id);
         if same { Ok(()) } else { Err(ClusterError::OtherCluster { topic, partition, offset }) }
     }
 
@@ -266,8 +311,11 @@ impl Reader {
             let records = taken.early;
             tracing::error!(%topic, partition, records, "a record of an outbox is missing");
         }
+        if let Some(last) = taken.last {
+            self.mark.last = Some(last.to_string());
+        }
         if !taken.records.is_empty() {
-            let kept = self.mirror.append_at(topic, &taken.records).await;
+            let kept = self.mirror.append_encoded(topic, taken.records).await;
             kept.map_err(|error| self.local(&error))?;
         }
         self.lane.came_back(&taken.own);
