@@ -10,7 +10,7 @@ use fluvio::{
 use futures::{Stream, StreamExt, stream::BoxStream};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::settings::Settings;
+use super::settings::{Cluster, Settings};
 use crate::{error::ClusterError, metrics::ClusterMetrics, topic::Topic};
 
 /// What a stream of records brings.
@@ -43,7 +43,13 @@ impl Connection {
             return Ok(Arc::clone(client));
         }
         let config = self.settings.client()?;
-        let connected = self.within("connect", Fluvio::connect_with_config(&config)).await?;
+        // What the other side expected it does not say.
+        let attempted = match &self.settings.cluster {
+            Cluster::Profile(_) => "connect",
+            Cluster::Endpoint(_) if self.settings.tls.is_some() => "connect with TLS",
+            Cluster::Endpoint(_) => "connect without TLS",
+        };
+        let connected = self.within(attempted, Fluvio::connect_with_config(&config)).await?;
         self.metrics.connected();
         let client = Arc::new(connected);
         *current = Some(Arc::clone(&client));

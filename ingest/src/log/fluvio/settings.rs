@@ -18,7 +18,8 @@ pub enum Cluster {
 /// Encrypted connections, on which both sides show a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
-    /// The name in the cluster's certificate.
+    /// The name in the controller's certificate; a data node's has to be valid for its own name
+    /// before this one, as `custom-spu-5001.fluvio.example`.
     pub domain: String,
     /// The certificate of the authority that the cluster's is signed by, in PEM.
     pub authority: PathBuf,
