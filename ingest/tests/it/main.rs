@@ -8,6 +8,7 @@ mod disk;
 mod disk_full;
 mod engines;
 mod fluvio;
+mod fluvio_kept;
 mod fluvio_tls;
 mod folder;
 mod keep;

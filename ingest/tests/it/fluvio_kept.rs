@@ -1,0 +1,117 @@
+//! What is let go of where streams are on Fluvio: by the cluster.
+
+use std::{path::Path, time::Duration};
+
+use fluvio::{
+    Fluvio, FluvioAdmin, FluvioClusterConfig, Offset,
+    consumer::ConsumerConfigExtBuilder,
+    metadata::topic::{CleanupPolicy, SegmentBasedPolicy, TopicSpec, TopicStorageConfig},
+};
+use futures::StreamExt;
+use ingest::{
+    error::{ClusterError, LogError},
+    log::{embedded::Sync, fluvio::Settings, partition},
+    metrics::FLUVIO_STOPPED,
+};
+use prometheus::Registry;
+
+use crate::fluvio::{TOPIC, append, check, cluster, open, open_counted, settings};
+
+const KEY: &str = "producer-0";
+/// The least that our batches fit in.
+const SEGMENT_BYTES: u32 = 2 << 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_evicted_is_an_alarm_and_never_skipped() {
+    let Some(cluster) = cluster() else { return };
+    // No cluster keeps less.
+    let settings = Settings {
+        retention: Duration::from_secs(10),
+        silence: Duration::from_secs(1),
+        ..settings(&cluster, "evicted")
+    };
+    small_topic(&cluster, &settings).await;
+    let (away, busy) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("one"));
+    let (log, _) = open(away.path(), &settings).expect("a log");
+    append(&log, KEY, 0, 10).await;
+    let partition = partition(&*log, TOPIC, KEY);
+    // It notes how far it is when nothing comes for a while.
+    tokio::time::sleep(settings.silence * 3).await;
+    drop(log);
+    let (log, _) = open(busy.path(), &settings).expect("a log");
+    append(&log, KEY, 10, 6_000).await;
+    let first = evicted(&cluster, &settings, partition).await;
+    assert!(first > 10, "{first}");
+    // For a node that was away, again when it tries again, and for one that never was there.
+    let fresh = tempfile::tempdir().expect("a folder");
+    for (folder, kept) in [(&away, 10), (&away, 10), (&fresh, 0)] {
+        refused(folder.path(), &settings, kept).await;
+    }
+    // Who has read it goes on.
+    append(&log, KEY, 6_000, 6_100).await;
+    check(&log, 6_100).await;
+}
+
+/// The node says what is missing, and its mirror stays as it is.
+async fn refused(folder: &Path, settings: &Settings, kept: u64) {
+    let registry = Registry::new();
+    let error = match open_counted(folder, settings, &registry) {
+        Err(error) => error,
+        // Found by the reader, which ends before or after the opening does.
+        Ok((log, _)) => log.append(TOPIC, &[crate::record(KEY, 0)]).await.expect_err("evicted"),
+    };
+    let LogError::Cluster(ClusterError::Evicted { wanted, first, .. }) = error else {
+        panic!("{error}");
+    };
+    assert!(wanted == kept && first > kept && !error.retry(), "{error}");
+    assert_eq!(gauge(&registry, FLUVIO_STOPPED, &[TOPIC.name()]), Some(1.0));
+    let mirror = crate::open(&folder.join("mirror"), Sync::Never).expect("a mirror");
+    let ends = (0..mirror.partitions(TOPIC)).map(|number| mirror.end(TOPIC, number));
+    assert_eq!(ends.map(|end| end.expect("an end")).sum::<u64>(), kept);
+}
+
+/// A topic of small segments that are kept for a moment.
+async fn small_topic(cluster: &str, settings: &Settings) {
+    let admin = FluvioAdmin::connect_with_config(&FluvioClusterConfig::new(cluster)).await;
+    let mut spec = TopicSpec::new_computed(TOPIC.partitions(), settings.replication, None);
+    let time_in_seconds = u32::try_from(settings.retention.as_secs()).expect("a moment");
+    spec.set_cleanup_policy(CleanupPolicy::Segment(SegmentBasedPolicy { time_in_seconds }));
+    spec.set_storage(TopicStorageConfig {
+        segment_size: Some(SEGMENT_BYTES),
+        ..TopicStorageConfig::default()
+    });
+    let name = format!("{}{TOPIC}", settings.prefix);
+    admin.expect("a cluster").create(name, false, spec).await.expect("a topic");
+}
+
+/// The first offset that the cluster has, once it let go of the first segment.
+async fn evicted(cluster: &str, settings: &Settings, partition: u32) -> i64 {
+    let client = Fluvio::connect_with_config(&FluvioClusterConfig::new(cluster)).await;
+    let client = client.expect("a cluster");
+    for _ in 0..120 {
+        let config = ConsumerConfigExtBuilder::default()
+            .topic(format!("{}{TOPIC}", settings.prefix))
+            .partition(partition)
+            .offset_start(Offset::beginning())
+            .build()
+            .expect("settings");
+        let mut records = client.consumer_with_config(config).await.expect("records");
+        if let Some(Ok(record)) = records.next().await
+            && record.offset() > 0
+        {
+            return record.offset();
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    panic!("nothing is evicted");
+}
+
+/// What a gauge says, by the values of its labels in the order of their names.
+fn gauge(registry: &Registry, name: &str, labels: &[&str]) -> Option<f64> {
+    let families = registry.gather();
+    let family = families.iter().find(|family| family.name() == name)?;
+    let found = family.get_metric().iter().find(|metric| {
+        metric.get_label().iter().map(|label| label.value()).eq(labels.iter().copied())
+    })?;
+    Some(found.get_gauge().get_value())
+}
