@@ -1,4 +1,4 @@
-//! What is let go of where streams are on Fluvio: by the cluster.
+//! What is let go of where streams are on Fluvio: by the cluster, and by a node's outbox.
 
 use std::{path::Path, time::Duration};
 
@@ -104,6 +104,54 @@ async fn evicted(cluster: &str, settings: &Settings, partition: u32) -> i64 {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     panic!("nothing is evicted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_outbox_is_trimmed_and_nothing_is_lost() {
+    let Some(cluster) = cluster() else { return };
+    let settings =
+        Settings { outbox_kept: Duration::from_secs(1), ..settings(&cluster, "trimmed") };
+    let folder = tempfile::tempdir().expect("a folder");
+    let outbox = folder.path().join("log");
+    let (mut sent, mut start) = (0, 0);
+    for _ in 0..3 {
+        let (log, _) = open(folder.path(), &settings).expect("a log");
+        let partition = partition(&*log, TOPIC, KEY);
+        // While it is trimmed it goes on.
+        for _ in 0..6 {
+            append(&log, KEY, sent, sent + 1_000).await;
+            sent += 1_000;
+            tokio::time::sleep(Duration::from_millis(600)).await;
+        }
+        drop(log);
+        let kept = crate::open(&outbox, Sync::Always).expect("an outbox");
+        let (before, end) = (start, kept.end(TOPIC, partition).expect("an end"));
+        start = kept.start(TOPIC, partition).expect("a start");
+        assert_eq!(end, sent);
+        assert!(start > before && start < end, "{before} {start} {end}");
+        let left = kept.read(TOPIC, partition, start, 100_000).await.expect("read");
+        println!("of {end} records {} are left, {} bytes", left.len(), bytes(&outbox));
+        assert_eq!(left.len() as u64, end - start);
+    }
+    // All of it is there, for a node that lost its mirror and what it had noted, and for another.
+    std::fs::remove_dir_all(folder.path().join("mirror")).expect("removed");
+    std::fs::remove_dir_all(folder.path().join("mirror-marks")).expect("removed");
+    let (log, _) = open(folder.path(), &settings).expect("a log");
+    check(&log, sent).await;
+    append(&log, KEY, sent, sent + 100).await;
+    let other = tempfile::tempdir().expect("a folder");
+    let (other, _) = open(other.path(), &settings).expect("a log");
+    check(&other, sent + 100).await;
+}
+
+fn bytes(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("one"));
+    entries
+        .map(|entry| {
+            let known = entry.metadata().expect("metadata");
+            if known.is_dir() { bytes(&entry.path()) } else { known.len() }
+        })
+        .sum()
 }
 
 /// What a gauge says, by the values of its labels in the order of their names.

@@ -32,7 +32,7 @@ const WINDOW: u64 = 32_768;
 /// The longest pause before something is published again whose first answer is not known: it may lie
 /// with the leader and wait for a replica, and each time more would.
 const LONGEST_DOUBT: Duration = Duration::from_secs(60);
-/// The outbox is trimmed so often.
+/// The outbox is trimmed so often; more often where it keeps little.
 const TRIM_PERIOD: Duration = Duration::from_secs(30);
 
 /// The task of one partition.
@@ -133,7 +133,7 @@ impl Publisher {
             }
             self.trim().await;
             // A time limit only so that it is trimmed while nothing comes.
-            let _ = tokio::time::timeout(TRIM_PERIOD, grown.changed()).await;
+            let _ = tokio::time::timeout(self.trim_period(), grown.changed()).await;
         }
     }
 
@@ -208,11 +208,15 @@ impl Publisher {
         Ok(objects)
     }
 
+    fn trim_period(&self) -> Duration {
+        TRIM_PERIOD.min(self.settings.outbox_kept / 4)
+    }
+
     /// Forgets what is back for long enough.
     async fn trim(&mut self) {
         let (topic, partition) = (self.lane.topic, self.lane.partition);
         let now = Instant::now();
-        if self.back.back().is_some_and(|(noted, _)| now - *noted < TRIM_PERIOD) {
+        if self.back.back().is_some_and(|(noted, _)| now - *noted < self.trim_period()) {
             return;
         }
         self.back.push_back((now, *self.lane.back.borrow()));
