@@ -80,6 +80,14 @@ impl Metrics {
         Ok(metrics)
     }
 
+    /// For a log that stands in front of a cluster, and for the copy that is read instead of it:
+    /// appends are counted where they are synced, ends are those that readers see.
+    pub(crate) fn in_two(self) -> Result<(Self, Self), prometheus::Error> {
+        let apart = Self::register(&Registry::new())?;
+        let copy = Self { end_offset: self.end_offset, ..apart.clone() };
+        Ok((Self { end_offset: apart.end_offset, ..self }, copy))
+    }
+
     pub(crate) fn appended(&self, topic: Topic, records: usize) {
         self.appended.with_label_values(&[topic.name()]).inc_by(records as u64);
     }

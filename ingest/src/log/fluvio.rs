@@ -78,9 +78,13 @@ impl FluvioLog {
             path: folder.to_path_buf(),
             source: Box::new(source),
         };
+        let (metrics, read) = metrics.in_two().map_err(|source| LogError::Open {
+            path: folder.to_path_buf(),
+            source: Box::new(source),
+        })?;
         let own = embedded::Settings::default();
         let outbox = Arc::new(EmbeddedLog::open(&folder.join(OUTBOX), &own, metrics)?);
-        let start = Start::open(folder, Arc::clone(&outbox), settings, cluster)?;
+        let start = Start::open(folder, Arc::clone(&outbox), settings, read, cluster)?;
         let (mirror, lanes) = (Arc::clone(&start.mirror), Arc::clone(&start.lanes));
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = mpsc::channel();

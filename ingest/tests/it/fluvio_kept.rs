@@ -1,4 +1,5 @@
-//! What is let go of where streams are on Fluvio: by the cluster, and by a node's outbox.
+//! What is let go of where streams are on Fluvio: by the cluster, and by a node's outbox; and what a
+//! node says of its ends.
 
 use std::{path::Path, time::Duration};
 
@@ -11,11 +12,13 @@ use futures::StreamExt;
 use ingest::{
     error::{ClusterError, LogError},
     log::{embedded::Sync, fluvio::Settings, partition},
-    metrics::FLUVIO_STOPPED,
+    metrics::{END_OFFSET, FLUVIO_STOPPED},
 };
 use prometheus::Registry;
 
-use crate::fluvio::{TOPIC, append, check, cluster, open, open_counted, settings};
+use crate::fluvio::{
+    TOPIC, append, check, cluster, everything, open, open_counted, settings, wait_for,
+};
 
 const KEY: &str = "producer-0";
 /// The least that our batches fit in.
@@ -152,6 +155,29 @@ fn bytes(folder: &Path) -> u64 {
             if known.is_dir() { bytes(&entry.path()) } else { known.len() }
         })
         .sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_that_is_told_is_the_one_that_readers_see() {
+    let Some(cluster) = cluster() else { return };
+    let settings = settings(&cluster, "ends");
+    let folders = [tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder")];
+    let registries = [Registry::new(), Registry::new()];
+    let logs = [0, 1].map(|node| {
+        open_counted(folders[node].path(), &settings, &registries[node]).expect("a log").0
+    });
+    append(&logs[0], KEY, 0, 700).await;
+    append(&logs[1], "producer-1", 0, 300).await;
+    for (log, registry) in logs.iter().zip(&registries) {
+        wait_for(log, 1_000).await;
+        let told = (0..log.partitions(TOPIC)).map(|partition| {
+            gauge(registry, END_OFFSET, &[&partition.to_string(), TOPIC.name()]).expect("told")
+        });
+        let ends = (0..log.partitions(TOPIC)).map(|partition| log.end(TOPIC, partition));
+        let ends: Vec<_> = ends.map(|end| end.expect("an end") as f64).collect();
+        assert_eq!(told.collect::<Vec<_>>(), ends);
+        assert_eq!(everything(log).await.len(), 1_000);
+    }
 }
 
 /// What a gauge says, by the values of its labels in the order of their names.

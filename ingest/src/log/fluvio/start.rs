@@ -54,6 +54,7 @@ impl Start {
         folder: &Path,
         outbox: Arc<EmbeddedLog>,
         settings: Settings,
+        read: Metrics,
         metrics: ClusterMetrics,
     ) -> Result<Self, LogError> {
         let failed = |source: io::Error| LogError::Open {
@@ -61,7 +62,7 @@ impl Start {
             source: Box::new(source),
         };
         let name: Arc<str> = outbox_name(folder).map_err(failed)?.into();
-        let mirror = Arc::new(open_mirror(&folder.join(MIRROR))?);
+        let mirror = Arc::new(open_mirror(&folder.join(MIRROR), &read)?);
         let marks = folder.join(MARKS);
         fs::create_dir_all(&marks).map_err(failed)?;
         let mut lanes = Vec::new();
@@ -179,17 +180,11 @@ pub(super) async fn begin(start: Start) -> Result<(), LogError> {
 }
 
 /// The mirror, made anew where the power took some of it: all of it is on Fluvio.
-fn open_mirror(folder: &Path) -> Result<EmbeddedLog, LogError> {
+fn open_mirror(folder: &Path, metrics: &Metrics) -> Result<EmbeddedLog, LogError> {
     let open = || {
-        // What is appended is counted where it is acknowledged.
-        let apart = Metrics::register(&prometheus::Registry::new());
-        let apart = apart.map_err(|source| LogError::Open {
-            path: folder.to_path_buf(),
-            source: Box::new(source),
-        })?;
         // It can be made again, so it is not synced.
         let settings = embedded::Settings { sync: Sync::Never, ..embedded::Settings::default() };
-        EmbeddedLog::open(folder, &settings, apart)
+        EmbeddedLog::open(folder, &settings, metrics.clone())
     };
     match open() {
         Err(error @ (LogError::Damaged { .. } | LogError::DamagedJournal { .. })) => {
