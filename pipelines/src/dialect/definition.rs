@@ -96,16 +96,17 @@ impl Reader<'_> {
         let Token::Word(word) = self.parser.peek_token().token else { return Ok(()) };
         let unquoted = word.quote_style.is_none();
         let named = CONSTRAINTS.iter().find(|(_, keyword)| unquoted && *keyword == word.keyword);
-        let Some((named, _)) = named else { return Ok(()) };
+        let Some(&(named, _)) = named else { return Ok(()) };
         // `check BOOLEAN` is a column, `CHECK (…)` a constraint.
         let follows = self.parser.peek_nth_token(1).token;
-        let is_constraint = match *named {
-            "PRIMARY" => matches!(&follows, Token::Word(word) if word.keyword == Keyword::KEY),
-            "FOREIGN" => matches!(&follows, Token::Word(word) if word.keyword == Keyword::KEY),
+        let is_constraint = match named {
+            "PRIMARY" | "FOREIGN" => {
+                matches!(&follows, Token::Word(word) if word.keyword == Keyword::KEY)
+            }
             "CONSTRAINT" => matches!(follows, Token::Word(_)),
             _ => follows == Token::LParen,
         };
-        match *named {
+        match named {
             _ if !is_constraint => Ok(()),
             "PRIMARY" => Err(Fault::Wrong(
                 "Unsupported table constraint `PRIMARY KEY (…)`; write PRIMARY KEY after each of \

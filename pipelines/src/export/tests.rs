@@ -63,14 +63,15 @@ fn an_exported_file_is_the_dialects_and_stands_alone() {
 
 #[test]
 fn what_looks_like_a_clause_and_is_none_stays() {
-    let text = "-- WITH (ā) CREATE TABLE\nCREATE TABLE \"ē\" WITH (connector = 'delta', path = 'x', \
-                type = 'sink', format = 'parquet', 'filename.prefix' = 'WITH (a)');\nINSERT INTO \
-                \"ē\" WITH with_ AS (SELECT ')' AS a FROM s) SELECT a FROM with_;";
-    let changed = replaced("t", text, &target()).expect("SQL");
-    let wanted = "-- WITH (ā) CREATE TABLE\nCREATE TABLE \"ē\" WITH (\n  connector = 'delta',\n  \
-                  path = 's3://lake/avis/x',\n  type = 'sink',\n  format = 'parquet',\n  \
-                  'filename.prefix' = 'WITH (a)',\n  'storage.aws_region' = 'eu-north-1'\n);\nINSERT \
-                  INTO \"ē\" WITH with_ AS (SELECT ')' AS a FROM s) SELECT a FROM with_;";
+    let head = "-- WITH (ā) CREATE TABLE\nCREATE TABLE \"ē\" ";
+    let query = "\nINSERT INTO \"ē\" WITH with_ AS (SELECT ')' AS a FROM s) SELECT a FROM with_;";
+    let options = "WITH (connector = 'delta', path = 'x', type = 'sink', format = 'parquet', \
+                   'filename.prefix' = 'WITH (a)');";
+    let changed = replaced("t", &format!("{head}{options}{query}"), &target()).expect("SQL");
+    let options = "WITH (\n  connector = 'delta',\n  path = 's3://lake/avis/x',\n  type = \
+                   'sink',\n  format = 'parquet',\n  'filename.prefix' = 'WITH (a)',\n  \
+                   'storage.aws_region' = 'eu-north-1'\n);";
+    let wanted = format!("{head}{options}{query}");
     assert_eq!(changed, wanted);
 }
 

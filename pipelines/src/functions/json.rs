@@ -1,7 +1,7 @@
 //! JSON in texts: `->`, `->>`, `?`, `json_get` and its kin, and JSONPath by `extract_json`.
 //!
-//! `json_get`, and hence `->`, gives a value of any of JSON's kinds, a union. A cast of it reads the
-//! kind that is asked for, and [`serialise`] turns what is left of them into text at a sink.
+//! `json_get`, and hence `->`, gives a value of any of JSON's kinds, a union. A cast of it reads
+//! the kind that is asked for, and [`serialise`] turns what is left of them into text at a sink.
 
 use std::sync::Arc;
 
