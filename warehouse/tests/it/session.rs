@@ -19,6 +19,18 @@ async fn tables_that_nobody_made_are_empty() {
 }
 
 #[tokio::test]
+async fn the_names_of_tables_can_be_asked_for() {
+    let world = World::new();
+    world.land("means", 1, &[json!({"token": "T"})]).await;
+    let sql = "SELECT table_name FROM information_schema.tables \
+        WHERE table_schema = 'public' AND table_name LIKE 'means%' ORDER BY table_name";
+    assert_eq!(world.rows(sql).await, [["means"], ["means_current"]]);
+    let sql = "SELECT data_type FROM information_schema.columns \
+        WHERE table_name = 'means' AND column_name = 'token'";
+    assert_eq!(world.rows(sql).await, [["Utf8"]]);
+}
+
+#[tokio::test]
 async fn only_reading_is_allowed() {
     let world = World::new();
     world.land("means", 1, &[json!({"token": "T"})]).await;
