@@ -17,10 +17,10 @@ use domain::id::{AuthorisationId, RecordId};
 use ingest::{
     clock::Clock,
     log::Log,
-    record::{Record, Stored, outside_id},
+    record::{Record, Stored},
     topic::Topic,
     vault::Vault,
-    wire::v1::{self, Event},
+    wire::v1::Event,
 };
 use tokio::sync::{oneshot, watch};
 
@@ -258,40 +258,6 @@ impl<C: Cache> Authoriser<C> {
             reply: None,
             uploads_next: Some(stored.position.offset + 1),
         }))
-    }
-
-    /// Tells every partition of `authorisations` that does not know it yet that time has come so far,
-    /// so that windows close.
-    ///
-    /// # Errors
-    /// Where the stream cannot be appended to.
-    pub async fn heartbeat(&self, until: DateTime<Utc>) -> Result<(), AuthoriserError> {
-        let (topic, log) = (Topic::Authorisations, &self.parts.log);
-        let partitions = log.partitions(topic);
-        let mut silent = Vec::new();
-        for partition in 0..partitions {
-            let last = log.end(topic, partition)?.saturating_sub(1);
-            let last = log.read(topic, partition, last, 1).await?;
-            let told = last.first().is_some_and(|last| last.record.event_time >= until);
-            silent.extend((!told).then_some(partition));
-        }
-        let records = silent.into_iter().map(|partition| {
-            let key = ingest::topic::key_for(partition, partitions);
-            Record {
-                id: outside_id("heartbeat", &format!("{partition}/{}", until.timestamp_micros())),
-                key,
-                source: "authoriser".into(),
-                sequence: 0,
-                event_time: until,
-                recorded_at: self.parts.clock.now(),
-                event: Event::Heartbeat(v1::Heartbeat { until: until.timestamp_micros() }),
-            }
-        });
-        let records: Vec<_> = records.collect();
-        if !records.is_empty() {
-            log.append(topic, &records).await?;
-        }
-        Ok(())
     }
 
     /// What whoever appends tells this authoriser.

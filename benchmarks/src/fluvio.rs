@@ -20,7 +20,7 @@ use ingest::{
         fluvio::{FluvioLog, Settings},
     },
     metrics::{ClusterMetrics, Metrics},
-    record::Record,
+    record::{Position, Record},
     topic::{Topic, partition_of},
     wire::published,
 };
@@ -169,7 +169,8 @@ async fn send(
     let mut last = None;
     for record in records {
         // A client of its own makes its objects too.
-        let object = published::encode("", 0, &record).unwrap_or_default();
+        let object = published::encode("", Position { partition: 0, offset: 0 }, &record)
+            .unwrap_or_default();
         last = Some(producer.send(RecordKey::from(record.key), object).await?);
     }
     Ok(last)

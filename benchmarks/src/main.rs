@@ -8,14 +8,19 @@ mod case;
 mod counters;
 mod decide;
 mod fluvio;
+mod freshness;
 mod generate;
+mod lake;
+mod landing;
 mod nation;
 mod reads;
 mod registers;
 mod sale;
+mod sales;
 mod shared;
 mod till;
 mod times;
+mod windows;
 
 use std::{
     path::Path,
@@ -56,6 +61,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     if wanted("registers") {
         registers::measure()?;
+    }
+    if wanted("landing") {
+        runtime.block_on(landing::measure())?;
+    }
+    if wanted("windows") {
+        runtime.block_on(windows::measure())?;
+    }
+    if wanted("freshness") {
+        runtime.block_on(freshness::measure())?;
     }
     Ok(keep(&only)?)
 }

@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+mod pipelines;
+
+pub use pipelines::{ExportArguments, ExportTarget, PipelinesCommand, RestartArguments};
+
 /// AVIS: the platform on which a country grants benefits.
 #[derive(Debug, Parser)]
 #[command(
@@ -487,53 +491,4 @@ pub struct Which {
     /// All of this connector.
     #[arg(long)]
     pub connector: Option<String>,
-}
-
-/// What `avis pipelines` does.
-#[derive(Debug, Subcommand)]
-#[allow(missing_docs, reason = "the variants' texts are the command line's help")]
-pub enum PipelinesCommand {
-    /// The shipped pipelines: source and table.
-    #[command(after_help = "Example:\n  avis pipelines list")]
-    List,
-    /// The same pipelines for a cluster: a file each, with only WITH (…) replaced, and a README.
-    #[command(
-        after_help = "Example:\n  avis pipelines export --target arroyo pipelines-arroyo \\\n    \
-                            --endpoint fluvio:9003 --warehouse s3://lake/avis \\\n    \
-                            --storage aws_region=eu-north-1"
-    )]
-    Export(ExportArguments),
-}
-
-/// Arguments of `avis pipelines export`.
-#[derive(Debug, Args)]
-pub struct ExportArguments {
-    /// What runs them.
-    #[arg(long, value_enum, value_name = "WHAT")]
-    pub target: ExportTarget,
-    /// The folder to write to.
-    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub folder: PathBuf,
-    /// The Fluvio cluster, as host:port [default: as in the settings].
-    #[arg(long, value_name = "ADDRESS")]
-    pub endpoint: Option<String>,
-    /// What the topics' names begin with [default: as in the settings].
-    #[arg(long, value_name = "TEXT")]
-    pub topic_prefix: Option<String>,
-    /// The URL below which tables are made; not a node's own warehouse.
-    #[arg(long, value_name = "URL", default_value = "file:///var/lib/arroyo/warehouse")]
-    pub warehouse: String,
-    /// An option of the tables' store, as KEY=VALUE; may be said again.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub storage: Vec<String>,
-    /// A file of settings; what it does not say is as `avis config show` shows.
-    #[arg(long, value_name = "FILE", env = "AVIS_CONFIG", value_hint = ValueHint::FilePath)]
-    pub config: Option<PathBuf>,
-}
-
-/// What runs exported pipelines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ExportTarget {
-    /// An Arroyo cluster.
-    Arroyo,
 }

@@ -14,7 +14,7 @@ use ingest::{
     clock::{Clock, SystemClock},
     vault::Vault,
 };
-use pipelines::{catalogue, groups};
+use pipelines::{groups, own};
 use warehouse::{
     export::{self, Csv},
     open_data,
@@ -25,12 +25,12 @@ use warehouse::{
 
 use crate::{
     cli::{
-        ConfigCommand, Data, ExportArguments, ExportTarget, Format, LoadArguments, LoadCommand,
-        RegistryCommand, ReportArguments, SettleCommand, SqlArguments, TokenCommand,
+        ConfigCommand, Data, Format, LoadArguments, LoadCommand, RegistryCommand, ReportArguments,
+        SettleCommand, SqlArguments, TokenCommand,
     },
     config::{self, Config},
     failure::Failure,
-    node::Node,
+    node::{Node, own_folder},
     progress::Progress,
     settlement,
     sources::Sources,
@@ -58,6 +58,8 @@ pub fn node(data: &Data) -> Result<Node, Failure> {
 
 /// Tables can be read while a node runs on the same folder.
 async fn session(data: &Data) -> Result<Session, Failure> {
+    // So that the operator's own tables are known.
+    own::all(&own_folder(&data.folder)).await?;
     Ok(Session::open(&folder(&data.folder.join("warehouse"))?).await?)
 }
 
@@ -128,7 +130,7 @@ pub async fn settle(command: SettleCommand) -> Result<(), Failure> {
             let (period, node) = (month(&period)?, node(&data)?);
             land(&node).await?;
             let closing = settlement::closing(&node.log, period).await?;
-            let told = statements::export(&node.session().await?, &closing, &out).await?;
+            let told = statements::export(&node.session()?, &closing, &out).await?;
             let state = if closing.closed_at.is_some() { "closed" } else { "open: drafts" };
             println!("{} statements of {period} ({state}) in {}", told.len(), out.display());
             Ok(())
@@ -137,7 +139,7 @@ pub async fn settle(command: SettleCommand) -> Result<(), Failure> {
             let node = node(&data)?;
             land(&node).await?;
             let proof =
-                settlement::prove(&node.log, &node.session().await?, &settlement::ends(&node.log)?)
+                settlement::prove(&node.log, &node.session()?, &settlement::ends(&node.log)?)
                     .await?;
             proof.balanced()?;
             let euro = domain::amount::Amount::from_cents(proof.grantor_cents);
@@ -309,46 +311,5 @@ pub fn token(command: TokenCommand) -> Result<(), Failure> {
         subject: subject.as_str().into(),
     };
     println!("{}", Tokens::of(&vault, clock).issue(&identity, expires)?);
-    Ok(())
-}
-
-/// `avis pipelines list`.
-///
-/// # Errors
-/// Where a shipped file does not plan.
-pub async fn pipelines_list() -> Result<(), Failure> {
-    for pipeline in catalogue::shipped().await? {
-        let topics: Vec<String> = pipeline.topics().iter().map(ToString::to_string).collect();
-        println!("{:<24} from {}", pipeline.name, topics.join(", "));
-    }
-    Ok(())
-}
-
-/// Writes the shipped pipelines for a cluster.
-///
-/// # Errors
-/// Where an option is no `KEY=VALUE`, or the folder cannot be written to.
-pub fn pipelines_export(arguments: ExportArguments) -> Result<(), Failure> {
-    let ExportArguments { target, folder, endpoint, topic_prefix, warehouse, storage, config } =
-        arguments;
-    let ExportTarget::Arroyo = target;
-    let config = Config::load(config.as_deref(), std::env::vars())?;
-    let storage = storage.iter().map(|option| match option.split_once('=') {
-        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
-        None => Err(Failure::Usage(format!("--storage {option}: needs KEY=VALUE"))),
-    });
-    let target = pipelines::export::Target {
-        endpoint: endpoint.unwrap_or_else(|| config.fluvio.endpoint().to_owned()),
-        topic_prefix: topic_prefix.unwrap_or_else(|| config.fluvio.topic_prefix().to_owned()),
-        warehouse,
-        storage: storage.collect::<Result<_, _>>()?,
-    };
-    let failed = |source| Failure::Folder { path: folder.clone(), source };
-    std::fs::create_dir_all(&folder).map_err(failed)?;
-    let files = pipelines::export::arroyo(catalogue::SOURCES, catalogue::TABLES, &target)?;
-    for file in &files {
-        std::fs::write(folder.join(&file.name), &file.text).map_err(failed)?;
-    }
-    println!("{} files in {}; begin with README.md", files.len(), folder.display());
     Ok(())
 }

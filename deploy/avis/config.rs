@@ -9,6 +9,7 @@ use ingest::{
     log::{Keep, embedded, fluvio},
     topic::Topic,
 };
+use pipelines::config as runner;
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -35,6 +36,8 @@ pub struct Config {
     pub authoriser: Authoriser,
     /// The shared cache.
     pub redis: Redis,
+    /// Landing.
+    pub pipelines: Pipelines,
     /// Terminals.
     pub terminals: Terminals,
 }
@@ -124,6 +127,17 @@ pub struct Redis {
     pub replicas: u32,
     /// Whether one without its append-only file is taken.
     pub allow_volatile: bool,
+}
+
+/// Landing.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pipelines {
+    commit_seconds: u32,
+    commit_records: u32,
+    state_mib: u32,
+    /// Whether late rows are kept.
+    pub keep_late: bool,
 }
 
 /// Terminals.
@@ -254,6 +268,19 @@ impl Config {
                 uses: self.terminals.offline_uses_per_card_and_day,
                 cents: self.terminals.offline_cents_per_card_and_day,
             },
+        }
+    }
+}
+
+impl Pipelines {
+    /// How pipelines read and land.
+    #[must_use]
+    pub fn runner(&self) -> runner::Settings {
+        runner::Settings {
+            commit_interval: Duration::from_secs(self.commit_seconds.into()),
+            commit_records: u64::from(self.commit_records).max(1),
+            state_bytes: (self.state_mib as usize) << 20,
+            ..runner::Settings::default()
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Instant};
 use authoriser::authorise::{Authoriser, Settings};
 use chrono::{DateTime, Utc};
 use connectors::{load, registry};
-use ingest::{clock::ManualClock, topic::Topic};
+use ingest::{clock::ManualClock, heartbeat, topic::Topic};
 use pipelines::groups;
 use tokio::sync::watch;
 
@@ -157,7 +157,9 @@ async fn decide(
     let until = last_instant(node).await?.map(|last| last + AFTER_THE_LAST);
     if let Some(until) = until {
         clock.advance_to(until);
-        authoriser.heartbeat(until).await?;
+        for topic in heartbeat::TIMED {
+            heartbeat::tell(&node.log, topic, until, until).await?;
+        }
     }
     bar.finish_with_message("on the stream");
     Ok(())

@@ -30,6 +30,8 @@ pub enum Failure {
     Metrics(#[from] prometheus::Error),
     #[error("the pipeline {pipeline} has no table in the warehouse's schema")]
     NoTable { pipeline: String },
+    #[error("{faults} of {files} files would not run")]
+    Invalid { faults: usize, files: usize },
     #[error("a part of the node ended early: {0}")]
     Task(#[from] tokio::task::JoinError),
     #[error("the books differ by {cents} cents:\n{list}")]

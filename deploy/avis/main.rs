@@ -8,6 +8,7 @@ mod dead_letters;
 mod demo;
 mod failure;
 mod node;
+mod pipelines;
 mod progress;
 mod settlement;
 mod sources;
@@ -18,7 +19,7 @@ use std::{error::Error, process::ExitCode};
 
 use clap::{CommandFactory, Parser};
 
-use cli::{Cli, Command, OpenDataCommand, PipelinesCommand};
+use cli::{Cli, Command, OpenDataCommand};
 use failure::Failure;
 
 /// Keeps memory flat under long-running writers, where the system's allocator grows.
@@ -81,10 +82,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Stream(command) => stream::run(command).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,
-        Command::Pipelines(PipelinesCommand::List) => commands::pipelines_list().await,
-        Command::Pipelines(PipelinesCommand::Export(arguments)) => {
-            commands::pipelines_export(arguments)
-        }
+        Command::Pipelines(command) => pipelines::run(command).await,
         Command::Config(command) => commands::config(command),
         Command::Token(command) => commands::token(command),
         Command::Completions { shell } => {

@@ -14,17 +14,24 @@ use ingest::{
     vault::Vault,
 };
 use pipelines::{
-    catalogue, config::Settings, entitlements::Evaluator, runner::Runner, states::States,
+    catalogue,
+    entitlements::Evaluator,
+    own,
+    pipeline::Pipeline,
+    runner::{Beside, Runner},
+    states::States,
+    summary::Summary,
 };
 use prometheus::Registry;
 use warehouse::{
     schema,
     session::{Session, folder},
     table::{Table, delta::DeltaTable},
+    tail::Tails,
 };
 
 use crate::{
-    config::{Config, LogEngine},
+    config::{Config, LogEngine, Pipelines},
     failure::Failure,
 };
 
@@ -41,6 +48,9 @@ pub struct Node {
     pub clock: Arc<dyn Clock>,
     /// What loading needs.
     pub loading: Context,
+    /// The rows that have not landed in its tables.
+    tails: Tails,
+    landing: Pipelines,
     metrics: Metrics,
 }
 
@@ -115,7 +125,9 @@ impl Node {
             metrics: metrics.connectors.clone(),
             streams: metrics.ingest.clone(),
         };
-        Ok(Self { folder: folder.to_path_buf(), log, vault, clock, loading, metrics })
+        let (folder, tails) = (folder.to_path_buf(), Tails::default());
+        let landing = config.pipelines;
+        Ok(Self { folder, log, vault, clock, loading, tails, landing, metrics })
     }
 
     /// The tokens of this node.
@@ -156,23 +168,75 @@ impl Node {
         Ok(Evaluator::open(log, self.vault.clone(), clock).await?)
     }
 
-    /// The shipped pipelines with their tables.
+    /// The shipped pipelines and the operator's own, with their tables.
     ///
     /// # Errors
-    /// Where a table cannot be opened.
+    /// Where a file of the operator's does not run, or a table cannot be opened.
     pub async fn pipelines(&self) -> Result<Runner, Failure> {
-        let root = self.warehouse()?;
         let mut lines = Vec::new();
-        for pipeline in catalogue::shipped().await? {
-            let schema = schema::table(&pipeline.name)
-                .ok_or_else(|| Failure::NoTable { pipeline: pipeline.name.clone() })?;
-            let table = DeltaTable::open(&root, schema, self.metrics.warehouse.clone()).await?;
+        for pipeline in self.planned().await? {
+            let table = self.table(&pipeline.name).await?;
             lines.push((pipeline, Arc::new(table) as Arc<dyn Table>));
         }
         let (log, clock) = (Arc::clone(&self.log), Arc::clone(&self.clock));
         let metrics = self.metrics.pipelines.clone();
-        let states = Arc::new(States::Folder(self.folder.join("pipelines")));
-        Ok(Runner::new(log, clock, metrics, Settings::default(), states, lines)?)
+        let late = match self.landing.keep_late {
+            true => Some(Arc::new(self.table("late_rows").await?) as Arc<dyn Table>),
+            false => None,
+        };
+        let beside = Beside { states: Arc::new(self.states()), tails: &self.tails, late };
+        Ok(Runner::new(log, clock, metrics, self.landing.runner(), beside, lines)?)
+    }
+
+    /// The shipped pipelines and the operator's own.
+    ///
+    /// # Errors
+    /// Where a file of the operator's does not run.
+    pub async fn planned(&self) -> Result<Vec<Pipeline>, Failure> {
+        let mut planned = catalogue::shipped().await?;
+        planned.extend(own::all(&own_folder(&self.folder)).await?);
+        Ok(planned)
+    }
+
+    async fn table(&self, name: &str) -> Result<DeltaTable, Failure> {
+        let schema =
+            schema::table(name).ok_or_else(|| Failure::NoTable { pipeline: name.to_owned() })?;
+        let root = self.warehouse()?;
+        let table = DeltaTable::open(&root, schema, self.metrics.warehouse.clone()).await?;
+        Ok(table.with_tail(&self.tails.of(schema)))
+    }
+
+    /// Where pipelines keep what they gather.
+    #[must_use]
+    pub fn states(&self) -> States {
+        States::Folder(self.folder.join("pipelines"))
+    }
+
+    /// A table without rows, whatever it held before.
+    ///
+    /// # Errors
+    /// Where the old one cannot be removed or the new one not be made.
+    pub async fn table_anew(&self, name: &str) -> Result<DeltaTable, Failure> {
+        let path = self.folder.join("warehouse").join(name);
+        match std::fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Failure::Folder { path, source });
+            }
+            _ => {}
+        }
+        self.table(name).await
+    }
+
+    /// The shipped summaries with their tables.
+    ///
+    /// # Errors
+    /// Where a table cannot be opened.
+    pub async fn summaries(&self) -> Result<Vec<Summary>, Failure> {
+        let mut summaries = Vec::new();
+        for (name, query) in catalogue::SUMMARIES {
+            summaries.push(Summary::new(name, query, Arc::new(self.table(name).await?)));
+        }
+        Ok(summaries)
     }
 
     /// The address of the tables.
@@ -183,11 +247,17 @@ impl Node {
         Ok(folder(&self.folder.join("warehouse"))?)
     }
 
-    /// A session over the tables as they are now.
+    /// A session over the tables as they are now, with the rows that have not landed yet.
     ///
     /// # Errors
-    /// Where a table cannot be read.
-    pub async fn session(&self) -> Result<Session, Failure> {
-        Ok(Session::open(&self.warehouse()?).await?)
+    /// Where there is no memory for queries.
+    pub fn session(&self) -> Result<Session, Failure> {
+        Ok(Session::open_with(&self.warehouse()?, &self.tails)?)
     }
+}
+
+/// Where the operator's own pipelines lie, `<table>.sql` each.
+#[must_use]
+pub fn own_folder(folder: &Path) -> PathBuf {
+    folder.join("sql")
 }

@@ -23,7 +23,7 @@ use connectors::{
     },
 };
 use domain::registry::Registry;
-use ingest::{clock::SystemClock, topic::Topic};
+use ingest::{clock::SystemClock, heartbeat::Heartbeats, topic::Topic};
 use pipelines::entitlements::Evaluator;
 use prometheus::TextEncoder;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -38,6 +38,8 @@ use crate::{
 
 /// How long nothing may come before new people and rules are looked for anyway.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How often summaries are asked again: they read whole tables.
+const SUMMARISED_EVERY: Duration = Duration::from_secs(300);
 /// How long a door waits for those who are still inside.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long the tokens of `--dev` hold.
@@ -106,7 +108,7 @@ async fn serve(
     // Terminals are inside already: what they add from here on is proved the next time.
     let landed = settlement::ends(&node.log)?;
     runner.catch_up(&runner.ends()?).await?;
-    let proof = settlement::prove(&node.log, &node.session().await?, &landed).await?;
+    let proof = settlement::prove(&node.log, &node.session()?, &landed).await?;
     node.metrics().books.set(proof.difference_cents());
     proof.balanced()?;
     if dev {
@@ -117,10 +119,13 @@ async fn serve(
     println!("ready");
     let (last, landed) = watch::channel(false);
     let mut landing = std::pin::pin!(runner.run(landed));
+    let heartbeats = Heartbeats::new(Arc::clone(&node.log), Arc::clone(&node.clock));
     tokio::select! {
         _ = stop.wait_for(|stop| *stop) => {}
         ended = deciding.ended() => return Ok(ended?),
         ended = evaluate(evaluator, node) => return ended,
+        ended = heartbeats.run() => return Ok(ended?),
+        ended = summarise(node) => return ended,
         ended = &mut landing => return Ok(ended?),
     }
     // The doors first, so that what was let in is answered; then what was answered is landed.
@@ -263,6 +268,20 @@ async fn evaluate(mut evaluator: Evaluator, node: &Node) -> Result<(), Failure> 
         }
         // Whether people changed or not, they are looked at again.
         let _ = tokio::time::timeout(LONGEST_PAUSE, people.changed()).await;
+    }
+}
+
+/// Asks the summaries again now and then. One that fails is asked the next time: its table stays as
+/// it is.
+async fn summarise(node: &Node) -> Result<(), Failure> {
+    let summaries = node.summaries().await?;
+    loop {
+        for summary in &summaries {
+            if let Err(error) = summary.refresh(&node.session()?, node.clock.now()).await {
+                tracing::error!(%error, "a summary is not up to date");
+            }
+        }
+        tokio::time::sleep(SUMMARISED_EVERY).await;
     }
 }
 

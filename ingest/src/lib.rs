@@ -10,6 +10,8 @@ pub mod dead_letter;
 pub mod deduplication;
 pub mod document;
 pub mod error;
+mod first_start;
+pub mod heartbeat;
 pub mod log;
 pub mod metrics;
 pub mod record;

@@ -18,7 +18,7 @@ use ring::{
     rand::{SecureRandom, SystemRandom},
 };
 
-use crate::record::first_u128;
+use crate::{first_start, record::first_u128};
 
 /// The vault cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -83,11 +83,14 @@ fn store(attempted: &'static str) -> impl Fn(fjall::Error) -> VaultError {
 }
 
 impl Vault {
-    /// Opens the vault in `folder`, and makes it with fresh secrets where there is none.
+    /// Opens the vault in `folder`, and makes it with fresh secrets where there is none. The caller
+    /// alone has the folder.
     ///
     /// # Errors
     /// Where the store cannot be opened or the operating system gives no randomness.
     pub fn open(folder: &Path) -> Result<Self, VaultError> {
+        let finished = first_start::finish(folder).map_err(fjall::Error::Io);
+        finished.map_err(store("finish the first start"))?;
         let database = Database::builder(folder).open().map_err(store("open the keys"))?;
         let space = |name: &str| {
             database.keyspace(name, KeyspaceCreateOptions::default).map_err(store("open the keys"))
@@ -329,6 +332,24 @@ mod tests {
         assert_eq!(vault.enrol(&[first]).expect("ids"), [ids[0]]);
         assert_eq!(vault.find(&again).expect("a look-up"), Some(ids[1]));
         assert_eq!(vault.means_token(MeansKind::CardUid, "04A2"), token);
+    }
+
+    #[test]
+    fn a_first_start_that_was_cut_off_begins_again() {
+        let steps: [&[&str]; 4] =
+            [&[], &["lock"], &["lock", "0.jnl"], &["lock", "0.jnl", "version"]];
+        for left in steps {
+            let folder = tempfile::tempdir().expect("a folder");
+            std::fs::create_dir(folder.path().join("keyspaces")).expect("a folder");
+            for name in left {
+                std::fs::write(folder.path().join(name), "").expect("a file");
+            }
+            let vault = Vault::open(folder.path()).expect("a vault");
+            let ids = vault.enrol(&[code("326180-33995")]).expect("ids");
+            drop(vault);
+            let vault = Vault::open(folder.path()).expect("a vault");
+            assert_eq!(vault.enrol(&[code("326180-33995")]).expect("ids"), ids, "{left:?}");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub mod groups;
 pub mod instant;
 pub mod join;
 pub mod keys;
+pub mod lookup;
 pub mod operator;
 pub mod session;
 pub mod sliding;
@@ -186,9 +187,10 @@ impl Flow {
         Ok(out)
     }
 
-    /// How many rows came after their window had closed, since this was asked last.
-    pub fn take_late(&mut self) -> u64 {
-        self.nodes.iter_mut().map(|node| node.operator.take_late()).sum()
+    /// The rows that came after their window had closed, since this was asked last, as they would
+    /// have been gathered.
+    pub fn take_late(&mut self) -> Vec<RecordBatch> {
+        self.nodes.iter_mut().flat_map(|node| node.operator.take_late()).collect()
     }
 
     /// How far time has come at the end, in nanoseconds.

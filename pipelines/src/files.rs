@@ -36,14 +36,24 @@ use crate::{
 pub struct Settings {
     /// Lines of a source read at once.
     pub batch: usize,
-    /// Whether everything gathered is saved and taken up by a new flow after each batch, as after a
-    /// crash.
-    pub restore: bool,
+    /// What happens with everything gathered after each batch.
+    pub kept: Kept,
+}
+
+/// What happens with what is gathered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It stays in memory.
+    Not,
+    /// It is saved, as at every commit, and the same flow goes on.
+    Saved,
+    /// It is saved and taken up by a new flow, as after a crash.
+    Restored,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { batch: 1_024, restore: false }
+        Self { batch: 1_024, kept: Kept::Not }
     }
 }
 
@@ -71,7 +81,7 @@ pub type Run<'a> = Pin<Box<dyn Future<Output = Result<Vec<Written>, PipelineErro
 pub fn run<'a>(name: &'a str, text: &'a str, settings: Settings) -> Run<'a> {
     Box::pin(async move {
         let mut written = Vec::new();
-        for pipeline in planner::standalone(name, text).await? {
+        for pipeline in planner::standalone(&[], name, text).await? {
             written.push(one(&pipeline, settings).await?);
         }
         Ok(written)
@@ -100,13 +110,16 @@ async fn one(pipeline: &Pipeline, settings: Settings) -> Result<Written, Pipelin
                 }
             };
             sink.write(&made.map_err(failed)?)?;
-            late += flow.take_late();
-            if settings.restore {
+            late += flow.take_late().iter().map(RecordBatch::num_rows).sum::<usize>() as u64;
+            if settings.kept != Kept::Not {
                 sink.write(&flow.flush().await.map_err(failed)?)?;
                 let state = flow.save().and_then(|state| state.encode(pipeline.query));
                 let state = state.and_then(|state| State::decode(&state, pipeline.query));
-                flow = start()?;
-                state.and_then(|state| flow.load(state)).map_err(failed)?;
+                let state = state.map_err(failed)?;
+                if settings.kept == Kept::Restored {
+                    flow = start()?;
+                    flow.load(state).map_err(failed)?;
+                }
             }
         }
     }

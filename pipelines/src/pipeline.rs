@@ -7,7 +7,7 @@ use ingest::topic::Topic;
 
 use crate::{
     dataflow::Blueprint,
-    dialect::{Connector, TableDefinition},
+    dialect::{Connector, TableDefinition, TableType},
     error::PipelineError,
 };
 
@@ -77,6 +77,13 @@ impl Pipeline {
         topics.sort_unstable();
         topics.dedup();
         topics
+    }
+
+    /// The streams in which it looks up rows of others.
+    pub fn looked_up(&self) -> impl Iterator<Item = Topic> {
+        let tables = self.inputs.iter();
+        let tables = tables.filter(|input| input.table.table_type == TableType::Lookup);
+        tables.filter_map(Input::topic)
     }
 
     pub(crate) fn failed(&self, source: datafusion::error::DataFusionError) -> PipelineError {

@@ -31,11 +31,13 @@ use crate::{
 
 mod draft;
 mod finish;
+mod hidden;
 mod over;
 mod rules;
 mod window;
 
-use draft::{Draft, Read, Tables, is_hidden};
+use draft::{Draft, Read, Tables};
+use hidden::is_hidden;
 
 /// A file: its name without the ending, and its text.
 pub type File<'a> = (&'a str, &'a str);
@@ -69,13 +71,7 @@ async fn plan_all(
     sources: &[File<'_>],
     tables: &[File<'_>],
 ) -> Result<Vec<Pipeline>, PipelineError> {
-    let mut shared = Catalogue::default();
-    for (file, text) in sources {
-        for statement in parse(file, text)? {
-            let table = stream(file, statement)?;
-            shared.tables.insert(table.name.clone(), table);
-        }
-    }
+    let shared = Catalogue::of(sources)?;
     let mut pipelines = Vec::with_capacity(tables.len());
     for (file, text) in tables {
         let planned = self::file(file, text, &shared).await?;
@@ -96,13 +92,13 @@ fn wrong(file: &str, reason: String) -> PipelineError {
     PipelineError::Definition { file: file.to_owned(), reason }
 }
 
-/// Plans a file by itself, whatever it reads and fills: its queries into each of its sinks, in the
-/// order of the sinks.
+/// Plans one file, whatever it reads and fills, over the streams of `sources` and the tables that it
+/// declares itself: its queries into each of its sinks, in the order of the sinks.
 ///
 /// # Errors
 /// As [`plan`].
-pub fn standalone<'a>(name: &'a str, text: &'a str) -> Planning<'a> {
-    Box::pin(async move { file(name, text, &Catalogue::default()).await })
+pub fn standalone<'a>(sources: &'a [File<'a>], name: &'a str, text: &'a str) -> Planning<'a> {
+    Box::pin(async move { file(name, text, &Catalogue::of(sources)?).await })
 }
 
 fn stream(file: &str, statement: Statement) -> Result<TableDefinition, PipelineError> {
@@ -207,7 +203,8 @@ async fn pipeline(
     };
     let state = context.state();
     let plan = rules::prepare(&state, plan).map_err(failed)?;
-    let (blueprint, output, updating) = flow(&state, catalogue, plan).await.map_err(failed)?;
+    let (blueprint, output, updating) =
+        flow(&state, catalogue, plan, queries.len()).await.map_err(failed)?;
     let inputs = blueprint.sources.iter().map(|source| Input {
         table: catalogue.tables[&source.table].clone(),
         columns: Arc::clone(&source.columns),
@@ -274,15 +271,20 @@ fn into_sink(
     })
 }
 
-/// The dataflow of a query, the columns that it makes, and whether it takes rows back.
+/// The dataflow of a query, or of several INSERTs brought together; the columns that it makes, and
+/// whether it takes rows back.
 async fn flow(
     state: &SessionState,
     catalogue: &Catalogue,
     plan: LogicalPlan,
+    inserts: usize,
 ) -> EngineResult<(Blueprint, SchemaRef, bool)> {
     let time_to_live = catalogue.time_to_live.unwrap_or(TIME_TO_LIVE);
     let mut draft = Draft { timed: rules::needs_time(&plan)?, time_to_live, ..Draft::default() };
-    let mut built = draft.build(&(catalogue, state), plan)?;
+    let mut built = match plan {
+        LogicalPlan::Union(node) if inserts > 1 => draft.inserts(&(catalogue, state), node)?,
+        plan => draft.build(&(catalogue, state), plan)?,
+    };
     let updating = built.updating;
     let columns = built.plan.schema().columns().into_iter();
     let kept = columns.filter(|column| !is_hidden(column.name()) || column.name() == RETRACT);
@@ -299,6 +301,18 @@ async fn flow(
 }
 
 impl Catalogue {
+    /// The streams that files declare.
+    fn of(sources: &[File<'_>]) -> Result<Self, PipelineError> {
+        let mut catalogue = Self::default();
+        for (file, text) in sources {
+            for statement in parse(file, text)? {
+                let table = stream(file, statement)?;
+                catalogue.tables.insert(table.name.clone(), table);
+            }
+        }
+        Ok(catalogue)
+    }
+
     /// Takes an INSERT: into a sink, or into a memory table, which is a view from then on.
     fn insert(
         &mut self,
@@ -433,7 +447,7 @@ impl Tables for (&Catalogue, &SessionState) {
     fn read(&self, scan: &TableScan) -> EngineResult<Read> {
         let (catalogue, state) = self;
         let table = catalogue.table(scan.table_name.table())?;
-        if table.table_type != TableType::Source {
+        if !matches!(table.table_type, TableType::Source | TableType::Lookup) {
             return plan_err!("can't select from {}: it is no source", table.name);
         }
         let wanted = match &scan.projection {
@@ -457,6 +471,7 @@ impl Tables for (&Catalogue, &SessionState) {
         }
         let schema = Arc::new(held.project(&columns)?);
         let project = generated.then_some(project);
-        Ok(Read { columns, schema, project, updating: table.is_updating() })
+        let lookup = table.table_type == TableType::Lookup;
+        Ok(Read { columns, schema, project, updating: table.is_updating(), lookup })
     }
 }

@@ -12,10 +12,13 @@ use std::{
 
 use ingest::{clock::Clock, error::LogError, log::Log, topic::Topic};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinSet,
 };
-use warehouse::table::Table;
+use warehouse::{
+    table::Table,
+    tail::{Tail, Tails},
+};
 
 use crate::{
     config::Settings,
@@ -28,18 +31,35 @@ use crate::{
 
 mod feed;
 mod lander;
+mod late;
+mod restart;
+mod serve;
 
 use feed::{Feed, Partition, Queue, Stream};
 use lander::Lander;
+pub use restart::{Begin, restart};
 
 /// The offset after the last record to land, for every partition of each stream.
 pub type Ends = BTreeMap<Topic, Vec<u64>>;
 
-/// A pipeline and its table.
+/// A pipeline, its table, and the rows that have not landed there.
 #[derive(Clone, Debug)]
 struct Line {
     pipeline: Arc<Pipeline>,
     table: Arc<dyn Table>,
+    tail: Tail,
+}
+
+/// What stands beside the tables that pipelines fill.
+#[derive(Clone, Debug)]
+pub struct Beside<'a> {
+    /// Where they keep what they gather.
+    pub states: Arc<States>,
+    /// The rows that have not landed.
+    pub tails: &'a Tails,
+    /// The table that keeps rows which came after their window had closed; without one they are only
+    /// counted.
+    pub late: Option<Arc<dyn Table>>,
 }
 
 /// Streams that are read together, and the pipelines over them.
@@ -64,6 +84,9 @@ struct World {
     metrics: Metrics,
     clock: Arc<dyn Clock>,
     states: Arc<States>,
+    late: Option<Arc<dyn Table>>,
+    /// Who writes files: as many at once as the machine has cores, for each needs memory of its own.
+    writers: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for World {
@@ -74,15 +97,22 @@ impl std::fmt::Debug for World {
 
 /// Until when streams are read.
 #[derive(Clone, Debug)]
-enum Until {
-    /// Up to these offsets.
-    Ends(Ends),
-    /// Until told to stop.
-    Stopped(watch::Receiver<bool>),
+struct Until {
+    /// Up to these offsets; where none are said, for ever.
+    ends: Option<Ends>,
+    /// Until told to stop; where nobody tells, up to the ends.
+    stop: Option<watch::Receiver<bool>>,
+}
+
+impl Until {
+    fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| *stop.borrow())
+    }
 }
 
 impl Runner {
-    /// Pipelines with their tables, and where they keep what they gather.
+    /// Pipelines with their tables, which were opened with their tails, and where they keep what
+    /// they gather.
     ///
     /// # Errors
     /// Where a pipeline makes other columns than its table holds.
@@ -91,16 +121,21 @@ impl Runner {
         clock: Arc<dyn Clock>,
         metrics: Metrics,
         settings: Settings,
-        states: Arc<States>,
+        beside: Beside<'_>,
         pipelines: Vec<(Pipeline, Arc<dyn Table>)>,
     ) -> Result<Self, PipelineError> {
         let mut groups = Vec::new();
         for (pipeline, table) in pipelines {
             pipeline.check(&table.schema().arrow())?;
             let topics = pipeline.topics().into_iter().collect();
-            join(&mut groups, topics, Line { pipeline: Arc::new(pipeline), table });
+            let tail = beside.tails.of(table.schema());
+            join(&mut groups, topics, Line { pipeline: Arc::new(pipeline), table, tail });
         }
-        Ok(Self { log, world: World { settings, metrics, clock, states }, groups })
+        let Beside { states, late, .. } = beside;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let writers = Arc::new(Semaphore::new(cores));
+        let world = World { settings, metrics, clock, states, late, writers };
+        Ok(Self { log, world, groups })
     }
 
     /// Where the streams of these pipelines end now.
@@ -126,7 +161,8 @@ impl Runner {
         until.extend(ends.iter().map(|(topic, ends)| (*topic, ends.clone())));
         let mut tasks = JoinSet::new();
         for group in &self.groups {
-            let (log, until) = (Arc::clone(&self.log), Until::Ends(until.clone()));
+            let (log, until) =
+                (Arc::clone(&self.log), Until { ends: Some(until.clone()), stop: None });
             tasks.spawn(landing(log, group.clone(), self.world.clone(), until));
         }
         first_failure(tasks).await
@@ -167,7 +203,7 @@ fn landing(log: Arc<dyn Log>, group: Group, world: World, until: Until) -> Task 
 }
 
 fn serving(log: Arc<dyn Log>, group: Group, world: World, stop: watch::Receiver<bool>) -> Task {
-    Box::pin(serve(log, group, world, stop))
+    Box::pin(serve::serve(log, group, world, stop))
 }
 
 async fn first_failure(mut tasks: JoinSet<Result<(), PipelineError>>) -> Result<(), PipelineError> {
@@ -181,34 +217,6 @@ async fn first_failure(mut tasks: JoinSet<Result<(), PipelineError>>) -> Result<
     first
 }
 
-/// Runs a group's pipelines, and starts them again from what is committed after a failure that may
-/// pass.
-async fn serve(
-    log: Arc<dyn Log>,
-    group: Group,
-    world: World,
-    stop: watch::Receiver<bool>,
-) -> Result<(), PipelineError> {
-    let mut left = world.settings.restarts;
-    loop {
-        let until = Until::Stopped(stop.clone());
-        let started = tokio::time::Instant::now();
-        match land(Arc::clone(&log), group.clone(), world.clone(), until).await {
-            // A full disk has its time.
-            Err(error) if error.retry() && (left > 0 || log.takes().is_err()) => {
-                // What ran for long was healthy again in between.
-                let healthy = world.settings.restart_pause.saturating_mul(60);
-                let again = started.elapsed() > healthy || log.takes().is_err();
-                left = if again { world.settings.restarts } else { left - 1 };
-                let topics = &group.topics;
-                tracing::warn!(?topics, %error, left, "pipelines start again");
-                tokio::time::sleep(world.settings.restart_pause).await;
-            }
-            ended => return ended,
-        }
-    }
-}
-
 /// Runs the pipelines of a group from what is committed.
 async fn land(
     log: Arc<dyn Log>,
@@ -217,6 +225,8 @@ async fn land(
     until: Until,
 ) -> Result<(), PipelineError> {
     let pipelines: Vec<&Pipeline> = group.lines.iter().map(|line| line.pipeline.as_ref()).collect();
+    let looked_up: BTreeSet<Topic> =
+        pipelines.iter().flat_map(|pipeline| pipeline.looked_up()).collect();
     let mut streams = BTreeMap::new();
     for topic in &group.topics {
         streams.insert(*topic, union(&pipelines, *topic)?);
@@ -241,6 +251,7 @@ async fn land(
         Ok(Stream {
             topic,
             decoder: Decoder::new(topic, columns)?,
+            looked_up: looked_up.contains(&topic),
             partitions: from.map(|next| Partition { next, reached: None }).collect(),
         })
     };

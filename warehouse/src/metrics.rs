@@ -31,6 +31,12 @@ impl Metrics {
         Ok(Self { commit, live_files })
     }
 
+    /// A table is there, whether or not anything is ever committed to it.
+    pub(crate) fn opened(&self, table: &str, live_files: usize) {
+        let _ = self.commit.with_label_values(&[table]);
+        self.live_files(table, live_files);
+    }
+
     pub(crate) fn committed(&self, table: &str, took: Duration, live_files: usize) {
         self.commit.with_label_values(&[table]).observe(took.as_secs_f64());
         self.live_files(table, live_files);

@@ -1,17 +1,24 @@
 //! The tables' schemas, once. Columns are added, never re-meant.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
+mod anomalies;
 mod authorisation_events;
 mod authorisations;
 mod benefit_lines;
+mod calls;
+mod centre_quality;
 mod dead_letters;
 mod entitlements;
+mod indicators;
+mod late_rows;
 mod means;
+mod official_availability;
 mod persons;
 mod points_entries;
+mod portal_usage;
 mod registry;
 mod services;
 mod transaction_lines;
@@ -32,8 +39,8 @@ pub enum Kind {
     Money,
     /// A quantity with three decimals, `DECIMAL(18,3)`.
     Quantity,
-    /// Degrees of latitude or longitude.
-    Degrees,
+    /// A number of double precision: degrees, means; never money.
+    Float,
     /// An instant in UTC, in microseconds.
     Instant,
     /// A local day.
@@ -73,28 +80,81 @@ pub const TABLES: &[&Table] = &[
     &benefit_lines::TABLE,
     &transaction_lines::TABLE,
     &points_entries::TABLE,
+    &calls::TABLE,
     &services::TABLE,
+    &portal_usage::TABLE,
     &dead_letters::TABLE,
     &usage_by_minute::TABLE,
+    &anomalies::TABLE,
+    &late_rows::TABLE,
     &persons::TABLE,
     &means::TABLE,
     &entitlements::TABLE,
+    &official_availability::TABLE,
+    &centre_quality::TABLE,
+    &indicators::TABLE,
     &registry::GRANTORS,
     &registry::MERCHANTS,
     &registry::PLACES,
     &registry::TERMINALS,
+    &registry::CATALOGUE,
     &registry::CONTRACTS,
     &registry::ISSUERS,
+    &registry::GROUPS,
     &registry::BENEFITS,
     &registry::INSTRUCTIONS,
     &registry::E_SERVICES,
     &registry::CENTRES,
+    &registry::INSTITUTIONS,
+    &registry::OFFICIALS,
+    &registry::SERVICES,
+    &registry::SUBSIDIES,
 ];
+
+/// Tables beside ours: an operator's own, each as long as the process lives.
+static MORE: RwLock<Vec<&'static Table>> = RwLock::new(Vec::new());
+
+/// Every table that this process knows, ours first.
+#[must_use]
+pub fn all() -> Vec<&'static Table> {
+    let more = MORE.read().unwrap_or_else(PoisonError::into_inner);
+    TABLES.iter().chain(more.iter()).copied().collect()
+}
 
 /// The table of a name.
 #[must_use]
 pub fn table(name: &str) -> Option<&'static Table> {
-    TABLES.iter().copied().find(|table| table.name == name)
+    all().into_iter().find(|table| table.name == name)
+}
+
+/// Makes a table of an operator's own known to this process, once; whoever tells the same again gets
+/// the same. None where another one of its name is known.
+#[must_use]
+pub fn add(name: &str, columns: Vec<(String, Kind, bool)>) -> Option<&'static Table> {
+    let alike = |known: &Table| {
+        let known = known.columns.iter();
+        known
+            .map(|known| (known.name, known.kind, known.optional))
+            .eq(columns.iter().map(|(name, kind, optional)| (name.as_str(), *kind, *optional)))
+    };
+    let mut more = MORE.write().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = TABLES.iter().chain(more.iter()).find(|known| known.name == name) {
+        return alike(known).then_some(*known);
+    }
+    let by_date = columns.iter().any(|of| *of == ("date".to_owned(), Kind::Day, false));
+    let column = |(name, kind, optional): (String, Kind, bool)| {
+        let name: &'static str = name.leak();
+        Column { name, kind, optional }
+    };
+    let table: &'static Table = Box::leak(Box::new(Table {
+        name: name.to_owned().leak(),
+        about: "an operator's own",
+        by_date,
+        key: &[],
+        columns: columns.into_iter().map(column).collect::<Vec<_>>().leak(),
+    }));
+    more.push(table);
+    Some(table)
 }
 
 impl Table {
@@ -126,6 +186,14 @@ impl Table {
         wanted.map(|(_, name)| name).collect()
     }
 
+    /// What says of two rows of a key which one is newer: the place of its record in the stream, or
+    /// when it was computed.
+    #[must_use]
+    pub fn newer_by(&self) -> &'static str {
+        let placed = self.columns.iter().any(|column| column.name == OFFSET.name);
+        if placed { OFFSET.name } else { COMPUTED.name }
+    }
+
     /// The columns by which single things are looked up; large files have bloom filters for them.
     pub fn looked_up(&self) -> impl Iterator<Item = &'static str> {
         let columns = self.columns.iter().map(|column| column.name);
@@ -141,6 +209,26 @@ const INDEXED: usize = 8;
 const LOOKED_UP: &[&str] = &["authorisation_id", "recipient", "token", "terminal_id"];
 
 impl Kind {
+    /// What holds values of a type as queries make them, if anything does.
+    #[must_use]
+    pub fn of(data_type: &DataType) -> Option<Self> {
+        const KINDS: [Kind; 9] = [
+            Kind::Text,
+            Kind::Integer,
+            Kind::Long,
+            Kind::Flag,
+            Kind::Money,
+            Kind::Quantity,
+            Kind::Float,
+            Kind::Instant,
+            Kind::Day,
+        ];
+        if *data_type == DataType::Timestamp(TimeUnit::Microsecond, None) {
+            return Some(Self::Instant);
+        }
+        KINDS.into_iter().find(|kind| kind.arrow() == *data_type)
+    }
+
     /// The type in Arrow.
     #[must_use]
     pub fn arrow(self) -> DataType {
@@ -151,7 +239,7 @@ impl Kind {
             Self::Flag => DataType::Boolean,
             Self::Money => DataType::Decimal128(18, 2),
             Self::Quantity => DataType::Decimal128(18, 3),
-            Self::Degrees => DataType::Float64,
+            Self::Float => DataType::Float64,
             Self::Instant => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Self::Day => DataType::Date32,
         }
@@ -174,6 +262,8 @@ const OFFSET: Column = must("source_offset", Kind::Long);
 const RECORDED: Column = must("recorded_at", Kind::Instant);
 /// When it happened.
 const OCCURRED: Column = must("occurred_at", Kind::Instant);
+/// When a summary's row was computed.
+const COMPUTED: Column = must("computed_at", Kind::Instant);
 /// The local day.
 const DATE: Column = must("date", Kind::Day);
 
@@ -188,7 +278,7 @@ mod tests {
             assert_eq!(table.by_date, has("date"), "{}", table.name);
             assert_eq!(table.by_date, table.key.is_empty(), "{}", table.name);
             assert!(table.key.iter().all(|key| has(key)), "{}", table.name);
-            assert!(table.key.is_empty() || has("source_offset"), "{}", table.name);
+            assert!(table.key.is_empty() || has(table.newer_by()), "{}", table.name);
         }
     }
 

@@ -19,7 +19,7 @@ use url::Url;
 use crate::{
     error::WarehouseError,
     export::{Format, write},
-    schema::{self, TABLES},
+    schema,
     table::{Pending, Positions, delta::position},
     tail::{Seen, Tails},
 };
@@ -84,7 +84,7 @@ impl Session {
         Box::pin(async move {
             let readers = Arc::new(Readers::default());
             let mut seen = BTreeMap::new();
-            for table in TABLES {
+            for table in schema::all() {
                 // The newest version now is the session's, whatever is committed later.
                 let version = readers.at(root, table, None).await?.map(|reader| reader.version());
                 seen.insert(table.name, Seen { version, ..Seen::default() });
@@ -106,7 +106,8 @@ impl Session {
     /// # Errors
     /// Where there is no memory for queries.
     pub fn open_with(root: &Url, tails: &Tails) -> Result<Self, WarehouseError> {
-        let seen = TABLES.iter().map(|table| (table.name, tails.seen(table.name))).collect();
+        let seen = schema::all();
+        let seen = seen.into_iter().map(|table| (table.name, tails.seen(table.name))).collect();
         Self::over(Catalogue::new(root.clone(), Arc::clone(tails.readers()), seen))
     }
 
@@ -141,6 +142,18 @@ impl Session {
     /// As [`query`](Self::query).
     pub async fn rows(&self, sql: &str) -> Result<Rows, WarehouseError> {
         self.query(sql, ParamValues::List(Vec::new())).await
+    }
+
+    /// Every row of a table or of its newest state.
+    ///
+    /// # Errors
+    /// Where there is none of that name, or it cannot be read.
+    pub fn whole<'a>(&'a self, name: &'a str) -> Pending<'a, Rows> {
+        Box::pin(async move {
+            let frame = self.context.table(name).await?;
+            let schema = Arc::new(frame.schema().as_arrow().clone());
+            Ok(Rows { schema, batches: frame.collect().await? })
+        })
     }
 
     /// Answers one statement that reads, batch by batch as they come.

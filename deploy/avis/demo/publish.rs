@@ -43,7 +43,11 @@ pub async fn all(
     progress: &Progress,
 ) -> Result<Published, Failure> {
     let bar = progress.bar("publishing");
-    let session = node.session().await?;
+    for summary in node.summaries().await? {
+        summary.refresh(&node.session()?, clock.now()).await?;
+    }
+    bar.inc(1);
+    let session = node.session()?;
     let span = span(&session).await?;
     let months = settle(node, clock, &session, span, out).await?;
     bar.inc(1);

@@ -27,7 +27,7 @@ impl Summary {
     /// # Errors
     /// Where a query fails.
     pub async fn read(node: &Node, published: &Published) -> Result<Self, Failure> {
-        let session = node.session().await?;
+        let session = node.session()?;
         let totals = session.rows(TOTALS).await?;
         let decisions = session.rows(DECISIONS).await?;
         let instructions = session.rows(INSTRUCTIONS).await?;

@@ -5,7 +5,7 @@ use domain::id::RecordId;
 use serde::{Deserialize, Serialize};
 
 use super::{FlatRecord, WireError, json, v1::Event};
-use crate::record::Record;
+use crate::record::{Position, Record};
 
 /// What an object takes at first.
 const USUAL_BYTES: usize = 2 << 10;
@@ -27,6 +27,8 @@ struct Written<'a> {
     record_id: String,
     outbox: &'a str,
     outbox_sequence: u64,
+    source_partition: u32,
+    source_offset: u64,
     #[serde(flatten)]
     record: FlatRecord<'a>,
 }
@@ -51,16 +53,22 @@ struct Headers {
     kind: String,
 }
 
-/// The object of a record.
+/// The object of a record that stands in an outbox.
+///
+/// `source_partition` and `source_offset` are for a cluster's pipelines, which cannot know Fluvio's
+/// own offset: the place in the outbox, which orders what one node publishes in a partition. The
+/// node's own reader puts Fluvio's there instead.
 ///
 /// # Errors
 /// Where a record cannot be written as JSON, which none of ours is.
-pub fn encode(outbox: &str, outbox_sequence: u64, record: &Record) -> Result<Vec<u8>, WireError> {
+pub fn encode(outbox: &str, place: Position, record: &Record) -> Result<Vec<u8>, WireError> {
     let written = Written {
         schema_version: super::VERSION,
         record_id: record.id.to_string(),
         outbox,
-        outbox_sequence,
+        outbox_sequence: place.offset,
+        source_partition: place.partition,
+        source_offset: place.offset,
         record: FlatRecord::of(record),
     };
     // Most are smaller; growing step by step would copy each several times.
@@ -420,13 +428,15 @@ mod tests {
 
     fn round_trip(event: Event) {
         let sent = Published { outbox: "O".into(), outbox_sequence: 5, record: record(event) };
-        let object = encode(&sent.outbox, sent.outbox_sequence, &sent.record).expect("JSON");
+        let object = encode(&sent.outbox, PLACE, &sent.record).expect("JSON");
         let text = String::from_utf8_lossy(&object);
         assert_eq!(decode(&object).expect("a record"), sent, "{text}");
         // Every field is in it: none of a sample is what a missing one is filled with.
         let value: serde_json::Value = serde_json::from_slice(&object).expect("JSON");
         assert!(value.is_object() && !text.contains(":null"), "{text}");
     }
+
+    const PLACE: Position = Position { partition: 3, offset: 5 };
 
     fn samples() -> Vec<Event> {
         let mut samples = Vec::new();
@@ -454,7 +464,7 @@ mod tests {
             if std::env::var("UPDATE_GOLDEN").is_ok() && !bytes.exists() {
                 let record = record(event);
                 std::fs::write(&bytes, wire::encode(&record)).expect("written");
-                let whole = encode("O", 5, &record).expect("JSON");
+                let whole = encode("O", PLACE, &record).expect("JSON");
                 std::fs::write(&object, whole).expect("written");
             }
             let kept = std::fs::read(&bytes).expect("kept bytes");
@@ -462,7 +472,7 @@ mod tests {
             let read = wire::decode(&kept).expect("version 1");
             assert_eq!(decode(&kept_object).expect("version 1").record, read, "{name}");
             // What a later version adds is filled; what was there says the same.
-            let now = encode("O", 5, &read).expect("JSON");
+            let now = encode("O", PLACE, &read).expect("JSON");
             let [then, now] = [&kept_object, &now].map(|object| {
                 serde_json::from_slice::<serde_json::Map<_, _>>(object).expect("an object")
             });
@@ -507,7 +517,7 @@ mod tests {
         ]) {
             let changed = v1::RegistryChanged { document, ..v1::RegistryChanged::default() };
             let sent = record(Event::RegistryChanged(changed));
-            let object = encode("", 0, &sent).expect("JSON");
+            let object = encode("", PLACE, &sent).expect("JSON");
             prop_assert_eq!(decode(&object).expect("a record").record, sent);
         }
 

@@ -34,6 +34,32 @@ CREATE TABLE registry_records (
     to DATE,
     valid STRUCT<from DATE, to DATE>,
     means TEXT[],
+    item TEXT,
+    category TEXT,
+    where TEXT,
+    institution TEXT,
+    services TEXT[],
+    languages TEXT[],
+    criteria STRUCT<
+      max_wait_seconds BIGINT,
+      min_answered_bp INT,
+      min_resolved_bp INT,
+      min_rating DOUBLE
+    >,
+    base_cents STRUCT<centre BIGINT, library BIGINT, mobile BIGINT>,
+    per_service_cents STRUCT<
+      PAK_01 BIGINT,
+      PAK_02 BIGINT,
+      PAK_03 BIGINT,
+      PAK_04 BIGINT,
+      PAK_05 BIGINT,
+      PAK_06 BIGINT,
+      PAK_07 BIGINT,
+      PAK_08 BIGINT,
+      PAK_09 BIGINT,
+      PAK_10 BIGINT
+    >,
+    quality STRUCT<floor_bp INT>,
     lat DOUBLE,
     lon DOUBLE
   >

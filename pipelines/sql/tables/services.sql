@@ -23,7 +23,7 @@ SELECT
   institution_id,
   started_at,
   completed_at,
-  event_time AS occurred_at,
+  CAST(event_time AS TIMESTAMP(6)) AS occurred_at,
   recorded_at,
   source_partition,
   source_offset,

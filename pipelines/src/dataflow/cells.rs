@@ -65,24 +65,45 @@ impl Cells {
         Ok(())
     }
 
-    /// The aggregates' values.
+    /// The aggregates' values, of cells that gather no more.
     ///
     /// # Errors
     /// Where one cannot be told.
-    pub fn evaluate(&mut self) -> EngineResult<Vec<ScalarValue>> {
+    pub fn evaluate(mut self) -> EngineResult<Vec<ScalarValue>> {
         self.0.iter_mut().map(|cell| cell.evaluate()).collect()
+    }
+
+    /// The aggregates' values so far.
+    ///
+    /// # Errors
+    /// Where one cannot be told.
+    pub fn so_far(&mut self, aggregation: &Aggregation) -> EngineResult<Vec<ScalarValue>> {
+        self.copy(aggregation)?.0.evaluate()
     }
 
     /// Everything that was gathered.
     ///
     /// # Errors
     /// Where an aggregate cannot tell its state.
-    pub fn state(&mut self) -> EngineResult<Vec<ScalarValue>> {
+    pub fn state(&mut self, aggregation: &Aggregation) -> EngineResult<Vec<ScalarValue>> {
+        Ok(self.copy(aggregation)?.1)
+    }
+
+    /// The same again, and its state. An accumulator may give away what it holds when it tells its
+    /// state or its value, so this one is made anew from what it told.
+    fn copy(&mut self, aggregation: &Aggregation) -> EngineResult<(Self, Vec<ScalarValue>)> {
         let mut state = Vec::new();
         for cell in &mut self.0 {
             state.extend(cell.state()?);
         }
-        Ok(state)
+        let again = || -> EngineResult<Self> {
+            let mut again = Self::new(aggregation)?;
+            let columns = state.iter().map(ScalarValue::to_array);
+            again.merge(aggregation, &columns.collect::<EngineResult<Vec<_>>>()?, 0)?;
+            Ok(again)
+        };
+        *self = again()?;
+        Ok((again()?, state))
     }
 
     /// Adds what was gathered before: columns of one row, from `first` on.
@@ -92,12 +113,12 @@ impl Cells {
     pub fn merge(
         &mut self,
         aggregation: &Aggregation,
-        state: &RecordBatch,
+        state: &[ArrayRef],
         mut first: usize,
     ) -> EngineResult<()> {
         for (lowered, cell) in aggregation.aggregates.iter().zip(&mut self.0) {
             let next = first + lowered.aggregate.state_fields()?.len();
-            let Some(columns) = state.columns().get(first..next) else {
+            let Some(columns) = state.get(first..next) else {
                 return exec_err!("the kept state has other aggregates");
             };
             cell.merge_batch(columns)?;

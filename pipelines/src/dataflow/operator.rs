@@ -6,8 +6,8 @@ use arrow::array::RecordBatch;
 use datafusion::common::Result as EngineResult;
 
 use super::{
-    instant::Held, join, join::Join, session, session::Sessions, stage::Stage, updating,
-    updating::Updating, windowed, windowed::Windowed,
+    instant::Held, join, join::Join, lookup, lookup::Lookup, session, session::Sessions,
+    stage::Stage, updating, updating::Updating, windowed, windowed::Windowed,
 };
 
 /// What a node does, as planned.
@@ -27,6 +27,8 @@ pub enum Plan {
     Updating(Arc<updating::Plan>),
     /// A join without windows.
     Join(Arc<join::Plan>),
+    /// A join with the newest rows of a table.
+    Lookup(Arc<lookup::Plan>),
 }
 
 /// What a node does, with what it has gathered.
@@ -46,6 +48,8 @@ pub enum Operator {
     Updating(Updating),
     /// A join without windows.
     Join(Join),
+    /// A join with the newest rows of a table.
+    Lookup(Lookup),
 }
 
 /// Rows of an operator under the names of its parts.
@@ -65,6 +69,7 @@ impl Plan {
             Self::Held(stage, inputs) => Operator::Held(Held::new(stage.clone(), *inputs)),
             Self::Updating(plan) => Operator::Updating(Updating::new(Arc::clone(plan))?),
             Self::Join(plan) => Operator::Join(Join::new(Arc::clone(plan))?),
+            Self::Lookup(plan) => Operator::Lookup(Lookup::new(Arc::clone(plan))?),
         })
     }
 
@@ -93,6 +98,7 @@ impl Operator {
             Self::Held(held) => held.take(input, &rows).map(|()| Vec::new()),
             Self::Updating(updating) => updating.take(&rows).map(|()| Vec::new()),
             Self::Join(join) => join.take(input, &rows).await,
+            Self::Lookup(lookup) => lookup.take(input, &rows).await,
         }
     }
 
@@ -103,7 +109,7 @@ impl Operator {
     /// Where its query fails.
     pub async fn advance(&mut self, watermark: i64) -> EngineResult<(Vec<RecordBatch>, i64)> {
         match self {
-            Self::Union | Self::Stage(_) => Ok((Vec::new(), watermark)),
+            Self::Union | Self::Stage(_) | Self::Lookup(_) => Ok((Vec::new(), watermark)),
             Self::Windowed(windowed) => windowed.advance(watermark),
             Self::Session(sessions) => sessions.advance(watermark),
             Self::Held(held) => Ok((held.advance(watermark).await?, watermark)),
@@ -141,6 +147,7 @@ impl Operator {
             Self::Held(held) => held.save(),
             Self::Updating(updating) => updating.save(),
             Self::Join(join) => join.save(),
+            Self::Lookup(lookup) => lookup.save(),
         }
     }
 
@@ -157,15 +164,16 @@ impl Operator {
             Self::Held(held) => held.load(parts),
             Self::Updating(updating) => updating.load(parts),
             Self::Join(join) => join.load(parts),
+            Self::Lookup(lookup) => lookup.load(parts),
         }
     }
 
-    /// How many rows came late since this was asked last.
-    pub const fn take_late(&mut self) -> u64 {
+    /// The rows that came late since this was asked last.
+    pub fn take_late(&mut self) -> Vec<RecordBatch> {
         match self {
             Self::Windowed(windowed) => windowed.take_late(),
             Self::Session(sessions) => sessions.take_late(),
-            _ => 0,
+            _ => Vec::new(),
         }
     }
 
@@ -179,6 +187,7 @@ impl Operator {
             Self::Held(held) => held.size(),
             Self::Updating(updating) => updating.size(),
             Self::Join(join) => join.size(),
+            Self::Lookup(lookup) => lookup.size(),
         }
     }
 }

@@ -18,7 +18,7 @@ use super::{
     cells::{Arguments, Cells, arguments, columns},
     groups::Aggregation,
     keys::{Key, Keys, sorted},
-    time::{TIMESTAMP, chosen, instant, instants, told, windows},
+    time::{TIMESTAMP, chosen, instant, instants, refused, told, windows},
     windowed::fitted,
 };
 
@@ -46,7 +46,7 @@ pub struct Sessions {
     earliest: i64,
     open: BTreeMap<Key, Session>,
     watermark: i64,
-    late: u64,
+    late: Vec<RecordBatch>,
 }
 
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Sessions {
             earliest: i64::MAX,
             open: BTreeMap::new(),
             watermark: i64::MIN,
-            late: 0,
+            late: Vec::new(),
         })
     }
 
@@ -88,7 +88,7 @@ impl Sessions {
             *at >= self.watermark && own.is_none_or(|told| *at >= told.value(row))
         };
         let on_time: Vec<bool> = times.values().iter().enumerate().map(on_time).collect();
-        self.late += on_time.iter().filter(|on_time| !**on_time).count() as u64;
+        self.late.extend(refused(rows, &on_time)?);
         let rows = chosen(rows, on_time)?;
         let earliest = instants(&rows, TIMESTAMP)?.values().iter().min().copied();
         if let Some(earliest) = earliest {
@@ -188,7 +188,7 @@ impl Sessions {
     fn rows(&self, fired: Vec<Fired>) -> EngineResult<RecordBatch> {
         let gap = self.plan.gap;
         let (mut keys, mut starts, mut ends, mut values) = (vec![], vec![], vec![], vec![]);
-        for (key, mut session) in fired {
+        for (key, session) in fired {
             keys.push(key);
             starts.push(session.start);
             ends.push(session.last.saturating_add(gap));
@@ -201,9 +201,9 @@ impl Sessions {
         fitted(&self.plan.output, made)
     }
 
-    /// How many rows came late since this was asked last.
-    pub const fn take_late(&mut self) -> u64 {
-        std::mem::replace(&mut self.late, 0)
+    /// The rows that came late since this was asked last.
+    pub fn take_late(&mut self) -> Vec<RecordBatch> {
+        std::mem::take(&mut self.late)
     }
 
     /// The rows that wait, and the sessions that are open.
@@ -220,7 +220,7 @@ impl Sessions {
         let rows = self.open.values_mut().map(|session| {
             let time = |at: i64| ScalarValue::TimestampNanosecond(Some(at), None);
             let mut row = vec![time(session.start), time(session.last)];
-            row.extend(session.cells.state()?);
+            row.extend(session.cells.state(&self.plan.aggregation)?);
             Ok(row)
         });
         made.extend(columns(rows.collect::<EngineResult<_>>()?)?);
@@ -268,7 +268,7 @@ impl Sessions {
         let (starts, lasts) = (time(width)?, time(width + 1)?);
         for (row, key) in keys.into_iter().enumerate() {
             let mut cells = Cells::new(aggregation)?;
-            cells.merge(aggregation, &rows.slice(row, 1), width + 2)?;
+            cells.merge(aggregation, rows.slice(row, 1).columns(), width + 2)?;
             let session = Session { start: starts.value(row), last: lasts.value(row), cells };
             self.open.insert(key, session);
         }

@@ -77,6 +77,18 @@ pub fn chosen(rows: &RecordBatch, wanted: Vec<bool>) -> EngineResult<RecordBatch
     Ok(filter_record_batch(rows, &BooleanArray::from(wanted))?)
 }
 
+/// The rows whose place in `wanted` is false, if there are any.
+///
+/// # Errors
+/// Never in practice: the lengths are the same.
+pub fn refused(rows: &RecordBatch, wanted: &[bool]) -> EngineResult<Option<RecordBatch>> {
+    if wanted.iter().all(|wanted| *wanted) {
+        return Ok(None);
+    }
+    let refused = wanted.iter().map(|wanted| !wanted).collect();
+    chosen(rows, refused).map(Some)
+}
+
 /// Rows by a number of each, in the order of the numbers; rows of one number keep their order.
 ///
 /// # Errors

@@ -176,7 +176,7 @@ impl Updating {
             }
         } else {
             let cells = self.live.values_mut().map(|entry| match &mut entry.gathered {
-                Gathered::Cells(cells) => cells.state(),
+                Gathered::Cells(cells) => cells.state(&self.plan.aggregation),
                 Gathered::Counts(_) => Ok(Vec::new()),
             });
             made.extend(columns(cells.collect::<EngineResult<_>>()?)?);
@@ -241,7 +241,7 @@ impl Updating {
                 )
             } else {
                 let mut cells = Cells::new(&plan.aggregation)?;
-                cells.merge(&plan.aggregation, &rows.slice(row, 1), width + 2)?;
+                cells.merge(&plan.aggregation, rows.slice(row, 1).columns(), width + 2)?;
                 Gathered::Cells(cells)
             };
             let (rows, touched) = (stand.value(row), touched.value(row));
@@ -333,7 +333,7 @@ impl Entry {
 
     fn evaluate(&mut self, plan: &Plan) -> EngineResult<Vec<ScalarValue>> {
         let each = match &mut self.gathered {
-            Gathered::Cells(cells) => return cells.evaluate(),
+            Gathered::Cells(cells) => return cells.so_far(&plan.aggregation),
             Gathered::Counts(each) => each,
         };
         let mut values = Vec::with_capacity(each.len());

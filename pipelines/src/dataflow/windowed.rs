@@ -18,7 +18,7 @@ use datafusion::common::Result as EngineResult;
 use super::{
     groups::{Aggregation, Groups},
     sliding::Sliding,
-    time::{TIMESTAMP, bin, chosen, instants, split, told, windows},
+    time::{TIMESTAMP, bin, chosen, instants, refused, split, told, windows},
 };
 
 /// How rows are gathered by window.
@@ -46,7 +46,7 @@ pub struct Windowed {
     sliding: Sliding,
     /// The start of the pane that holds the watermark: what lies before is closed.
     closed: Option<i64>,
-    late: u64,
+    late: Vec<RecordBatch>,
 }
 
 /// What has been gathered of one pane: groups at work, and partial state written down before.
@@ -61,7 +61,7 @@ impl Windowed {
     #[must_use]
     pub fn new(plan: Arc<Plan>) -> Self {
         let sliding = Sliding::new(plan.width, plan.slide);
-        Self { plan, panes: BTreeMap::new(), sliding, closed: None, late: 0 }
+        Self { plan, panes: BTreeMap::new(), sliding, closed: None, late: Vec::new() }
     }
 
     /// Gathers rows by their panes.
@@ -81,7 +81,7 @@ impl Windowed {
             }
             None => starts.iter().map(|at| *at >= closed).collect(),
         };
-        self.late += on_time.iter().filter(|on_time| !**on_time).count() as u64;
+        self.late.extend(refused(rows, &on_time)?);
         let kept = starts.iter().zip(&on_time).filter_map(|(at, kept)| kept.then_some(*at));
         let kept: Vec<i64> = kept.collect();
         let rows = chosen(rows, on_time)?;
@@ -147,9 +147,9 @@ impl Windowed {
         fitted(&self.plan.output, columns)
     }
 
-    /// How many rows came late since this was asked last.
-    pub const fn take_late(&mut self) -> u64 {
-        std::mem::replace(&mut self.late, 0)
+    /// The rows that came late since this was asked last.
+    pub fn take_late(&mut self) -> Vec<RecordBatch> {
+        std::mem::take(&mut self.late)
     }
 
     /// What is open, as partial state: the panes, each with its start.

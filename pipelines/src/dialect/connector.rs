@@ -92,7 +92,8 @@ pub struct Impulse {
     pub message_count: Option<u64>,
 }
 
-const READ: &[(&str, TableType)] = &[("source", TableType::Source)];
+const READ_OR_LOOKED_UP: &[(&str, TableType)] =
+    &[("source", TableType::Source), ("lookup", TableType::Lookup)];
 const READ_OR_WRITTEN: &[(&str, TableType)] =
     &[("source", TableType::Source), ("sink", TableType::Sink)];
 
@@ -161,7 +162,7 @@ impl Connector {
     ) -> Result<(Self, TableType), Fault> {
         match name {
             "stream" => {
-                let table_type = table_type(options, READ)?;
+                let table_type = table_type(options, READ_OR_LOOKED_UP)?;
                 let name = options.need("topic")?;
                 let topic = Topic::parse(&name);
                 let topic =

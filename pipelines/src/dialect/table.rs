@@ -183,6 +183,10 @@ impl TableDefinition {
             None => Some(IDLE.as_secs() * 1_000_000),
         };
         options.finish()?;
+        if table_type == TableType::Lookup && (!temporary || watermark.is_some()) {
+            let reason = "a lookup table is declared by CREATE TEMPORARY TABLE, without WATERMARK";
+            return Err(Fault::Wrong(reason.into()));
+        }
         if table_type == TableType::Source && updating && primary_key.is_empty() {
             let reason = "Debezium source must have at least one PRIMARY KEY field";
             return Err(Fault::Wrong(reason.into()));

@@ -5,22 +5,25 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::{
     catalog::streaming::StreamingTable,
     common::{
-        Column, DFSchema, DFSchemaRef, DataFusionError, JoinType, Result as EngineResult,
-        TableReference, not_impl_err, plan_err,
+        Column, DFSchema, DFSchemaRef, Result as EngineResult, TableReference, not_impl_err,
+        plan_err,
         tree_node::{Transformed, TreeNode},
     },
     datasource::provider_as_source,
     logical_expr::{
-        Aggregate, Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Projection, SubqueryAlias,
+        Aggregate, Expr, Filter, LogicalPlan, LogicalPlanBuilder, Projection, SubqueryAlias,
         TableScan, Union, Unnest, Window as WindowNode,
     },
 };
 
+mod joins;
+
 use super::{
+    hidden::{hidden, hidden_field, is_hidden, timestamp},
     over,
     window::{self, Window},
 };
@@ -46,6 +49,8 @@ pub struct DraftSource {
     pub table: String,
     /// The columns of the table that are read.
     pub columns: Vec<usize>,
+    /// Whether its rows have an event time and tell time.
+    pub timed: bool,
     pub to: Option<Edge>,
 }
 
@@ -71,6 +76,7 @@ pub enum Work {
     Gather(Gather),
     Held(Query),
     Join { query: Query, on: Vec<(Expr, Expr)>, sides: [DFSchemaRef; 2] },
+    Lookup { query: Query, on: Vec<(Expr, Expr)>, sides: [DFSchemaRef; 2] },
 }
 
 /// An aggregate over windows, or an updating one.
@@ -97,6 +103,8 @@ pub struct Built {
     pub window: Option<Window>,
     pub fields: Vec<usize>,
     pub updating: bool,
+    /// Whether its rows are looked up, and come without time.
+    pub lookup: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -125,6 +133,8 @@ pub struct Read {
     pub project: Option<Vec<Expr>>,
     /// Whether its rows can be taken back.
     pub updating: bool,
+    /// Whether they are looked up.
+    pub lookup: bool,
 }
 
 impl Draft {
@@ -133,18 +143,26 @@ impl Draft {
     /// # Errors
     /// What the dialect or this runtime does not have.
     pub fn build(&mut self, tables: &dyn Tables, plan: LogicalPlan) -> EngineResult<Built> {
+        let built = self.with_lookups(tables, plan)?;
+        if built.lookup {
+            return plan_err!("a lookup table can only stand on the right of a join");
+        }
+        Ok(built)
+    }
+
+    fn with_lookups(&mut self, tables: &dyn Tables, plan: LogicalPlan) -> EngineResult<Built> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(tables, &scan),
             LogicalPlan::Projection(node) => {
-                let input = self.build(tables, owned(node.input))?;
+                let input = self.with_lookups(tables, owned(node.input))?;
                 project(input, node.expr)
             }
             LogicalPlan::Filter(node) => {
-                let input = self.build(tables, owned(node.input))?;
+                let input = self.with_lookups(tables, owned(node.input))?;
                 filter(input, node.predicate)
             }
             LogicalPlan::SubqueryAlias(node) => {
-                let mut input = self.build(tables, owned(node.input))?;
+                let mut input = self.with_lookups(tables, owned(node.input))?;
                 let alias = SubqueryAlias::try_new(Arc::new(input.plan), node.alias)?;
                 input.plan = LogicalPlan::SubqueryAlias(alias);
                 Ok(input)
@@ -171,12 +189,13 @@ impl Draft {
         let read = tables.read(scan)?;
         let table = scan.table_name.table().to_owned();
         let origin = Origin::Source(self.sources.len());
-        self.sources.push(DraftSource { table, columns: read.columns, to: None });
+        let timed = self.timed && !read.lookup;
+        self.sources.push(DraftSource { table, columns: read.columns, timed, to: None });
         let relation = Some(scan.table_name.clone());
         let fields = read.schema.fields().iter();
         let mut fields: Vec<_> =
             fields.map(|field| (relation.clone(), Arc::clone(field))).collect();
-        if self.timed {
+        if timed {
             fields.push((relation.clone(), hidden_field(TIMESTAMP)));
             fields.push((relation.clone(), hidden_field(WATERMARK)));
         }
@@ -185,16 +204,33 @@ impl Draft {
         }
         let schema = DFSchema::new_with_metadata(fields, Default::default())?;
         let mut built = origin_of(origin, &schema)?;
-        built.updating = read.updating;
+        (built.updating, built.lookup) = (read.updating, read.lookup);
         match read.project {
             Some(expressions) => project(built, expressions),
             None => Ok(built),
         }
     }
 
+    /// Adds what several INSERTs into one sink need. They end there, so their windows may differ.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn inserts(&mut self, tables: &dyn Tables, node: Union) -> EngineResult<Built> {
+        let mut inputs = Vec::with_capacity(node.inputs.len());
+        for input in node.inputs {
+            let input = self.build(tables, owned(input))?;
+            inputs.push(Built { window: None, fields: Vec::new(), ..input });
+        }
+        self.together(inputs, &node.schema)
+    }
+
     fn union(&mut self, tables: &dyn Tables, node: Union) -> EngineResult<Built> {
         let inputs = node.inputs.into_iter().map(|input| self.build(tables, owned(input)));
         let inputs = inputs.collect::<EngineResult<Vec<_>>>()?;
+        self.together(inputs, &node.schema)
+    }
+
+    fn together(&mut self, inputs: Vec<Built>, schema: &DFSchema) -> EngineResult<Built> {
         let Some(first) = inputs.first() else { return plan_err!("a UNION of nothing") };
         let (window, updating) = (first.window, first.updating);
         let fields = first.fields.clone();
@@ -202,7 +238,7 @@ impl Draft {
             return plan_err!("can't handle mixed windowing between the parts of a UNION");
         }
         let visible =
-            node.schema.iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field)));
+            schema.iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field)));
         let has = |input: &Built, name: &str| {
             hidden(input.plan.schema()).iter().any(|column| column.name() == name)
         };
@@ -347,58 +383,6 @@ impl Draft {
         Ok(built)
     }
 
-    fn join(&mut self, tables: &dyn Tables, node: Join) -> EngineResult<Built> {
-        let left = self.build(tables, owned(Arc::clone(&node.left)))?;
-        let right = self.build(tables, owned(Arc::clone(&node.right)))?;
-        let window = match (left.window, right.window) {
-            (None, None) if node.join_type != JoinType::Inner => {
-                return not_impl_err!("can't handle non-inner joins without windows");
-            }
-            (None, Some(_)) => {
-                return not_impl_err!(
-                    "can't handle mixed windowing between left (non-windowed) \
-                                      and right (windowed)."
-                );
-            }
-            (Some(_), None) => {
-                return not_impl_err!(
-                    "can't handle mixed windowing between left (windowed) and \
-                                      right (non-windowed)."
-                );
-            }
-            (Some(Window::Session { .. }), _) => {
-                return not_impl_err!("can't handle session windows in joins");
-            }
-            (left, right) if left != right => {
-                return not_impl_err!("can't handle mixed windowing between left and right");
-            }
-            (window, _) => window,
-        };
-        for (side, name) in [(&left, "left"), (&right, "right")] {
-            if side.updating {
-                return plan_err!("can't handle updating {name} side of join");
-            }
-        }
-        let mut sides = [left, right];
-        let schemas = [0, 1].map(|side| Arc::clone(sides[side].plan.schema()));
-        let fields = over::joined_fields(&sides, node.join_type);
-        let joined = over::join(&mut sides, node, window.is_some(), self.time_to_live)?;
-        let [left, right] = sides;
-        let reads = vec![self.close(left), self.close(right)];
-        let mut built = if window.is_some() {
-            self.held(joined.query, reads)?
-        } else {
-            if joined.on.is_empty() {
-                return not_impl_err!("a join without windows needs an equality of both sides");
-            }
-            let output = Arc::clone(joined.query.plan.schema());
-            let work = Work::Join { query: joined.query, on: joined.on, sides: schemas };
-            self.node(work, reads, &output)?
-        };
-        (built.window, built.fields) = (window, fields);
-        Ok(built)
-    }
-
     /// A query over whole windows of some origins.
     fn held(&mut self, query: Query, reads: Vec<Origin>) -> EngineResult<Built> {
         let output = Arc::clone(query.plan.schema());
@@ -465,42 +449,12 @@ fn key_name(at: usize) -> String {
     format!("_key_{at}")
 }
 
-/// The field of a hidden column.
-pub fn hidden_field(name: &str) -> Arc<Field> {
-    let (data_type, nullable) = match name {
-        RETRACT => (DataType::Boolean, false),
-        WATERMARK => (crate::dataflow::time::instant(), true),
-        _ => (crate::dataflow::time::instant(), false),
-    };
-    Arc::new(Field::new(name, data_type, nullable))
-}
-
-/// The hidden columns of a schema.
-pub fn hidden(schema: &DFSchema) -> Vec<Column> {
-    let columns = schema.columns().into_iter();
-    columns.filter(|column| is_hidden(column.name())).collect()
-}
-
-/// Whether a column is one that queries do not see.
-pub fn is_hidden(name: &str) -> bool {
-    [TIMESTAMP, WATERMARK, RETRACT].contains(&name)
-}
-
-/// The event time's column of a schema.
-///
-/// # Errors
-/// Where there is none.
-pub fn timestamp(schema: &DFSchema) -> EngineResult<Expr> {
-    let column = hidden(schema).into_iter().find(|column| column.name() == TIMESTAMP);
-    let missing = || DataFusionError::Plan("rows without an event time".into());
-    column.map(Expr::Column).ok_or_else(missing)
-}
-
 /// Rows of an origin under the names that queries know them by.
 fn origin_of(origin: Origin, schema: &DFSchema) -> EngineResult<Built> {
     let (plan, slot) = leaf(schema, None, 0)?;
     let (window, fields) = (None, Vec::new());
-    Ok(Built { plan, origin, slot, bare: true, window, fields, updating: false })
+    let (updating, lookup) = (false, false);
+    Ok(Built { plan, origin, slot, bare: true, window, fields, updating, lookup })
 }
 
 /// A plan whose rows are put into a slot, with the qualified names of a schema; hidden columns under

@@ -17,13 +17,14 @@ use datafusion::{
 
 use super::{
     Catalogue,
-    draft::{Draft, DraftSource, Gather, Query, Work, hidden_field},
+    draft::{Draft, DraftSource, Gather, Query, Work},
+    hidden::hidden_field,
     window::Window,
 };
 use crate::dataflow::{
     Blueprint, NodePlan, SourcePlan, TimePlan,
     groups::Aggregation,
-    join,
+    join, lookup,
     operator::Plan,
     session,
     stage::Stage,
@@ -44,7 +45,7 @@ pub async fn finish(
     let mut blueprint = Blueprint::default();
     for source in draft.sources {
         let to = source.to.ok_or_else(missing)?;
-        let (columns, time) = source_plan(state, catalogue, &source, draft.timed)?;
+        let (columns, time) = source_plan(state, catalogue, &source)?;
         blueprint.sources.push(SourcePlan { table: source.table, columns, time, to });
     }
     for node in draft.nodes {
@@ -55,7 +56,14 @@ pub async fn finish(
             Work::Gather(gather) => aggregate(state, gather, draft.time_to_live)?,
             Work::Join { query, on, sides } => {
                 let stage = stage(state, query).await?;
-                join_plan(state, stage, on, &sides, draft.time_to_live)?
+                let (on, keys) = equal(state, on, &sides)?;
+                let time_to_live = draft.time_to_live;
+                Plan::Join(Arc::new(join::Plan { stage, on, keys, time_to_live }))
+            }
+            Work::Lookup { query, on, sides } => {
+                let stage = stage(state, query).await?;
+                let (on, keys) = equal(state, on, &sides)?;
+                Plan::Lookup(Arc::new(lookup::Plan { stage, on, keys }))
             }
         };
         blueprint.nodes.push(NodePlan { plan, inputs: node.inputs, to: node.to });
@@ -73,13 +81,12 @@ fn source_plan(
     state: &SessionState,
     catalogue: &Catalogue,
     source: &DraftSource,
-    timed: bool,
 ) -> EngineResult<(SchemaRef, Option<TimePlan>)> {
     let table = catalogue.table(&source.table)?;
     let full = table.record_schema();
     let mut places = source.columns.clone();
     let read = full.project(&places)?;
-    if !timed {
+    if !source.timed {
         return Ok((Arc::new(read), None));
     }
     let (event_time, watermark) = catalogue.time(state, &source.table)?;
@@ -175,13 +182,14 @@ fn takes_any_order(function: &AggregateUDF) -> bool {
         || !matches!(function.order_sensitivity(), AggregateOrderSensitivity::HardRequirement)
 }
 
-fn join_plan(
+/// What has to be equal on either side, and its types.
+type Equal = ([Vec<Arc<dyn PhysicalExpr>>; 2], SchemaRef);
+
+fn equal(
     state: &SessionState,
-    stage: Stage,
     on: Vec<(Expr, Expr)>,
     sides: &[Arc<DFSchema>; 2],
-    time_to_live: i64,
-) -> EngineResult<Plan> {
+) -> EngineResult<Equal> {
     let (mut left, mut right, mut keys) = (Vec::new(), Vec::new(), Vec::new());
     for (at, (one, other)) in on.into_iter().enumerate() {
         let one = physical(state, one, &sides[0])?;
@@ -190,6 +198,5 @@ fn join_plan(
         left.push(one);
         right.push(physical(state, other, &sides[1])?);
     }
-    let keys = Arc::new(Schema::new(keys));
-    Ok(Plan::Join(Arc::new(join::Plan { stage, on: [left, right], keys, time_to_live })))
+    Ok(([left, right], Arc::new(Schema::new(keys))))
 }

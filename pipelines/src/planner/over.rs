@@ -16,7 +16,8 @@ use datafusion::{
 };
 
 use super::{
-    draft::{Built, Query, hidden, is_hidden, leaf, timestamp},
+    draft::{Built, Query, leaf},
+    hidden::{hidden, is_hidden, timestamp},
     window::Window,
 };
 use crate::dataflow::time::{TIMESTAMP, instant};
@@ -205,6 +206,35 @@ pub fn join(
     let semi = matches!(node.join_type, JoinType::LeftSemi | JoinType::LeftAnti);
     let plan = with_time(made, times, windowed, semi)?;
     Ok(Joined { query: Query { plan, slots: vec![left_slot, right_slot] }, on })
+}
+
+/// A join with rows that are looked up; what is hidden is the left side's.
+///
+/// # Errors
+/// Where the engine cannot plan it.
+pub fn lookup(left: &Built, right: &Built, node: Join) -> EngineResult<Query> {
+    let (left_leaf, left_slot) = leaf(left.plan.schema(), Some("_left"), 0)?;
+    let (right_leaf, right_slot) = leaf(right.plan.schema(), None, 1)?;
+    let made = Join::try_new(
+        Arc::new(left_leaf),
+        Arc::new(right_leaf),
+        node.on,
+        node.filter,
+        node.join_type,
+        node.join_constraint,
+        NullEquality::NullEqualsNothing,
+        false,
+    )?;
+    let columns = made.schema.columns().into_iter();
+    let (hidden, visible): (Vec<_>, Vec<_>) = columns.partition(|column| is_hidden(column.name()));
+    let hidden = hidden.into_iter().map(|column| {
+        let name = column.name.clone();
+        Expr::Column(column).alias(name)
+    });
+    let columns = visible.into_iter().map(Expr::Column).chain(hidden).collect();
+    let made = Arc::new(LogicalPlan::Join(made));
+    let plan = LogicalPlan::Projection(Projection::try_new(columns, made)?);
+    Ok(Query { plan, slots: vec![left_slot, right_slot] })
 }
 
 /// Whether two rows are no further from each other than they are kept.

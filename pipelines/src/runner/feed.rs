@@ -43,6 +43,8 @@ pub struct Feed {
 pub struct Stream {
     pub topic: Topic,
     pub decoder: Decoder,
+    /// Whether rows of other streams are looked up in it: then it is read first.
+    pub looked_up: bool,
     pub partitions: Vec<Partition>,
 }
 
@@ -65,21 +67,14 @@ impl Feed {
     /// Reads until there is no more to read, or no pipeline left to read for.
     pub async fn run(mut self, until: Until) -> Result<(), PipelineError> {
         loop {
-            if let Until::Stopped(stop) = &until
-                && *stop.borrow()
-            {
+            if until.is_stopped() {
                 return Ok(());
             }
             let Some((stream, partition)) = self.behind(&until)? else {
-                match until.clone() {
-                    Until::Ends(_) => return Ok(()),
-                    Until::Stopped(mut stop) => {
-                        if self.wait(&mut stop).await? {
-                            return Ok(());
-                        }
-                        continue;
-                    }
+                if until.ends.is_some() || self.wait(&until).await? {
+                    return Ok(());
                 }
+                continue;
             };
             let Some(batch) = self.read(stream, partition, &until).await? else { return Ok(()) };
             if !self.hand_over(Arc::new(batch)).await {
@@ -89,15 +84,20 @@ impl Feed {
     }
 
     /// The partition to read next: of those with more to read the one that time has come least far
-    /// in, so that windows and joins over all of them hold few rows.
+    /// in, so that windows and joins over all of them hold few rows; and before all others those of
+    /// a stream in which is looked up.
     fn behind(&self, until: &Until) -> Result<Option<(usize, usize)>, PipelineError> {
         let mut least: Option<(usize, usize)> = None;
-        let reached = |(stream, at): (usize, usize)| self.streams[stream].partitions[at].reached;
+        let rank = |(stream, at): (usize, usize)| {
+            let read = &self.streams[stream];
+            (!read.looked_up, read.partitions[at].reached)
+        };
         for (stream, read) in self.streams.iter().enumerate() {
             for (at, partition) in read.partitions.iter().enumerate() {
                 let more = partition.next < self.end(stream, at, until)?;
-                if more && least.is_none_or(|least| partition.reached < reached(least)) {
-                    least = Some((stream, at));
+                let here = (stream, at);
+                if more && least.is_none_or(|least| rank(here) < rank(least)) {
+                    least = Some(here);
                 }
             }
         }
@@ -107,13 +107,8 @@ impl Feed {
     fn end(&self, stream: usize, partition: usize, until: &Until) -> Result<u64, PipelineError> {
         let topic = self.streams[stream].topic;
         let log_end = self.log.end(topic, number(partition))?;
-        Ok(match until {
-            Until::Ends(ends) => {
-                let end = ends.get(&topic).and_then(|ends| ends.get(partition));
-                end.map_or(log_end, |end| log_end.min(*end))
-            }
-            Until::Stopped(_) => log_end,
-        })
+        let end = until.ends.as_ref().and_then(|ends| ends.get(&topic)?.get(partition));
+        Ok(end.map_or(log_end, |end| log_end.min(*end)))
     }
 
     async fn read(
@@ -156,33 +151,41 @@ impl Feed {
     }
 
     /// Waits for growth; answers whether to stop.
-    async fn wait(&mut self, stop: &mut watch::Receiver<bool>) -> Result<bool, PipelineError> {
+    async fn wait(&mut self, until: &Until) -> Result<bool, PipelineError> {
         let topics = self.streams.iter().map(|stream| stream.topic);
         let mut growth: Vec<_> = topics.map(|topic| self.log.subscribe(topic)).collect();
         for growth in &mut growth {
             growth.mark_unchanged();
         }
         // What came between the last look and the subscription is seen by looking once more.
-        if self.behind(&Until::Stopped(stop.clone()))?.is_some() || *stop.borrow() {
-            return Ok(*stop.borrow());
+        if self.behind(until)?.is_some() || until.is_stopped() {
+            return Ok(until.is_stopped());
         }
         let grown = growth.iter_mut().map(|growth| Box::pin(growth.changed()));
         let grown = futures::future::select_all(grown);
         let failed = self.queues.iter().map(|queue| Box::pin(queue.to.closed()));
         let failed = futures::future::select_all(failed);
-        let stopped = stop.clone();
+        let stop = until.stop.clone();
         tokio::select! {
             (changed, ..) = grown => {
                 if changed.is_err() {
                     return Ok(true);
                 }
                 tokio::time::sleep(LINGER).await;
-                Ok(*stopped.borrow())
+                Ok(until.is_stopped())
             }
-            // The guard that comes back must not live across the pause above.
-            () = async { drop(stop.wait_for(|stop| *stop).await) } => Ok(true),
+            () = told(stop) => Ok(true),
             _ = failed => Ok(true),
         }
+    }
+}
+
+/// Waits until told to stop, for ever where nobody tells.
+async fn told(stop: Option<watch::Receiver<bool>>) {
+    match stop {
+        // A teller that is gone has no more to say.
+        Some(mut stop) => drop(stop.wait_for(|stop| *stop).await),
+        None => std::future::pending().await,
     }
 }
 

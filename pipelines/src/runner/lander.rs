@@ -1,19 +1,26 @@
-//! Runs one pipeline over the batches of its streams, and commits rows, positions and state together.
+//! Runs one pipeline over the batches of its streams: rows are in its table's tail as they come, and
+//! are committed now and then, with positions and state.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use chrono::{DateTime, Utc};
-use ingest::{log::Log, topic::Topic};
+use ingest::{
+    clock::{Clock as _, SystemClock},
+    log::Log,
+    topic::Topic,
+};
 use tokio::{
     sync::{OwnedMutexGuard, mpsc},
+    task::JoinHandle,
     time::{Instant, timeout_at},
 };
-use warehouse::{error::WarehouseError, table::Positions};
+use warehouse::{error::WarehouseError, table::Positions, tail::Fill};
 
 use super::{
     Line, World,
     feed::{Batch, number},
+    late::LateRows,
 };
 use crate::{
     dataflow::{Flow, state::State},
@@ -22,7 +29,7 @@ use crate::{
 };
 
 /// The next offset of every partition, by stream.
-type Offsets = BTreeMap<Topic, Vec<u64>>;
+pub type Offsets = BTreeMap<Topic, Vec<u64>>;
 
 pub struct Lander {
     log: Arc<dyn Log>,
@@ -35,14 +42,17 @@ pub struct Lander {
     /// The number of the state that is committed.
     state: u64,
     pending: Pending,
+    /// Rows that came too late, where they are kept.
+    late: Option<LateRows>,
+    /// The table is looked after while rows go on.
+    upkeep: Option<JoinHandle<()>>,
     /// The pipeline's queries are executed here alone.
     _turn: OwnedMutexGuard<()>,
 }
 
-/// What was read and is not committed.
+/// What was read and is not committed; its rows are in the tail.
 #[derive(Default)]
 struct Pending {
-    rows: Vec<RecordBatch>,
     records: u64,
     since: Option<Instant>,
     oldest: Option<DateTime<Utc>>,
@@ -58,6 +68,8 @@ impl Lander {
     ) -> Result<Self, PipelineError> {
         let turn = Arc::clone(&line.pipeline.turn).lock_owned().await;
         let pipeline = Arc::clone(&line.pipeline);
+        // What an earlier run left in memory comes again.
+        line.tail.clear();
         let (positions, state) = committed(log.as_ref(), &line).await?;
         let of = |topic: Option<Topic>| topic.and_then(|topic| positions.get(&topic));
         let partitions = pipeline.inputs.iter().map(|input| of(input.topic()).map_or(0, Vec::len));
@@ -75,8 +87,29 @@ impl Lander {
             let places = fields.filter_map(|field| streams[&topic].index_of(field.name()).ok());
             columns.push((topic, places.collect()));
         }
-        let pending = Pending::default();
-        Ok(Self { log, world, line, flow, columns, positions, state, pending, _turn: turn })
+        let late = match &world.late {
+            Some(table) => {
+                let (pipeline, table) = (Arc::clone(&pipeline), Arc::clone(table));
+                Some(LateRows::open(log.as_ref(), pipeline, table).await?)
+            }
+            None => None,
+        };
+        let (pending, upkeep) = (Pending::default(), None);
+        let lander = Self {
+            log,
+            world,
+            line,
+            flow,
+            columns,
+            positions,
+            state,
+            pending,
+            late,
+            upkeep,
+            _turn: turn,
+        };
+        lander.world.metrics.lag(&lander.line.pipeline.name, lander.lag()?);
+        Ok(lander)
     }
 
     /// The next offset of every partition, by stream.
@@ -91,79 +124,129 @@ impl Lander {
     ) -> Result<(), PipelineError> {
         let interval = self.world.settings.commit_interval;
         loop {
-            let batch = match self.pending.since {
-                Some(since) => timeout_at(since + interval, batches.recv()).await,
-                None => Ok(batches.recv().await),
-            };
-            match batch {
+            let due = self.pending.since.unwrap_or_else(Instant::now) + interval;
+            match timeout_at(due, batches.recv()).await {
                 Ok(Some(batch)) => {
-                    self.take(&batch).await?;
-                    let full = self.pending.records >= self.world.settings.commit_records;
-                    let due = self.pending.since.is_some_and(|since| since.elapsed() >= interval);
-                    if full || (due && !self.pending.rows.is_empty()) {
-                        self.commit().await?;
-                    } else if due {
-                        self.pending.since = None;
+                    let over = self.take(&batch).await?;
+                    if over || due <= Instant::now() {
+                        self.settle().await?;
                     }
                 }
                 Ok(None) => {
                     if self.pending.records > 0 {
                         self.commit().await?;
                     }
-                    return Ok(());
+                    return match self.upkeep {
+                        Some(upkeep) => Ok(upkeep.await?),
+                        None => Ok(()),
+                    };
                 }
-                // Positions alone are not worth a commit: reading again costs little.
-                Err(_) if self.pending.rows.is_empty() => self.pending.since = None,
-                Err(_) => self.commit().await?,
+                Err(_) => self.settle().await?,
             }
         }
     }
 
-    async fn take(&mut self, batch: &Batch) -> Result<(), PipelineError> {
+    /// Commits the rows there are. Positions alone are not worth a commit: reading again costs
+    /// little.
+    async fn settle(&mut self) -> Result<(), PipelineError> {
+        let many = self.pending.records >= self.world.settings.commit_records;
+        if many || self.line.tail.fill().rows > 0 {
+            self.commit().await?;
+        }
+        self.pending.since = None;
+        self.look_after();
+        Ok(())
+    }
+
+    /// Lets the table be looked after, unless it is already. Commits wait for it, rows do not: until
+    /// then they are in the tail.
+    fn look_after(&mut self) {
+        if self.upkeep.as_ref().is_some_and(|upkeep| !upkeep.is_finished()) {
+            return;
+        }
+        let table = Arc::clone(&self.line.table);
+        self.upkeep = Some(tokio::spawn(async move {
+            // It costs no rows; the next turn tries again.
+            if let Err(error) = table.maintain(SystemClock.now()).await {
+                tracing::warn!(table = table.schema().name, %error, "a table is not looked after");
+            }
+        }));
+    }
+
+    /// Takes a batch; answers whether so much waits that it is time to commit.
+    async fn take(&mut self, batch: &Batch) -> Result<bool, PipelineError> {
         let Some(position) =
             self.positions.get_mut(&batch.topic).and_then(|of| of.get_mut(batch.partition))
         else {
-            return Ok(());
+            return Ok(false);
         };
         if batch.next <= *position {
-            return Ok(());
+            return Ok(false);
         }
         let skip = batch.offsets.partition_point(|offset| offset < position);
         *position = batch.next;
+        // Of the first rows the late ones are kept already: a crash came before the table's commit.
+        let known = self.late.as_ref().map_or(0, |late| late.kept(batch.topic, batch.partition));
+        let known = batch.offsets.partition_point(|offset| *offset < known).max(skip);
+        let mut made = self.pass(batch, skip..known, false).await?;
+        made.extend(self.pass(batch, known..batch.offsets.len(), true).await?);
+        self.pending.records += (batch.offsets.len() - skip) as u64;
+        self.pending.since.get_or_insert_with(Instant::now);
+        self.pending.oldest.get_or_insert(batch.recorded_at);
+        let fill = self.append(&made, &applications(&self.line.pipeline, &self.positions))?;
+        Ok(fill.over || self.pending.records >= self.world.settings.commit_records)
+    }
+
+    /// Passes some rows of a batch through the flow; what comes out. Late rows are kept if they are to
+    /// be.
+    async fn pass(
+        &mut self,
+        batch: &Batch,
+        rows: Range<usize>,
+        keep_late: bool,
+    ) -> Result<Vec<RecordBatch>, PipelineError> {
+        let mut made = Vec::new();
+        if rows.is_empty() {
+            return Ok(made);
+        }
         let pipeline = Arc::clone(&self.line.pipeline);
         let failed = |source| pipeline.failed(source);
         for (source, (topic, columns)) in self.columns.iter().enumerate() {
             if *topic != batch.topic {
                 continue;
             }
-            let rows = batch.rows.project(columns).map_err(|source| failed(source.into()))?;
-            let rows = rows.slice(skip, rows.num_rows() - skip);
-            let made = self.flow.take(source, batch.partition, rows).await.map_err(failed)?;
-            self.pending.rows.extend(made);
+            let taken = batch.rows.project(columns).map_err(|source| failed(source.into()))?;
+            let taken = taken.slice(rows.start, rows.len());
+            made.extend(self.flow.take(source, batch.partition, taken).await.map_err(failed)?);
         }
         let late = self.flow.take_late();
-        if late > 0 {
-            self.world.metrics.late(&pipeline.name, late);
+        let count: usize = late.iter().map(RecordBatch::num_rows).sum();
+        if count > 0 {
+            self.world.metrics.late(&pipeline.name, count as u64);
         }
-        self.pending.records += (batch.offsets.len() - skip) as u64;
-        self.pending.since.get_or_insert_with(Instant::now);
-        self.pending.oldest.get_or_insert(batch.recorded_at);
-        Ok(())
+        if let Some(kept) = self.late.as_mut().filter(|_| keep_late) {
+            kept.take(&late)?;
+        }
+        Ok(made)
     }
 
     async fn commit(&mut self) -> Result<(), PipelineError> {
         let pipeline = Arc::clone(&self.line.pipeline);
-        self.pending
-            .rows
-            .extend(self.flow.flush().await.map_err(|source| pipeline.failed(source))?);
-        let mut committed = applications(&pipeline, &self.positions);
+        let made = self.flow.flush().await.map_err(|source| pipeline.failed(source))?;
+        let mut reached = applications(&pipeline, &self.positions);
         if pipeline.blueprint.is_stateful() {
             self.keep_state(&pipeline)?;
-            committed.insert(state_application(&pipeline), number_of(self.state));
+            reached.insert(state_application(&pipeline), number_of(self.state));
         }
-        let rows = std::mem::take(&mut self.pending.rows);
-        let landed = self.line.table.commit(rows, &committed).await;
+        self.append(&made, &reached)?;
+        // It is never closed.
+        let writing = self.world.writers.acquire().await.ok();
+        if let Some(late) = &mut self.late {
+            late.commit(&self.positions).await?;
+        }
+        let landed = self.line.tail.land(self.line.table.as_ref()).await;
         landed.map_err(|source| failed(&pipeline.name, "commit to", source))?;
+        drop(writing);
         self.world.states.forget_before(&pipeline.name, self.state);
         let waited = self
             .pending
@@ -173,6 +256,12 @@ impl Lander {
         self.world.metrics.landed(&pipeline.name, self.lag()?, waited as f64 / 1_000.0);
         self.pending = Pending::default();
         Ok(())
+    }
+
+    /// From here on queries see the rows.
+    fn append(&self, rows: &[RecordBatch], reached: &Positions) -> Result<Fill, PipelineError> {
+        let appended = self.line.tail.append(rows, reached);
+        appended.map_err(|source| failed(&self.line.pipeline.name, "add rows to", source))
     }
 
     /// Keeps what has been gathered under the next number.
@@ -205,7 +294,7 @@ impl Lander {
 }
 
 /// Where a pipeline's table says that reading goes on, and the number of the state of then.
-async fn committed(log: &dyn Log, line: &Line) -> Result<(Offsets, u64), PipelineError> {
+pub async fn committed(log: &dyn Log, line: &Line) -> Result<(Offsets, u64), PipelineError> {
     let pipeline = &line.pipeline;
     let mut from = Offsets::new();
     for topic in pipeline.topics() {
@@ -251,7 +340,7 @@ fn kept_state(world: &World, pipeline: &Pipeline, number: u64) -> Result<State, 
 
 /// What stands in a commit for the positions: `<pipeline>/<partition>`, with the stream between
 /// where there are several.
-fn applications(pipeline: &Pipeline, positions: &Offsets) -> Positions {
+pub fn applications(pipeline: &Pipeline, positions: &Offsets) -> Positions {
     let mut applications = Positions::new();
     for (topic, positions) in positions {
         for (partition, next) in positions.iter().enumerate() {
@@ -272,10 +361,10 @@ fn state_application(pipeline: &Pipeline) -> String {
     format!("{}/state", pipeline.name)
 }
 
-fn number_of(offset: u64) -> i64 {
+pub fn number_of(offset: u64) -> i64 {
     i64::try_from(offset).unwrap_or(i64::MAX)
 }
 
-fn failed(pipeline: &str, attempted: &'static str, source: WarehouseError) -> PipelineError {
+pub fn failed(pipeline: &str, attempted: &'static str, source: WarehouseError) -> PipelineError {
     PipelineError::Table { pipeline: pipeline.to_owned(), attempted, source }
 }

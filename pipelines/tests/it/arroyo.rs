@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pipelines::files::{self, Settings};
+use pipelines::files::{self, Kept, Settings};
 use serde_json::Value;
 
 /// Refused by name here, and why.
@@ -64,7 +64,7 @@ async fn case(root: &Path, query: &Path, name: &str) -> Result<&'static str, Str
         .replace("$input_dir", inputs.to_str().expect("a path"))
         .replace("$output_path", output.to_str().expect("a path"));
     // Batches of 32, and everything saved and taken up again between them, as its own tests do.
-    for settings in [Settings { batch: 32, restore: true }, Settings::default()] {
+    for settings in [Settings { batch: 32, kept: Kept::Restored }, Settings::default()] {
         let run = files::run(name, &text, settings).await;
         match (run, &fails) {
             (Err(error), Some(message)) => {

@@ -67,7 +67,7 @@ async fn what_a_stream_cannot_do_is_refused_by_name() {
             "Window functions require already windowed input",
         ),
         (
-            "SELECT UNNEST(lines) AS a, UNNEST(lines) AS b FROM records",
+            "SELECT UNNEST(lines) AS a, UNNEST(make_array(cents)) AS b FROM records",
             "more than one UNNEST per projection",
         ),
         (

@@ -3,7 +3,7 @@
 
 use std::{fmt::Write as _, fs};
 
-use pipelines::files::{self, Settings};
+use pipelines::files::{self, Kept, Settings};
 use tempfile::TempDir;
 
 /// A file's text over inputs, and its sink's rows in the order of their text.
@@ -65,9 +65,9 @@ impl Case {
     async fn rows_and_late(&self, query: &str) -> (Vec<String>, u64) {
         let whole = self.once(query, Settings::default()).await.expect("it runs");
         for batch in [1, 2, 3, 7] {
-            for restore in [false, true] {
-                let cut = self.once(query, Settings { batch, restore }).await.expect("it runs");
-                assert_eq!(cut, whole, "in batches of {batch}, restored: {restore}");
+            for kept in [Kept::Not, Kept::Saved, Kept::Restored] {
+                let cut = self.once(query, Settings { batch, kept }).await.expect("it runs");
+                assert_eq!(cut, whole, "in batches of {batch}, kept: {kept:?}");
             }
         }
         whole
@@ -117,6 +117,20 @@ async fn tumbling_windows_hold_their_start_and_not_their_end() {
             row("03:00", "04:00", "b", 1, 8),
         ]
     );
+}
+
+#[tokio::test]
+async fn what_was_saved_is_still_gathered() {
+    // The set of a COUNT(DISTINCT text) is given away when it tells its state.
+    let case =
+        Case::new().sales(&["00:10 a 1", "00:20 b 2", "00:30 a 4", "00:40 c 8", "09:00 a 1"]);
+    let query = "SELECT w.start AS start, w.end AS end, shops, first FROM (
+       SELECT session(INTERVAL '2 minutes') AS w, COUNT(DISTINCT shop) AS shops,
+              FIRST_VALUE(shop) AS first
+       FROM sales GROUP BY w)";
+    let row =
+        |start, end, shops| format!(r#"{{{},"shops":{shops},"first":"a"}}"#, window(start, end));
+    assert_eq!(case.rows(query).await, [row("00:10", "02:40", 3), row("09:00", "11:00", 1)]);
 }
 
 #[tokio::test]
@@ -280,9 +294,11 @@ async fn windows_are_joined_whole_and_an_outer_join_keeps_the_lonely() {
     let join = |kind: &str| {
         format!(
             "SELECT s.w.start AS start, s.shop AS shop, s.cents AS sold, v.cents AS visited FROM (
-               SELECT tumble('1 minute') AS w, shop, SUM(cents) AS cents FROM sales GROUP BY w, shop) s
+               SELECT tumble('1 minute') AS w, shop, SUM(cents) AS cents FROM sales
+               GROUP BY w, shop) s
              {kind} JOIN (
-               SELECT tumble('1 minute') AS w, shop, SUM(cents) AS cents FROM visits GROUP BY w, shop) v
+               SELECT tumble('1 minute') AS w, shop, SUM(cents) AS cents FROM visits
+               GROUP BY w, shop) v
              ON s.w = v.w AND s.shop = v.shop"
         )
     };
@@ -346,26 +362,27 @@ fn standing(lines: &[String]) -> Vec<String> {
 #[tokio::test]
 async fn an_updating_aggregate_takes_back_what_it_said() {
     let case = Case::new().sales(&["00:01 a 1", "00:02 b 2", "00:03 a 4", "00:04 - 8"]).updating();
-    let query = "SELECT shop, COUNT(*) AS n, SUM(cents) AS cents FROM sales GROUP BY shop";
+    let query = "SELECT shop, COUNT(*) AS n, SUM(cents) AS cents,
+              COUNT(DISTINCT CAST(cents AS TEXT)) AS amounts FROM sales GROUP BY shop";
     let wanted = [
-        r#"{"cents":2,"n":1,"shop":"b"}"#,
-        r#"{"cents":5,"n":2,"shop":"a"}"#,
-        r#"{"cents":8,"n":1}"#,
+        r#"{"amounts":1,"cents":2,"n":1,"shop":"b"}"#,
+        r#"{"amounts":1,"cents":8,"n":1}"#,
+        r#"{"amounts":2,"cents":5,"n":2,"shop":"a"}"#,
     ];
     for batch in [1, 3, 1_024] {
-        for restore in [false, true] {
-            let (rows, _) = case.once(query, Settings { batch, restore }).await.expect("it runs");
-            assert_eq!(standing(&rows), wanted, "in batches of {batch}, restored: {restore}");
+        for kept in [Kept::Not, Kept::Saved, Kept::Restored] {
+            let (rows, _) = case.once(query, Settings { batch, kept }).await.expect("it runs");
+            assert_eq!(standing(&rows), wanted, "in batches of {batch}, kept: {kept:?}");
         }
     }
     // What an aggregate takes back leaves the aggregate over it.
     let over = "SELECT n, COUNT(*) AS shops, MAX(cents) AS most FROM (
        SELECT shop, COUNT(*) AS n, SUM(cents) AS cents FROM sales GROUP BY shop) GROUP BY n";
     for batch in [1, 3, 1_024] {
-        for restore in [false, true] {
-            let (rows, _) = case.once(over, Settings { batch, restore }).await.expect("it runs");
+        for kept in [Kept::Not, Kept::Saved, Kept::Restored] {
+            let (rows, _) = case.once(over, Settings { batch, kept }).await.expect("it runs");
             let wanted = [r#"{"most":5,"n":2,"shops":1}"#, r#"{"most":8,"n":1,"shops":2}"#];
-            assert_eq!(standing(&rows), wanted, "in batches of {batch}, restored: {restore}");
+            assert_eq!(standing(&rows), wanted, "in batches of {batch}, kept: {kept:?}");
         }
     }
 }

@@ -10,7 +10,7 @@ use ingest::{
     wire::v1::{
         AuthorisationChanged, AuthorisationDecided, AuthorisationLine, DeadLetter,
         EntitlementEvaluated, Event, GroupDays, Heartbeat, LineBenefit, MeansChanged,
-        PointsMovement, RegistryChanged, ServiceEvent,
+        PointsMovement, PortalEvent, RegistryChanged, ServiceEvent,
     },
 };
 
@@ -56,6 +56,7 @@ pub async fn append(log: &Arc<ModelLog>) {
         (Topic::MeansChanges, means()),
         (Topic::Authorisations, authorisations()),
         (Topic::ServiceEvents, services()),
+        (Topic::PortalEvents, portal()),
         (Topic::DeadLetters, dead_letters()),
     ];
     for (topic, records) in streams {
@@ -110,6 +111,27 @@ fn registry() -> Vec<Record> {
             "centres",
             "vpvkac-1",
             r#"{"id":"vpvkac-1","name":{"lv":"Centrs","en":"Centre"},"kind":"library","territory":"LV0001000","lat":56.95,"lon":24.1}"#,
+        ),
+        (
+            "catalogue",
+            "market/milk",
+            r#"{"merchant":"market","item":"milk","category":"grocery.milk","name":{"lv":"Piens","en":"Milk"}}"#,
+        ),
+        ("institutions", "vsaa", r#"{"id":"vsaa","name":{"lv":"VSAA","en":"Social insurance"}}"#),
+        (
+            "officials",
+            "official-7",
+            r#"{"id":"official-7","institution":"vsaa","services":["PAK_03","PAK_10"],"languages":["lv","en"]}"#,
+        ),
+        (
+            "services",
+            "PAK_03",
+            r#"{"id":"PAK_03","name":{"lv":"Konsultācija","en":"Consultation"},"criteria":{"max_wait_seconds":300,"min_answered_bp":9000,"min_resolved_bp":7000,"min_rating":4.5}}"#,
+        ),
+        (
+            "subsidies",
+            "2025-01-01",
+            r#"{"from":"2025-01-01","base_cents":{"centre":150000,"library":30000,"mobile":60000},"per_service_cents":{"PAK_03":400},"quality":{"floor_bp":5000}}"#,
         ),
         ("groups", "riga-seniors", r#"{"id":"riga-seniors","where":"age(birth_date) >= 65"}"#),
         ("issuers", "riga-card", ""),
@@ -262,7 +284,8 @@ pub fn heartbeat(partition: u32, until: &str) -> Record {
 }
 
 /// A sale with two lines, of which one comes back; a reservation that is captured; one that is
-/// voided; a decline; and a heartbeat in every partition.
+/// voided; a decline; one person in two territories, and a till that takes back much; and a heartbeat
+/// in every partition.
 fn authorisations() -> Vec<Record> {
     let lines = vec![
         line(1, 2_000, 250, vec![given("seniors", 25, 25), given("club", 10, 0)]),
@@ -327,11 +350,31 @@ fn authorisations() -> Vec<Record> {
     tell(3, "void", "2025-03-03T09:02:00Z", Event::AuthorisationChanged(void.into()));
     tell(1, "capture", "2025-03-03T09:05:00Z", Event::AuthorisationChanged(capture.into()));
     tell(0, "refund", "2025-03-03T10:00:00Z", Event::AuthorisationChanged(refund.into()));
-    records.extend((0..4).map(|partition| heartbeat(partition, "2025-03-03T12:00:00Z")));
+    for (name, at, territory) in [
+        ("near", "2025-03-03T11:00:00Z", "LV0001000"),
+        ("far", "2025-03-03T11:09:59Z", "LV0002000"),
+        ("much later", "2025-03-03T11:40:00Z", "LV0003000"),
+    ] {
+        let used = AuthorisationDecided {
+            decision: "approved".into(),
+            recipient: Some("01HZ0000000000000000000005".into()),
+            terminal_id: "T-2".into(),
+            territory: territory.into(),
+            ..decided(name, at, "captured")
+        };
+        tell(2, name, at, Event::AuthorisationDecided(used.into()));
+    }
+    for minute in 1..6 {
+        let (name, at) = (format!("back {minute}"), format!("2025-03-03T12:0{minute}:00Z"));
+        let back = changed("sale", &at, "refund", "partially_refunded");
+        tell(0, &name, &at, Event::AuthorisationChanged(back.into()));
+    }
+    records.extend((0..4).map(|partition| heartbeat(partition, "2025-03-04T00:10:00Z")));
     records
 }
 
-fn services() -> Vec<Record> {
+/// A completed consultation from afar.
+pub fn consultation(name: &str) -> Record {
     let completed = ServiceEvent {
         event_type: "lv.vpvkac.service.completed".into(),
         centre_id: Some("vpvkac-1".into()),
@@ -345,19 +388,68 @@ fn services() -> Vec<Record> {
         date: "2025-03-03".into(),
         ..ServiceEvent::default()
     };
-    let requested = ServiceEvent {
-        event_type: "lv.vpvkac.call.requested".into(),
-        call_id: Some("call-1".into()),
-        date: "2025-03-03".into(),
-        ..ServiceEvent::default()
-    };
+    let event = Event::ServiceEvent(completed);
+    record(name, "vpvkac-1".into(), "2025-03-03T08:41:00Z", event)
+}
+
+fn services() -> Vec<Record> {
     let told = |name: &str, at: &str, event| {
         record(name, "vpvkac-1".into(), at, Event::ServiceEvent(event))
     };
+    let call = |call: &str, kind: &str| ServiceEvent {
+        event_type: format!("lv.vpvkac.call.{kind}"),
+        call_id: Some(call.into()),
+        centre_id: Some("vpvkac-1".into()),
+        service_id: Some("PAK_03".into()),
+        institution_id: Some("vsaa".into()),
+        official_id: (kind != "requested").then(|| "official-7".into()),
+        language: Some("lv".into()),
+        rating: (kind == "rated").then_some(4),
+        resolved: (kind == "ended").then_some(true),
+        date: "2025-03-03".into(),
+        ..ServiceEvent::default()
+    };
+    let official = |kind: &str| ServiceEvent {
+        event_type: format!("lv.vpvkac.official.{kind}"),
+        official_id: Some("official-7".into()),
+        institution_id: Some("vsaa".into()),
+        date: "2025-03-03".into(),
+        ..ServiceEvent::default()
+    };
+    let until = "2025-03-04T00:10:00Z";
+    let heartbeat = Event::Heartbeat(Heartbeat { until: micros(until) });
     vec![
-        told("requested", "2025-03-03T08:29:00Z", requested),
-        told("completed", "2025-03-03T08:41:00Z", completed),
+        told("available", "2025-03-03T08:00:00Z", official("available")),
+        told("requested", "2025-03-03T08:29:00Z", call("call-1", "requested")),
+        told("offered", "2025-03-03T08:29:10Z", call("call-1", "offered")),
+        told("accepted", "2025-03-03T08:29:20Z", call("call-1", "accepted")),
+        told("connected", "2025-03-03T08:30:00Z", call("call-1", "connected")),
+        told("busy", "2025-03-03T08:30:00Z", official("busy")),
+        told("second", "2025-03-03T08:31:00Z", call("call-2", "requested")),
+        consultation("completed"),
+        told("abandoned", "2025-03-03T08:40:00Z", call("call-2", "abandoned")),
+        told("ended", "2025-03-03T08:41:30Z", call("call-1", "ended")),
+        told("rated", "2025-03-03T10:20:00Z", call("call-1", "rated")),
+        record("no more services", "vpvkac-1".into(), until, heartbeat),
     ]
+}
+
+fn portal() -> Vec<Record> {
+    let event = |kind: &str| PortalEvent {
+        event_type: format!("lv.portal.{kind}"),
+        e_service_id: Some("delivery".into()),
+        merchant_id: Some("market".into()),
+        login_basket: Some("merchant".into()),
+        identity_means: (kind == "login").then(|| "eid".into()),
+        user: Some("01HZ0000000000000000000006".into()),
+        date: "2025-03-03".into(),
+    };
+    ["e-service.published", "login", "e-service.used"]
+        .map(|kind| {
+            let event = Event::PortalEvent(event(kind));
+            record(kind, "delivery".into(), "2025-03-03T08:00:00Z", event)
+        })
+        .to_vec()
 }
 
 fn dead_letters() -> Vec<Record> {

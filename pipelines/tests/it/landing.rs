@@ -20,7 +20,7 @@ use pipelines::{
     error::PipelineError,
     metrics::Metrics,
     pipeline::Pipeline,
-    runner::{Ends, Runner},
+    runner::{Beside, Ends, Runner},
     states::States,
 };
 use prometheus::{Encoder, Registry, TextEncoder};
@@ -28,6 +28,7 @@ use warehouse::{
     error::WarehouseError,
     schema,
     table::{Pending, Positions, Table, model::ModelTable},
+    tail::Tails,
 };
 
 /// Tables in memory by name, and what pipelines keep beside them; they outlive the runners that fill
@@ -92,7 +93,7 @@ impl Landing {
 pub fn tables() -> Tables {
     let table =
         |table: &&'static schema::Table| (table.name.to_owned(), Arc::new(ModelTable::new(table)));
-    Tables { tables: schema::TABLES.iter().map(table).collect(), states: Arc::default() }
+    Tables { tables: schema::all().iter().map(table).collect(), states: Arc::default() }
 }
 
 /// A runner over `pipelines` and what its metrics say.
@@ -120,8 +121,10 @@ pub fn runner(
     let clock = Arc::new(ManualClock::at(DateTime::<Utc>::UNIX_EPOCH));
     let log: Arc<dyn Log> = Arc::clone(log) as _;
     let pipelines = pipelines.into_iter().map(with_table).collect();
-    let runner = Runner::new(log, clock, metrics, settings, Arc::clone(&tables.states), pipelines)
-        .expect("tables fit");
+    let late: Arc<dyn Table> = Arc::clone(&tables["late_rows"]) as _;
+    let states = Arc::clone(&tables.states);
+    let beside = Beside { states, tails: &Tails::default(), late: Some(late) };
+    let runner = Runner::new(log, clock, metrics, settings, beside, pipelines).expect("tables fit");
     (runner, registry)
 }
 

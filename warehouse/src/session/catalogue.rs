@@ -23,7 +23,7 @@ use url::Url;
 use super::readers::{Reader, Readers};
 use crate::{
     error::WarehouseError,
-    schema::{self, TABLES},
+    schema,
     tail::{Seen, TailProvider},
 };
 
@@ -155,8 +155,9 @@ impl Catalogue {
 #[async_trait::async_trait]
 impl SchemaProvider for Catalogue {
     fn table_names(&self) -> Vec<String> {
-        let tables = TABLES.iter().map(|table| table.name.to_owned());
-        let states = TABLES.iter().filter(|table| !table.key.is_empty());
+        let all = schema::all();
+        let tables = all.iter().map(|table| table.name.to_owned());
+        let states = all.iter().filter(|table| !table.key.is_empty());
         let states = states.map(|table| format!("{}_current", table.name));
         tables.chain(states).chain(self.beside.keys().cloned()).collect()
     }
@@ -190,7 +191,7 @@ fn over(state: &SessionState, schema: Arc<dyn SchemaProvider>) -> Result<Session
 /// The newest row of each key, without what was removed.
 async fn newest(context: &SessionContext, table: &schema::Table) -> Result<DataFrame> {
     let key: Vec<Expr> = table.key.iter().map(|name| col(*name)).collect();
-    let order = vec![col("source_offset").sort(false, false)];
+    let order = vec![col(table.newer_by()).sort(false, false)];
     let rank = row_number().partition_by(key).order_by(order).build()?.alias("newest");
     let columns: Vec<Expr> = table.columns.iter().map(|column| col(column.name)).collect();
     let mut rows = context.table(table.name).await?.window(vec![rank])?;

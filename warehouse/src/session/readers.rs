@@ -10,7 +10,7 @@ use url::Url;
 use super::template;
 use crate::{
     error::WarehouseError,
-    schema::{self, TABLES},
+    schema,
     table::{
         Pending,
         delta::{address, load_at},
@@ -21,10 +21,13 @@ use crate::{
 /// by step keeps a piece of memory per step.
 const STEPS: u64 = 100;
 
+/// A table that is open, or none yet; one query at a time opens it.
+type Slot = Arc<Mutex<Option<Reader>>>;
+
 /// What the queries of a process keep of its tables.
 pub(crate) struct Readers {
     state: std::sync::OnceLock<SessionState>,
-    slots: BTreeMap<&'static str, Mutex<Option<Reader>>>,
+    slots: std::sync::Mutex<BTreeMap<&'static str, Slot>>,
 }
 
 /// A table at a version.
@@ -46,8 +49,7 @@ impl Reader {
 
 impl Default for Readers {
     fn default() -> Self {
-        let slots = TABLES.iter().map(|table| (table.name, Mutex::default())).collect();
-        Self { state: std::sync::OnceLock::new(), slots }
+        Self { state: std::sync::OnceLock::new(), slots: std::sync::Mutex::default() }
     }
 }
 
@@ -84,7 +86,7 @@ impl Readers {
         version: Option<u64>,
     ) -> Result<Option<Reader>, WarehouseError> {
         let address = address(root, table.name)?;
-        let Some(slot) = self.slots.get(table.name) else { return Ok(None) };
+        let slot = self.slot(table.name);
         let mut slot = slot.lock().await;
         let open = |source| WarehouseError::Open { table: table.name, source };
         let known = slot.take().filter(|reader| reader.address == address);
@@ -109,6 +111,11 @@ impl Readers {
         };
         *slot = Some(reader.clone());
         Ok(Some(reader))
+    }
+
+    fn slot(&self, table: &'static str) -> Slot {
+        let mut slots = self.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Arc::clone(slots.entry(table).or_default())
     }
 
     /// What is known, brought up to date; nothing where opening anew is better.

@@ -115,6 +115,7 @@ impl DeltaTable {
                 table = load(&address).await.map_err(open)?;
             }
             let held = Held::of(&table, schema, &upkeep).await.map_err(open)?;
+            metrics.opened(schema.name, held.live_files);
             let state = State { held: Some(held), ..State::default() };
             let (tail, state) = (None, Mutex::new(state));
             Ok(Self { schema, address, upkeep, tail, metrics, state })

@@ -75,7 +75,7 @@ async fn columns_are_never_changed_or_removed() {
     };
     let cases = [
         (other("means", without(may)), "which the schema lacks"),
-        (changed(must, |column| column.kind = schema::Kind::Degrees), "on disk and"),
+        (changed(must, |column| column.kind = schema::Kind::Float), "on disk and"),
         (changed(must, |column| column.optional = true), "may not lack a value on disk and may"),
         (changed(may, |column| column.optional = false), "may lack a value on disk and may not"),
         (added(false), "the new column new must have a value"),

@@ -86,7 +86,7 @@ fn plain(kind: Kind) -> Value {
         Kind::Flag => json!(false),
         Kind::Money => json!("0.00"),
         Kind::Quantity => json!("1.000"),
-        Kind::Degrees => json!(0.0),
+        Kind::Float => json!(0.0),
         Kind::Instant => json!("2025-01-10T10:00:00Z"),
         Kind::Day => json!("2025-01-10"),
     }

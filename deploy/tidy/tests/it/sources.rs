@@ -80,7 +80,6 @@ fn sql_names_its_columns_and_says_what_it_is_for() {
 #[test]
 fn every_golden_of_a_pipeline_has_its_query() {
     let golden = root().join("pipelines/tests/golden");
-    let tables = root().join("pipelines/sql/tables");
     let stems = |folder: &Path, directories: bool| -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
         let paths = entries.map(|entry| entry.expect("a readable entry").path());
@@ -90,7 +89,8 @@ fn every_golden_of_a_pipeline_has_its_query() {
         stems.sort();
         stems
     };
-    let queries = stems(&tables, false);
+    let mut queries = stems(&root().join("pipelines/sql/tables"), false);
+    queries.extend(stems(&root().join("pipelines/sql/summaries"), false));
     for name in stems(&golden, true) {
         assert!(queries.contains(&name), "the golden {name} has no query");
     }

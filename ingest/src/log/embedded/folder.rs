@@ -1,22 +1,19 @@
-//! The log's folder before the store opens it: whose it is, and what an interrupted start left.
+//! The log's folder before the store opens it: whose it is.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     io,
     path::Path,
 };
 
-use crate::error::LogError;
+use crate::{
+    error::LogError,
+    first_start::{self, touch},
+};
 
 /// Held by the process that has the folder. Not the store's own lock, which is taken too late to
 /// look at the journals before the store does.
 const IN_USE: &str = "in-use";
-/// The store's files of a start: its lock, its first journal, and the marker of a finished start.
-const STORE_LOCK: &str = "lock";
-const FIRST_JOURNAL: &str = "0.jnl";
-const STARTED: &str = "version";
-/// What the store makes only once the marker is synced.
-const FIRST_KEYSPACE: &str = "keyspaces/0";
 
 /// The right to the folder, until it is dropped.
 #[derive(Debug)]
@@ -42,26 +39,6 @@ pub(super) fn claim(folder: &Path) -> Result<Claim, LogError> {
         TryLockError::WouldBlock => LogError::InUse { path: folder.to_path_buf() },
         TryLockError::Error(source) => opened(source),
     })?;
-    finish_start(folder).map_err(opened)?;
+    first_start::finish(folder).map_err(opened)?;
     Ok(Claim { _locked: file })
-}
-
-/// The store cannot go on where its very first start was cut off. Nothing was ever written then, so
-/// what is there is cleared, and the store starts again.
-fn finish_start(folder: &Path) -> io::Result<()> {
-    if folder.join(FIRST_KEYSPACE).exists() {
-        // The store does not make its lock anew; ours holds already.
-        return touch(&folder.join(STORE_LOCK)).map(drop);
-    }
-    for name in [STARTED, FIRST_JOURNAL, STORE_LOCK] {
-        match std::fs::remove_file(folder.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn touch(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).write(true).truncate(false).open(path)
 }

@@ -21,6 +21,7 @@ use crate::{
     error::{ClusterError, LogError},
     log::{Log, embedded::EmbeddedLog},
     metrics::ClusterMetrics,
+    record::Position,
     wire::{self, published},
 };
 
@@ -196,7 +197,8 @@ impl Publisher {
                 reason: error.to_string(),
             };
             let record = wire::decode(&bytes).map_err(unreadable)?;
-            let object = published::encode(&self.outbox, offset, &record).map_err(unreadable)?;
+            let place = Position { partition, offset };
+            let object = published::encode(&self.outbox, place, &record).map_err(unreadable)?;
             total += object.len();
             if !objects.is_empty() && total > REQUEST_BYTES {
                 break;

@@ -1,0 +1,107 @@
+//! Landing records in a Delta table, beside DuckDB that reads the same records as NDJSON and writes
+//! the same columns as Parquet; and what landing costs while a table grows.
+
+use std::{
+    io::{BufWriter, Write},
+    path::Path,
+    process::Command,
+    sync::Arc,
+    time::Instant,
+};
+
+use ingest::{
+    log::{Log, READ_BATCH},
+    topic::Topic,
+    wire::Flat,
+};
+use pipelines::{config::Settings, runner::Ends};
+
+use crate::{append, lake::Lake, registers, sales, times::processor};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Records that are landed beside the peer, and in steps after it; `AVIS_BENCH_ROWS` says up to how
+/// many.
+const ROWS: u64 = 1_000_000;
+const TABLES: [&str; 1] = ["authorisations"];
+const PER_SECOND: u64 = 1_000;
+
+/// Prints a row for the peer, and one for each step.
+pub async fn measure() -> Result<()> {
+    let most = std::env::var("AVIS_BENCH_ROWS").ok().and_then(|most| most.parse().ok());
+    let most: u64 = most.unwrap_or(ROWS);
+    let folder = tempfile::tempdir()?;
+    let log = append::open(folder.path(), &prometheus::Registry::new())?;
+    let (log, lake): (Arc<dyn Log>, _) = (log, Lake::new(folder.path())?);
+    let (mut landed, mut first) = (0, None);
+    while landed < most {
+        fill(&*log, landed, ROWS).await?;
+        let (started, busy) = (Instant::now(), processor());
+        let runner = lake.runner(Arc::clone(&log), &TABLES, Settings::default()).await?;
+        runner.catch_up(&Ends::new()).await?;
+        let (took, busy) = (started.elapsed().as_secs_f64(), processor() - busy);
+        landed += ROWS;
+        let rate = ROWS as f64 / took;
+        if first.is_none() {
+            let peer = duckdb(&*log, folder.path()).await?;
+            crate::row("landed in Delta", rate, "DuckDB, NDJSON to Parquet", peer);
+        }
+        let before = *first.get_or_insert(rate);
+        let opened = Instant::now();
+        let count = lake.session()?.rows("SELECT COUNT(*) FROM authorisations").await?;
+        assert_eq!(count.count(), 1);
+        let (opened, resident) = (opened.elapsed(), registers::memory("VmRSS:") >> 20);
+        let what = format!("landed, {landed} rows kept, {resident} MiB");
+        crate::row(&what, rate, "with the fewest", before);
+        let each = busy.as_secs_f64() * 1e6 / ROWS as f64;
+        crate::say(format!("|   {each:.2} µs of processor a row, counted in {opened:?} | | | | |"));
+    }
+    Ok(())
+}
+
+/// Appends so many decisions from a number on.
+pub async fn fill(log: &dyn Log, from: u64, count: u64) -> Result<()> {
+    let mut n = from;
+    while n < from + count {
+        let next = (n + READ_BATCH as u64).min(from + count);
+        let records: Vec<_> = (n..next).map(|n| sales::sale(n, PER_SECOND)).collect();
+        log.append(Topic::Authorisations, &records).await?;
+        n = next;
+    }
+    Ok(())
+}
+
+/// Records a second of DuckDB over the same records, as whoever reads along sees them.
+async fn duckdb(log: &dyn Log, folder: &Path) -> Result<f64> {
+    let path = folder.join("records.ndjson");
+    let mut file = BufWriter::new(std::fs::File::create(&path)?);
+    let mut count = 0_u64;
+    for partition in 0..log.partitions(Topic::Authorisations) {
+        let (mut next, end) = (0, log.end(Topic::Authorisations, partition)?);
+        while next < end {
+            for stored in log.read(Topic::Authorisations, partition, next, READ_BATCH).await? {
+                next = stored.position.offset + 1;
+                serde_json::to_writer(&mut file, &Flat::new(&stored))?;
+                file.write_all(b"\n")?;
+                count += 1;
+            }
+        }
+    }
+    file.flush()?;
+    let seconds = peer("landing", &[&path, &folder.join("peer.parquet")])?;
+    std::fs::remove_file(&path)?;
+    Ok(count as f64 / seconds)
+}
+
+/// Runs a peer's script; the seconds that it says it took.
+pub fn peer(what: &str, arguments: &[&Path]) -> Result<f64> {
+    let python = std::env::var("AVIS_BENCH_PYTHON").unwrap_or_else(|_| "python3".into());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/python").join(what);
+    let told = Command::new(&python).arg(script.with_extension("py")).args(arguments).output()?;
+    if !told.status.success() {
+        let text = String::from_utf8_lossy(&told.stderr).into_owned();
+        let text = format!("the peer needs duckdb and polars (AVIS_BENCH_PYTHON={python}): {text}");
+        return Err(text.into());
+    }
+    Ok(String::from_utf8(told.stdout)?.trim().parse()?)
+}

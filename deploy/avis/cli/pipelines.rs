@@ -1,0 +1,121 @@
+//! `avis pipelines` on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
+
+use super::{Data, From};
+
+/// What `avis pipelines` does.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "the variants' texts are the command line's help")]
+pub enum PipelinesCommand {
+    /// The shipped pipelines: table and streams, and which gather over several records.
+    #[command(after_help = "Example:\n  avis pipelines list")]
+    List {
+        #[command(flatten)]
+        data: Data,
+    },
+    /// How a pipeline would run: what it reads, how it tells time, what each step does.
+    #[command(after_help = "Examples:\n  avis pipelines explain usage_by_minute\n  \
+                            avis pipelines explain mine.sql")]
+    Explain {
+        /// A shipped pipeline, or a file.
+        #[arg(value_name = "NAME|FILE", value_hint = ValueHint::FilePath)]
+        what: String,
+    },
+    /// Check files without running them. They may read the shipped streams by their names.
+    #[command(after_help = "Example:\n  avis pipelines validate mine.sql")]
+    Validate {
+        /// The files.
+        #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
+        files: Vec<PathBuf>,
+    },
+    /// Run a file over files: its sources and sinks have connector = 'single_file'.
+    #[command(after_help = "Example:\n  avis pipelines run mine.sql")]
+    Run {
+        /// The file.
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+    /// Take a file among the node's pipelines: its table is filled from the beginning of its streams
+    /// and then as records come.
+    #[command(after_help = "Example:\n  avis pipelines add sales_by_hour.sql --data avis-data")]
+    Add {
+        /// The file, named as the table that it fills.
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Take one of your own pipelines away, with its table.
+    #[command(after_help = "Example:\n  avis pipelines remove sales_by_hour --data avis-data")]
+    Remove {
+        /// The pipeline.
+        name: String,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Empty a pipeline's table and land it again, of a stopped node.
+    #[command(
+        after_help = "Examples:\n  avis pipelines restart usage_by_minute --from earliest\n  \
+                            avis pipelines restart calls --from 2026-01-01T00:00:00Z --yes"
+    )]
+    Restart(RestartArguments),
+    /// The same pipelines for a cluster: a file each, with only WITH (…) replaced, and a README.
+    #[command(
+        after_help = "Example:\n  avis pipelines export --target arroyo pipelines-arroyo \\\n    \
+                            --endpoint fluvio:9003 --warehouse s3://lake/avis \\\n    \
+                            --storage aws_region=eu-north-1"
+    )]
+    Export(ExportArguments),
+}
+
+/// Arguments of `avis pipelines restart`.
+#[derive(Debug, Args)]
+pub struct RestartArguments {
+    /// The pipeline.
+    pub name: String,
+    /// Where it begins in each partition of its streams.
+    #[arg(long, value_name = "earliest|OFFSET|INSTANT")]
+    pub from: From,
+    /// Also where rows that the table has now would not come again.
+    #[arg(long)]
+    pub yes: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at its type")]
+    pub data: Data,
+}
+
+/// Arguments of `avis pipelines export`.
+#[derive(Debug, Args)]
+pub struct ExportArguments {
+    /// What runs them.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub target: ExportTarget,
+    /// The folder to write to.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub folder: PathBuf,
+    /// The Fluvio cluster, as host:port [default: as in the settings].
+    #[arg(long, value_name = "ADDRESS")]
+    pub endpoint: Option<String>,
+    /// What the topics' names begin with [default: as in the settings].
+    #[arg(long, value_name = "TEXT")]
+    pub topic_prefix: Option<String>,
+    /// The URL below which tables are made; not a node's own warehouse.
+    #[arg(long, value_name = "URL", default_value = "file:///var/lib/arroyo/warehouse")]
+    pub warehouse: String,
+    /// An option of the tables' store, as KEY=VALUE; may be said again.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub storage: Vec<String>,
+    /// A file of settings; what it does not say is as `avis config show` shows.
+    #[arg(long, value_name = "FILE", env = "AVIS_CONFIG", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+}
+
+/// What runs exported pipelines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportTarget {
+    /// An Arroyo cluster.
+    Arroyo,
+}

@@ -1,0 +1,244 @@
+//! `avis pipelines`: what runs, what a file would do, trying one, and landing a table again.
+
+use std::path::Path;
+
+use ingest::topic::Topic;
+use pipelines::{
+    catalogue::{self, SOURCES, SUMMARIES, TABLES},
+    export as cluster, files, own,
+    pipeline::Pipeline,
+    planner,
+    runner::{Begin, restart},
+};
+
+use crate::{
+    cli::{Data, ExportArguments, ExportTarget, From, PipelinesCommand, RestartArguments},
+    commands::node,
+    config::Config,
+    failure::Failure,
+    node::own_folder,
+};
+
+/// Runs it.
+///
+/// # Errors
+/// Where a file does not plan, or a stream or table fails.
+pub async fn run(command: PipelinesCommand) -> Result<(), Failure> {
+    match command {
+        PipelinesCommand::List { data } => list(&data).await,
+        PipelinesCommand::Explain { what } => explain(&what).await,
+        PipelinesCommand::Validate { files } => validate(&files).await,
+        PipelinesCommand::Run { file } => try_out(&file).await,
+        PipelinesCommand::Add { file, data } => add(&file, &data).await,
+        PipelinesCommand::Remove { name, data } => remove(&name, &data),
+        PipelinesCommand::Restart(arguments) => land_again(arguments).await,
+        PipelinesCommand::Export(arguments) => export(arguments),
+    }
+}
+
+async fn list(data: &Data) -> Result<(), Failure> {
+    let mut planned = catalogue::shipped().await?;
+    planned.extend(own::all(&own_folder(&data.folder)).await?);
+    for pipeline in planned {
+        let gathers = if pipeline.blueprint.is_stateful() { "gathers" } else { "" };
+        println!("{:<24} {gathers:<8} from {}", pipeline.name, topics(&pipeline));
+    }
+    for (name, _) in SUMMARIES {
+        println!("{name:<24} {:<8} from the tables, asked again now and then", "summary");
+    }
+    Ok(())
+}
+
+fn topics(pipeline: &Pipeline) -> String {
+    let topics: Vec<String> = pipeline.topics().iter().map(ToString::to_string).collect();
+    topics.join(", ")
+}
+
+/// A shipped pipeline by its name, or a file by its path.
+async fn explain(what: &str) -> Result<(), Failure> {
+    if let Some((_, query)) = SUMMARIES.iter().find(|(name, _)| *name == what) {
+        print!("{query}");
+        return Ok(());
+    }
+    let shipped = TABLES.iter().find(|(name, _)| *name == what);
+    let path = Path::new(what);
+    if shipped.is_none() && !path.exists() {
+        let text = format!(
+            "there is neither a pipeline {what} (avis pipelines list shows them) nor a file of that name"
+        );
+        return Err(Failure::Usage(text));
+    }
+    let planned = match shipped {
+        Some((name, text)) => planner::standalone(SOURCES, name, text).await?,
+        None => planner::standalone(SOURCES, &stem(path), &read(path)?).await?,
+    };
+    for pipeline in planned {
+        print!("{pipeline}");
+    }
+    Ok(())
+}
+
+/// Plans files without running them. A fault in one does not hide those of the others.
+async fn validate(files: &[std::path::PathBuf]) -> Result<(), Failure> {
+    let mut faults = 0;
+    for file in files {
+        let text = read(file)?;
+        match planner::standalone(SOURCES, &stem(file), &text).await {
+            Ok(planned) if planned.is_empty() => {
+                faults += 1;
+                eprintln!("{}: has no INSERT INTO a sink, so it would do nothing", file.display());
+            }
+            Ok(planned) => {
+                for pipeline in planned {
+                    let from: Vec<&str> =
+                        pipeline.inputs.iter().map(|input| input.table.name.as_str()).collect();
+                    let (file, from) = (file.display(), from.join(", "));
+                    println!("{file}: fine, fills {} from {from}", pipeline.sink.name);
+                }
+            }
+            Err(error) => {
+                faults += 1;
+                eprintln!("{}: {error}", file.display());
+            }
+        }
+    }
+    match faults {
+        0 => Ok(()),
+        faults => Err(Failure::Invalid { faults, files: files.len() }),
+    }
+}
+
+/// Runs a file over files, to the end of them.
+async fn try_out(file: &Path) -> Result<(), Failure> {
+    let written = files::run(&stem(file), &read(file)?, files::Settings::default()).await?;
+    for written in written {
+        let late = match written.late {
+            0 => String::new(),
+            late => format!(", {late} rows came too late for their window"),
+        };
+        let (path, lines) = (written.path.display(), written.lines);
+        println!("{}: {lines} lines in {path}{late}", written.table);
+    }
+    Ok(())
+}
+
+/// Takes a file among the operator's own pipelines.
+async fn add(file: &Path, data: &Data) -> Result<(), Failure> {
+    let (name, text) = (stem(file), read(file)?);
+    let pipeline = own::one(&name, &text).await?;
+    let folder = own_folder(&data.folder);
+    let path = folder.join(format!("{name}.sql"));
+    if std::fs::read_to_string(&path).is_ok_and(|known| known != text) {
+        let text = format!(
+            "{name} is there already and says something else: avis pipelines remove {name}, or take \
+             another name"
+        );
+        return Err(Failure::Usage(text));
+    }
+    let failed = |source| Failure::Folder { path: folder.clone(), source };
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    warehouse::file::write(&path, text.as_bytes())?;
+    println!("{name} is added; avis up lands it from the beginning of {}", topics(&pipeline));
+    Ok(())
+}
+
+/// Takes one of the operator's own pipelines away, with its table. Its streams stay.
+fn remove(name: &str, data: &Data) -> Result<(), Failure> {
+    let path = own_folder(&data.folder).join(format!("{name}.sql"));
+    let is_name = name.chars().all(|sign| sign.is_ascii_alphanumeric() || sign == '_');
+    if !is_name || !path.is_file() {
+        let text = format!("there is no pipeline of your own named {name}");
+        return Err(Failure::Usage(text));
+    }
+    // A running node would go on with it.
+    let node = node(data)?;
+    for path in [node.folder.join("warehouse").join(name), node.folder.join("pipelines").join(name)]
+    {
+        match std::fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Failure::Folder { path, source });
+            }
+            _ => {}
+        }
+    }
+    std::fs::remove_file(&path).map_err(|source| Failure::Folder { path, source })?;
+    println!("{name} and its table are gone");
+    Ok(())
+}
+
+async fn land_again(arguments: RestartArguments) -> Result<(), Failure> {
+    let RestartArguments { name, from, yes, data } = arguments;
+    let node = node(&data)?;
+    let pipeline = node
+        .planned()
+        .await?
+        .into_iter()
+        .find(|pipeline| pipeline.name == name)
+        .ok_or_else(|| {
+            Failure::Usage(format!("there is no pipeline {name}; avis pipelines list shows them"))
+        })?;
+    let begin = match from {
+        From::Earliest => Begin::Earliest,
+        From::Offset(offset) => Begin::Offset(offset),
+        From::Instant(instant) => Begin::Instant(instant),
+    };
+    let lost = |topic: &Topic| {
+        let starts = (0..node.log.partitions(*topic)).map(|at| node.log.start(*topic, at));
+        Ok::<_, Failure>(starts.collect::<Result<Vec<_>, _>>()?.into_iter().sum::<u64>())
+    };
+    let lost: u64 = pipeline.topics().iter().map(lost).sum::<Result<u64, _>>()?;
+    let is_whole = lost == 0 && begin == Begin::Earliest;
+    if !is_whole && !yes {
+        let what = match lost {
+            0 => "what was before it".to_owned(),
+            lost => format!("{lost} records that the streams do not keep any more"),
+        };
+        let text = format!(
+            "{name} would be landed again without {what}; its table as it is would be gone. Say --yes \
+             if that is meant"
+        );
+        return Err(Failure::Usage(text));
+    }
+    let table = node.table_anew(&name).await?;
+    restart(&node.log, &pipeline, &table, &node.states(), begin).await?;
+    println!("{name} is empty; avis up lands it again from {}", topics(&pipeline));
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path)
+        .map_err(|source| Failure::Read { path: path.to_path_buf(), source })
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Writes the shipped pipelines for a cluster.
+///
+/// # Errors
+/// Where an option is no `KEY=VALUE`, or the folder cannot be written to.
+fn export(arguments: ExportArguments) -> Result<(), Failure> {
+    let ExportArguments { target, folder, endpoint, topic_prefix, warehouse, storage, config } =
+        arguments;
+    let ExportTarget::Arroyo = target;
+    let config = Config::load(config.as_deref(), std::env::vars())?;
+    let storage = storage.iter().map(|option| match option.split_once('=') {
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => Err(Failure::Usage(format!("--storage {option}: needs KEY=VALUE"))),
+    });
+    let target = cluster::Target {
+        endpoint: endpoint.unwrap_or_else(|| config.fluvio.endpoint().to_owned()),
+        topic_prefix: topic_prefix.unwrap_or_else(|| config.fluvio.topic_prefix().to_owned()),
+        warehouse,
+        storage: storage.collect::<Result<_, _>>()?,
+    };
+    let failed = |source| Failure::Folder { path: folder.clone(), source };
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    let files = cluster::arroyo(SOURCES, TABLES, &target)?;
+    for file in &files {
+        std::fs::write(folder.join(&file.name), &file.text).map_err(failed)?;
+    }
+    println!("{} files in {}; begin with README.md", files.len(), folder.display());
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! What an interrupted first start of a store left in its folder.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    path::Path,
+};
+
+/// The store's files of a start: its lock, its first journal, and the marker of a finished start.
+const STORE_LOCK: &str = "lock";
+const FIRST_JOURNAL: &str = "0.jnl";
+const STARTED: &str = "version";
+/// What the store makes only once the marker is synced.
+const FIRST_KEYSPACE: &str = "keyspaces/0";
+
+/// The store cannot go on where its very first start was cut off. Nothing was ever written then, so
+/// what is there is cleared, and the store starts again. The caller alone has the folder.
+pub fn finish(folder: &Path) -> io::Result<()> {
+    if folder.join(FIRST_KEYSPACE).exists() {
+        // The store does not make its lock anew; the caller's holds already.
+        return touch(&folder.join(STORE_LOCK)).map(drop);
+    }
+    for name in [STARTED, FIRST_JOURNAL, STORE_LOCK] {
+        match std::fs::remove_file(folder.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A file, which is made where there is none.
+pub fn touch(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).write(true).truncate(false).open(path)
+}

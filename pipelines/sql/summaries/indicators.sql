@@ -1,0 +1,142 @@
+-- Purpose: the indicators RR1 to RR6 by quarter, with definition, baseline, and the aims for two and
+--   three years after the project's end.
+-- Input: benefit_lines, services, portal_usage, registry_e_services.
+-- Output: indicators, of which a row that changed takes the place of the one before.
+-- Key: indicator, quarter (its first day).
+-- Late data: counts in its quarter whenever it comes.
+--
+-- measured is the quarter's, to_date that of all quarters up to it. RR1's baseline are the users of the
+-- first quarter in which anybody used an e-service; the other five begin at nothing.
+WITH definitions (indicator, definition_lv, definition_en, unit, target_2_years, target_3_years) AS (
+  VALUES
+    ('RR1', 'komersantu e-pakalpojumu unikālo lietotāju skaita pieaugums pret pirmo ceturksni', 'growth of unique users of merchants'' e-services against the first quarter', 'percent', 20, 70),
+    ('RR2', 'komersanti, kuriem ir e-pakalpojumi portālā', 'merchants with e-services on the portal', 'merchants', 2, 5),
+    ('RR3', 'darījumi, kuros piemērots atbalsts', 'transactions in which a benefit was given', 'transactions', 100000, 1000000),
+    ('RR4', 'komersanti, kas izmanto atbalsta pārvaldību', 'merchants that use benefit management', 'merchants', 2, 5),
+    ('RR5', 'piemērotā atbalsta summa', 'amount of benefits given', 'EUR', 10000, 100000),
+    ('RR6', 'attālinātās konsultācijas', 'remote consultations', 'consultations', 100, 500)
+),
+given AS (
+  SELECT
+    CAST(DATE_TRUNC('quarter', date) AS DATE) AS quarter,
+    COUNT(DISTINCT CASE WHEN kind = 'captured' AND amount > 0 THEN authorisation_id END) AS uses,
+    SUM(amount) AS amount
+  FROM benefit_lines
+  GROUP BY 1
+),
+managing AS (
+  SELECT
+    merchant_id,
+    CAST(DATE_TRUNC('quarter', date) AS DATE) AS quarter
+  FROM benefit_lines
+  WHERE kind = 'captured'
+  GROUP BY 1, 2
+),
+consulted AS (
+  SELECT
+    CAST(DATE_TRUNC('quarter', date) AS DATE) AS quarter,
+    COUNT(*) AS consultations
+  FROM services
+  WHERE channel = 'remote'
+  GROUP BY 1
+),
+visited AS (
+  SELECT
+    CAST(DATE_TRUNC('quarter', date) AS DATE) AS quarter,
+    COUNT(DISTINCT user_pseudonym) AS users
+  FROM portal_usage
+  WHERE event_type = 'lv.portal.e-service.used'
+  GROUP BY 1
+),
+quarters AS (
+  SELECT quarter FROM given
+  UNION
+  SELECT quarter FROM consulted
+  UNION
+  SELECT quarter FROM visited
+),
+offering AS (
+  SELECT
+    quarters.quarter,
+    COUNT(DISTINCT CASE WHEN NOT removed THEN merchant_id END) AS merchants
+  FROM quarters
+  LEFT JOIN (
+    SELECT
+      entry_id,
+      merchant_id,
+      removed,
+      changed_at,
+      LEAD(changed_at) OVER (PARTITION BY entry_id ORDER BY source_offset) AS changed_again_at
+    FROM registry_e_services
+  ) AS versions
+    ON versions.changed_at < quarters.quarter + INTERVAL '3 months'
+    AND (
+      versions.changed_again_at IS NULL
+      OR versions.changed_again_at >= quarters.quarter + INTERVAL '3 months'
+    )
+  GROUP BY quarters.quarter
+),
+managing_to_date AS (
+  SELECT
+    quarters.quarter,
+    COUNT(DISTINCT CASE WHEN managing.quarter = quarters.quarter THEN merchant_id END) AS merchants,
+    COUNT(DISTINCT merchant_id) AS to_date
+  FROM quarters
+  LEFT JOIN managing ON managing.quarter <= quarters.quarter
+  GROUP BY quarters.quarter
+),
+first_visited AS (
+  SELECT users AS baseline FROM visited ORDER BY quarter LIMIT 1
+),
+told AS (
+  SELECT
+    'RR1' AS indicator,
+    quarters.quarter,
+    baseline,
+    CASE
+      WHEN baseline > 0
+        THEN CAST((COALESCE(users, 0) - baseline) * 100 AS DECIMAL(18, 2)) / baseline
+    END AS measured,
+    CASE
+      WHEN baseline > 0
+        THEN CAST((COALESCE(users, 0) - baseline) * 100 AS DECIMAL(18, 2)) / baseline
+    END AS to_date
+  FROM quarters
+  LEFT JOIN visited ON visited.quarter = quarters.quarter
+  LEFT JOIN first_visited ON TRUE
+  UNION ALL
+  SELECT 'RR2', quarter, 0, merchants, merchants AS to_date FROM offering
+  UNION ALL
+  SELECT
+    'RR3', quarters.quarter, 0, COALESCE(uses, 0),
+    SUM(COALESCE(uses, 0)) OVER (ORDER BY quarters.quarter)
+  FROM quarters
+  LEFT JOIN given ON given.quarter = quarters.quarter
+  UNION ALL
+  SELECT 'RR4', quarter, 0, merchants, to_date FROM managing_to_date
+  UNION ALL
+  SELECT
+    'RR5', quarters.quarter, 0, COALESCE(amount, 0),
+    SUM(COALESCE(amount, 0)) OVER (ORDER BY quarters.quarter)
+  FROM quarters
+  LEFT JOIN given ON given.quarter = quarters.quarter
+  UNION ALL
+  SELECT
+    'RR6', quarters.quarter, 0, COALESCE(consultations, 0),
+    SUM(COALESCE(consultations, 0)) OVER (ORDER BY quarters.quarter)
+  FROM quarters
+  LEFT JOIN consulted ON consulted.quarter = quarters.quarter
+)
+SELECT
+  definitions.indicator,
+  quarter,
+  definition_lv,
+  definition_en,
+  unit,
+  CAST(baseline AS DECIMAL(18, 2)) AS baseline,
+  CAST(ROUND(measured, 2) AS DECIMAL(18, 2)) AS measured,
+  CAST(ROUND(to_date, 2) AS DECIMAL(18, 2)) AS to_date,
+  CAST(target_2_years AS DECIMAL(18, 2)) AS target_2_years,
+  CAST(target_3_years AS DECIMAL(18, 2)) AS target_3_years
+FROM told
+JOIN definitions ON definitions.indicator = told.indicator;

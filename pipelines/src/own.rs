@@ -1,0 +1,82 @@
+//! An operator's own pipelines: files in a folder, each a table of the warehouse from then on.
+
+use std::path::Path;
+
+use arrow::datatypes::Schema;
+use warehouse::schema::{self, Kind};
+
+use crate::{
+    catalogue::{SOURCES, SUMMARIES, TABLES},
+    dialect::{Connector, connector::FileSink},
+    error::PipelineError,
+    pipeline::Pipeline,
+    planner,
+};
+
+/// Plans every `.sql` file of a folder, in the order of their names, and makes their tables known. A
+/// folder that is not there has none.
+///
+/// # Errors
+/// The first file that cannot be read or run, or that fills something else than a table of its own.
+pub async fn all(folder: &Path) -> Result<Vec<Pipeline>, PipelineError> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Vec::new()) };
+    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "sql"));
+    paths.sort();
+    let mut pipelines = Vec::with_capacity(paths.len());
+    for path in paths {
+        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let name = name.unwrap_or_default();
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| wrong(&name, format!("cannot read {}: {error}", path.display())))?;
+        pipelines.push(one(&name, &text).await?);
+    }
+    Ok(pipelines)
+}
+
+/// Plans one file of that name, and makes its table known.
+///
+/// # Errors
+/// As [`all`].
+pub async fn one(name: &str, text: &str) -> Result<Pipeline, PipelineError> {
+    let taken = TABLES.iter().chain(SUMMARIES).any(|(known, _)| *known == name);
+    if taken || name == "late_rows" {
+        return Err(wrong(name, "a table of that name is the platform's own".into()));
+    }
+    let planned = planner::standalone(SOURCES, name, text).await?;
+    let [pipeline] = <[Pipeline; 1]>::try_from(planned)
+        .map_err(|_| wrong(name, "needs one sink and INSERT INTO it".into()))?;
+    let Connector::Delta(FileSink { path, .. }) = &pipeline.sink.connector else {
+        let reason = format!("{} is no table: connector = 'delta'", pipeline.sink.name);
+        return Err(wrong(name, reason));
+    };
+    if pipeline.sink.name != name || path != name {
+        return Err(wrong(name, "file, sink and path name different tables".into()));
+    }
+    let columns = columns(name, &pipeline.output)?;
+    schema::add(name, columns).ok_or_else(|| {
+        wrong(name, "its columns are not those that it began with: take another name".into())
+    })?;
+    Ok(pipeline)
+}
+
+fn columns(name: &str, made: &Schema) -> Result<Vec<(String, Kind, bool)>, PipelineError> {
+    let column = |field: &std::sync::Arc<arrow::datatypes::Field>| {
+        let kind = Kind::of(field.data_type()).ok_or_else(|| {
+            let reason = format!(
+                "{} is {}; a table holds TEXT, INT, BIGINT, BOOLEAN, DOUBLE, DATE, TIMESTAMP(6), \
+                 DECIMAL(18, 2) and DECIMAL(18, 3): write CAST({} AS …)",
+                field.name(),
+                field.data_type(),
+                field.name(),
+            );
+            wrong(name, reason)
+        })?;
+        Ok((field.name().clone(), kind, field.is_nullable()))
+    };
+    made.fields().iter().map(column).collect()
+}
+
+fn wrong(file: &str, reason: String) -> PipelineError {
+    PipelineError::Definition { file: file.to_owned(), reason }
+}

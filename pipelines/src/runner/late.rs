@@ -1,0 +1,138 @@
+//! Rows that came after their window had closed, kept apart in a table of all pipelines.
+//!
+//! They are committed before the pipeline's own table moves past their records. A crash between the
+//! two reads those records again, so the table says by pipeline up to where it has the late rows.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, Date32Array, RecordBatch, StringArray},
+    compute::cast,
+    datatypes::{DataType, Schema, TimeUnit},
+    json::LineDelimitedWriter,
+};
+use chrono::DateTime;
+use datafusion::common::{Result as EngineResult, cast::as_timestamp_microsecond_array};
+use domain::period::LocalTime;
+use ingest::{log::Log, topic::Topic};
+use warehouse::table::{Positions, Table};
+
+use super::lander::{Offsets, failed, number_of};
+use crate::{
+    dataflow::time::{TIMESTAMP, WATERMARK, instants},
+    error::PipelineError,
+    pipeline::Pipeline,
+};
+
+/// The late rows of one pipeline.
+#[derive(Debug)]
+pub struct LateRows {
+    pipeline: Arc<Pipeline>,
+    table: Arc<dyn Table>,
+    /// Up to where the table has them.
+    kept: Offsets,
+    /// Rows that are not in the table yet.
+    waiting: Vec<RecordBatch>,
+}
+
+impl LateRows {
+    /// Those that a table has of a pipeline.
+    pub async fn open(
+        log: &dyn Log,
+        pipeline: Arc<Pipeline>,
+        table: Arc<dyn Table>,
+    ) -> Result<Self, PipelineError> {
+        let mut kept = BTreeMap::new();
+        for topic in pipeline.topics() {
+            kept.insert(topic, vec![0; log.partitions(topic) as usize]);
+        }
+        let names: Vec<String> = applications(&pipeline, &kept).into_keys().collect();
+        let positions = table.positions(&names).await;
+        let positions =
+            positions.map_err(|source| failed(&pipeline.name, "read late rows of", source))?;
+        for (topic, partitions) in &mut kept {
+            for (partition, next) in partitions.iter_mut().enumerate() {
+                let known = positions.get(&application(&pipeline, *topic, partition));
+                *next = known.and_then(|known| u64::try_from(*known).ok()).unwrap_or(0);
+            }
+        }
+        Ok(Self { pipeline, table, kept, waiting: Vec::new() })
+    }
+
+    /// The first offset of which the table has no late rows.
+    pub fn kept(&self, topic: Topic, partition: usize) -> u64 {
+        self.kept.get(&topic).and_then(|kept| kept.get(partition)).copied().unwrap_or(0)
+    }
+
+    /// Takes late rows of records that the table has none of.
+    pub fn take(&mut self, rows: &[RecordBatch]) -> Result<(), PipelineError> {
+        for rows in rows {
+            let told = told(&self.pipeline.name, rows);
+            self.waiting.push(told.map_err(|source| self.pipeline.failed(source))?);
+        }
+        Ok(())
+    }
+
+    /// Commits what waits: late rows of records before `reached`.
+    pub async fn commit(&mut self, reached: &Offsets) -> Result<(), PipelineError> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let rows = std::mem::take(&mut self.waiting);
+        let committed = self.table.commit(rows, &applications(&self.pipeline, reached)).await;
+        committed.map_err(|source| failed(&self.pipeline.name, "keep late rows of", source))?;
+        self.kept.clone_from(reached);
+        Ok(())
+    }
+}
+
+fn applications(pipeline: &Pipeline, reached: &Offsets) -> Positions {
+    let mut positions = Positions::new();
+    for (topic, partitions) in reached {
+        for (partition, next) in partitions.iter().enumerate() {
+            positions.insert(application(pipeline, *topic, partition), number_of(*next));
+        }
+    }
+    positions
+}
+
+fn application(pipeline: &Pipeline, topic: Topic, partition: usize) -> String {
+    format!("{}/{topic}/{partition}", pipeline.name)
+}
+
+/// Late rows as the table has them: when they happened, and as JSON what would have been counted.
+fn told(pipeline: &str, rows: &RecordBatch) -> EngineResult<RecordBatch> {
+    let times =
+        cast(instants(rows, TIMESTAMP)?, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
+    let times = as_timestamp_microsecond_array(&times)?.clone();
+    let days = times.iter().map(|at| {
+        let instant = DateTime::from_timestamp_micros(at?)?;
+        let days = LocalTime::of(instant).date - chrono::NaiveDate::default();
+        i32::try_from(days.num_days()).ok()
+    });
+    let days: Date32Array = days.collect();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("pipeline", Arc::new(StringArray::from(vec![pipeline; rows.num_rows()]))),
+        ("occurred_at", Arc::new(times)),
+        ("counted", Arc::new(StringArray::from(lines(rows)?))),
+        ("date", Arc::new(days)),
+    ];
+    Ok(RecordBatch::try_from_iter(columns)?)
+}
+
+/// Each row as one object, without hidden columns.
+fn lines(rows: &RecordBatch) -> EngineResult<Vec<String>> {
+    let schema: Arc<Schema> = rows.schema();
+    let shown = (0..rows.num_columns())
+        .filter(|at| ![TIMESTAMP, WATERMARK].contains(&schema.field(*at).name().as_str()));
+    let shown = rows.project(&shown.collect::<Vec<_>>())?;
+    let mut text = Vec::new();
+    let mut writer = LineDelimitedWriter::new(&mut text);
+    writer.write(&shown)?;
+    writer.finish()?;
+    let mut lines: Vec<String> =
+        String::from_utf8_lossy(&text).lines().map(str::to_owned).collect();
+    // A row of which nothing is shown is an empty object, which the writer may leave out.
+    lines.resize(rows.num_rows(), "{}".to_owned());
+    Ok(lines)
+}
