@@ -128,7 +128,8 @@ async fn replay(node: &Node, mut letters: Vec<Open>) -> Result<(), Failure> {
                 "terminal" => again(node, sources.transactions(), some).await?,
                 "issuer" => again(node, sources.means(), some).await?,
                 "dagr" => again(node, sources.persons(&Arc::default()), some).await?,
-                "vpvkac" => again(node, sources.events(), some).await?,
+                "vpvkac" => again(node, sources.centre_events(), some).await?,
+                "portal" => again(node, sources.portal_events(), some).await?,
                 other => {
                     println!("{} letters of {other} stay: send them to it again", some.len());
                     (0, some.len())

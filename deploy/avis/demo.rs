@@ -117,8 +117,7 @@ async fn load_all(
     bar.finish_with_message("streamed");
     let bar = progress.bar("events");
     for (reader, origin) in input.events()? {
-        let events = sources.events();
-        load::load(&node.loading, events, reader, &origin, |lines| bar.inc(lines)).await?;
+        sources.load_events(node, reader, &origin, |lines| bar.inc(lines)).await?;
     }
     bar.finish_with_message("streamed");
     Ok(())

@@ -1,7 +1,7 @@
 //! The connectors of files, made from a node's registry, keys and clock.
 
 use std::{
-    io::Read,
+    io::{BufRead, BufReader, Read},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -9,6 +9,7 @@ use connectors::{
     dagr::{PersonChanges, snapshot::Snapshot},
     issuer::MeansFiles,
     load::{self, Account},
+    portal::PortalEvents,
     terminal::{Terminals, TransactionFiles},
     vpvkac::CentreEvents,
 };
@@ -16,6 +17,9 @@ use domain::registry::Registry;
 use ingest::{clock::Clock, vault::Vault};
 
 use crate::{failure::Failure, node::Node};
+
+/// What is looked at of a file to tell whose events it has.
+const LONGEST_FIRST: usize = 64 << 10;
 
 /// The connectors of files, as a node has them now.
 #[derive(Debug)]
@@ -51,9 +55,38 @@ impl Sources {
     }
 
     /// Of service centres' events.
-    pub fn events(&self) -> CentreEvents {
+    pub fn centre_events(&self) -> CentreEvents {
         let centres = self.registry.centres.iter().map(|centre| centre.id.clone()).collect();
         CentreEvents { centres, vault: self.vault.clone(), clock: Arc::clone(&self.clock) }
+    }
+
+    /// Of the portal's events.
+    pub fn portal_events(&self) -> PortalEvents {
+        PortalEvents { vault: self.vault.clone(), clock: Arc::clone(&self.clock) }
+    }
+
+    /// Loads a file of events, which are the portal's where the first one says so, else those of
+    /// service centres.
+    ///
+    /// # Errors
+    /// Where the file or a stream fails.
+    pub async fn load_events(
+        &self,
+        node: &Node,
+        reader: impl Read + Send + 'static,
+        origin: &str,
+        told: impl FnMut(u64),
+    ) -> Result<Account, Failure> {
+        let mut reader = BufReader::with_capacity(LONGEST_FIRST, reader);
+        let first =
+            reader.fill_buf().map_err(|source| Failure::Read { path: origin.into(), source })?;
+        let line = first.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let is_portal = String::from_utf8_lossy(line).contains("\"lv.portal.");
+        Ok(if is_portal {
+            load::load(&node.loading, self.portal_events(), reader, origin, told).await?
+        } else {
+            load::load(&node.loading, self.centre_events(), reader, origin, told).await?
+        })
     }
 
     /// Loads a file of person changes; one that is a snapshot removes who is not in it.

@@ -16,7 +16,8 @@ const REGISTRY: &[u8] = include_bytes!("data/registry.yaml.gz");
 const PERSONS: &[u8] = include_bytes!("data/persons.ndjson.gz");
 const MEANS: &[u8] = include_bytes!("data/means.ndjson.gz");
 const BASKETS: &[u8] = include_bytes!("data/baskets.ndjson.gz");
-const EVENTS: &[u8] = include_bytes!("data/service-events.ndjson.gz");
+const CENTRE_EVENTS: &[u8] = include_bytes!("data/service-events.ndjson.gz");
+const PORTAL_EVENTS: &[u8] = include_bytes!("data/portal-events.ndjson.gz");
 
 /// A reader, and what to call it.
 pub type Source = (Box<dyn Read + Send>, String);
@@ -117,7 +118,8 @@ impl Input {
         self.baskets.iter().map(open).collect()
     }
 
-    /// The service centres' events; only packaged ones, and only beside the packaged registry.
+    /// The events of service centres and of the portal; only packaged ones, and only beside the
+    /// packaged registry.
     ///
     /// # Errors
     /// Never: they are in the binary.
@@ -125,7 +127,10 @@ impl Input {
         if self.registry.is_some() {
             return Ok(Vec::new());
         }
-        Ok(vec![(packaged(EVENTS), "service-events.ndjson.gz".into())])
+        Ok(vec![
+            (packaged(CENTRE_EVENTS), "service-events.ndjson.gz".into()),
+            (packaged(PORTAL_EVENTS), "portal-events.ndjson.gz".into()),
+        ])
     }
 }
 

@@ -9,16 +9,32 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pipelines::files::{self, Kept, Settings};
+use pipelines::{
+    files::{self, Kept, Settings},
+    functions::udf,
+};
 use serde_json::Value;
 
 /// Refused by name here, and why.
-const REFUSED: &[(&str, &str)] = &[
-    ("async_udf", "a user's function in Rust, which the test does not register"),
-    ("double_negative_udf", "a user's function in Rust, which the test does not register"),
-    ("udaf", "a user's functions in Rust, which the test does not register"),
-    ("json_operators", "a source that holds a whole record in one JSON column"),
-];
+const REFUSED: &[(&str, &str)] =
+    &[("json_operators", "a source that holds a whole record in one JSON column")];
+
+/// The functions that Arroyo's tests add in Rust.
+fn add_functions() {
+    udf::add(udf::scalar("double_negative", |value: u64| -2 * i64::try_from(value).unwrap_or(0)));
+    udf::add(udf::aggregate("my_median", |mut values: Vec<u64>| -> f64 {
+        values.sort_unstable();
+        let middle = values.len() / 2;
+        match values.len() % 2 {
+            0 => (values[middle] + values[middle - 1]) as f64 / 2.0,
+            _ => values[middle] as f64,
+        }
+    }));
+    udf::add(udf::aggregate("none_udf", |_: Vec<u64>| -> Option<f64> { None }));
+    udf::add(udf::aggregate("max_product", |first: Vec<u64>, second: Vec<u64>| -> Option<u64> {
+        first.iter().zip(&second).map(|(one, other)| one * other).max()
+    }));
+}
 
 #[tokio::test]
 async fn arroyos_queries_make_what_they_make_there() {
@@ -26,6 +42,7 @@ async fn arroyos_queries_make_what_they_make_there() {
         eprintln!("SKIPPED: AVIS_TEST_ARROYO does not name a folder crates/arroyo-sql-testing");
         return;
     };
+    add_functions();
     let mut outcomes: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let queries = fs::read_dir(root.join("src/test/queries")).expect("the folder of queries");
     let mut queries: Vec<PathBuf> = queries.map(|entry| entry.expect("an entry").path()).collect();

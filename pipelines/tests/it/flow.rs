@@ -431,7 +431,8 @@ async fn days_are_local_across_daylight_saving() {
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let case = Case::new().source("sales", SALES, &lines);
     let query = "SELECT CAST(day AS TEXT) AS day, SUM(n) AS n FROM (
-       SELECT date_trunc('day', to_local_time(at AT TIME ZONE 'UTC' AT TIME ZONE 'Europe/Riga')) AS day, 1 AS n
+       SELECT 1 AS n,
+         date_trunc('day', to_local_time(at AT TIME ZONE 'UTC' AT TIME ZONE 'Europe/Riga')) AS day
        FROM sales) GROUP BY day";
     let case = case.updating();
     let (rows, _) = case.once(query, Settings::default()).await.expect("it runs");
