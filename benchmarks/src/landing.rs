@@ -23,6 +23,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// Records that are landed beside the peer, and in steps after it; `AVIS_BENCH_ROWS` says up to how
 /// many.
 const ROWS: u64 = 1_000_000;
+/// Records of a commit, as one sets it for a long way to catch up; the peer writes one file.
+const CATCHING_UP: u64 = 65_536;
 const TABLES: [&str; 1] = ["authorisations"];
 const PER_SECOND: u64 = 1_000;
 
@@ -37,7 +39,8 @@ pub async fn measure() -> Result<()> {
     while landed < most {
         fill(&*log, landed, ROWS).await?;
         let (started, busy) = (Instant::now(), processor());
-        let runner = lake.runner(Arc::clone(&log), &TABLES, Settings::default()).await?;
+        let settings = Settings { commit_records: CATCHING_UP, ..Settings::default() };
+        let runner = lake.runner(Arc::clone(&log), &TABLES, settings).await?;
         runner.catch_up(&Ends::new()).await?;
         let (took, busy) = (started.elapsed().as_secs_f64(), processor() - busy);
         landed += ROWS;

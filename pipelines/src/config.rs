@@ -25,7 +25,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             // Large enough that a table gets few files while it catches up.
-            commit_records: 65_536,
+            commit_records: 8_192,
             commit_interval: Duration::from_secs(10),
             queued_batches: 2,
             batch_records: ingest::log::READ_BATCH,

@@ -1,8 +1,9 @@
 //! Records into columns: each record's flat JSON form, decoded into the columns that pipelines need.
 //!
-//! Nothing is written as text: the record's fields go straight into the decoder's tape.
+//! Nothing is written as text: the record's fields, of those that are needed, go straight into the
+//! decoder's tape.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
@@ -13,12 +14,16 @@ use arrow::{
 use ingest::{record::Stored, topic::Topic, wire::Flat};
 
 use crate::{error::PipelineError, pipeline::Pipeline};
+use wanted::Wanted;
+
+mod wanted;
 
 /// Decodes the records of one stream.
 #[derive(Debug)]
 pub struct Decoder {
     topic: Topic,
     schema: SchemaRef,
+    fields: HashSet<String>,
     tape: Tape,
 }
 
@@ -54,7 +59,8 @@ impl Decoder {
     pub fn new(topic: Topic, schema: SchemaRef) -> Result<Self, PipelineError> {
         let tape = ReaderBuilder::new(Arc::clone(&schema)).build_decoder();
         let tape = tape.map_err(|source| failed(topic, 0, 0, source))?;
-        Ok(Self { topic, schema, tape })
+        let fields = schema.fields().iter().map(|field| field.name().clone()).collect();
+        Ok(Self { topic, schema, fields, tape })
     }
 
     /// The records as one batch; a field that is missing is NULL.
@@ -65,7 +71,9 @@ impl Decoder {
         let Some(first) = records.first() else {
             return Ok(RecordBatch::new_empty(Arc::clone(&self.schema)));
         };
-        let rows: Vec<_> = records.iter().map(Flat::new).collect();
+        let flat: Vec<_> = records.iter().map(Flat::new).collect();
+        let rows = flat.iter().map(|object| Wanted { object, fields: &self.fields });
+        let rows: Vec<_> = rows.collect();
         let decoded = self.tape.serialize(&rows).and_then(|()| self.tape.flush());
         let position = first.position;
         match decoded {

@@ -32,11 +32,13 @@ use crate::{
 mod feed;
 mod lander;
 mod late;
+mod reader;
 mod restart;
 mod serve;
 
-use feed::{Feed, Partition, Queue, Stream};
+use feed::{Feed, Queue};
 use lander::Lander;
+use reader::{Partition, Reader, Stream};
 pub use restart::{Begin, restart};
 
 /// The offset after the last record to land, for every partition of each stream.
@@ -246,17 +248,14 @@ async fn land(
         queues.push(Queue { topics, to });
         tasks.spawn(lander.run(batches));
     }
-    let stream = |(topic, columns)| {
+    let (mut read, mut decoders) = (Vec::new(), Vec::new());
+    for (topic, columns) in streams {
         let from = from.remove(&topic).unwrap_or_default().into_iter();
-        Ok(Stream {
-            topic,
-            decoder: Decoder::new(topic, columns)?,
-            looked_up: looked_up.contains(&topic),
-            partitions: from.map(|next| Partition { next, reached: None }).collect(),
-        })
-    };
-    let streams = streams.into_iter().map(stream).collect::<Result<_, PipelineError>>()?;
-    let feed = Feed { log, streams, batch: world.settings.batch_records, queues };
-    let fed = feed.run(until).await;
+        let partitions = from.map(|next| Partition { next, reached: None }).collect();
+        read.push(Stream { topic, looked_up: looked_up.contains(&topic), partitions });
+        decoders.push((topic, Decoder::new(topic, columns)?));
+    }
+    let reader = Reader { log, streams: read, batch: world.settings.batch_records, until };
+    let fed = Feed { reader, decoders, queues }.run().await;
     first_failure(tasks).await.and(fed)
 }

@@ -116,6 +116,17 @@ pub(crate) struct Seen {
     pub(crate) positions: Positions,
 }
 
+/// What a tail held at an instant, to be landed; one at a time.
+#[derive(Debug)]
+pub struct Lot {
+    tail: Tail,
+    rows: Vec<RecordBatch>,
+    positions: Positions,
+    count: usize,
+    epoch: u64,
+    _turn: tokio::sync::OwnedMutexGuard<()>,
+}
+
 /// Rows that are being landed; dropped without [`done`](Self::done) they stay in memory.
 #[derive(Debug)]
 pub struct Landing<'a> {
@@ -172,20 +183,27 @@ impl Tail {
     /// pipeline reads its positions from the table and begins there again.
     pub fn land<'a>(&'a self, table: &'a dyn Table) -> Pending<'a, usize> {
         Box::pin(async move {
-            let _turn = self.turn.lock().await;
-            let (rows, positions, count, landing) = {
-                let state = locked(&self.state);
-                if !state.ahead {
-                    return Ok(0);
-                }
-                let (rows, positions) = (state.rows.clone(), state.positions.clone());
-                let (batches, epoch) = (rows.len(), state.epoch);
-                let landing = Landing { tail: self, batches, positions: positions.clone(), epoch };
-                (rows, positions, state.count, landing)
-            };
-            table.land(rows, &positions, landing).await?;
-            Ok(count)
+            match self.begin().await {
+                Some(lot) => lot.land(table).await,
+                None => Ok(0),
+            }
         })
+    }
+
+    /// Takes what was appended so far, to be landed while more is appended; none where nothing was
+    /// since the last time. It waits until the landing before is over, however that ended.
+    pub async fn begin(&self) -> Option<Lot> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let state = locked(&self.state);
+        let (rows, positions) = (state.rows.clone(), state.positions.clone());
+        let (count, epoch) = (state.count, state.epoch);
+        let tail = self.clone();
+        state.ahead.then(|| Lot { tail, rows, positions, count, epoch, _turn: turn })
+    }
+
+    /// Waits until no landing is on its way.
+    pub async fn idle(&self) {
+        drop(self.turn.lock().await);
     }
 
     /// Forgets rows and positions that have not landed: their pipeline begins again at the
@@ -217,6 +235,22 @@ impl Tail {
     fn fill_of(&self, state: &State) -> Fill {
         let (rows, bytes) = (state.count, state.bytes);
         Fill { rows, bytes, over: rows > self.bound.rows || bytes > self.bound.bytes }
+    }
+}
+
+impl Lot {
+    /// Lands it in one commit. How many rows landed.
+    ///
+    /// # Errors
+    /// As of [`Tail::land`].
+    pub fn land(self, table: &dyn Table) -> Pending<'_, usize> {
+        Box::pin(async move {
+            let batches = self.rows.len();
+            let (positions, epoch) = (self.positions.clone(), self.epoch);
+            let landing = Landing { tail: &self.tail, batches, positions, epoch };
+            table.land(self.rows.clone(), &self.positions, landing).await?;
+            Ok(self.count)
+        })
     }
 }
 

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::{
-    common::{DFSchema, DataFusionError, Result as EngineResult, not_impl_err},
+    common::{
+        DFSchema, DataFusionError, Result as EngineResult, ScalarValue, not_impl_err,
+        tree_node::{Transformed, TreeNode},
+    },
     execution::{SessionState, context::ExecutionProps},
     logical_expr::{
-        AggregateUDF, Expr, physical_planning_context::PhysicalPlanningContext,
-        simplify::SimplifyContext,
+        AggregateUDF, BinaryExpr, Expr, ExprSchemable, Operator, cast, lit,
+        physical_planning_context::PhysicalPlanningContext, simplify::SimplifyContext,
     },
     optimizer::simplify_expressions::ExprSimplifier,
     physical_expr::aggregate::{LoweredAggregate, LoweredAggregateBuilder},
@@ -102,11 +105,43 @@ fn source_plan(
     let fields = read.fields().iter().cloned().chain(hidden);
     let time = TimePlan {
         event_time: physical(state, event_time, &schema)?,
-        watermark: physical(state, watermark, &schema)?,
+        watermark: physical(state, in_whole_units(watermark, &schema)?, &schema)?,
         columns: Arc::new(Schema::new(fields.collect::<Vec<Arc<Field>>>())),
         read: source.columns.len(),
     };
     Ok((columns, Some(time)))
+}
+
+/// An instant plus or minus a length without days and months as a sum of whole numbers: the engine
+/// takes the way over calendars for it, which is many times as long.
+fn in_whole_units(expression: Expr, schema: &DFSchema) -> EngineResult<Expr> {
+    let sum = |inner: Expr| {
+        let Expr::BinaryExpr(BinaryExpr { left, op, right }) = &inner else {
+            return Ok(Transformed::no(inner));
+        };
+        let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(length)), _) = right.as_ref()
+        else {
+            return Ok(Transformed::no(inner));
+        };
+        let DataType::Timestamp(unit, None) = left.get_type(schema)? else {
+            return Ok(Transformed::no(inner));
+        };
+        let nanoseconds = match unit {
+            TimeUnit::Second => 1_000_000_000,
+            TimeUnit::Millisecond => 1_000_000,
+            TimeUnit::Microsecond => 1_000,
+            TimeUnit::Nanosecond => 1,
+        };
+        let whole = length.months == 0 && length.days == 0 && length.nanoseconds % nanoseconds == 0;
+        if !whole || !matches!(op, Operator::Plus | Operator::Minus) {
+            return Ok(Transformed::no(inner));
+        }
+        let number = cast(left.as_ref().clone(), DataType::Int64);
+        let length = lit(length.nanoseconds / nanoseconds);
+        let made = if *op == Operator::Plus { number + length } else { number - length };
+        Ok(Transformed::yes(cast(made, DataType::Timestamp(unit, None))))
+    };
+    Ok(expression.transform_up(sum)?.data)
 }
 
 /// The columns that are read, then those that only time needs.

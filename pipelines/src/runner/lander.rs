@@ -15,13 +15,13 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, timeout_at},
 };
-use warehouse::{error::WarehouseError, table::Positions, tail::Fill};
-
-use super::{
-    Line, World,
-    feed::{Batch, number},
-    late::LateRows,
+use warehouse::{
+    error::WarehouseError,
+    table::Positions,
+    tail::{Fill, Lot},
 };
+
+use super::{Line, World, feed::Batch, late::LateRows, reader::number};
 use crate::{
     dataflow::{Flow, state::State},
     error::PipelineError,
@@ -44,6 +44,8 @@ pub struct Lander {
     pending: Pending,
     /// Rows that came too late, where they are kept.
     late: Option<LateRows>,
+    /// A commit on its way.
+    landing: Option<JoinHandle<Result<(), PipelineError>>>,
     /// The table is looked after while rows go on.
     upkeep: Option<JoinHandle<()>>,
     /// The pipeline's queries are executed here alone.
@@ -68,7 +70,8 @@ impl Lander {
     ) -> Result<Self, PipelineError> {
         let turn = Arc::clone(&line.pipeline.turn).lock_owned().await;
         let pipeline = Arc::clone(&line.pipeline);
-        // What an earlier run left in memory comes again.
+        // What an earlier run still lands is waited for; what it left in memory comes again.
+        line.tail.idle().await;
         line.tail.clear();
         let (positions, state) = committed(log.as_ref(), &line).await?;
         let of = |topic: Option<Topic>| topic.and_then(|topic| positions.get(&topic));
@@ -105,6 +108,7 @@ impl Lander {
             state,
             pending,
             late,
+            landing: None,
             upkeep,
             _turn: turn,
         };
@@ -136,6 +140,7 @@ impl Lander {
                     if self.pending.records > 0 {
                         self.commit().await?;
                     }
+                    self.landed().await?;
                     return match self.upkeep {
                         Some(upkeep) => Ok(upkeep.await?),
                         None => Ok(()),
@@ -149,6 +154,9 @@ impl Lander {
     /// Commits the rows there are. Positions alone are not worth a commit: reading again costs
     /// little.
     async fn settle(&mut self) -> Result<(), PipelineError> {
+        if self.landing.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.landed().await?;
+        }
         let many = self.pending.records >= self.world.settings.commit_records;
         if many || self.line.tail.fill().rows > 0 {
             self.commit().await?;
@@ -230,7 +238,10 @@ impl Lander {
         Ok(made)
     }
 
+    /// Begins to commit what waits. Rows go on coming meanwhile: what is committed was taken at one
+    /// instant.
     async fn commit(&mut self) -> Result<(), PipelineError> {
+        self.landed().await?;
         let pipeline = Arc::clone(&self.line.pipeline);
         let made = self.flow.flush().await.map_err(|source| pipeline.failed(source))?;
         let mut reached = applications(&pipeline, &self.positions);
@@ -239,23 +250,23 @@ impl Lander {
             reached.insert(state_application(&pipeline), number_of(self.state));
         }
         self.append(&made, &reached)?;
-        // It is never closed.
-        let writing = self.world.writers.acquire().await.ok();
         if let Some(late) = &mut self.late {
             late.commit(&self.positions).await?;
         }
-        let landed = self.line.tail.land(self.line.table.as_ref()).await;
-        landed.map_err(|source| failed(&pipeline.name, "commit to", source))?;
-        drop(writing);
-        self.world.states.forget_before(&pipeline.name, self.state);
-        let waited = self
-            .pending
-            .oldest
-            .map_or(0, |oldest| (self.world.clock.now() - oldest).num_milliseconds().max(0));
-        #[allow(clippy::cast_precision_loss, reason = "milliseconds of a wait are few")]
-        self.world.metrics.landed(&pipeline.name, self.lag()?, waited as f64 / 1_000.0);
-        self.pending = Pending::default();
+        let Some(lot) = self.line.tail.begin().await else { return Ok(()) };
+        let oldest = std::mem::take(&mut self.pending).oldest;
+        let (world, line) = (self.world.clone(), self.line.clone());
+        let landing = land(world, line, lot, self.state, self.lag()?, oldest);
+        self.landing = Some(tokio::spawn(landing));
         Ok(())
+    }
+
+    /// Waits until the commit that was begun is there.
+    async fn landed(&mut self) -> Result<(), PipelineError> {
+        match self.landing.take() {
+            Some(landing) => landing.await?,
+            None => Ok(()),
+        }
     }
 
     /// From here on queries see the rows.
@@ -291,6 +302,28 @@ impl Lander {
         }
         Ok(lag)
     }
+}
+
+/// Commits what a pipeline's tail held, and says how that went.
+async fn land(
+    world: World,
+    line: Line,
+    lot: Lot,
+    state: u64,
+    lag: u64,
+    oldest: Option<DateTime<Utc>>,
+) -> Result<(), PipelineError> {
+    let name = &line.pipeline.name;
+    // It is never closed.
+    let writing = world.writers.acquire().await.ok();
+    let landed = lot.land(line.table.as_ref()).await;
+    landed.map_err(|source| failed(name, "commit to", source))?;
+    drop(writing);
+    world.states.forget_before(name, state);
+    let waited = oldest.map_or(0, |oldest| (world.clock.now() - oldest).num_milliseconds().max(0));
+    #[allow(clippy::cast_precision_loss, reason = "milliseconds of a wait are few")]
+    world.metrics.landed(name, lag, waited as f64 / 1_000.0);
+    Ok(())
 }
 
 /// Where a pipeline's table says that reading goes on, and the number of the state of then.

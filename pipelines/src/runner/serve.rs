@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ingest::{error::LogError, log::Log};
 use tokio::sync::watch;
 
-use super::{Ends, Group, Until, World, feed::number, land, lander::committed};
+use super::{Ends, Group, Until, World, land, lander::committed, reader::number};
 use crate::error::PipelineError;
 
 /// Records behind the foremost pipeline of a group from which on one catches up by itself.
