@@ -59,7 +59,7 @@ pub fn node(data: &Data) -> Result<Node, Failure> {
 /// Tables can be read while a node runs on the same folder.
 async fn session(data: &Data) -> Result<Session, Failure> {
     // So that the operator's own tables are known.
-    own::all(&own_folder(&data.folder)).await?;
+    own::all(&own_folder(&data.folder)).await;
     Ok(Session::open(&folder(&data.folder.join("warehouse"))?).await?)
 }
 

@@ -171,7 +171,7 @@ impl Node {
     /// The shipped pipelines and the operator's own, with their tables.
     ///
     /// # Errors
-    /// Where a file of the operator's does not run, or a table cannot be opened.
+    /// Where a table cannot be opened.
     pub async fn pipelines(&self) -> Result<Runner, Failure> {
         let mut lines = Vec::new();
         for pipeline in self.planned().await? {
@@ -188,13 +188,13 @@ impl Node {
         Ok(Runner::new(log, clock, metrics, self.landing.runner(), beside, lines)?)
     }
 
-    /// The shipped pipelines and the operator's own.
+    /// The shipped pipelines and those of the operator's own that run.
     ///
     /// # Errors
-    /// Where a file of the operator's does not run.
+    /// Where a shipped file does not plan.
     pub async fn planned(&self) -> Result<Vec<Pipeline>, Failure> {
         let mut planned = catalogue::shipped().await?;
-        planned.extend(own::all(&own_folder(&self.folder)).await?);
+        planned.extend(own::all(&own_folder(&self.folder)).await);
         Ok(planned)
     }
 

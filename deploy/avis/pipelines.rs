@@ -38,7 +38,7 @@ pub async fn run(command: PipelinesCommand) -> Result<(), Failure> {
 
 async fn list(data: &Data) -> Result<(), Failure> {
     let mut planned = catalogue::shipped().await?;
-    planned.extend(own::all(&own_folder(&data.folder)).await?);
+    planned.extend(own::all(&own_folder(&data.folder)).await);
     for pipeline in planned {
         let gathers = if pipeline.blueprint.is_stateful() { "gathers" } else { "" };
         println!("{:<24} {gathers:<8} from {}", pipeline.name, topics(&pipeline));

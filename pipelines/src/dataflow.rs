@@ -313,8 +313,7 @@ impl Source {
         let told = evaluate(&time.watermark, &rows)?;
         let told = told.as_primitive::<TimestampNanosecondType>();
         let mark = &mut self.marks[partition];
-        let before = told.iter().map(|told| std::mem::replace(mark, (*mark).max(told)));
-        let before: TimestampNanosecondArray = before.collect();
+        let before = told_before(mark, told);
         let mut columns = rows.columns()[..time.read].to_vec();
         columns.push(event_times);
         columns.push(Arc::new(before));
@@ -331,6 +330,21 @@ impl Source {
     /// How far all partitions have told time; nothing until each has.
     fn told(&self) -> Option<i64> {
         self.marks.iter().copied().min().flatten()
+    }
+}
+
+/// What a partition had told before each row, which may tell more.
+fn told_before(
+    mark: &mut Option<i64>,
+    told: &TimestampNanosecondArray,
+) -> TimestampNanosecondArray {
+    match mark {
+        // Once anything was told there is no NULL to mind.
+        Some(known) if told.null_count() == 0 => {
+            let next = |told: &i64| std::mem::replace(known, (*known).max(*told));
+            told.values().iter().map(next).collect::<Vec<i64>>().into()
+        }
+        mark => told.iter().map(|told| std::mem::replace(mark, (*mark).max(told))).collect(),
     }
 }
 

@@ -155,6 +155,8 @@ struct Source {
     decoder: Decoder,
     columns: SchemaRef,
     debezium: bool,
+    /// Whether a line is one value, whatever it holds.
+    unstructured: bool,
     ended: bool,
 }
 
@@ -176,6 +178,7 @@ impl Source {
             decoder,
             columns: Arc::clone(columns),
             debezium: format.debezium,
+            unstructured: format.unstructured,
             ended: false,
         })
     }
@@ -195,7 +198,10 @@ impl Source {
             }
             let value: Value =
                 serde_json::from_str(&line).map_err(|error| self.unreadable(at + 1, &error))?;
-            if self.debezium {
+            if self.unstructured {
+                rows.push(json!({"value": line}));
+                back.push(false);
+            } else if self.debezium {
                 change(value, &mut rows, &mut back);
             } else {
                 rows.push(value);

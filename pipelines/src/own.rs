@@ -14,30 +14,37 @@ use crate::{
 };
 
 /// Plans every `.sql` file of a folder, in the order of their names, and makes their tables known. A
-/// folder that is not there has none.
-///
-/// # Errors
-/// The first file that cannot be read or run, or that fills something else than a table of its own.
-pub async fn all(folder: &Path) -> Result<Vec<Pipeline>, PipelineError> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Vec::new()) };
+/// folder that is not there has none. A file that cannot be read or run is told of and left out: a
+/// node does not stop for it.
+pub async fn all(folder: &Path) -> Vec<Pipeline> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "sql"));
     paths.sort();
     let mut pipelines = Vec::with_capacity(paths.len());
     for path in paths {
-        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        let name = name.unwrap_or_default();
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| wrong(&name, format!("cannot read {}: {error}", path.display())))?;
-        pipelines.push(one(&name, &text).await?);
+        match file(&path).await {
+            Ok(pipeline) => pipelines.push(pipeline),
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "a pipeline of your own is left out");
+            }
+        }
     }
-    Ok(pipelines)
+    pipelines
+}
+
+async fn file(path: &Path) -> Result<Pipeline, PipelineError> {
+    let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let name = name.unwrap_or_default();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| wrong(&name, format!("cannot read it: {error}")))?;
+    one(&name, &text).await
 }
 
 /// Plans one file of that name, and makes its table known.
 ///
 /// # Errors
-/// As [`all`].
+/// Where it cannot be run, or fills something else than a table of its own.
 pub async fn one(name: &str, text: &str) -> Result<Pipeline, PipelineError> {
     let taken = TABLES.iter().chain(SUMMARIES).any(|(known, _)| *known == name);
     if taken || name == "late_rows" {

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, RecordBatch, TimestampNanosecondArray},
-    compute::cast,
+    compute::{cast, max, min},
     datatypes::SchemaRef,
 };
 use datafusion::common::Result as EngineResult;
@@ -69,9 +69,11 @@ impl Windowed {
     /// # Errors
     /// Where an aggregate fails.
     pub fn take(&mut self, rows: &RecordBatch) -> EngineResult<()> {
-        let slide = self.plan.slide;
-        let starts: Vec<i64> =
-            instants(rows, TIMESTAMP)?.values().iter().map(|at| bin(*at, slide)).collect();
+        let (slide, times) = (self.plan.slide, instants(rows, TIMESTAMP)?);
+        if let Some(start) = self.one_pane(times, told(rows)) {
+            return self.gather(start, rows);
+        }
+        let starts: Vec<i64> = times.values().iter().map(|at| bin(*at, slide)).collect();
         let own = told(rows)
             .map(|told| told.iter().map(|told| told.map_or(i64::MIN, |told| bin(told, slide))));
         let closed = self.closed.unwrap_or(i64::MIN);
@@ -86,14 +88,31 @@ impl Windowed {
         let kept: Vec<i64> = kept.collect();
         let rows = chosen(rows, on_time)?;
         for (start, rows) in split(&rows, &kept)? {
-            let pane = self.panes.entry(start).or_default();
-            let groups = match &mut pane.groups {
-                Some(groups) => groups,
-                none => none.insert(Groups::new(&self.plan.aggregation)?),
-            };
-            groups.update(&self.plan.aggregation, &rows)?;
+            self.gather(start, &rows)?;
         }
         Ok(())
+    }
+
+    /// The pane of all rows, where it is one and none of them is late: so it nearly always is.
+    fn one_pane(
+        &self,
+        times: &TimestampNanosecondArray,
+        told: Option<&TimestampNanosecondArray>,
+    ) -> Option<i64> {
+        let slide = self.plan.slide;
+        let start = bin(min(times)?, slide);
+        let told = told.and_then(max).map_or(i64::MIN, |told| bin(told, slide));
+        let closed = self.closed.unwrap_or(i64::MIN);
+        (start == bin(max(times)?, slide) && start >= told && start >= closed).then_some(start)
+    }
+
+    fn gather(&mut self, start: i64, rows: &RecordBatch) -> EngineResult<()> {
+        let pane = self.panes.entry(start).or_default();
+        let groups = match &mut pane.groups {
+            Some(groups) => groups,
+            none => none.insert(Groups::new(&self.plan.aggregation)?),
+        };
+        groups.update(&self.plan.aggregation, rows)
     }
 
     /// Lets time come to an instant: the rows of windows that fire, and the earliest start that a

@@ -4,6 +4,7 @@ mod bad_input;
 mod demo;
 mod kill;
 mod operators;
+mod own;
 mod up;
 
 use std::{

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{avis, sql, succeeded};
 
-struct Server {
+pub struct Server {
     child: Child,
     address: String,
 }
@@ -23,7 +23,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start(folder: &std::path::Path) -> Self {
+    pub fn start(folder: &std::path::Path) -> Self {
         let mut command = avis();
         command.args(["up", "--http", "127.0.0.1:0", "--data"]).arg(folder);
         let mut child = command.stdout(Stdio::piped()).spawn().expect("run");
@@ -49,7 +49,13 @@ impl Server {
         (status.expect("a status"), text)
     }
 
-    fn wait_until_ready(&self) {
+    pub fn stop(mut self) {
+        let told = std::process::Command::new("kill").arg(self.child.id().to_string()).status();
+        assert!(told.expect("told to stop").success());
+        assert!(self.child.wait().expect("ended").success(), "it stops cleanly");
+    }
+
+    pub fn wait_until_ready(&self) {
         let deadline = Instant::now() + Duration::from_secs(60);
         while self.get("/readyz").0 != 200 {
             assert!(Instant::now() < deadline, "not ready after a minute");
@@ -64,7 +70,7 @@ fn up_serves_what_the_demo_left() {
     let out = folder.path().join("demo");
     let arguments = ["demo", "--generate", "500", "--people", "100", "--json", "--out"];
     succeeded(&avis().args(arguments).arg(&out).output().expect("run"));
-    let mut server = Server::start(&out);
+    let server = Server::start(&out);
     assert_eq!(server.get("/healthz").0, 200);
     server.wait_until_ready();
     assert_eq!(sql(&out, "SELECT COUNT(*) FROM authorisations"), ["500"], "beside the server");
@@ -81,7 +87,5 @@ fn up_serves_what_the_demo_left() {
     let second = second.expect("run");
     assert_eq!(second.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&second.stderr).contains("in use by another process"));
-    let terminated = std::process::Command::new("kill").arg(server.child.id().to_string()).status();
-    assert!(terminated.expect("told to stop").success());
-    assert!(server.child.wait().expect("ended").success(), "it stops cleanly");
+    server.stop();
 }

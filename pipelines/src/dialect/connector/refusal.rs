@@ -61,7 +61,9 @@ impl Connector {
 
     fn refused_format(&self, format: &Format) -> Option<String> {
         let runs = match (self, format) {
-            (Self::Stream(_), Format::Json(json)) => !json.debezium && plain(json),
+            (Self::Stream(_), Format::Json(json)) => {
+                !json.debezium && !json.unstructured && plain(json)
+            }
             (Self::SingleFile(_), Format::Json(json)) => plain(json),
             (Self::Delta(_), Format::Parquet(_)) | (Self::Impulse(_), _) => true,
             _ => false,
