@@ -24,8 +24,7 @@ const AT_ONCE: usize = 8_192;
 const PER_SECOND: u64 = 1_000;
 const HOP_ROWS: u64 = 2_000_000;
 
-const TUMBLE: &str = include_str!("windows/tumble.sql");
-const HOP: &str = include_str!("windows/hop.sql");
+const QUERY: &str = include_str!("windows/sales.sql");
 
 /// Prints a row for each peer, and one for each width.
 pub async fn measure() -> Result<()> {
@@ -34,7 +33,8 @@ pub async fn measure() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("sales.parquet");
     write(&path, rows)?;
-    let (windows, took) = run(TUMBLE, batches(&path)?).await?;
+    let tumble = QUERY.replace("{window}", "TUMBLE(INTERVAL '1 minute')");
+    let (windows, took) = run(&tumble, batches(&path)?).await?;
     let rate = rows as f64 / took.as_secs_f64();
     let what = format!("tumble of a minute, {rows} rows into {windows}");
     for other in ["duckdb", "polars"] {
@@ -48,7 +48,8 @@ pub async fn measure() -> Result<()> {
     crate::say(format!("|   of which {reading:?} to read {read} rows | | | | |"));
     let mut first = None;
     for width in [10, 100, 1_000] {
-        let query = HOP.replace("{width}", &width.to_string());
+        let hop = format!("HOP(INTERVAL '1 second', INTERVAL '{width} seconds')");
+        let query = QUERY.replace("{window}", &hop);
         let batches = batches(&path)?.take((HOP_ROWS as usize).div_ceil(AT_ONCE));
         let (windows, took) = run(&query, batches).await?;
         let rate = HOP_ROWS.min(rows) as f64 / took.as_secs_f64();

@@ -58,8 +58,6 @@ pub fn node(data: &Data) -> Result<Node, Failure> {
 
 /// Tables can be read while a node runs on the same folder.
 async fn session(data: &Data) -> Result<Session, Failure> {
-    // So that the operator's own tables are known.
-    own::all(&own_folder(&data.folder)).await;
     Ok(Session::open(&folder(&data.folder.join("warehouse"))?).await?)
 }
 
@@ -79,6 +77,8 @@ fn print(rows: &Rows, format: Format) -> Result<(), Failure> {
 /// # Errors
 /// Where the query is refused or fails.
 pub async fn sql(arguments: SqlArguments) -> Result<(), Failure> {
+    // So that the operator's own tables are known.
+    own::all(&own_folder(&arguments.data.folder)).await;
     let rows = session(&arguments.data).await?.rows(&arguments.query).await?;
     print(&rows, arguments.format)
 }

@@ -14,7 +14,7 @@ use crate::{
     wire::v1::{Event, Heartbeat},
 };
 
-/// The streams of which time is told: those that pipelines group by time.
+/// The streams of which time is told: those of events, which pipelines may group by time.
 pub const TIMED: [Topic; 3] = [Topic::Authorisations, Topic::ServiceEvents, Topic::PortalEvents];
 
 /// How much later than it happened a record may come and still find its window open.

@@ -6,7 +6,7 @@ use arrow::datatypes::Schema;
 use warehouse::schema::{self, Kind};
 
 use crate::{
-    catalogue::{SOURCES, SUMMARIES, TABLES},
+    catalogue::SOURCES,
     dialect::{Connector, connector::FileSink},
     error::PipelineError,
     pipeline::Pipeline,
@@ -46,8 +46,7 @@ async fn file(path: &Path) -> Result<Pipeline, PipelineError> {
 /// # Errors
 /// Where it cannot be run, or fills something else than a table of its own.
 pub async fn one(name: &str, text: &str) -> Result<Pipeline, PipelineError> {
-    let taken = TABLES.iter().chain(SUMMARIES).any(|(known, _)| *known == name);
-    if taken || name == "late_rows" {
+    if schema::TABLES.iter().any(|known| known.name == name) {
         return Err(wrong(name, "a table of that name is the platform's own".into()));
     }
     let planned = planner::standalone(SOURCES, name, text).await?;

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use ingest::{clock::Clock, error::LogError, log::Log, topic::Topic};
+use ingest::{clock::Clock, log::Log, topic::Topic};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
@@ -32,17 +32,19 @@ use crate::{
 mod feed;
 mod lander;
 mod late;
+mod offsets;
 mod reader;
 mod restart;
 mod serve;
 
 use feed::{Feed, Queue};
 use lander::Lander;
+use offsets::Offsets;
 use reader::{Partition, Reader, Stream};
 pub use restart::{Begin, restart};
 
 /// The offset after the last record to land, for every partition of each stream.
-pub type Ends = BTreeMap<Topic, Vec<u64>>;
+pub type Ends = Offsets;
 
 /// A pipeline, its table, and the rows that have not landed there.
 #[derive(Clone, Debug)]
@@ -145,12 +147,7 @@ impl Runner {
     /// # Errors
     /// Where the log is stopped.
     pub fn ends(&self) -> Result<Ends, PipelineError> {
-        let ends = |topic: &Topic| {
-            let partitions = 0..self.log.partitions(*topic);
-            let ends = partitions.map(|partition| self.log.end(*topic, partition));
-            Ok((*topic, ends.collect::<Result<_, LogError>>()?))
-        };
-        self.groups.iter().flat_map(|group| &group.topics).map(ends).collect()
+        offsets::ends(self.log.as_ref(), self.groups.iter().flat_map(|group| &group.topics))
     }
 
     /// Lands everything before `ends`; a stream that is not named is landed to its present end.

@@ -117,21 +117,7 @@ paid AS (
 ),
 each AS (
   SELECT
-    month,
-    centre_id,
-    service_id,
-    completed,
-    requested,
-    answered,
-    abandoned,
-    mean_wait_seconds,
-    mean_talk_seconds,
-    answered_bp,
-    resolved_bp,
-    mean_rating,
-    criteria_asked,
-    criteria_met,
-    quality_bp,
+    paid.*,
     CAST(
       ROUND(CAST(completed * quality_bp AS DECIMAL(18, 0)) * rate / 10000, 2) AS DECIMAL(18, 2)
     ) AS subsidy
@@ -158,16 +144,12 @@ whole AS (
     SUM(criteria_met) AS criteria_met,
     CAST(NULL AS BIGINT) AS quality_bp,
     MAX(centres.kind) AS kind,
-    SUM(
-      CAST(
-        ROUND(CAST(completed * quality_bp AS DECIMAL(18, 0)) * rate / 10000, 2) AS DECIMAL(18, 2)
-      )
-    ) AS for_services
+    SUM(subsidy) AS for_services
   FROM (SELECT DISTINCT month FROM measured) AS months
   CROSS JOIN registry_centres_current AS centres
-  LEFT JOIN paid
-    ON paid.month = months.month
-    AND paid.centre_id = centres.entry_id
+  LEFT JOIN each
+    ON each.month = months.month
+    AND each.centre_id = centres.entry_id
   GROUP BY months.month, centres.entry_id
 )
 SELECT

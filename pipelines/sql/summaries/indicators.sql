@@ -85,47 +85,48 @@ managing_to_date AS (
   LEFT JOIN managing ON managing.quarter <= quarters.quarter
   GROUP BY quarters.quarter
 ),
+counted AS (
+  SELECT
+    quarters.quarter,
+    COALESCE(users, 0) AS users,
+    offering.merchants AS offering,
+    managing_to_date.merchants AS managing,
+    managing_to_date.to_date AS managing_to_date,
+    COALESCE(uses, 0) AS uses,
+    COALESCE(amount, 0) AS amount,
+    COALESCE(consultations, 0) AS consultations
+  FROM quarters
+  LEFT JOIN visited ON visited.quarter = quarters.quarter
+  LEFT JOIN offering ON offering.quarter = quarters.quarter
+  LEFT JOIN managing_to_date ON managing_to_date.quarter = quarters.quarter
+  LEFT JOIN given ON given.quarter = quarters.quarter
+  LEFT JOIN consulted ON consulted.quarter = quarters.quarter
+),
 first_visited AS (
   SELECT users AS baseline FROM visited ORDER BY quarter LIMIT 1
 ),
-told AS (
+growth AS (
   SELECT
-    'RR1' AS indicator,
-    quarters.quarter,
+    quarter,
     baseline,
     CASE
-      WHEN baseline > 0
-        THEN CAST((COALESCE(users, 0) - baseline) * 100 AS DECIMAL(18, 2)) / baseline
-    END AS measured,
-    CASE
-      WHEN baseline > 0
-        THEN CAST((COALESCE(users, 0) - baseline) * 100 AS DECIMAL(18, 2)) / baseline
-    END AS to_date
-  FROM quarters
-  LEFT JOIN visited ON visited.quarter = quarters.quarter
+      WHEN baseline > 0 THEN CAST((users - baseline) * 100 AS DECIMAL(18, 2)) / baseline
+    END AS percent
+  FROM counted
   LEFT JOIN first_visited ON TRUE
+),
+told AS (
+  SELECT 'RR1' AS indicator, quarter, baseline, percent AS measured, percent AS to_date FROM growth
   UNION ALL
-  SELECT 'RR2', quarter, 0, merchants, merchants AS to_date FROM offering
+  SELECT 'RR2', quarter, 0, offering, offering AS to_date FROM counted
   UNION ALL
-  SELECT
-    'RR3', quarters.quarter, 0, COALESCE(uses, 0),
-    SUM(COALESCE(uses, 0)) OVER (ORDER BY quarters.quarter)
-  FROM quarters
-  LEFT JOIN given ON given.quarter = quarters.quarter
+  SELECT 'RR3', quarter, 0, uses, SUM(uses) OVER (ORDER BY quarter) FROM counted
   UNION ALL
-  SELECT 'RR4', quarter, 0, merchants, to_date FROM managing_to_date
+  SELECT 'RR4', quarter, 0, managing, managing_to_date FROM counted
   UNION ALL
-  SELECT
-    'RR5', quarters.quarter, 0, COALESCE(amount, 0),
-    SUM(COALESCE(amount, 0)) OVER (ORDER BY quarters.quarter)
-  FROM quarters
-  LEFT JOIN given ON given.quarter = quarters.quarter
+  SELECT 'RR5', quarter, 0, amount, SUM(amount) OVER (ORDER BY quarter) FROM counted
   UNION ALL
-  SELECT
-    'RR6', quarters.quarter, 0, COALESCE(consultations, 0),
-    SUM(COALESCE(consultations, 0)) OVER (ORDER BY quarters.quarter)
-  FROM quarters
-  LEFT JOIN consulted ON consulted.quarter = quarters.quarter
+  SELECT 'RR6', quarter, 0, consultations, SUM(consultations) OVER (ORDER BY quarter) FROM counted
 )
 SELECT
   definitions.indicator,

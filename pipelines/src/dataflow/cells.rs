@@ -78,32 +78,29 @@ impl Cells {
     /// # Errors
     /// Where one cannot be told.
     pub fn so_far(&mut self, aggregation: &Aggregation) -> EngineResult<Vec<ScalarValue>> {
-        self.copy(aggregation)?.0.evaluate()
+        let state = self.state(aggregation)?;
+        Self::of(aggregation, &state)?.evaluate()
     }
 
-    /// Everything that was gathered.
+    /// Everything that was gathered. An accumulator may give away what it holds when it tells its
+    /// state, so these are made anew from what they told.
     ///
     /// # Errors
     /// Where an aggregate cannot tell its state.
     pub fn state(&mut self, aggregation: &Aggregation) -> EngineResult<Vec<ScalarValue>> {
-        Ok(self.copy(aggregation)?.1)
-    }
-
-    /// The same again, and its state. An accumulator may give away what it holds when it tells its
-    /// state or its value, so this one is made anew from what it told.
-    fn copy(&mut self, aggregation: &Aggregation) -> EngineResult<(Self, Vec<ScalarValue>)> {
         let mut state = Vec::new();
         for cell in &mut self.0 {
             state.extend(cell.state()?);
         }
-        let again = || -> EngineResult<Self> {
-            let mut again = Self::new(aggregation)?;
-            let columns = state.iter().map(ScalarValue::to_array);
-            again.merge(aggregation, &columns.collect::<EngineResult<Vec<_>>>()?, 0)?;
-            Ok(again)
-        };
-        *self = again()?;
-        Ok((again()?, state))
+        *self = Self::of(aggregation, &state)?;
+        Ok(state)
+    }
+
+    fn of(aggregation: &Aggregation, state: &[ScalarValue]) -> EngineResult<Self> {
+        let mut cells = Self::new(aggregation)?;
+        let columns = state.iter().map(ScalarValue::to_array).collect::<EngineResult<Vec<_>>>()?;
+        cells.merge(aggregation, &columns, 0)?;
+        Ok(cells)
     }
 
     /// Adds what was gathered before: columns of one row, from `first` on.

@@ -75,9 +75,7 @@ impl Join {
     }
 
     fn keep(&mut self, side: usize, rows: &RecordBatch) -> EngineResult<Vec<Key>> {
-        let values =
-            self.plan.on[side].iter().map(|on| on.evaluate(rows)?.into_array(rows.num_rows()));
-        let keys = self.keys.of(&values.collect::<EngineResult<Vec<_>>>()?, rows.num_rows())?;
+        let keys = self.keys.evaluated(&self.plan.on[side], rows)?;
         let times = instants(rows, TIMESTAMP)?.values().clone();
         let (rows, runs) = sorted(rows, keys, &times)?;
         let times = instants(&rows, TIMESTAMP)?.values();

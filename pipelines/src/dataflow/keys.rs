@@ -1,12 +1,14 @@
 //! Keys of rows as bytes that can be compared and kept, and rows in the order of their keys.
 
+use std::sync::Arc;
+
 use arrow::{
     array::{ArrayRef, RecordBatch},
     compute::take_record_batch,
     datatypes::{SchemaRef, UInt32Type},
     row::{RowConverter, SortField},
 };
-use datafusion::common::Result as EngineResult;
+use datafusion::{common::Result as EngineResult, physical_plan::PhysicalExpr};
 
 /// A key's value, in a form that sorts and compares as bytes.
 pub type Key = Box<[u8]>;
@@ -41,6 +43,19 @@ impl Keys {
         };
         let converted = converter.convert_columns(columns)?;
         Ok(converted.iter().map(|row| row.data().into()).collect())
+    }
+
+    /// The keys that expressions give of a batch's rows.
+    ///
+    /// # Errors
+    /// Where one cannot be evaluated.
+    pub fn evaluated(
+        &self,
+        expressions: &[Arc<dyn PhysicalExpr>],
+        rows: &RecordBatch,
+    ) -> EngineResult<Vec<Key>> {
+        let values = expressions.iter().map(|one| one.evaluate(rows)?.into_array(rows.num_rows()));
+        self.of(&values.collect::<EngineResult<Vec<_>>>()?, rows.num_rows())
     }
 
     /// Columns of keys again.

@@ -52,7 +52,7 @@ impl Lookup {
         input: usize,
         rows: &RecordBatch,
     ) -> EngineResult<Vec<RecordBatch>> {
-        let keys = self.keys_of(input, rows)?;
+        let keys = self.keys.evaluated(&self.plan.on[input], rows)?;
         if input == 1 {
             self.keep(rows, keys)?;
             return Ok(Vec::new());
@@ -60,12 +60,6 @@ impl Lookup {
         let wanted: BTreeSet<Key> = keys.into_iter().collect();
         let met = wanted.iter().filter_map(|key| self.newest.get(key)).cloned().collect();
         self.plan.stage.run(vec![vec![rows.clone()], met]).await
-    }
-
-    fn keys_of(&self, input: usize, rows: &RecordBatch) -> EngineResult<Vec<Key>> {
-        let values =
-            self.plan.on[input].iter().map(|on| on.evaluate(rows)?.into_array(rows.num_rows()));
-        self.keys.of(&values.collect::<EngineResult<Vec<_>>>()?, rows.num_rows())
     }
 
     /// The last row of each key takes the place of the one before.
@@ -97,7 +91,7 @@ impl Lookup {
         for (name, rows) in parts {
             match super::state::number(&name)? {
                 ("rows", _) => {
-                    let keys = self.keys_of(1, &rows)?;
+                    let keys = self.keys.evaluated(&self.plan.on[1], &rows)?;
                     self.keep(&rows, keys)?;
                 }
                 _ => return super::state::other(&name),

@@ -30,26 +30,26 @@ pub enum Window {
     },
 }
 
-/// What stands for time in a query.
+/// A function of time, which the planner reads and takes out of the query: none is ever called.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Placeholder {
+struct TimeFunction {
     name: &'static str,
     signature: Signature,
 }
 
-/// Makes the placeholders known to a session.
+/// Makes the functions of time known to a session, so that queries with them can be read.
 pub fn register(context: &SessionContext) {
     // Volatile, so that no rule of the optimizer moves or evaluates them.
     for (name, arguments) in [("tumble", 1), ("hop", 2), ("session", 1)] {
         let signature = Signature::any(arguments, Volatility::Volatile);
-        context.register_udf(ScalarUDF::new_from_impl(Placeholder { name, signature }));
+        context.register_udf(ScalarUDF::new_from_impl(TimeFunction { name, signature }));
     }
     let signature = Signature::nullary(Volatility::Volatile);
-    let row_time = Placeholder { name: "row_time", signature };
+    let row_time = TimeFunction { name: "row_time", signature };
     context.register_udf(ScalarUDF::new_from_impl(row_time));
 }
 
-impl ScalarUDFImpl for Placeholder {
+impl ScalarUDFImpl for TimeFunction {
     fn name(&self) -> &str {
         self.name
     }

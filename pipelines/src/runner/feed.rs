@@ -48,19 +48,20 @@ pub struct Queue {
 
 impl Feed {
     /// Reads until there is no more to read, or no pipeline left to read for.
-    pub async fn run(mut self) -> Result<(), PipelineError> {
+    pub async fn run(self) -> Result<(), PipelineError> {
+        let Self { reader, mut decoders, queues } = self;
         let (to, mut reads) = mpsc::channel(AHEAD);
-        let reading = tokio::spawn(self.reader.run(to));
+        let reading = tokio::spawn(reader.run(to));
+        let mut gone = select_all(queues.iter().map(|queue| Box::pin(queue.to.closed())));
         loop {
-            let gone = self.queues.iter().map(|queue| Box::pin(queue.to.closed()));
             let read = tokio::select! {
                 read = reads.recv() => read,
-                _ = select_all(gone) => None,
+                _ = &mut gone => None,
             };
             let Some(read) = read else { break };
-            let (topic, decoder) = &mut self.decoders[read.stream];
+            let (topic, decoder) = &mut decoders[read.stream];
             let batch = Arc::new(decoded(*topic, decoder, &read)?);
-            if !hand_over(&self.queues, batch).await {
+            if !hand_over(&queues, batch).await {
                 break;
             }
         }

@@ -21,15 +21,17 @@ use warehouse::{
     tail::{Fill, Lot},
 };
 
-use super::{Line, World, feed::Batch, late::LateRows, reader::number};
+use super::{
+    Line, World,
+    feed::Batch,
+    late::LateRows,
+    offsets::{self, Offsets, applications, number_of},
+};
 use crate::{
     dataflow::{Flow, state::State},
     error::PipelineError,
     pipeline::Pipeline,
 };
-
-/// The next offset of every partition, by stream.
-pub type Offsets = BTreeMap<Topic, Vec<u64>>;
 
 pub struct Lander {
     log: Arc<dyn Log>,
@@ -112,7 +114,10 @@ impl Lander {
             upkeep,
             _turn: turn,
         };
-        lander.world.metrics.lag(&lander.line.pipeline.name, lander.lag()?);
+        lander
+            .world
+            .metrics
+            .lag(&lander.line.pipeline.name, offsets::lag(lander.log.as_ref(), &lander.positions)?);
         Ok(lander)
     }
 
@@ -256,7 +261,14 @@ impl Lander {
         let Some(lot) = self.line.tail.begin().await else { return Ok(()) };
         let oldest = std::mem::take(&mut self.pending).oldest;
         let (world, line) = (self.world.clone(), self.line.clone());
-        let landing = land(world, line, lot, self.state, self.lag()?, oldest);
+        let landing = land(
+            world,
+            line,
+            lot,
+            self.state,
+            offsets::lag(self.log.as_ref(), &self.positions)?,
+            oldest,
+        );
         self.landing = Some(tokio::spawn(landing));
         Ok(())
     }
@@ -292,16 +304,6 @@ impl Lander {
         self.state = next;
         Ok(())
     }
-
-    fn lag(&self) -> Result<u64, PipelineError> {
-        let mut lag = 0_u64;
-        for (topic, positions) in &self.positions {
-            for (partition, next) in (0_u32..).zip(positions) {
-                lag = lag.saturating_add(self.log.end(*topic, partition)?.saturating_sub(*next));
-            }
-        }
-        Ok(lag)
-    }
 }
 
 /// Commits what a pipeline's tail held, and says how that went.
@@ -329,22 +331,17 @@ async fn land(
 /// Where a pipeline's table says that reading goes on, and the number of the state of then.
 pub async fn committed(log: &dyn Log, line: &Line) -> Result<(Offsets, u64), PipelineError> {
     let pipeline = &line.pipeline;
-    let mut from = Offsets::new();
-    for topic in pipeline.topics() {
-        // A stream may have let go of its beginning; what is there still is read.
-        let partitions = 0..log.partitions(topic);
-        let starts = partitions.map(|partition| log.start(topic, partition));
-        from.insert(topic, starts.collect::<Result<_, ingest::error::LogError>>()?);
-    }
+    // A stream may have let go of its beginning; what is there still is read.
+    let start = |topic, partition| log.start(topic, partition);
+    let mut from = offsets::each(log, &pipeline.topics(), start)?;
     let mut names: Vec<String> = applications(pipeline, &from).into_keys().collect();
     names.push(state_application(pipeline));
     let kept = line.table.positions(&names).await;
     let kept = kept.map_err(|source| failed(&pipeline.name, "read the positions of", source))?;
-    for (topic, positions) in &mut from {
-        for (partition, position) in positions.iter_mut().enumerate() {
-            let Some(kept) = kept.get(&application(pipeline, *topic, partition)) else { continue };
-            *position = u64::try_from(*kept).unwrap_or(0);
-            let end = log.end(*topic, number(partition))?;
+    offsets::take_up(pipeline, &mut from, &kept);
+    for (topic, positions) in &from {
+        for (partition, position) in (0_u32..).zip(positions) {
+            let end = log.end(*topic, partition)?;
             if *position > end {
                 return Err(PipelineError::Definition {
                     file: pipeline.name.clone(),
@@ -371,31 +368,8 @@ fn kept_state(world: &World, pipeline: &Pipeline, number: u64) -> Result<State, 
     State::decode(&bytes, pipeline.query).map_err(|source| pipeline.failed(source))
 }
 
-/// What stands in a commit for the positions: `<pipeline>/<partition>`, with the stream between
-/// where there are several.
-pub fn applications(pipeline: &Pipeline, positions: &Offsets) -> Positions {
-    let mut applications = Positions::new();
-    for (topic, positions) in positions {
-        for (partition, next) in positions.iter().enumerate() {
-            applications.insert(application(pipeline, *topic, partition), number_of(*next));
-        }
-    }
-    applications
-}
-
-fn application(pipeline: &Pipeline, topic: Topic, partition: usize) -> String {
-    match pipeline.topics().len() {
-        1 => format!("{}/{partition}", pipeline.name),
-        _ => format!("{}/{topic}/{partition}", pipeline.name),
-    }
-}
-
 fn state_application(pipeline: &Pipeline) -> String {
     format!("{}/state", pipeline.name)
-}
-
-pub fn number_of(offset: u64) -> i64 {
-    i64::try_from(offset).unwrap_or(i64::MAX)
 }
 
 pub fn failed(pipeline: &str, attempted: &'static str, source: WarehouseError) -> PipelineError {

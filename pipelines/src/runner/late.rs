@@ -3,7 +3,7 @@
 //! They are committed before the pipeline's own table moves past their records. A crash between the
 //! two reads those records again, so the table says by pipeline up to where it has the late rows.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{ArrayRef, Date32Array, RecordBatch, StringArray},
@@ -15,9 +15,12 @@ use chrono::DateTime;
 use datafusion::common::{Result as EngineResult, cast::as_timestamp_microsecond_array};
 use domain::period::LocalTime;
 use ingest::{log::Log, topic::Topic};
-use warehouse::table::{Positions, Table};
+use warehouse::table::Table;
 
-use super::lander::{Offsets, failed, number_of};
+use super::{
+    lander::failed,
+    offsets::{self, Offsets, applications},
+};
 use crate::{
     dataflow::time::{TIMESTAMP, WATERMARK, instants},
     error::PipelineError,
@@ -42,20 +45,12 @@ impl LateRows {
         pipeline: Arc<Pipeline>,
         table: Arc<dyn Table>,
     ) -> Result<Self, PipelineError> {
-        let mut kept = BTreeMap::new();
-        for topic in pipeline.topics() {
-            kept.insert(topic, vec![0; log.partitions(topic) as usize]);
-        }
+        let mut kept = offsets::each(log, &pipeline.topics(), |_, _| Ok(0))?;
         let names: Vec<String> = applications(&pipeline, &kept).into_keys().collect();
         let positions = table.positions(&names).await;
         let positions =
             positions.map_err(|source| failed(&pipeline.name, "read late rows of", source))?;
-        for (topic, partitions) in &mut kept {
-            for (partition, next) in partitions.iter_mut().enumerate() {
-                let known = positions.get(&application(&pipeline, *topic, partition));
-                *next = known.and_then(|known| u64::try_from(*known).ok()).unwrap_or(0);
-            }
-        }
+        offsets::take_up(&pipeline, &mut kept, &positions);
         Ok(Self { pipeline, table, kept, waiting: Vec::new() })
     }
 
@@ -84,20 +79,6 @@ impl LateRows {
         self.kept.clone_from(reached);
         Ok(())
     }
-}
-
-fn applications(pipeline: &Pipeline, reached: &Offsets) -> Positions {
-    let mut positions = Positions::new();
-    for (topic, partitions) in reached {
-        for (partition, next) in partitions.iter().enumerate() {
-            positions.insert(application(pipeline, *topic, partition), number_of(*next));
-        }
-    }
-    positions
-}
-
-fn application(pipeline: &Pipeline, topic: Topic, partition: usize) -> String {
-    format!("{}/{topic}/{partition}", pipeline.name)
 }
 
 /// Late rows as the table has them: when they happened, and as JSON what would have been counted.

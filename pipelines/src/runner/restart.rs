@@ -6,7 +6,10 @@ use chrono::{DateTime, Utc};
 use ingest::log::Log;
 use warehouse::table::Table;
 
-use super::lander::{Offsets, applications, failed};
+use super::{
+    lander::failed,
+    offsets::{Offsets, applications},
+};
 use crate::{error::PipelineError, pipeline::Pipeline, states::States};
 
 /// Where a pipeline that is landed again begins, in each partition of its streams.

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use ingest::{error::LogError, log::Log};
+use ingest::log::Log;
 use tokio::sync::watch;
 
-use super::{Ends, Group, Until, World, land, lander::committed, reader::number};
+use super::{Group, Until, World, land, lander::committed, offsets};
 use crate::error::PipelineError;
 
 /// Records behind the foremost pipeline of a group from which on one catches up by itself.
@@ -63,7 +63,7 @@ async fn together(
         tracing::info!(pipeline = line.pipeline.name, "catches up by itself");
     }
     let (pause, paused) = watch::channel(false);
-    let ends = Some(ends(log, &behind)?);
+    let ends = Some(offsets::ends(log.as_ref(), &behind.topics)?);
     let catching_up = async {
         let caught_up = run(behind, Until { ends, stop: Some(stop.clone()) }).await;
         // The others are gone where they failed.
@@ -75,26 +75,12 @@ async fn together(
     caught_up.and(went_on)
 }
 
-fn ends(log: &Arc<dyn Log>, group: &Group) -> Result<Ends, PipelineError> {
-    let ends = |topic: &ingest::topic::Topic| {
-        let ends = (0..log.partitions(*topic)).map(|partition| log.end(*topic, partition));
-        Ok((*topic, ends.collect::<Result<_, LogError>>()?))
-    };
-    group.topics.iter().map(ends).collect()
-}
-
 /// The pipelines that are about where the foremost is, and those that are not.
 async fn split(log: &Arc<dyn Log>, group: &Group) -> Result<(Group, Group), PipelineError> {
     let mut lags = Vec::with_capacity(group.lines.len());
     for line in &group.lines {
         let (positions, _) = committed(log.as_ref(), line).await?;
-        let mut lag = 0_u64;
-        for (topic, positions) in positions {
-            for (partition, next) in positions.into_iter().enumerate() {
-                lag += log.end(topic, number(partition))?.saturating_sub(next);
-            }
-        }
-        lags.push(lag);
+        lags.push(offsets::lag(log.as_ref(), &positions)?);
     }
     let least = lags.iter().copied().min().unwrap_or(0);
     let (mut abreast, mut behind) = (Group::default(), Group::default());

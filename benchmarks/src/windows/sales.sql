@@ -1,4 +1,4 @@
--- Purpose: sales by overlapping spans and merchant; {width} is the number of slides that a span holds.
+-- Purpose: sales by window and merchant; {window} is TUMBLE(…) or HOP(…).
 CREATE TABLE sales (
   event_time TIMESTAMP(6) NOT NULL,
   merchant_id TEXT NOT NULL,
@@ -11,8 +11,7 @@ CREATE TABLE spans WITH (connector = 'single_file', path = 'spans', format = 'js
 INSERT INTO spans
 SELECT span.start AS begins, merchant_id, sales, cents
 FROM (
-  SELECT HOP(INTERVAL '1 second', INTERVAL '{width} seconds') AS span, merchant_id,
-    COUNT(*) AS sales, SUM(cents) AS cents
+  SELECT {window} AS span, merchant_id, COUNT(*) AS sales, SUM(cents) AS cents
   FROM sales
   GROUP BY span, merchant_id
 ) AS spans;
