@@ -43,6 +43,9 @@ mod batch;
 mod decide;
 mod open;
 
+/// How many records of a partition's end tell the last number; few at its very end have none.
+const NUMBERED_LATELY: u64 = 64;
+
 /// What the authoriser is told at its start.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -87,6 +90,8 @@ pub struct Authoriser<C> {
     held: BTreeSet<Held>,
     uploads_next: u64,
     batches: u64,
+    /// The number of the last record that was decided.
+    order: u64,
     /// How often what was decided had to be forgotten; whoever appends tells.
     era: u64,
     /// On which counters the last batch was decided.
@@ -157,6 +162,7 @@ impl<C: Cache> Authoriser<C> {
     pub async fn open(parts: Parts, settings: Settings, cache: C) -> Result<Self, AuthoriserError> {
         let held = parts.index.held()?.into_iter().collect();
         let uploads_next = parts.index.uploads_next();
+        let order = last_number(&parts).await?;
         let registers = Registers::new()?;
         let kept = Kept::default();
         let marks = Marks {
@@ -174,6 +180,7 @@ impl<C: Cache> Authoriser<C> {
             held,
             uploads_next,
             batches: 0,
+            order,
             era: 0,
             stamp,
             sent: 0,
@@ -296,6 +303,20 @@ impl<C: Cache> Authoriser<C> {
         }
         read_history(&self.parts, id, u32::MAX).await
     }
+}
+
+/// The last number of a record, so that a clock set back does not number later ones below it.
+async fn last_number(parts: &Parts) -> Result<u64, AuthoriserError> {
+    let topic = Topic::Authorisations;
+    let mut last = 0;
+    for partition in 0..parts.log.partitions(topic) {
+        let (start, end) = (parts.log.start(topic, partition)?, parts.log.end(topic, partition)?);
+        let from = end.saturating_sub(NUMBERED_LATELY).max(start);
+        for stored in parts.log.read(topic, partition, from, NUMBERED_LATELY as usize).await? {
+            last = last.max(stored.record.sequence);
+        }
+    }
+    Ok(last)
 }
 
 /// What whoever appends tells the authoriser that decided.

@@ -16,6 +16,7 @@ mod kept;
 pub mod metrics;
 pub mod publish;
 pub mod refresh;
+pub mod replay;
 pub mod reply;
 pub mod rules;
 pub mod service;

@@ -13,6 +13,7 @@ mod generate;
 mod lake;
 mod landing;
 mod nation;
+mod questions;
 mod reads;
 mod registers;
 mod sale;
@@ -70,6 +71,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     if wanted("freshness") {
         runtime.block_on(freshness::measure())?;
+    }
+    if wanted("questions") {
+        runtime.block_on(questions::measure())?;
     }
     Ok(keep(&only)?)
 }

@@ -115,7 +115,8 @@ impl Till {
         let settings =
             http::Settings { per_second: u32::MAX, at_once: u32::MAX, ..Default::default() };
         let door = Door::new(handle.clone(), vault.clone(), issuing, metrics.clone(), settings);
-        let http = serve(edge::around(http::routes(door.clone()), metrics)).await?;
+        let http =
+            serve(edge::around(http::routes(door.clone()), Default::default(), metrics)).await?;
         let grpc = serve(grpc::routes(door).await?).await?;
         Ok(Self { http, grpc, handle, tokens, running, _folder: folder })
     }

@@ -9,7 +9,7 @@ use axum::{
     routing::get,
 };
 use ring::rand::{SecureRandom, SystemRandom};
-use utoipa::OpenApi;
+use utoipa::{OpenApi as _, openapi::OpenApi};
 
 use crate::{metrics::Metrics, problem::Problem, terminal::openapi::Description};
 
@@ -19,9 +19,12 @@ pub const REQUEST_ID: &str = "x-request-id";
 const LONGEST_ID: usize = 64;
 const PAGE: &str = include_str!("edge/try.html");
 
-/// Puts the description, the page to try it and what every answer has around some routes.
-pub fn around(routes: Router, metrics: Metrics) -> Router {
-    let description = Description::openapi().to_json().unwrap_or_default();
+/// Puts the description, that of `beside` in it, the page to try it and what every answer has around
+/// some routes.
+pub fn around(routes: Router, beside: OpenApi, metrics: Metrics) -> Router {
+    let mut description = Description::openapi();
+    description.merge(beside);
+    let description = description.to_json().unwrap_or_default();
     let describe =
         move || async move { ([(header::CONTENT_TYPE, "application/json")], description.clone()) };
     routes

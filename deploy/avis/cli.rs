@@ -5,9 +5,13 @@ use std::path::PathBuf;
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+mod people;
 mod pipelines;
+mod settle;
 
+pub use people::{AuditCommand, PersonCommand};
 pub use pipelines::{ExportArguments, ExportTarget, PipelinesCommand, RestartArguments};
+pub use settle::SettleCommand;
 
 /// AVIS: the platform on which a country grants benefits.
 #[derive(Debug, Parser)]
@@ -45,11 +49,23 @@ pub enum Command {
     Sql(SqlArguments),
     /// A report over some days.
     #[command(after_help = "Examples:\n  avis report --list\n  \
-                            avis report use-per-instruction --from 2025-01-01 --to 2025-01-31")]
+                            avis report use-per-instruction --from 2025-01-01 --to 2025-01-31\n  \
+                            avis report budgets --from 2025-01-01 --to 2025-01-31 --format xlsx > budgets.xlsx")]
     Report(ReportArguments),
     /// Close periods, export statements, prove that the books balance.
     #[command(subcommand)]
     Settle(SettleCommand),
+    /// What other rules would have done to recorded transactions.
+    #[command(
+        after_help = "Example:\n  avis simulate --registry draft.yaml --from 2025-01-01 --to 2025-01-31 --data avis-demo"
+    )]
+    Simulate(SimulateArguments),
+    /// What is held of a person, and that it is forgotten.
+    #[command(subcommand)]
+    Person(PersonCommand),
+    /// Who read or changed what, and the proof that nobody rewrote it.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// The registry as a file: check it, show what would change, apply all of it or nothing.
     #[command(subcommand)]
     Registry(RegistryCommand),
@@ -145,6 +161,12 @@ pub struct UpArguments {
     /// Where gRPC listens, whatever the settings say.
     #[arg(long, value_name = "ADDRESS")]
     pub grpc: Option<std::net::SocketAddr>,
+    /// Where SQL by PostgreSQL's protocol listens, whatever the settings say.
+    #[arg(long, value_name = "ADDRESS")]
+    pub postgres: Option<std::net::SocketAddr>,
+    /// Where SQL by Arrow Flight listens, whatever the settings say.
+    #[arg(long, value_name = "ADDRESS")]
+    pub flight: Option<std::net::SocketAddr>,
 }
 
 /// What `avis config` does.
@@ -167,6 +189,23 @@ pub enum ConfigCommand {
 #[derive(Debug, Subcommand)]
 #[allow(missing_docs, reason = "the variants' texts are the command line's help")]
 pub enum TokenCommand {
+    /// Store a password for SQL clients that cannot carry a token; it is read from standard input.
+    #[command(
+        after_help = "Example:\n  avis token password --user powerbi --role analyst --data avis-data < password.txt"
+    )]
+    Password {
+        /// The name to log in with.
+        #[arg(long)]
+        user: String,
+        /// What it may see: administrator, analyst, finance, grantor, merchant.
+        #[arg(long)]
+        role: String,
+        /// The grantor or merchant that it acts for.
+        #[arg(long, default_value = "")]
+        organisation: String,
+        #[command(flatten)]
+        data: Data,
+    },
     /// Issue a signed token; it is printed and kept nowhere.
     #[command(
         after_help = "Example:\n  avis token issue --role terminal --subject T-000001 --data avis-data"
@@ -200,7 +239,9 @@ pub enum Format {
     Json,
     /// Apache Parquet.
     Parquet,
-    /// A page.
+    /// A workbook.
+    Xlsx,
+    /// A page with a picture.
     Html,
 }
 
@@ -240,39 +281,24 @@ pub struct ReportArguments {
     pub data: Data,
 }
 
-/// What `avis settle` does.
-#[derive(Debug, Subcommand)]
-#[allow(missing_docs, reason = "the variants' texts are the command line's help")]
-pub enum SettleCommand {
-    /// Close a month: its statements never change afterwards.
-    #[command(after_help = "Example:\n  avis settle close --period 2025-01 --data avis-demo")]
-    Close {
-        /// The month, `YYYY-MM`.
-        #[arg(long, value_name = "YYYY-MM")]
-        period: String,
-        #[command(flatten)]
-        data: Data,
-    },
-    /// Write a month's statements as CSV and JSON.
-    #[command(
-        after_help = "Example:\n  avis settle export --period 2025-01 --out statements --data avis-demo"
-    )]
-    Export {
-        /// The month, `YYYY-MM`.
-        #[arg(long, value_name = "YYYY-MM")]
-        period: String,
-        /// The folder to write to.
-        #[arg(long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
-        out: PathBuf,
-        #[command(flatten)]
-        data: Data,
-    },
-    /// Prove by an independent path that statements equal the stream, and name any cent that does not.
-    #[command(after_help = "Example:\n  avis settle check --data avis-demo")]
-    Check {
-        #[command(flatten)]
-        data: Data,
-    },
+/// Arguments of `avis simulate`.
+#[derive(Debug, Args)]
+pub struct SimulateArguments {
+    /// A registry file (YAML or JSON): the rules to try.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub registry: PathBuf,
+    /// The first local day that is told of; limits are counted from the first record on.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub from: NaiveDate,
+    /// The last local day that is told of.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub to: NaiveDate,
+    /// How it is written: table or json.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at its type")]
+    pub data: Data,
 }
 
 /// What `avis registry` does.
@@ -344,12 +370,18 @@ pub struct LoadArguments {
 #[derive(Debug, Subcommand)]
 #[allow(missing_docs, reason = "the variants' texts are the command line's help")]
 pub enum OpenDataCommand {
-    /// Write the seven sets.
-    #[command(after_help = "Example:\n  avis open-data publish --out open-data --data avis-demo")]
+    /// Write the seven sets with their catalogue, and send them to a portal.
+    #[command(
+        after_help = "Examples:\n  avis open-data publish --out open-data --data avis-demo\n  \
+                            AVIS_CKAN_TOKEN=… avis open-data publish --out open-data --ckan https://data.gov.lv/dati"
+    )]
     Publish {
         /// The folder to write to.
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         out: PathBuf,
+        /// A portal that runs CKAN; the token comes from `AVIS_CKAN_TOKEN`.
+        #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+        ckan: Option<String>,
         #[command(flatten)]
         data: Data,
     },

@@ -9,7 +9,7 @@ use connectors::{
     load::{self, Account},
     registry,
 };
-use domain::period::Month;
+use domain::period::LocalTime;
 use ingest::{
     clock::{Clock, SystemClock},
     vault::Vault,
@@ -17,22 +17,22 @@ use ingest::{
 use pipelines::{groups, own};
 use warehouse::{
     export::{self, Csv},
-    open_data,
+    open_data::{self, ckan::Portal},
     report::{REPORTS, Report},
     session::{Rows, Session, folder},
-    settlement as statements,
 };
 
 use crate::{
+    audit,
     cli::{
         ConfigCommand, Data, Format, LoadArguments, LoadCommand, RegistryCommand, ReportArguments,
-        SettleCommand, SqlArguments, TokenCommand,
+        SqlArguments, TokenCommand,
     },
     config::{self, Config},
     failure::Failure,
+    gate,
     node::{Node, own_folder},
     progress::Progress,
-    settlement,
     sources::Sources,
 };
 
@@ -61,12 +61,17 @@ async fn session(data: &Data) -> Result<Session, Failure> {
     Ok(Session::open(&folder(&data.folder.join("warehouse"))?).await?)
 }
 
-fn print(rows: &Rows, format: Format) -> Result<(), Failure> {
+/// Rows on standard output.
+///
+/// # Errors
+/// Where they have no such form, or nobody reads.
+pub fn print(rows: &Rows, format: Format) -> Result<(), Failure> {
     let format = match format {
         Format::Table => export::Format::Table,
         Format::Csv => export::Format::Csv(Csv::FILE),
         Format::Json => export::Format::Json,
         Format::Parquet => export::Format::Parquet,
+        Format::Xlsx => export::Format::Xlsx,
         Format::Html => return Err(Failure::Usage("html is a format of reports only".into())),
     };
     Ok(std::io::stdout().lock().write_all(&rows.bytes(format)?)?)
@@ -105,54 +110,11 @@ pub async fn report(arguments: ReportArguments) -> Result<(), Failure> {
     print(&rows, arguments.format)
 }
 
-fn month(text: &str) -> Result<Month, Failure> {
-    Month::parse(text).ok_or_else(|| Failure::Usage(format!("{text} is no month, YYYY-MM")))
-}
-
-/// `avis settle`.
+/// Brings the tables up to the streams' ends.
 ///
 /// # Errors
-/// Where a period is wrong, something fails, or the books do not balance.
-pub async fn settle(command: SettleCommand) -> Result<(), Failure> {
-    match command {
-        SettleCommand::Close { period, data } => {
-            let (period, node) = (month(&period)?, node(&data)?);
-            if period.last_day() >= domain::period::LocalTime::of(node.clock.now()).date {
-                return Err(Failure::Usage(format!("{period} is not over yet")));
-            }
-            land(&node).await?;
-            let closing = settlement::close(&node, period, node.clock.now()).await?;
-            let at = closing.closed_at.map(|at| at.to_rfc3339()).unwrap_or_default();
-            println!("{period} is closed as of {at}");
-            Ok(())
-        }
-        SettleCommand::Export { period, out, data } => {
-            let (period, node) = (month(&period)?, node(&data)?);
-            land(&node).await?;
-            let closing = settlement::closing(&node.log, period).await?;
-            let told = statements::export(&node.session()?, &closing, &out).await?;
-            let state = if closing.closed_at.is_some() { "closed" } else { "open: drafts" };
-            println!("{} statements of {period} ({state}) in {}", told.len(), out.display());
-            Ok(())
-        }
-        SettleCommand::Check { data } => {
-            let node = node(&data)?;
-            land(&node).await?;
-            let proof =
-                settlement::prove(&node.log, &node.session()?, &settlement::ends(&node.log)?)
-                    .await?;
-            proof.balanced()?;
-            let euro = domain::amount::Amount::from_cents(proof.grantor_cents);
-            println!(
-                "the books balance: {} statements, {euro} euro owed by grantors",
-                proof.accounts
-            );
-            Ok(())
-        }
-    }
-}
-
-async fn land(node: &Node) -> Result<(), Failure> {
+/// Where a stream cannot be read or a table not be written.
+pub async fn land(node: &Node) -> Result<(), Failure> {
     let runner = node.pipelines().await?;
     Ok(runner.catch_up(&runner.ends()?).await?)
 }
@@ -168,6 +130,8 @@ pub async fn registry_command(command: RegistryCommand) -> Result<(), Failure> {
             let node = open(&data)?;
             let changes = registry::apply(&node.log, &document, node.clock.now()).await?;
             node.evaluator().await?.catch_up().await?;
+            let object = format!("{} entries", changes.len());
+            audit::note(&node, audit::at_the_machine("registry.apply", object)).await?;
             println!("{} entries changed", changes.len());
             Ok(())
         }
@@ -193,7 +157,11 @@ pub async fn registry_command(command: RegistryCommand) -> Result<(), Failure> {
     }
 }
 
-fn document(file: &Path) -> Result<registry::Document, Failure> {
+/// A registry file, read and checked.
+///
+/// # Errors
+/// Where it cannot be read or has faults.
+pub fn document(file: &Path) -> Result<registry::Document, Failure> {
     let mut text = String::new();
     let read = std::io::Read::read_to_string(&mut lines::open(file)?, &mut text);
     read.map_err(|source| Failure::Read { path: file.to_path_buf(), source })?;
@@ -266,10 +234,26 @@ fn tell(file: &Path, account: &Account) {
 ///
 /// # Errors
 /// Where a query or a file fails.
-pub async fn publish(out: &Path, data: &Data) -> Result<(), Failure> {
-    for set in open_data::publish(&session(data).await?, out).await? {
-        println!("{:<28} {:>8} rows {:>10} bytes", set.file, set.rows, set.bytes);
+pub async fn publish(out: &Path, ckan: Option<&str>, data: &Data) -> Result<(), Failure> {
+    let config = Config::load(data.config.as_deref(), std::env::vars())?;
+    let publisher = config.open_data.publisher();
+    let today = LocalTime::of(SystemClock.now()).date;
+    let session = session(data).await?;
+    let published = open_data::publish(&session, &publisher, today, out).await?;
+    for file in &published {
+        let state = if file.is_new { "written" } else { "unchanged" };
+        println!("{:<40} {:>8} rows {:>10} bytes  {state}", file.file, file.rows, file.bytes);
     }
+    println!("catalogue.ttl, catalogue.jsonld");
+    let Some(address) = ckan else { return Ok(()) };
+    let token = std::env::var("AVIS_CKAN_TOKEN");
+    let token = token.map_err(|_| Failure::Usage("AVIS_CKAN_TOKEN is not set".into()))?;
+    let portal = Portal::new(address, &token, &config.open_data.ckan_organisation)?;
+    let sent = portal.send(&publisher, &published, out).await?;
+    println!(
+        "{address}: {} datasets made, {} files sent, {} unchanged",
+        sent.made, sent.files, sent.unchanged
+    );
     Ok(())
 }
 
@@ -296,18 +280,34 @@ pub fn config(command: ConfigCommand) -> Result<(), Failure> {
 /// # Errors
 /// Where the role is unknown or the node's keys cannot be opened.
 pub fn token(command: TokenCommand) -> Result<(), Failure> {
-    let TokenCommand::Issue { role, subject, organisation, days, data } = command;
-    let known = || Role::ALL.map(Role::code).join(", ");
-    let role = Role::parse(&role)
-        .ok_or_else(|| Failure::Usage(format!("there is no role {role}; known are {}", known())))?;
-    let vault = Vault::open(&data.folder.join("keys"))?;
-    let clock = Arc::new(SystemClock);
-    let expires = clock.now() + TimeDelta::days(days.into());
-    let identity = Identity {
-        role,
-        organisation: organisation.as_str().into(),
-        subject: subject.as_str().into(),
+    let parsed = |role: &str| {
+        let known = Role::ALL.map(Role::code).join(", ");
+        let unknown = || Failure::Usage(format!("there is no role {role}; known are {known}"));
+        Role::parse(role).ok_or_else(unknown)
     };
-    println!("{}", Tokens::of(&vault, clock).issue(&identity, expires)?);
-    Ok(())
+    match command {
+        TokenCommand::Password { user, role, organisation, data } => {
+            let role = parsed(&role)?;
+            let mut password = String::new();
+            std::io::stdin().read_line(&mut password)?;
+            let vault = Vault::open(&data.folder.join("keys"))?;
+            let password = password.trim_end_matches(['\r', '\n']);
+            gate::store(&data.folder, &vault, &user, (role, &organisation), password)?;
+            println!("{user} may log in when the node starts the next time");
+            Ok(())
+        }
+        TokenCommand::Issue { role, subject, organisation, days, data } => {
+            let role = parsed(&role)?;
+            let vault = Vault::open(&data.folder.join("keys"))?;
+            let clock = Arc::new(SystemClock);
+            let expires = clock.now() + TimeDelta::days(days.into());
+            let identity = Identity {
+                role,
+                organisation: organisation.as_str().into(),
+                subject: subject.as_str().into(),
+            };
+            println!("{}", Tokens::of(&vault, clock).issue(&identity, expires)?);
+            Ok(())
+        }
+    }
 }

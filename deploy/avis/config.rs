@@ -1,6 +1,11 @@
 //! Settings: the defaults compiled in, a file over them, the environment over both.
 
-use std::{collections::HashMap, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    path::Path,
+    time::Duration,
+};
 
 use authoriser::{authorise, cache::redis::RedisSettings, service::Bounds};
 use chrono::TimeDelta;
@@ -12,6 +17,7 @@ use ingest::{
 use pipelines::config as runner;
 use serde::Deserialize;
 use toml::{Table, Value};
+use warehouse::{endpoint::Limits, open_data::Publisher};
 
 use crate::failure::Failure;
 
@@ -38,6 +44,16 @@ pub struct Config {
     pub redis: Redis,
     /// Landing.
     pub pipelines: Pipelines,
+    /// Days of rows that tables keep, by name; 0 is all.
+    pub retention: BTreeMap<String, u32>,
+    /// SQL by PostgreSQL's wire protocol.
+    pub postgres: Listening,
+    /// SQL by Arrow Flight.
+    pub flight: Listening,
+    /// What statements may take.
+    pub sql: Sql,
+    /// Who publishes open data.
+    pub open_data: OpenData,
     /// Terminals.
     pub terminals: Terminals,
 }
@@ -138,6 +154,36 @@ pub struct Pipelines {
     state_mib: u32,
     /// Whether late rows are kept.
     pub keep_late: bool,
+}
+
+/// What statements may take.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sql {
+    timeout_seconds: u32,
+    memory_mib: u32,
+    spill_mib: u32,
+    most_rows: u64,
+    connections: u32,
+    /// Threads that answer statements; 0 is half of the cores.
+    pub threads: u32,
+    tls_certificate: String,
+    tls_key: String,
+}
+
+/// Who publishes open data, and where.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenData {
+    base: String,
+    files: String,
+    publisher_lv: String,
+    publisher_en: String,
+    homepage: String,
+    contact: String,
+    licence: String,
+    /// Whose the sets are on a portal.
+    pub ckan_organisation: String,
 }
 
 /// Terminals.
@@ -281,6 +327,50 @@ impl Pipelines {
             commit_records: u64::from(self.commit_records).max(1),
             state_bytes: (self.state_mib as usize) << 20,
             ..runner::Settings::default()
+        }
+    }
+}
+
+impl OpenData {
+    /// Who publishes.
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
+        Publisher {
+            base: self.base.trim_end_matches('/').to_owned(),
+            files: self.files.trim_end_matches('/').to_owned(),
+            name: [self.publisher_lv.clone(), self.publisher_en.clone()],
+            homepage: self.homepage.clone(),
+            contact: self.contact.clone(),
+            licence: self.licence.clone(),
+        }
+    }
+}
+
+impl Sql {
+    /// The bounds of a statement.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            timeout: Duration::from_secs(self.timeout_seconds.into()),
+            memory_bytes: (self.memory_mib as usize) << 20,
+            spill_bytes: u64::from(self.spill_mib) << 20,
+            rows: self.most_rows,
+            connections: self.connections as usize,
+        }
+    }
+
+    /// The files of the certificate and its key, where statements are encrypted.
+    ///
+    /// # Errors
+    /// Where one of the two is missing.
+    pub fn tls(&self) -> Result<Option<(&Path, &Path)>, Failure> {
+        match (self.tls_certificate.as_str(), self.tls_key.as_str()) {
+            ("", "") => Ok(None),
+            ("", _) | (_, "") => {
+                let text = "sql.tls_…: both a certificate and its key are given, or none";
+                Err(Failure::Usage(text.into()))
+            }
+            (certificate, key) => Ok(Some((Path::new(certificate), Path::new(key)))),
         }
     }
 }

@@ -10,6 +10,8 @@ pub enum Failure {
     Folder { path: PathBuf, source: std::io::Error },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
+    #[error("{}", path.display())]
+    Bank { path: PathBuf, source: Box<warehouse::error::WarehouseError> },
     #[error(transparent)]
     Log(#[from] ingest::error::LogError),
     #[error(transparent)]
@@ -36,6 +38,8 @@ pub enum Failure {
     Task(#[from] tokio::task::JoinError),
     #[error("the books differ by {cents} cents:\n{list}")]
     Books { cents: i64, list: String },
+    #[error("the audit trail is not what it was:\n  {0}")]
+    Audit(String),
     #[error("{0}")]
     Usage(String),
     #[error("cannot listen on {address}")]

@@ -1,5 +1,6 @@
 //! `avis`: the one binary of the platform; every role is a subcommand.
 
+mod audit;
 mod books;
 mod cli;
 mod commands;
@@ -7,15 +8,21 @@ mod config;
 mod dead_letters;
 mod demo;
 mod failure;
+mod gate;
 mod node;
+mod person;
 mod pipelines;
 mod progress;
+mod pull;
+mod settle;
 mod settlement;
+mod simulate;
 mod sources;
+mod sql;
 mod stream;
 mod up;
 
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, io::IsTerminal, process::ExitCode};
 
 use clap::{CommandFactory, Parser};
 
@@ -30,6 +37,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("AVIS_LOG")
                 .unwrap_or_else(|_| "warn,avis=info".into()),
@@ -74,11 +82,14 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Up(arguments) => up::run(arguments).await,
         Command::Sql(arguments) => commands::sql(arguments).await,
         Command::Report(arguments) => commands::report(arguments).await,
-        Command::Settle(command) => commands::settle(command).await,
+        Command::Settle(command) => settle::run(command).await,
+        Command::Simulate(arguments) => simulate::run(arguments).await,
+        Command::Person(command) => person::run(command).await,
+        Command::Audit(command) => audit::run(command).await,
         Command::Registry(command) => commands::registry_command(command).await,
         Command::Load(command) => commands::load_command(command).await,
-        Command::OpenData(OpenDataCommand::Publish { out, data }) => {
-            commands::publish(&out, &data).await
+        Command::OpenData(OpenDataCommand::Publish { out, ckan, data }) => {
+            commands::publish(&out, ckan.as_deref(), &data).await
         }
         Command::Stream(command) => stream::run(command).await,
         Command::DeadLetters(command) => dead_letters::run(command).await,

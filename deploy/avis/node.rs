@@ -1,6 +1,7 @@
 //! One node's parts, put together: the streams, the keys, the tables, and who works on them.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -19,20 +20,24 @@ use pipelines::{
     own,
     pipeline::Pipeline,
     runner::{Beside, Runner},
+    settlements::Settlements,
     states::States,
     summary::Summary,
 };
 use prometheus::Registry;
 use warehouse::{
+    error::WarehouseError,
     schema,
     session::{Session, folder},
-    table::{Table, delta::DeltaTable},
+    settlement::kept,
+    table::{Table, delta::DeltaTable, upkeep::Upkeep},
     tail::Tails,
 };
 
 use crate::{
     config::{Config, LogEngine, Pipelines},
     failure::Failure,
+    person,
 };
 
 /// A node over a folder: `log`, `keys`, `index` and `warehouse` lie in it.
@@ -48,9 +53,12 @@ pub struct Node {
     pub clock: Arc<dyn Clock>,
     /// What loading needs.
     pub loading: Context,
+    /// Whose turn it is to write the tables of settlements.
+    pub settling: tokio::sync::Mutex<()>,
     /// The rows that have not landed in its tables.
     tails: Tails,
     landing: Pipelines,
+    retention: BTreeMap<String, u32>,
     metrics: Metrics,
 }
 
@@ -118,6 +126,7 @@ impl Node {
         // The log first: its lock says in words that another process has the folder.
         let log = metrics.log(folder, config)?;
         let vault = Vault::open(&folder.join("keys"))?;
+        person::forget_again(folder, &vault)?;
         let loading = Context {
             log: Arc::clone(&log),
             vault: vault.clone(),
@@ -126,8 +135,20 @@ impl Node {
             streams: metrics.ingest.clone(),
         };
         let (folder, tails) = (folder.to_path_buf(), Tails::default());
-        let landing = config.pipelines;
-        Ok(Self { folder, log, vault, clock, loading, tails, landing, metrics })
+        let (landing, retention) = (config.pipelines, config.retention.clone());
+        let settling = tokio::sync::Mutex::default();
+        Ok(Self {
+            folder,
+            log,
+            vault,
+            clock,
+            loading,
+            settling,
+            tails,
+            landing,
+            retention,
+            metrics,
+        })
     }
 
     /// The tokens of this node.
@@ -202,7 +223,10 @@ impl Node {
         let schema =
             schema::table(name).ok_or_else(|| Failure::NoTable { pipeline: name.to_owned() })?;
         let root = self.warehouse()?;
-        let table = DeltaTable::open(&root, schema, self.metrics.warehouse.clone()).await?;
+        let keep_days = self.retention.get(name).copied().filter(|days| *days > 0);
+        let upkeep = Upkeep { keep_days, ..Upkeep::default() };
+        let metrics = self.metrics.warehouse.clone();
+        let table = DeltaTable::open_with(&root, schema, metrics, upkeep).await?;
         Ok(table.with_tail(&self.tails.of(schema)))
     }
 
@@ -239,6 +263,16 @@ impl Node {
         Ok(summaries)
     }
 
+    /// Who brings the stream of settlements into its tables.
+    ///
+    /// # Errors
+    /// Where a table cannot be opened.
+    pub async fn settlements(&self) -> Result<Settlements, Failure> {
+        let (statements, lines) = (self.table(kept::STATEMENTS), self.table(kept::LINES));
+        let (statements, lines) = (Arc::new(statements.await?), Arc::new(lines.await?));
+        Ok(Settlements::new(Arc::clone(&self.log), statements, lines))
+    }
+
     /// The address of the tables.
     ///
     /// # Errors
@@ -252,7 +286,16 @@ impl Node {
     /// # Errors
     /// Where there is no memory for queries.
     pub fn session(&self) -> Result<Session, Failure> {
-        Ok(Session::open_with(&self.warehouse()?, &self.tails)?)
+        Ok(self.tables()?)
+    }
+
+    /// As [`session`](Self::session), for who asks the warehouse alone.
+    ///
+    /// # Errors
+    /// Where there is no memory for queries.
+    pub fn tables(&self) -> Result<Session, WarehouseError> {
+        let root = folder(&self.folder.join("warehouse"))?;
+        Session::open_with(&root, &self.tails)
     }
 }
 

@@ -1,21 +1,30 @@
 //! Periods: closed by a record of the stream, told as statements, proved against the stream.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
-use domain::period::Month;
+use domain::{
+    period::Month,
+    settlement::{StatementNumber, StatementState},
+};
 use ingest::{
-    log::{Log, replay},
+    log::Log,
     record::{Record, outside_id},
     topic::Topic,
-    wire::{
-        self,
-        v1::{Event, PeriodClosed},
-    },
+    wire::v1::{BankFileRead, Event, PaymentTold, PaymentUnmatched, PeriodClosed, StatementsSent},
 };
+use pipelines::settlements::{Closings, is_early};
 use warehouse::{
     session::Session,
-    settlement::{Closing, Statement, statements},
+    settlement::{
+        Closed, Closing, Ledger, Statement, Told,
+        bank::{self, About, BankFile, Matched},
+        compute, statements,
+    },
 };
 
 use crate::{
@@ -24,28 +33,10 @@ use crate::{
     node::Node,
 };
 
-/// Every closed period, as its record has it.
-///
-/// # Errors
-/// Where the stream cannot be read.
-pub async fn closed(log: &Arc<dyn Log>) -> Result<BTreeMap<Month, Closing>, Failure> {
-    let mut closed = BTreeMap::new();
-    replay(log, Topic::Settlements, |stored| {
-        if let Event::PeriodClosed(event) = &stored.record.event
-            && let Some(period) = Month::parse(&event.period)
-        {
-            // A period is closed once: the first record holds.
-            closed.entry(period).or_insert_with(|| Closing {
-                period,
-                end_offsets: event.end_offsets.clone(),
-                closed_at: wire::instant(event.closed_at),
-            });
-        }
-        Ok::<(), Failure>(())
-    })
-    .await?;
-    Ok(closed)
-}
+/// How long a closing waits for lines that are still landing.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often it looks again.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// Where the partitions of `authorisations` end now.
 ///
@@ -57,126 +48,308 @@ pub fn ends(log: &Arc<dyn Log>) -> Result<Vec<u64>, Failure> {
     Ok(ends.collect::<Result<_, _>>()?)
 }
 
-/// Closes a period, unless it is closed; answers its closing.
+/// Brings the tables of settlements up to the stream.
+///
+/// # Errors
+/// Where benefit lines have not landed up to the newest closing, or a table cannot be written.
+pub async fn follow(node: &Node) -> Result<(), Failure> {
+    let _turn = node.settling.lock().await;
+    catch_up(node).await
+}
+
+/// One at a time: whoever calls has the turn.
+async fn catch_up(node: &Node) -> Result<(), Failure> {
+    node.settlements().await?.catch_up(|| node.session()).await
+}
+
+/// The same, and waits a little for lines that are still landing.
+async fn catch_up_soon(node: &Node) -> Result<(), Failure> {
+    let last = Instant::now() + PATIENCE;
+    loop {
+        match catch_up(node).await {
+            Err(Failure::Pipeline(error)) if is_early(&error) && Instant::now() < last => {
+                tokio::time::sleep(RETRY).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Closes a period, or where it is closed what has come for it since; answers the month's newest
+/// closing, and whether it is new. Everything up to now has landed.
 ///
 /// # Errors
 /// Where the stream cannot be read or appended to.
-pub async fn close(node: &Node, period: Month, now: DateTime<Utc>) -> Result<Closing, Failure> {
-    if let Some(closing) = closed(&node.log).await?.remove(&period) {
-        return Ok(closing);
+pub async fn close(
+    node: &Node,
+    period: Month,
+    now: DateTime<Utc>,
+) -> Result<(Closing, bool), Failure> {
+    let _turn = node.settling.lock().await;
+    let closings = Closings::read(&node.log).await?;
+    let mut closing = closings.draft(period, ends(&node.log)?);
+    if let Some(last) = closings.of(period).last() {
+        // A close that was cut off after its record is finished here.
+        catch_up_soon(node).await?;
+        let session = node.session()?;
+        let ledger = Ledger::before(&session, None).await?;
+        if compute(&session, &closing, &ledger).await?.is_empty() {
+            return Ok((last.clone(), false));
+        }
     }
-    let end_offsets = ends(&node.log)?;
     let event = PeriodClosed {
         period: period.to_string(),
-        end_offsets: end_offsets.clone(),
+        end_offsets: closing.end_offsets.clone(),
         closed_at: now.timestamp_micros(),
     };
+    let offset = node.log.end(Topic::Settlements, 0)?;
+    append(node, &closing.name(), now, Event::PeriodClosed(event)).await?;
+    closing.closed = Some(Closed { at: now, offset });
+    catch_up_soon(node).await?;
+    Ok((closing, true))
+}
+
+async fn append(node: &Node, id: &str, now: DateTime<Utc>, event: Event) -> Result<(), Failure> {
     let record = Record {
-        id: outside_id("settlement", &period.to_string()),
+        id: outside_id("settlement", id),
         key: "settlements".into(),
         source: "settlement".into(),
         sequence: 0,
         event_time: now,
         recorded_at: now,
-        event: Event::PeriodClosed(event),
+        event,
     };
     node.log.append(Topic::Settlements, &[record]).await?;
-    Ok(Closing { period, end_offsets, closed_at: Some(now) })
+    Ok(())
 }
 
-/// The closing of a period: its record's, or an open one up to now.
+/// The closings of a period, and a draft where it is open.
 ///
 /// # Errors
 /// Where the stream cannot be read.
-pub async fn closing(log: &Arc<dyn Log>, period: Month) -> Result<Closing, Failure> {
-    match closed(log).await?.remove(&period) {
-        Some(closing) => Ok(closing),
-        None => Ok(Closing { period, end_offsets: ends(log)?, closed_at: None }),
+pub async fn closings(log: &Arc<dyn Log>, period: Month) -> Result<Vec<Closing>, Failure> {
+    let closings = Closings::read(log).await?;
+    let of_month: Vec<_> = closings.of(period).cloned().collect();
+    Ok(if of_month.is_empty() { vec![closings.draft(period, ends(log)?)] } else { of_month })
+}
+
+/// Notes that the payments of a period went to the bank; answers the statements that are sent now.
+///
+/// # Errors
+/// Where the period is open, or the stream cannot be used.
+pub async fn send(
+    node: &Node,
+    period: Month,
+    grantor: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Vec<String>, Failure> {
+    let _turn = node.settling.lock().await;
+    catch_up(node).await?;
+    let session = node.session()?;
+    let mut numbers = Vec::new();
+    for closing in closings(&node.log, period).await? {
+        if closing.closed.is_none() {
+            return Err(Failure::Usage(format!("{period} is open; close it first")));
+        }
+        let ready = |told: &&Told| {
+            let number = &told.statement.number;
+            told.state == StatementState::Closed
+                && told.statement.payable_cents() > 0
+                && grantor.is_none_or(|grantor| number.grantor.as_str() == grantor)
+        };
+        let told = statements(&session, &closing).await?;
+        numbers.extend(told.iter().filter(ready).map(|told| told.statement.number.to_string()));
     }
+    if !numbers.is_empty() {
+        let event = StatementsSent { statements: numbers.clone(), sent_at: now.timestamp_micros() };
+        let id = format!("sent/{}", node.log.end(Topic::Settlements, 0)?);
+        append(node, &id, now, Event::StatementsSent(event)).await?;
+        catch_up(node).await?;
+    }
+    Ok(numbers)
+}
+
+/// Takes a bank's file, whole; nothing where it was taken before.
+///
+/// # Errors
+/// Where another file came under its id, or the stream cannot be used.
+pub async fn take(
+    node: &Node,
+    file: &BankFile,
+    file_hash: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<Matched>, Failure> {
+    let _turn = node.settling.lock().await;
+    catch_up(node).await?;
+    for known in bank_files(&node.log).await? {
+        if known.kind != file.kind.code() || known.message_id != file.message_id {
+            continue;
+        }
+        if known.file_hash == file_hash {
+            return Ok(None);
+        }
+        return Err(Failure::Usage(format!(
+            "another {} with the id {} was read before; a bank gives an id once",
+            known.kind, known.message_id
+        )));
+    }
+    let matched = bank::matched(&node.session()?, file).await?;
+    let told = matched.told.iter().map(|(statement, outcome, reason)| PaymentTold {
+        statement: statement.clone(),
+        outcome: outcome.code().into(),
+        reason: reason.clone().unwrap_or_default(),
+    });
+    let unmatched = matched.unmatched.iter().map(|(entry, why)| PaymentUnmatched {
+        reference: match &entry.about {
+            About::Payment(reference) | About::Order(reference) => reference.clone(),
+        },
+        outcome: entry.outcome.code().into(),
+        amount_cents: entry.cents,
+        why: (*why).into(),
+    });
+    let event = BankFileRead {
+        kind: file.kind.code().into(),
+        message_id: file.message_id.clone(),
+        file_hash: file_hash.to_owned(),
+        told: told.collect(),
+        unmatched: unmatched.collect(),
+        read_at: now.timestamp_micros(),
+    };
+    let id = format!("{}/{}", event.kind, event.message_id);
+    append(node, &id, now, Event::BankFileRead(event)).await?;
+    catch_up(node).await?;
+    Ok(Some(matched))
+}
+
+/// Every bank file that was read, in order.
+///
+/// # Errors
+/// Where the stream cannot be read.
+pub async fn bank_files(log: &Arc<dyn Log>) -> Result<Vec<BankFileRead>, Failure> {
+    let mut files = Vec::new();
+    ingest::log::replay(log, Topic::Settlements, |stored| {
+        if let Event::BankFileRead(event) = stored.record.event {
+            files.push(event);
+        }
+        Ok::<(), Failure>(())
+    })
+    .await?;
+    Ok(files)
 }
 
 /// What a proof has found.
 #[derive(Clone, Debug, Default)]
 pub struct Proof {
-    /// Accounts compared.
-    pub accounts: usize,
+    /// Statements compared.
+    pub statements: usize,
     /// What the grantors owe in all, in cents.
-    pub grantor_cents: i64,
-    /// Where the books differ.
+    pub owed_cents: i64,
+    /// Where stream and statements differ.
     pub differences: Vec<books::Difference>,
+    /// What else is wrong: sums carried wrongly, kept statements that are not what they were.
+    pub faults: Vec<Fault>,
+}
+
+/// A statement that is not what it has to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Which, and what is wrong.
+    pub text: String,
+    /// By how many cents.
+    pub cents: i64,
 }
 
 impl Proof {
     /// The cents by which the books differ, each way added.
     #[must_use]
     pub fn difference_cents(&self) -> i64 {
-        let one = |found: &books::Difference| {
-            (found.stream.amount_cents - found.statements.amount_cents).abs()
-                + (found.stream.grantor_cents - found.statements.grantor_cents).abs()
-        };
-        self.differences.iter().map(one).sum()
+        let faults = self.faults.iter().map(|fault| fault.cents);
+        self.differences.iter().map(books::Difference::cents).chain(faults).sum()
     }
 
-    /// An error that names every account that differs.
+    /// An error that names every statement that differs.
     ///
     /// # Errors
     /// Where the books do not balance.
     pub fn balanced(&self) -> Result<(), Failure> {
-        if self.differences.is_empty() {
+        let differences = self.differences.iter().map(ToString::to_string);
+        let faults = self.faults.iter().map(|fault| fault.text.clone());
+        let lines: Vec<_> = differences.chain(faults).map(|line| format!("  {line}")).collect();
+        if lines.is_empty() {
             return Ok(());
         }
-        let lines = self.differences.iter().map(|found| {
-            let (grantor, merchant, month) = &found.account;
-            format!(
-                "  {grantor}-{merchant}-{month}: stream {} ({} grantor's) cents, statements {} ({})",
-                found.stream.amount_cents,
-                found.stream.grantor_cents,
-                found.statements.amount_cents,
-                found.statements.grantor_cents,
-            )
-        });
-        let list = lines.collect::<Vec<_>>().join("\n");
-        Err(Failure::Books { cents: self.difference_cents(), list })
+        Err(Failure::Books { cents: self.difference_cents(), list: lines.join("\n") })
     }
 }
 
-/// Proves statements against the stream: every month's statements by SQL over the tables, and the
-/// stream added up record by record, up to the same offsets: those given, which are landed.
+/// Proves statements against the stream: those that are kept, and of open months the drafts, against
+/// the stream added up record by record, up to the same offsets: those given, which are landed.
 ///
 /// # Errors
 /// Where stream or tables cannot be read.
 pub async fn prove(log: &Arc<dyn Log>, session: &Session, now: &[u64]) -> Result<Proof, Failure> {
-    let mut proof = Proof::default();
-    let all = books::add_up(log, now).await?;
-    let closed = closed(log).await?;
-    let months: std::collections::BTreeSet<Month> =
-        all.keys().map(|(_, _, month)| *month).chain(closed.keys().copied()).collect();
-    for month in months {
-        let closing = match closed.get(&month) {
-            Some(closing) => closing.clone(),
-            None => Closing { period: month, end_offsets: now.to_vec(), closed_at: None },
-        };
-        let stream = match closing.closed_at {
-            Some(_) => books::add_up(log, &closing.end_offsets).await?,
-            None => all.clone(),
-        };
-        let of_month = stream.into_iter().filter(|((_, _, other), _)| *other == month);
-        let told = owed(&statements(session, &closing).await?);
-        proof.accounts += told.len();
-        proof.grantor_cents += told.values().map(|owed| owed.grantor_cents).sum::<i64>();
-        proof.differences.extend(books::differences(&of_month.collect(), &told));
+    let closings = Closings::read(log).await?;
+    let stream = books::add_up(log, closings.all(), now).await?;
+    let (mut proof, mut told) = (Proof::default(), BTreeMap::new());
+    let mut ledger = Ledger::default();
+    for closing in closings.all() {
+        let kept: Vec<_> = statements(session, closing).await?;
+        let kept: Vec<_> = kept.into_iter().map(|told| told.statement).collect();
+        let again = compute(session, closing, &ledger).await?;
+        proof.faults.extend(faults(&kept, &again));
+        proof.enter(&mut told, closing, &kept);
+        ledger.enter(&again);
     }
+    let months: BTreeSet<Month> = stream.keys().map(|(_, _, month, _)| *month).collect();
+    for month in months {
+        let draft = closings.draft(month, now.to_vec());
+        let drafts = compute(session, &draft, &ledger).await?;
+        proof.enter(&mut told, &draft, &drafts);
+    }
+    proof.differences = books::differences(&stream, &told);
     Ok(proof)
 }
 
-fn owed(statements: &[Statement]) -> BTreeMap<Account, Owed> {
-    let account = |statement: &Statement| {
-        let number = &statement.number;
-        (number.grantor.to_string(), number.merchant.to_string(), number.period)
+impl Proof {
+    fn enter(
+        &mut self,
+        told: &mut BTreeMap<Account, Owed>,
+        closing: &Closing,
+        statements: &[Statement],
+    ) {
+        for statement in statements {
+            let StatementNumber { grantor, merchant, period, .. } = &statement.number;
+            let account = (grantor.to_string(), merchant.to_string(), *period, closing.correction);
+            let owed =
+                Owed { amount_cents: statement.amount_cents(), owed_cents: statement.owed_cents() };
+            self.statements += 1;
+            self.owed_cents += owed.owed_cents;
+            if owed != Owed::default() {
+                told.insert(account, owed);
+            }
+        }
+    }
+}
+
+/// Kept statements that are not what they are when computed again, which names what was carried too.
+fn faults(kept: &[Statement], again: &[Statement]) -> Vec<Fault> {
+    let by_number = |statements: &[Statement]| -> BTreeMap<StatementNumber, Statement> {
+        statements.iter().map(|of| (of.number.clone(), of.clone())).collect()
     };
-    let owed = |statement: &Statement| Owed {
-        amount_cents: statement.amount_cents(),
-        grantor_cents: statement.grantor_cents(),
+    let (kept, again) = (by_number(kept), by_number(again));
+    let numbers: BTreeSet<_> = kept.keys().chain(again.keys()).collect();
+    let fault = |number: &StatementNumber| {
+        let (kept, again) = (kept.get(number), again.get(number));
+        if kept == again {
+            return None;
+        }
+        let payable = |of: Option<&Statement>| of.map_or(0, Statement::payable_cents);
+        let text = format!(
+            "{number}: kept with {} cents to pay, computed again with {}",
+            payable(kept),
+            payable(again)
+        );
+        Some(Fault { text, cents: (payable(kept) - payable(again)).abs() })
     };
-    statements.iter().map(|statement| (account(statement), owed(statement))).collect()
+    numbers.into_iter().filter_map(fault).collect()
 }

@@ -24,20 +24,26 @@ use connectors::{
 };
 use domain::registry::Registry;
 use ingest::{clock::SystemClock, heartbeat::Heartbeats, topic::Topic};
-use pipelines::entitlements::Evaluator;
+use pipelines::{entitlements::Evaluator, settlements};
 use prometheus::TextEncoder;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use utoipa::OpenApi;
+use warehouse::endpoint::DATABASE;
 
 use crate::{
+    audit::{self, Auditor},
     cli::UpArguments,
     config::{Cache, Config},
     failure::Failure,
     node::Node,
-    settlement,
+    pull, settlement,
+    sql::Doors,
 };
 
 /// How long nothing may come before new people and rules are looked for anyway.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How often a closing that came too early is looked at again.
+const SETTLED_EVERY: Duration = Duration::from_secs(5);
 /// How often summaries are asked again: they read whole tables.
 const SUMMARISED_EVERY: Duration = Duration::from_secs(300);
 /// How long a door waits for those who are still inside.
@@ -51,6 +57,14 @@ struct Health {
     ready: watch::Receiver<bool>,
 }
 
+/// Where the node listens.
+struct Listening {
+    http: TcpListener,
+    grpc: TcpListener,
+    postgres: TcpListener,
+    flight: TcpListener,
+}
+
 /// Serves until told to stop.
 ///
 /// # Errors
@@ -59,12 +73,19 @@ pub async fn run(arguments: UpArguments) -> Result<(), Failure> {
     let mut config = Config::load(arguments.data.config.as_deref(), std::env::vars())?;
     config.http.address = arguments.http.unwrap_or(config.http.address);
     config.grpc.address = arguments.grpc.unwrap_or(config.grpc.address);
+    config.postgres.address = arguments.postgres.unwrap_or(config.postgres.address);
+    config.flight.address = arguments.flight.unwrap_or(config.flight.address);
     let node = Arc::new(Node::open(&arguments.data.folder, &config, Arc::new(SystemClock))?);
-    let (http, grpc) = (listen(config.http.address).await?, listen(config.grpc.address).await?);
+    let listening = Listening {
+        http: listen(config.http.address).await?,
+        grpc: listen(config.grpc.address).await?,
+        postgres: listen(config.postgres.address).await?,
+        flight: listen(config.flight.address).await?,
+    };
     println!("data     {}", arguments.data.folder.display());
     let (ready, is_ready) = watch::channel(false);
     let (stop, stopped) = watch::channel(false);
-    let work = serve(&node, &config, arguments.dev, (http, grpc), (ready, is_ready), stopped);
+    let work = serve(&node, &config, arguments.dev, listening, (ready, is_ready), stopped);
     let mut work = std::pin::pin!(work);
     tokio::select! {
         ended = &mut work => ended,
@@ -82,7 +103,7 @@ async fn serve(
     node: &Arc<Node>,
     config: &Config,
     dev: bool,
-    (http, grpc): (TcpListener, TcpListener),
+    Listening { http, grpc, postgres, flight }: Listening,
     (ready, is_ready): (watch::Sender<bool>, watch::Receiver<bool>),
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
@@ -96,10 +117,16 @@ async fn serve(
         config.doors(),
     );
     let health = Health { node: Arc::clone(node), ready: is_ready };
-    let routes = http::routes(door.clone()).merge(health_routes(health));
-    let routes = edge::around(routes, node.loading.metrics.clone());
+    let (auditor, told) = Auditor::new();
+    let routes = http::routes(door.clone())
+        .merge(pull::routes(node, tokens.clone(), auditor.clone()))
+        .merge(health_routes(health));
+    let metrics = node.loading.metrics.clone();
+    let routes = edge::around(routes, pull::Description::openapi(), metrics);
     println!("http     http://{}/ /openapi.json /healthz /readyz /metrics", address(&http));
     println!("grpc     {}", address(&grpc));
+    println!("sql      postgres://{}/{DATABASE}", address(&postgres));
+    println!("flight   grpc://{}", address(&flight));
     let over_http = tokio::spawn(open(http, routes, stop.clone()));
     let over_grpc = tokio::spawn(open(grpc, grpc::routes(door).await?, stop.clone()));
     let mut evaluator = node.evaluator().await?;
@@ -108,9 +135,11 @@ async fn serve(
     // Terminals are inside already: what they add from here on is proved the next time.
     let landed = settlement::ends(&node.log)?;
     runner.catch_up(&runner.ends()?).await?;
+    settlement::follow(node).await?;
     let proof = settlement::prove(&node.log, &node.session()?, &landed).await?;
     node.metrics().books.set(proof.difference_cents());
     proof.balanced()?;
+    let sql = Doors::open(node, config, (postgres, flight), auditor, &stop)?;
     if dev {
         let registry = connectors::registry::view(&node.log).await?.registry();
         print_tokens(&tokens, &registry)?;
@@ -119,6 +148,7 @@ async fn serve(
     println!("ready");
     let (last, landed) = watch::channel(false);
     let mut landing = std::pin::pin!(runner.run(landed));
+    let mut auditing = std::pin::pin!(audit::keep(node, told));
     let heartbeats = Heartbeats::new(Arc::clone(&node.log), Arc::clone(&node.clock));
     tokio::select! {
         _ = stop.wait_for(|stop| *stop) => {}
@@ -127,10 +157,17 @@ async fn serve(
         ended = heartbeats.run() => return Ok(ended?),
         ended = summarise(node) => return ended,
         ended = &mut landing => return Ok(ended?),
+        ended = settle(node) => return ended,
+        ended = &mut auditing => return ended,
     }
     // The doors first, so that what was let in is answered; then what was answered is landed.
     close(over_http).await?;
     close(over_grpc).await?;
+    sql.close().await?;
+    // Whoever does not hang up is not waited for.
+    if let Ok(ended) = tokio::time::timeout(GRACE, auditing).await {
+        ended?;
+    }
     deciding.stop().await?;
     // It is still there: it was not the one that ended.
     let _ = last.send(true);
@@ -209,6 +246,8 @@ fn print_tokens(tokens: &Tokens, registry: &Registry) -> Result<(), Failure> {
         println!("token    terminal {} {}", terminal.id, tokens.issue(&identity, expires)?);
     }
     let organisations = [
+        (Role::Analyst, Some(String::new())),
+        (Role::Finance, Some(String::new())),
         (Role::Merchant, registry.merchants.first().map(|merchant| merchant.id.to_string())),
         (Role::Grantor, registry.grantors.first().map(|grantor| grantor.id.to_string())),
     ];
@@ -268,6 +307,19 @@ async fn evaluate(mut evaluator: Evaluator, node: &Node) -> Result<(), Failure> 
         }
         // Whether people changed or not, they are looked at again.
         let _ = tokio::time::timeout(LONGEST_PAUSE, people.changed()).await;
+    }
+}
+
+/// Follows the stream of settlements into its tables; a closing whose lines are still landing comes the
+/// next time.
+async fn settle(node: &Node) -> Result<(), Failure> {
+    let mut grown = node.log.subscribe(Topic::Settlements);
+    loop {
+        match settlement::follow(node).await {
+            Err(Failure::Pipeline(error)) if settlements::is_early(&error) => {}
+            done => done?,
+        }
+        let _ = tokio::time::timeout(SETTLED_EVERY, grown.changed()).await;
     }
 }
 

@@ -8,7 +8,7 @@ use crate::topic::Topic;
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// Another process has the folder.
-    #[error("the log in {} is in use by another process; stop it first, or use --server", path.display())]
+    #[error("the log in {} is in use by another process; stop it first", path.display())]
     InUse {
         /// The folder.
         path: PathBuf,

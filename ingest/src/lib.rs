@@ -5,6 +5,7 @@
 //! contract: a batch is acknowledged when it is synced, and reading from an offset gives the same
 //! records for ever.
 
+pub mod audit;
 pub mod clock;
 pub mod dead_letter;
 pub mod deduplication;

@@ -15,7 +15,8 @@ pub struct Record {
     pub key: String,
     /// Who sent it: a terminal, `/dagr/persons`, `authoriser`.
     pub source: String,
-    /// The source's own count of its records; 0 where it has none.
+    /// The source's own count of its records; of decisions the authoriser's, which is their order
+    /// across partitions; 0 where it has none.
     pub sequence: u64,
     /// When it happened, by its source.
     pub event_time: DateTime<Utc>,

@@ -43,6 +43,7 @@ pub const TABLES: &[File<'static>] = files!("tables":
     "registry_institutions",
     "registry_instructions",
     "registry_issuers",
+    "registry_limits",
     "registry_merchants",
     "registry_officials",
     "registry_places",

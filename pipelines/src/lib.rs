@@ -22,5 +22,6 @@ pub mod pipeline;
 pub mod planner;
 pub mod runner;
 pub mod session;
+pub mod settlements;
 pub mod states;
 pub mod summary;

@@ -53,6 +53,25 @@ pub enum WarehouseError {
         /// What does not fit.
         reason: String,
     },
+    /// An answer has not the column that is read of it.
+    #[error("the answer's column {column} cannot be read: {reason}")]
+    Answer {
+        /// The column.
+        column: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Payments cannot be ordered.
+    #[error("no payment file can be made of {about}: {reason}")]
+    Payment {
+        /// Which.
+        about: String,
+        /// What is missing.
+        reason: String,
+    },
+    /// A bank's file cannot be read; nothing of it was taken.
+    #[error("this is no bank file that can be read: {0}")]
+    BankFile(String),
     /// A query failed.
     #[error("the query failed: {0}")]
     Query(#[from] datafusion::error::DataFusionError),
@@ -91,6 +110,14 @@ pub enum WarehouseError {
     /// The warehouse's address is no folder and no URL.
     #[error("{0} is no folder and no URL")]
     Address(String),
+    /// A portal did not take what was sent.
+    #[error("the portal does not {action}: {reason}")]
+    Portal {
+        /// What was asked of it.
+        action: String,
+        /// What it said.
+        reason: String,
+    },
     /// No report of that name.
     #[error("there is no report {name}; see `avis report --list`")]
     NoReport {

@@ -10,8 +10,10 @@ use crate::{error::WarehouseError, session::Rows};
 mod comma;
 mod json;
 mod parquet;
+mod xlsx;
 
 pub use comma::Csv;
+pub(crate) use comma::guarded;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub enum Format {
     Json,
     /// Apache Parquet.
     Parquet,
+    /// A workbook of one sheet.
+    Xlsx,
 }
 
 /// Writes rows in a format.
@@ -40,16 +44,17 @@ pub fn write(
         Format::Csv(csv) => csv.write(rows, out),
         Format::Json => json::write(rows, out),
         Format::Parquet => parquet::write(rows, out),
+        Format::Xlsx => xlsx::write(rows, out),
     }
 }
 
 fn table(rows: &Rows, out: &mut dyn Write) -> Result<(), WarehouseError> {
     let drawn =
         arrow::util::pretty::pretty_format_batches_with_schema(rows.schema.clone(), &rows.batches);
-    let drawn = drawn.map_err(|error| refused("a table", &error))?;
-    writeln!(out, "{drawn}").map_err(|error| refused("a table", &error))
+    let drawn = drawn.map_err(|error| unwritten("a table", &error))?;
+    writeln!(out, "{drawn}").map_err(|error| unwritten("a table", &error))
 }
 
-fn refused(format: &'static str, error: &dyn std::fmt::Display) -> WarehouseError {
+pub(crate) fn unwritten(format: &'static str, error: &dyn std::fmt::Display) -> WarehouseError {
     WarehouseError::Export { format, reason: error.to_string() }
 }

@@ -3,12 +3,15 @@
 //! **Invariant:** rows and the positions of the streams they come from enter a table in one commit;
 //! tables only grow. Everything here can be made again from the streams.
 
+pub mod access;
+pub mod endpoint;
 pub mod error;
 pub mod export;
 pub mod file;
 pub mod metrics;
 pub mod open_data;
 pub mod page;
+pub mod person;
 pub mod report;
 pub mod schema;
 pub mod session;

@@ -1,79 +1,68 @@
-//! Open data: the sets that anybody may have, as files.
+//! Open data: the sets that anybody may have, as CSV and as linked data, in one catalogue.
+//!
+//! Identifiers are stable: what a row is about keeps its address. A file whose content has not changed
+//! stays untouched, with its date. A count about fewer than five people is left empty, and one that
+//! has changed by fewer than five since it was published stays as it was, so that neither a count nor
+//! the difference of two tells of a few.
 
 use std::path::Path;
 
+use chrono::NaiveDate;
 use datafusion::scalar::ScalarValue;
 
 use crate::{
     error::WarehouseError,
     export::{Csv, Format},
-    file,
-    session::Session,
+    session::{Rows, Session},
 };
 
-/// Where identifiers of open data live, unless configured otherwise. An identifier never changes.
-pub const BASE: &str = "https://latvija.lv/avis/id";
+mod catalogue;
+pub mod ckan;
+mod csvw;
+mod linked;
+mod previous;
+mod sets;
+mod vocabulary;
+
+pub use sets::{Column, Meaning, SETS, Set};
+
+use previous::Previous;
 
 /// The smallest count about people that is shown.
 const FEWEST: i64 = 5;
 
-/// A data set.
-#[derive(Clone, Copy, Debug)]
-pub struct Set {
-    /// Its name, and its file's.
-    pub name: &'static str,
-    /// Its title in Latvian.
-    pub title_lv: &'static str,
-    /// Its title in English.
-    pub title_en: &'static str,
-    sql: &'static str,
+/// Who publishes, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publisher {
+    /// Where identifiers live; an identifier never changes.
+    pub base: String,
+    /// Where the files can be had.
+    pub files: String,
+    /// The publisher's name in Latvian and in English.
+    pub name: [String; 2],
+    /// The publisher's address on the web.
+    pub homepage: String,
+    /// Where to ask.
+    pub contact: String,
+    /// The licence's address.
+    pub licence: String,
 }
 
-/// Every data set.
-pub const SETS: &[Set] = &[
-    Set {
-        name: "benefit-classifier",
-        title_lv: "Atvieglojumu klasifikators",
-        title_en: "Benefit classifier",
-        sql: include_str!("../sql/open_data/benefit-classifier.sql"),
-    },
-    Set {
-        name: "means-issuers",
-        title_lv: "Identifikācijas līdzekļu izsniedzēji",
-        title_en: "Issuers of identification means",
-        sql: include_str!("../sql/open_data/means-issuers.sql"),
-    },
-    Set {
-        name: "ids-terminals",
-        title_lv: "Identifikācijas un darījumu sistēmu termināļi",
-        title_en: "Terminals of identification and transaction systems",
-        sql: include_str!("../sql/open_data/ids-terminals.sql"),
-    },
-    Set {
-        name: "identification-means",
-        title_lv: "Identifikācijas līdzekļu skaits",
-        title_en: "Number of identification means",
-        sql: include_str!("../sql/open_data/identification-means.sql"),
-    },
-    Set {
-        name: "e-services",
-        title_lv: "Tirgotāju e-pakalpojumi",
-        title_en: "E-services of merchants",
-        sql: include_str!("../sql/open_data/e-services.sql"),
-    },
-    Set {
-        name: "remote-official-usage",
-        title_lv: "Attālinātā ierēdņa izmantošana",
-        title_en: "Use of the remote official",
-        sql: include_str!("../sql/open_data/remote-official-usage.sql"),
-    },
-    Set {
-        name: "contact-points",
-        title_lv: "Klientu apkalpošanas centru tīkla kontaktpunkti",
-        title_en: "Contact points of the service centres' network",
-        sql: include_str!("../sql/open_data/contact-points.sql"),
-    },
-];
+impl Default for Publisher {
+    fn default() -> Self {
+        Self {
+            base: "https://latvija.lv/avis/id".into(),
+            files: "https://latvija.lv/avis/open-data".into(),
+            name: [
+                "Viedās administrācijas un reģionālās attīstības ministrija".into(),
+                "Ministry of Smart Administration and Regional Development".into(),
+            ],
+            homepage: "https://www.varam.gov.lv".into(),
+            contact: "mailto:opendata@varam.gov.lv".into(),
+            licence: "http://publications.europa.eu/resource/authority/licence/CC_BY_4_0".into(),
+        }
+    }
+}
 
 /// A file that was published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,26 +71,88 @@ pub struct Published {
     pub set: &'static str,
     /// The file's name in the folder.
     pub file: String,
+    /// Which form it is in.
+    pub form: Form,
     /// Its rows, without the header.
     pub rows: usize,
     /// Its size.
     pub bytes: usize,
+    /// Its SHA-256.
+    pub checksum: String,
+    /// When its content last changed.
+    pub modified: NaiveDate,
+    /// Whether that is now.
+    pub is_new: bool,
 }
 
-/// Writes every set into a folder, as `<name>.csv`; a file that is there is replaced whole.
+/// The form of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Comma-separated values.
+    Csv,
+    /// What the columns of the CSV are (CSV on the Web).
+    Csvw,
+    /// Linked data as Turtle.
+    Turtle,
+    /// Linked data as JSON.
+    JsonLd,
+}
+
+impl Form {
+    const ALL: [Self; 4] = [Self::Csv, Self::Csvw, Self::Turtle, Self::JsonLd];
+
+    /// What the file's name ends with.
+    const fn ending(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Csvw => "csv-metadata.json",
+            Self::Turtle => "ttl",
+            Self::JsonLd => "jsonld",
+        }
+    }
+}
+
+/// Writes every set and the catalogue into a folder; a file whose content has not changed stays as it
+/// is.
 ///
 /// # Errors
 /// Where a query fails or a file cannot be written.
-pub async fn publish(session: &Session, folder: &Path) -> Result<Vec<Published>, WarehouseError> {
-    let mut published = Vec::with_capacity(SETS.len());
+pub async fn publish(
+    session: &Session,
+    publisher: &Publisher,
+    today: NaiveDate,
+    folder: &Path,
+) -> Result<Vec<Published>, WarehouseError> {
+    let mut previous = Previous::of(folder)?;
+    let mut published = Vec::with_capacity(SETS.len() * Form::ALL.len());
     for set in SETS {
-        let rows = set.rows(session).await?;
-        let bytes = rows.bytes(Format::Csv(Csv::FILE))?;
-        let name = format!("{}.csv", set.name);
-        file::write(&folder.join(&name), &bytes)?;
-        let (rows, bytes) = (rows.count(), bytes.len());
-        published.push(Published { set: set.name, file: name, rows, bytes });
+        let rows = set.rows(session, publisher).await?;
+        let rows = previous.steadied(set, rows)?;
+        for form in Form::ALL {
+            let file = format!("{}.{}", set.name, form.ending());
+            let bytes = match form {
+                Form::Csv => rows.bytes(Format::Csv(Csv::FILE))?,
+                Form::Csvw => csvw::metadata(set, publisher)?,
+                Form::Turtle => linked::turtle(&linked::triples(set, &rows, publisher)?)?,
+                Form::JsonLd => linked::json(&linked::triples(set, &rows, publisher)?)?,
+            };
+            let (modified, is_new) = previous.write(&file, &bytes, today)?;
+            published.push(Published {
+                set: set.name,
+                file,
+                form,
+                rows: rows.count(),
+                bytes: bytes.len(),
+                checksum: previous::checksum(&bytes),
+                modified,
+                is_new,
+            });
+        }
     }
+    let triples = catalogue::triples(publisher, &published);
+    previous.write("catalogue.ttl", &linked::turtle(&triples)?, today)?;
+    previous.write("catalogue.jsonld", &linked::json(&triples)?, today)?;
+    previous.keep()?;
     Ok(published)
 }
 
@@ -110,8 +161,12 @@ impl Set {
     ///
     /// # Errors
     /// Where the query fails.
-    pub async fn rows(&self, session: &Session) -> Result<crate::session::Rows, WarehouseError> {
-        let base = ("base", ScalarValue::Utf8(Some(BASE.to_owned())));
+    pub async fn rows(
+        &self,
+        session: &Session,
+        publisher: &Publisher,
+    ) -> Result<Rows, WarehouseError> {
+        let base = ("base", ScalarValue::Utf8(Some(publisher.base.clone())));
         let fewest = ("fewest", ScalarValue::Int64(Some(FEWEST)));
         // A query that has no such parameter takes none.
         let wanted = |(name, _): &(&str, _)| self.sql.contains(&format!("${name}"));

@@ -3,24 +3,20 @@
 //! They follow WCAG 2.2 AA: every picture has a title, a description and its numbers in a table
 //! behind it; colours keep their contrast in light and dark; all works by keyboard and in print.
 
-use arrow::{
-    array::{ArrayRef, AsArray},
-    compute::cast,
-    datatypes::{DataType, Decimal128Type, Int64Type},
-};
 use chrono::NaiveDate;
+use domain::settlement::StatementState;
 
 use crate::{
     error::WarehouseError,
     session::{Rows, Session, day},
-    settlement::{Closing, Statement},
+    settlement::{Statement, Told},
 };
 
 mod chart;
 mod document;
 mod table;
 
-pub use document::{render, table_page};
+pub use document::{render, report};
 
 /// What the page shows.
 #[derive(Clone, Debug)]
@@ -82,8 +78,8 @@ pub struct Figure {
 pub struct StatementFigure {
     /// The statement.
     pub statement: Statement,
-    /// Whether its period is closed.
-    pub closed: bool,
+    /// What has become of it.
+    pub state: StatementState,
 }
 
 /// A file beside the page.
@@ -128,10 +124,10 @@ impl Figures {
     }
 
     /// Adds the statements of a period.
-    pub fn add_statements(&mut self, closing: &Closing, statements: &[Statement]) {
-        let closed = closing.closed_at.is_some();
-        let added = statements.iter().cloned();
-        self.statements.extend(added.map(|statement| StatementFigure { statement, closed }));
+    pub fn add_statements(&mut self, told: &[Told]) {
+        let figure =
+            |told: &Told| StatementFigure { statement: told.statement.clone(), state: told.state };
+        self.statements.extend(told.iter().map(figure));
     }
 
     /// Adds a file beside the page.
@@ -141,59 +137,30 @@ impl Figures {
 }
 
 fn key_figures(rows: &Rows) -> Result<KeyFigures, WarehouseError> {
-    let first = |name| -> Result<i64, WarehouseError> {
-        Ok(numbers(rows, name)?.first().copied().unwrap_or(0))
-    };
+    let first = |numbers: Vec<Option<i64>>| numbers.into_iter().next().flatten().unwrap_or(0);
+    let count = |name| rows.longs(name).map(first);
     Ok(KeyFigures {
-        authorisations: first("authorisations")?,
-        approved: first("approved")?,
-        recipients: first("recipients")?,
-        merchants: first("merchants")?,
-        places: first("places")?,
-        points: first("points")?,
-        total_cents: first("total")?,
-        benefit_cents: first("benefit")?,
+        authorisations: count("authorisations")?,
+        approved: count("approved")?,
+        recipients: count("recipients")?,
+        merchants: count("merchants")?,
+        places: count("places")?,
+        points: count("points")?,
+        total_cents: rows.cents("total").map(first)?,
+        benefit_cents: rows.cents("benefit").map(first)?,
     })
 }
 
 fn figures(rows: &Rows) -> Result<Vec<Figure>, WarehouseError> {
-    let mut names = Vec::with_capacity(rows.count());
-    for column in columns(rows, "name", &DataType::Utf8)? {
-        names.extend(column.as_string::<i32>().iter().map(|name| name.unwrap_or("").to_owned()));
-    }
-    let (uses, cents) = (numbers(rows, "uses")?, numbers(rows, "benefit")?);
-    let figures = names.into_iter().zip(uses).zip(cents);
-    Ok(figures.map(|((name, uses), cents)| Figure { name, uses, cents }).collect())
-}
-
-/// A column's whole numbers; of money, its cents.
-fn numbers(rows: &Rows, name: &str) -> Result<Vec<i64>, WarehouseError> {
-    let money = rows
-        .schema
-        .field_with_name(name)
-        .is_ok_and(|field| matches!(field.data_type(), DataType::Decimal128(..)));
-    let mut numbers = Vec::with_capacity(rows.count());
-    if money {
-        for column in columns(rows, name, &DataType::Decimal128(38, 2))? {
-            let cents = column.as_primitive::<Decimal128Type>().values().iter();
-            numbers.extend(cents.map(|cents| i64::try_from(*cents).unwrap_or(i64::MAX)));
-        }
-    } else {
-        for column in columns(rows, name, &DataType::Int64)? {
-            numbers.extend_from_slice(column.as_primitive::<Int64Type>().values());
-        }
-    }
-    Ok(numbers)
-}
-
-fn columns(rows: &Rows, name: &str, to: &DataType) -> Result<Vec<ArrayRef>, WarehouseError> {
-    let failed = |reason: String| WarehouseError::Export { format: "a page", reason };
-    let column = |batch: &arrow::array::RecordBatch| {
-        let found = batch.column_by_name(name);
-        let found = found.ok_or_else(|| failed(format!("there is no column {name}")))?;
-        cast(found, to).map_err(|error| failed(format!("{name}: {error}")))
+    let names = rows.texts("name")?.into_iter().map(Option::unwrap_or_default);
+    let (uses, cents) = (rows.longs("uses")?, rows.cents("benefit")?);
+    let figures = names.zip(uses).zip(cents);
+    let figure = |((name, uses), cents): ((String, Option<i64>), Option<i64>)| Figure {
+        name,
+        uses: uses.unwrap_or(0),
+        cents: cents.unwrap_or(0),
     };
-    rows.batches.iter().map(column).collect()
+    Ok(figures.map(figure).collect())
 }
 
 /// Text as it stands in HTML.

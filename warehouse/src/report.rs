@@ -1,6 +1,7 @@
 //! Reports: the shipped queries over some days, for people and for their tools.
 
 use chrono::NaiveDate;
+use datafusion::scalar::ScalarValue;
 
 use crate::{
     error::WarehouseError,
@@ -17,30 +18,58 @@ pub struct Report {
     pub title_lv: &'static str,
     /// Its title in English.
     pub title_en: &'static str,
+    /// What its picture shows: a column of names and one of amounts or counts.
+    pub picture: Option<(&'static str, &'static str)>,
     sql: &'static str,
 }
 
-/// Every report.
-pub const REPORTS: &[Report] = &[
-    Report {
-        name: "use-per-instruction",
-        title_lv: "Atvieglojumu izmantošana pa norādījumiem",
-        title_en: "Use of benefits per instruction",
-        sql: include_str!("../sql/reports/use-per-instruction.sql"),
-    },
-    Report {
-        name: "use-per-merchant-and-day",
-        title_lv: "Darījumi un atvieglojumi pa tirgotājiem un dienām",
-        title_en: "Sales and benefits per merchant and day",
-        sql: include_str!("../sql/reports/use-per-merchant-and-day.sql"),
-    },
-    Report {
-        name: "use-per-territory",
-        title_lv: "Atvieglojumu izmantošana pa teritorijām",
-        title_en: "Use of benefits per territory",
-        sql: include_str!("../sql/reports/use-per-territory.sql"),
-    },
-];
+/// The smallest count of people that a report shows.
+const FEWEST: i64 = 5;
+
+macro_rules! reports {
+    ($($name:literal $title_lv:literal $title_en:literal $picture:expr;)*) => {
+        /// Every report.
+        pub const REPORTS: &[Report] = &[$(Report {
+            name: $name,
+            title_lv: $title_lv,
+            title_en: $title_en,
+            picture: $picture,
+            sql: include_str!(concat!("../sql/reports/", $name, ".sql")),
+        }),*];
+    };
+}
+
+reports! {
+    "use-per-instruction" "Atvieglojumu izmantošana pa norādījumiem" "Use of benefits per instruction"
+        Some(("instruction", "benefit_eur"));
+    "use-per-benefit" "Atvieglojumu izmantošana pa atvieglojumiem" "Use of benefits per benefit"
+        Some(("benefit", "benefit_eur"));
+    "use-per-grantor" "Atvieglojumu izmantošana pa devējiem" "Use of benefits per grantor"
+        Some(("grantor", "grantor_eur"));
+    "use-per-merchant" "Atvieglojumu izmantošana pa tirgotājiem" "Use of benefits per merchant"
+        Some(("merchant", "benefit_eur"));
+    "use-per-merchant-and-day" "Darījumi un atvieglojumi pa tirgotājiem un dienām"
+        "Sales and benefits per merchant and day" None;
+    "use-per-place" "Atvieglojumu izmantošana pa vietām" "Use of benefits per place"
+        Some(("place", "benefit_eur"));
+    "use-per-territory" "Atvieglojumu izmantošana pa teritorijām" "Use of benefits per territory"
+        Some(("territory", "benefit_eur"));
+    "use-per-age-band" "Atvieglojumu izmantošana pa vecuma grupām" "Use of benefits per age band" None;
+    "budgets" "Budžeti, to atlikums un prognoze" "Budgets, what is left, and a forecast"
+        Some(("instruction", "left_over"));
+    "refusals" "Kāpēc atvieglojums netika piemērots" "Why nothing was given" None;
+    "points" "Lojalitātes punkti" "Loyalty points" Some(("benefit", "owed"));
+    "settled" "Norēķini pa devējiem un mēnešiem" "Settled per grantor and month"
+        Some(("grantor", "payable_eur"));
+    "centre-quality" "Klientu apkalpošanas centru kvalitāte un subsīdija"
+        "Quality of service centres, and the subsidy" None;
+    "remote-consultations" "Attālinātās konsultācijas" "Remote consultations"
+        Some(("centre", "consultations"));
+    "e-services" "Tirgotāju e-pakalpojumu izmantošana" "Use of merchants' e-services"
+        Some(("e_service", "uses"));
+    "indicators" "Rādītāji RR1–RR6" "Indicators RR1 to RR6" None;
+    "data-quality" "Datu kvalitāte" "Data quality" None;
+}
 
 impl Report {
     /// The report of a name.
@@ -62,10 +91,14 @@ impl Report {
         from: NaiveDate,
         to: NaiveDate,
     ) -> Result<Rows, WarehouseError> {
-        session.query(self.sql, vec![("from", day(from)), ("to", day(to))]).await
+        let fewest = ScalarValue::Int64(Some(FEWEST));
+        let all = [("from", day(from)), ("to", day(to)), ("fewest", fewest)];
+        // A query that has no such parameter takes none.
+        let wanted = |(name, _): &(&str, _)| self.sql.contains(&format!("${name}"));
+        session.query(self.sql, all.into_iter().filter(wanted).collect::<Vec<_>>()).await
     }
 
-    /// Its rows as a page of their own.
+    /// Its rows as a page of their own, with a picture where it has one.
     ///
     /// # Errors
     /// Where a column has no written form.
@@ -75,6 +108,7 @@ impl Report {
         from: NaiveDate,
         to: NaiveDate,
     ) -> Result<String, WarehouseError> {
-        page::table_page(self.title_en, self.title_lv, &format!("{from} – {to}"), rows)
+        let span = format!("{from} – {to}");
+        page::report(self.title_en, self.title_lv, &span, rows, self.picture)
     }
 }

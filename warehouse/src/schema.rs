@@ -21,6 +21,8 @@ mod points_entries;
 mod portal_usage;
 mod registry;
 mod services;
+mod settlement_lines;
+mod settlement_statements;
 mod transaction_lines;
 mod usage_by_minute;
 
@@ -92,6 +94,8 @@ pub const TABLES: &[&Table] = &[
     &entitlements::TABLE,
     &official_availability::TABLE,
     &centre_quality::TABLE,
+    &settlement_statements::TABLE,
+    &settlement_lines::TABLE,
     &indicators::TABLE,
     &registry::GRANTORS,
     &registry::MERCHANTS,
@@ -103,6 +107,7 @@ pub const TABLES: &[&Table] = &[
     &registry::GROUPS,
     &registry::BENEFITS,
     &registry::INSTRUCTIONS,
+    &registry::LIMITS,
     &registry::E_SERVICES,
     &registry::CENTRES,
     &registry::INSTITUTIONS,

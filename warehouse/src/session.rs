@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use chrono::{DateTime, NaiveDate, Utc};
 use datafusion::{
     common::ParamValues,
@@ -17,17 +16,22 @@ use datafusion::{
 use url::Url;
 
 use crate::{
+    access::View,
     error::WarehouseError,
-    export::{Format, write},
     schema,
     table::{Pending, Positions, delta::position},
     tail::{Seen, Tails},
 };
 use catalogue::Catalogue;
 use readers::Readers;
+use restricted::Restricted;
 
 mod catalogue;
 pub(crate) mod readers;
+pub(crate) mod restricted;
+mod rows;
+
+pub use rows::Rows;
 
 /// What all queries of a session, or of all sessions over the same tails, may keep in memory
 /// together.
@@ -48,7 +52,7 @@ impl std::fmt::Debug for Session {
 }
 
 /// What a context begins with.
-fn template() -> Result<SessionState, WarehouseError> {
+pub(crate) fn template() -> Result<SessionState, WarehouseError> {
     let runtime = RuntimeEnvBuilder::new().with_memory_limit(MEMORY_BYTES, 1.0).build_arc()?;
     let config = SessionConfig::new()
         .with_information_schema(true)
@@ -267,6 +271,19 @@ impl Session {
         Ok(common)
     }
 
+    /// The session through somebody's eyes: the tables, rows and values that a view shows.
+    ///
+    /// # Errors
+    /// Where there is no memory for queries.
+    pub fn seen_by(self, view: &View) -> Result<Self, WarehouseError> {
+        Self::over(self.catalogue.seen_by(view))
+    }
+
+    /// The tables as a view shows them.
+    pub(crate) fn restricted(self, view: &View) -> Restricted {
+        Restricted::new(self.catalogue, view.clone())
+    }
+
     /// A session in which some tables, and their newest state, have the rows of records before
     /// these offsets and no others; `next` has one for each partition of their stream. With what
     /// [`common`](Self::common) says the tables are as of one state of the stream.
@@ -285,33 +302,6 @@ impl Session {
             catalogue = catalogue.cut(table, &next);
         }
         Self::over(catalogue)
-    }
-}
-
-/// The rows of an answer.
-#[derive(Clone, Debug)]
-pub struct Rows {
-    /// Their columns.
-    pub schema: SchemaRef,
-    /// The rows.
-    pub batches: Vec<RecordBatch>,
-}
-
-impl Rows {
-    /// How many there are.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.batches.iter().map(RecordBatch::num_rows).sum()
-    }
-
-    /// The rows in a format.
-    ///
-    /// # Errors
-    /// Where a column has no such form.
-    pub fn bytes(&self, format: Format) -> Result<Vec<u8>, WarehouseError> {
-        let mut bytes = Vec::new();
-        write(self, format, &mut bytes)?;
-        Ok(bytes)
     }
 }
 

@@ -7,7 +7,7 @@ use ingest::{
     document::Cursor,
     record::{Record, outside_id},
     register::people,
-    vault::Vault,
+    vault::{Vault, VaultError},
     wire::v1::{Event, PersonChanged},
 };
 use serde_json::{Map, Value};
@@ -111,16 +111,20 @@ pub fn records(
         // One id for each parsed change, in the same order.
         let id = ids.next().ok_or_else(|| Refusal::new(Reason::InvalidValue, "not enrolled"))?;
         snapshot.saw(id, change.snapshot, change.headers.time);
-        let sealed = match &change.attributes {
-            Some(attributes) => people::seal(vault, id, &change.person, attributes),
-            None => Ok(Vec::new()),
-        };
+        let sealed = change.attributes.as_ref().and_then(|attributes| {
+            match people::seal(vault, id, &change.person, attributes) {
+                // Whoever was forgotten stays so, whatever the register goes on telling.
+                Err(VaultError::NoKey) => None,
+                sealed => Some(sealed),
+            }
+        });
+        let refused = |error: VaultError| Refusal::new(Reason::InvalidValue, error.to_string());
+        let sealed = sealed.transpose().map_err(refused)?;
         let event = Event::PersonChanged(PersonChanged {
             person: id.to_string(),
             person_sequence: change.sequence,
-            sealed: sealed
-                .map_err(|error| Refusal::new(Reason::InvalidValue, error.to_string()))?,
-            removed: change.attributes.is_none(),
+            removed: sealed.is_none(),
+            sealed: sealed.unwrap_or_default(),
         });
         Ok(Record {
             id: outside_id(&change.headers.source, &change.headers.id),

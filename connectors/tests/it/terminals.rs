@@ -94,7 +94,7 @@ impl Node {
         let (handle, running) = service::start(authoriser, Bounds::default()).expect("started");
         let tokens = Tokens::of(&vault, clock);
         let door = Door::new(handle, vault, tokens.clone(), metrics.clone(), settings);
-        let routes = edge::around(http::routes(door.clone()), metrics);
+        let routes = edge::around(http::routes(door.clone()), Default::default(), metrics);
         let http = open(routes).await;
         let grpc = open(grpc::routes(door).await.expect("routes")).await;
         Self { http, grpc, tokens, log, running, clock: manual }

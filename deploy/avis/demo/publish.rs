@@ -3,15 +3,16 @@
 use std::path::Path;
 
 use chrono::NaiveDate;
-use domain::period::Month;
+use domain::period::{LocalTime, Month};
 use ingest::clock::{Clock, ManualClock};
 use warehouse::{
     export::{Csv, Format},
-    file, open_data,
+    file,
+    open_data::{self, Form, Publisher},
     page::{self, Figures},
     report::REPORTS,
     session::Session,
-    settlement::{self as statements, Closing, Statement},
+    settlement::{self as statements, Closing, Told},
 };
 
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Published {
     /// Every month's statements, and how far each is closed.
-    pub months: Vec<(Closing, Vec<Statement>)>,
+    pub months: Vec<(Closing, Vec<Told>)>,
     /// Whether the books balance.
     pub proof: Proof,
 }
@@ -49,11 +50,14 @@ pub async fn all(
     bar.inc(1);
     let session = node.session()?;
     let span = span(&session).await?;
-    let months = settle(node, clock, &session, span, out).await?;
+    let months = settle(node, clock, span, out).await?;
+    let session = node.session()?;
     bar.inc(1);
     reports(&session, span, out).await?;
     bar.inc(1);
-    let sets = open_data::publish(&session, &out.join("open-data")).await?;
+    let today = LocalTime::of(clock.now()).date;
+    let publisher = Publisher::default();
+    let sets = open_data::publish(&session, &publisher, today, &out.join("open-data")).await?;
     bar.inc(1);
     let page = page(&session, span, &months, &sets).await?;
     file::write(&out.join("index.html"), page.as_bytes())?;
@@ -72,22 +76,22 @@ async fn span(session: &Session) -> Result<(NaiveDate, NaiveDate), Failure> {
 async fn settle(
     node: &Node,
     clock: &ManualClock,
-    session: &Session,
     (first, last): (NaiveDate, NaiveDate),
     out: &Path,
-) -> Result<Vec<(Closing, Vec<Statement>)>, Failure> {
+) -> Result<Vec<(Closing, Vec<Told>)>, Failure> {
     let folder = out.join("settlements");
     let mut months = Vec::new();
     let mut month = Month::of(first);
     while month.first_day() <= last {
         let is_whole = first <= month.first_day() && month.last_day() <= last;
-        let closing = if is_whole {
-            settlement::close(node, month, clock.now()).await?
-        } else {
-            settlement::closing(&node.log, month).await?
-        };
-        let told = statements::export(session, &closing, &folder).await?;
-        months.push((closing, told));
+        if is_whole {
+            settlement::close(node, month, clock.now()).await?;
+        }
+        for closing in settlement::closings(&node.log, month).await? {
+            let session = node.session()?;
+            let (told, _) = statements::export(&session, &closing, None, &folder).await?;
+            months.push((closing, told));
+        }
         month = month.next();
     }
     Ok(months)
@@ -111,20 +115,20 @@ async fn reports(
 async fn page(
     session: &Session,
     (first, last): (NaiveDate, NaiveDate),
-    months: &[(Closing, Vec<Statement>)],
+    months: &[(Closing, Vec<Told>)],
     sets: &[open_data::Published],
 ) -> Result<String, Failure> {
     let mut figures = Figures::read(session, first, last).await?;
     for (closing, told) in months {
-        figures.add_statements(closing, told);
-        let state = if closing.closed_at.is_some() { "closed" } else { "open" };
-        let about = format!("Statements of {}, {state}", closing.period);
-        figures.add_file(format!("settlements/statements-{}.csv", closing.period), about);
+        figures.add_statements(told);
+        let state = if closing.closed.is_some() { "closed" } else { "open" };
+        let about = format!("Statements of {}, {state}", closing.name());
+        figures.add_file(format!("settlements/statements-{}.xlsx", closing.name()), about);
     }
     for report in REPORTS {
         figures.add_file(format!("reports/{}.html", report.name), report.title_en);
     }
-    for set in sets {
+    for set in sets.iter().filter(|file| file.form == Form::Csv) {
         figures.add_file(format!("open-data/{}", set.file), format!("Open data: {}", set.set));
     }
     Ok(page::render(&figures))

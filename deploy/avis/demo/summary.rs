@@ -4,7 +4,7 @@ use std::{io::Write, time::Duration};
 
 use arrow::{array::AsArray, compute::cast, datatypes::DataType};
 use serde_json::{Map, Value, json};
-use warehouse::session::Rows;
+use warehouse::{session::Rows, settlement::Told};
 
 use super::publish::Published;
 use crate::{cli::DemoArguments, failure::Failure, node::Node};
@@ -44,13 +44,13 @@ impl Summary {
         figures.insert("decisions".into(), Value::Object(by_decision));
         figures.insert("instructions".into(), by_instruction(&instructions));
         figures.insert("settlements".into(), settlements(published));
-        figures.insert("books_balance".into(), json!(published.proof.differences.is_empty()));
+        figures.insert("books_balance".into(), json!(published.proof.balanced().is_ok()));
         let warehouse = std::path::absolute(node.folder.join("warehouse"));
         let warehouse = warehouse.map_err(Failure::Output)?;
         figures.insert("warehouse".into(), json!(warehouse.display().to_string()));
         let months = |closed: bool| {
             let months = published.months.iter();
-            let months = months.filter(|(closing, _)| closing.closed_at.is_some() == closed);
+            let months = months.filter(|(closing, _)| closing.closed.is_some() == closed);
             months.map(|(closing, _)| closing.period.to_string()).collect()
         };
         Ok(Self { figures, closed: months(true), open: months(false) })
@@ -176,7 +176,7 @@ fn by_instruction(rows: &Rows) -> Value {
 
 fn settlements(published: &Published) -> Value {
     let statements = published.months.iter().flat_map(|(_, statements)| statements);
-    let named = statements.map(|statement| {
+    let named = statements.map(|Told { statement, .. }| {
         (
             statement.number.to_string(),
             json!({

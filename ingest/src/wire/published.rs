@@ -125,6 +125,9 @@ fn event(kind: &str, object: &[u8]) -> Result<Event, WireError> {
         "key_blocked" => read(object, Event::KeyBlocked),
         "authoriser_started" => read(object, Event::AuthoriserStarted),
         "dead_letter_settled" => read(object, Event::DeadLetterSettled),
+        "statements_sent" => read(object, Event::StatementsSent),
+        "bank_file_read" => read(object, Event::BankFileRead),
+        "audited" => read(object, Event::Audited),
         _ => Err(WireError::UnknownEvent),
     }
 }
@@ -213,8 +216,42 @@ mod tests {
                 outcome: "dropped".into(),
                 note: "a test".into(),
             }),
-            Some(Event::DeadLetterSettled(_)) => return None,
+            Some(Event::DeadLetterSettled(_)) => Event::StatementsSent(v1::StatementsSent {
+                statements: vec!["riga-market-2025-01".into(), "riga-corner-2025-01-K1".into()],
+                sent_at: MICROS,
+            }),
+            Some(Event::StatementsSent(_)) => Event::BankFileRead(bank_file()),
+            Some(Event::BankFileRead(_)) => Event::Audited(v1::Audited {
+                actor: "anna".into(),
+                role: "finance".into(),
+                action: "settlement.close".into(),
+                object: "2025-01".into(),
+                outcome: "done".into(),
+            }),
+            Some(Event::Audited(_)) => return None,
         })
+    }
+
+    fn bank_file() -> v1::BankFileRead {
+        let told = v1::PaymentTold {
+            statement: "riga-market-2025-01".into(),
+            outcome: "rejected".into(),
+            reason: "AC04".into(),
+        };
+        let unmatched = v1::PaymentUnmatched {
+            reference: "R".into(),
+            outcome: "paid".into(),
+            amount_cents: Some(-1),
+            why: "no statement has this reference".into(),
+        };
+        v1::BankFileRead {
+            kind: "camt.053".into(),
+            message_id: "B".into(),
+            file_hash: "H".into(),
+            told: vec![told],
+            unmatched: vec![unmatched],
+            read_at: MICROS,
+        }
     }
 
     fn entitlement() -> v1::EntitlementEvaluated {
@@ -448,7 +485,7 @@ mod tests {
 
     #[test]
     fn every_event_comes_back_whole() {
-        assert_eq!(samples().len(), 15);
+        assert_eq!(samples().len(), 18);
         samples().into_iter().for_each(round_trip);
     }
 

@@ -37,7 +37,10 @@ pub struct Envelope {
     pub event_time: i64,
     #[prost(int64, tag = "6")]
     pub recorded_at: i64,
-    #[prost(oneof = "Event", tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30")]
+    #[prost(
+        oneof = "Event",
+        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33"
+    )]
     pub event: Option<Event>,
 }
 
@@ -75,6 +78,12 @@ pub enum Event {
     AuthoriserStarted(AuthoriserStarted),
     #[prost(message, tag = "30")]
     DeadLetterSettled(DeadLetterSettled),
+    #[prost(message, tag = "31")]
+    StatementsSent(StatementsSent),
+    #[prost(message, tag = "32")]
+    BankFileRead(BankFileRead),
+    #[prost(message, tag = "33")]
+    Audited(Audited),
 }
 
 impl Event {
@@ -97,6 +106,9 @@ impl Event {
             Self::KeyBlocked(_) => "key_blocked",
             Self::AuthoriserStarted(_) => "authoriser_started",
             Self::DeadLetterSettled(_) => "dead_letter_settled",
+            Self::StatementsSent(_) => "statements_sent",
+            Self::BankFileRead(_) => "bank_file_read",
+            Self::Audited(_) => "audited",
         }
     }
 
@@ -377,6 +389,93 @@ pub struct PeriodClosed {
     #[prost(int64, tag = "3")]
     #[serde(with = "instant")]
     pub closed_at: i64,
+}
+
+/// Payment orders of some statements went to the bank.
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
+pub struct StatementsSent {
+    /// The statements' numbers.
+    #[prost(string, repeated, tag = "1")]
+    pub statements: Vec<String>,
+    #[prost(int64, tag = "2")]
+    #[serde(with = "instant")]
+    pub sent_at: i64,
+}
+
+/// A bank's answer or account statement was read, whole.
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
+pub struct BankFileRead {
+    /// `pain.002` or `camt.053`.
+    #[prost(string, tag = "1")]
+    pub kind: String,
+    /// The bank's own id of the message.
+    #[prost(string, tag = "2")]
+    pub message_id: String,
+    /// The hash of the file, by which a message that came twice with other content is found.
+    #[prost(string, tag = "3")]
+    pub file_hash: String,
+    /// What it says of statements.
+    #[prost(message, repeated, tag = "4")]
+    pub told: Vec<PaymentTold>,
+    /// What it says that is of no statement, or does not fit one: for people to look at.
+    #[prost(message, repeated, tag = "5")]
+    pub unmatched: Vec<PaymentUnmatched>,
+    #[prost(int64, tag = "6")]
+    #[serde(with = "instant")]
+    pub read_at: i64,
+}
+
+/// What a bank says of one statement's payment.
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
+pub struct PaymentTold {
+    #[prost(string, tag = "1")]
+    pub statement: String,
+    /// `accepted`, `rejected`, `paid` or `returned`.
+    #[prost(string, tag = "2")]
+    pub outcome: String,
+    /// The bank's reason, where it rejects or returns.
+    #[prost(string, tag = "3")]
+    pub reason: String,
+}
+
+/// Somebody read or changed something; nothing in it is personal data of a recipient.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Audited {
+    /// The subject of a token, or the user at the machine.
+    #[prost(string, tag = "1")]
+    pub actor: String,
+    #[prost(string, tag = "2")]
+    pub role: String,
+    /// Such as `settlement.close`.
+    #[prost(string, tag = "3")]
+    pub action: String,
+    /// On what: a period, a statement without its values, an internal id.
+    #[prost(string, tag = "4")]
+    pub object: String,
+    /// `done`, or why not.
+    #[prost(string, tag = "5")]
+    pub outcome: String,
+}
+
+/// A payment that is of no statement, or does not fit one.
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
+pub struct PaymentUnmatched {
+    /// The reference that the bank gives.
+    #[prost(string, tag = "1")]
+    pub reference: String,
+    /// As of [`PaymentTold::outcome`].
+    #[prost(string, tag = "2")]
+    pub outcome: String,
+    #[prost(int64, optional, tag = "3")]
+    pub amount_cents: Option<i64>,
+    /// Why it fits none.
+    #[prost(string, tag = "4")]
+    pub why: String,
 }
 
 /// What was refused, and why.

@@ -52,7 +52,8 @@ CREATE TABLE authorisation_records (
       amount_cents BIGINT,
       grantor_cents BIGINT,
       merchant_cents BIGINT,
-      excess_cents BIGINT
+      excess_cents BIGINT,
+      excess_borne_by TEXT
     >[]
   >[],
   points STRUCT<benefit_id TEXT, change BIGINT>[],

@@ -17,6 +17,7 @@ CREATE TABLE registry_records (
     label STRUCT<lv TEXT, en TEXT>,
     kind TEXT,
     reg_no TEXT,
+    iban TEXT,
     vat_no TEXT,
     merchant TEXT,
     grantor TEXT,
@@ -60,6 +61,7 @@ CREATE TABLE registry_records (
       PAK_10 BIGINT
     >,
     quality STRUCT<floor_bp INT>,
+    limits STRUCT<per TEXT, period TEXT, measure TEXT, max BIGINT>[],
     lat DOUBLE,
     lon DOUBLE
   >

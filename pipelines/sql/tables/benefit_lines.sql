@@ -35,6 +35,7 @@ SELECT
   CAST(benefit.grantor_cents * CAST('0.01' AS DECIMAL(3, 2)) AS DECIMAL(18, 2)) AS grantor_amount,
   CAST(benefit.merchant_cents * CAST('0.01' AS DECIMAL(3, 2)) AS DECIMAL(18, 2)) AS merchant_amount,
   CAST(benefit.excess_cents * CAST('0.01' AS DECIMAL(3, 2)) AS DECIMAL(18, 2)) AS excess_amount,
+  NULLIF(benefit.excess_borne_by, '') AS excess_borne_by,
   kind,
   mode,
   given_at AS occurred_at,

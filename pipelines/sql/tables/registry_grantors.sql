@@ -17,6 +17,7 @@ SELECT
   document['name']['en'] AS name_en,
   document['kind'] AS kind,
   document['reg_no'] AS reg_no,
+  document['iban'] AS iban,
   document IS NULL AS removed,
   event_time AS changed_at,
   sequence,

@@ -100,7 +100,7 @@ fn registry() -> Vec<Record> {
         (
             "instructions",
             "seniors/1",
-            r#"{"id":"seniors","benefit":"riga-food","label":{"lv":"Seniori","en":"Seniors"},"version":1,"valid":{"from":"2025-01-01","to":"2025-12-31"},"priority":100,"recipients":{"any":["riga-seniors"]},"effect":{"percent_off_bp":1000},"stacking":{"best_of":"x"}}"#,
+            r#"{"id":"seniors","benefit":"riga-food","label":{"lv":"Seniori","en":"Seniors"},"version":1,"valid":{"from":"2025-01-01","to":"2025-12-31"},"priority":100,"recipients":{"any":["riga-seniors"]},"effect":{"percent_off_bp":1000},"limits":[{"per":"recipient","period":"month","measure":"amount_cents","max":2000}],"stacking":{"best_of":"x"}}"#,
         ),
         (
             "e_services",

@@ -9,6 +9,7 @@ mod history;
 mod landing;
 mod lookup;
 mod people;
+mod settlements;
 mod shipped;
 mod slt;
 mod summaries;

@@ -1,5 +1,6 @@
 -- Purpose: what each instruction gave, and what of it the grantor bears.
--- Inputs: benefit_lines, registry_instructions_current. Parameters: $from, $to, local days, both included.
+-- Inputs: benefit_lines, registry_instructions_current. Parameters: $from, $to, local days, both included;
+--   $fewest, the smallest count of people shown.
 -- Output: one row per grantor, benefit and instruction. A refund lowers units and sums, not uses.
 SELECT
   benefit_lines.grantor_id AS grantor,
@@ -9,7 +10,7 @@ SELECT
   MAX(labels.label_en) AS label_en,
   COUNT(DISTINCT CASE WHEN benefit_lines.kind = 'captured' AND benefit_lines.amount <> 0
     THEN benefit_lines.authorisation_id END) AS uses,
-  COUNT(DISTINCT benefit_lines.recipient) AS recipients,
+  CASE WHEN COUNT(DISTINCT benefit_lines.recipient) >= $fewest THEN COUNT(DISTINCT benefit_lines.recipient) END AS recipients,
   SUM(benefit_lines.units) AS units,
   SUM(benefit_lines.amount) AS benefit_eur,
   SUM(benefit_lines.grantor_amount) AS grantor_eur,

@@ -1,10 +1,11 @@
 -- Purpose: where benefits are used.
--- Input: authorisations. Parameters: $from, $to, local days, both included.
+-- Input: authorisations. Parameters: $from, $to, local days, both included;
+--   $fewest, the smallest count of people shown.
 -- Output: one row per territory of the place, by its ATVK code.
 SELECT
   territory,
   COUNT(DISTINCT place_id) AS places,
-  COUNT(DISTINCT recipient) AS recipients,
+  CASE WHEN COUNT(DISTINCT recipient) >= $fewest THEN COUNT(DISTINCT recipient) END AS recipients,
   COUNT(authorisation_id) AS authorisations,
   SUM(CASE WHEN decision = 'approved' THEN 1 ELSE 0 END) AS approved,
   SUM(total) AS total_eur,

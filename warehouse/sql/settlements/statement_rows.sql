@@ -1,9 +1,10 @@
 -- Purpose: what grantors owe merchants for a month, by instruction and by the rate of VAT agreed on the day.
--- Inputs: benefit_lines; closing_offsets, the end of every partition of authorisations that the closing
---   names; closing_contracts, every contract as it was known at the closing.
+-- Inputs: benefit_lines; closing_offsets, of every partition of authorisations where the closing begins and
+--   where it ends; closing_contracts, every contract as it was known at the closing.
 -- Parameters: $from, $to, the month's first and last local day.
 -- Output: one row per grantor, merchant, instruction and rate. Amounts are signed, so a sum is what is
---   owed. Uses are baskets with a captured line; refunds lower units and sums.
+--   owed. Uses are baskets with a captured line; refunds lower units and sums. What a terminal gave beyond our
+--   decision is owed where the contract says that the grantor bears it.
 -- Late data: a line at or past the end offset is not of this statement, whenever it is asked for.
 WITH month_lines AS (
   SELECT
@@ -12,16 +13,24 @@ WITH month_lines AS (
     benefit_lines.instruction_id AS instruction_id,
     benefit_lines.authorisation_id AS authorisation_id,
     benefit_lines.date AS date,
-    benefit_lines.kind AS kind,
+    CASE WHEN benefit_lines.amount <> 0 THEN benefit_lines.kind END AS kind,
     benefit_lines.units AS units,
     benefit_lines.amount AS amount,
-    benefit_lines.grantor_amount AS grantor_amount
+    benefit_lines.grantor_amount AS grantor_amount,
+    CASE
+      WHEN benefit_lines.excess_borne_by = 'grantor' THEN benefit_lines.excess_amount
+      ELSE 0
+    END AS grantor_excess
   FROM benefit_lines
   JOIN closing_offsets ON closing_offsets.source_partition = benefit_lines.source_partition
-  -- A line without an amount only says what a terminal gave in excess; it owes nobody anything.
   WHERE benefit_lines.date BETWEEN $from AND $to
-    AND benefit_lines.amount <> 0
+    AND benefit_lines.source_offset >= closing_offsets.from_offset
     AND benefit_lines.source_offset < closing_offsets.end_offset
+    -- A line without an amount only says what a terminal gave in excess; mostly it owes nobody anything.
+    AND (
+      benefit_lines.amount <> 0
+      OR (benefit_lines.excess_borne_by = 'grantor' AND benefit_lines.excess_amount <> 0)
+    )
 ),
 -- Two contracts of a pair never overlap; should they, the higher rate is taken, and once.
 rates AS (
@@ -47,7 +56,8 @@ SELECT
   COUNT(CASE WHEN month_lines.kind = 'captured' THEN 1 END) AS captured_lines,
   SUM(month_lines.units) AS units,
   SUM(month_lines.amount) AS benefit,
-  SUM(month_lines.grantor_amount) AS grantor_part
+  SUM(month_lines.grantor_amount) AS grantor_part,
+  SUM(month_lines.grantor_excess) AS grantor_excess
 FROM month_lines
 LEFT JOIN rates
   ON rates.grantor_id = month_lines.grantor_id

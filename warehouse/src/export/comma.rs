@@ -7,7 +7,7 @@ use arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 
-use super::refused;
+use super::unwritten;
 use crate::{error::WarehouseError, session::Rows};
 
 /// How comma-separated values are written.
@@ -26,7 +26,7 @@ impl Csv {
     pub const SPREADSHEET: Self = Self { file: true, guarded: true };
 
     pub(super) fn write(self, rows: &Rows, out: &mut dyn Write) -> Result<(), WarehouseError> {
-        let failed = |error: &dyn std::fmt::Display| refused("CSV", error);
+        let failed = |error: &dyn std::fmt::Display| unwritten("CSV", error);
         let end = if self.file { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') };
         let mut writer = csv::WriterBuilder::new().terminator(end).from_writer(out);
         let header = rows.schema.fields().iter().map(|field| field.name());
@@ -45,7 +45,7 @@ impl Csv {
             for row in 0..batch.num_rows() {
                 for (cells, text) in &columns {
                     let cell = cells.value(row).try_to_string().map_err(|error| failed(&error))?;
-                    let cell = if self.guarded && *text { guard(cell) } else { cell };
+                    let cell = if self.guarded && *text { guarded(cell) } else { cell };
                     writer.write_field(cell).map_err(|error| failed(&error))?;
                 }
                 writer.write_record(None::<&[u8]>).map_err(|error| failed(&error))?;
@@ -55,6 +55,7 @@ impl Csv {
     }
 }
 
-fn guard(cell: String) -> String {
+/// A text that no spreadsheet takes for a formula.
+pub(crate) fn guarded(cell: String) -> String {
     if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell }
 }

@@ -10,7 +10,7 @@ use arrow::{
     json::writer::{JsonFormat, Writer, WriterBuilder},
 };
 
-use super::refused;
+use super::unwritten;
 use crate::{error::WarehouseError, session::Rows};
 
 /// An array with a row a line, so that what differs between two files is a line.
@@ -32,7 +32,7 @@ impl JsonFormat for RowPerLine {
 }
 
 pub(super) fn write(rows: &Rows, out: &mut dyn Write) -> Result<(), WarehouseError> {
-    written(rows, out).map_err(|error| refused("JSON", &error))
+    written(rows, out).map_err(|error| unwritten("JSON", &error))
 }
 
 fn written(rows: &Rows, out: &mut dyn Write) -> Result<(), ArrowError> {

@@ -9,11 +9,11 @@ use parquet::{
     file::properties::WriterProperties,
 };
 
-use super::refused;
+use super::unwritten;
 use crate::{error::WarehouseError, session::Rows};
 
 pub(super) fn write(rows: &Rows, out: &mut (dyn Write + Send)) -> Result<(), WarehouseError> {
-    written(rows, out).map_err(|error| refused("Parquet", &error))
+    written(rows, out).map_err(|error| unwritten("Parquet", &error))
 }
 
 fn written(rows: &Rows, out: &mut (dyn Write + Send)) -> Result<(), ParquetError> {

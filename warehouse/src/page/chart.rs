@@ -77,17 +77,28 @@ pub(super) fn by_day(
 
 /// Bars by name, one below the other.
 pub(super) fn by_name(id: &str, title: &str, figures: &[Figure]) -> String {
+    let values: Vec<_> = figures.iter().map(|figure| (figure.name.clone(), figure.cents)).collect();
+    bars(id, title, &values, euro)
+}
+
+/// Bars of any values, one below the other; the first is the longest.
+pub(super) fn bars(
+    id: &str,
+    title: &str,
+    values: &[(String, i64)],
+    written: fn(i64) -> String,
+) -> String {
     const ROW: i64 = 44;
     const ACROSS: i64 = 520;
-    let largest = figures.iter().map(|figure| figure.cents).max().unwrap_or(0).max(1);
-    let rows = i64::try_from(figures.len()).unwrap_or(0);
-    let description = figures.first().map_or_else(String::new, |first| {
-        format!("{rows} bars; the longest is {}: {}.", first.name, euro(first.cents))
+    let largest = values.iter().map(|(_, value)| *value).max().unwrap_or(0).max(1);
+    let rows = i64::try_from(values.len()).unwrap_or(0);
+    let description = values.first().map_or_else(String::new, |(name, value)| {
+        format!("{rows} bars; the longest is {name}: {}.", written(*value))
     });
     let mut svg = opened(id, title, &description, ACROSS, rows * ROW);
-    for (row, figure) in (0_i64..).zip(figures) {
+    for (row, (name, value)) in (0_i64..).zip(values) {
         let y = row * ROW;
-        let width = (ACROSS * figure.cents.max(0) / largest).max(2);
+        let width = (ACROSS * (*value).max(0) / largest).max(2);
         let _ = writeln!(
             svg,
             "<text class=\"label\" x=\"0\" y=\"{}\">{}</text>\
@@ -95,9 +106,9 @@ pub(super) fn by_name(id: &str, title: &str, figures: &[Figure]) -> String {
              <rect class=\"track\" x=\"0\" y=\"{}\" width=\"{ACROSS}\" height=\"10\" rx=\"2\"/>\
              <rect class=\"bar\" x=\"0\" y=\"{}\" width=\"{width}\" height=\"10\" rx=\"2\"/>",
             y + 16,
-            escaped(&shortened(&figure.name)),
+            escaped(&shortened(name)),
             y + 16,
-            euro(figure.cents),
+            written(*value),
             y + 24,
             y + 24,
         );

@@ -57,18 +57,50 @@ fn daily(figures: &Figures) -> String {
     )
 }
 
-/// A page with one table.
+/// A page with one table, and above it a picture of two of its columns.
 ///
 /// # Errors
 /// Where a column has no written form.
-pub fn table_page(
+pub fn report(
     title_en: &str,
     title_lv: &str,
     span: &str,
     rows: &Rows,
+    picture: Option<(&str, &str)>,
 ) -> Result<String, WarehouseError> {
     let table = table::rows(title_en, rows)?;
-    Ok(document(title_en, title_lv, span, &format!("<section>\n{table}</section>\n")))
+    let picture = match picture {
+        Some((names, values)) => pictured(title_en, rows, names, values)?,
+        None => String::new(),
+    };
+    Ok(document(title_en, title_lv, span, &format!("<section>\n{picture}{table}</section>\n")))
+}
+
+/// How many bars a picture has at most; the table has all rows.
+const BARS: usize = 25;
+
+/// The largest values by name; what stands under one name is added up.
+fn pictured(title: &str, rows: &Rows, names: &str, values: &str) -> Result<String, WarehouseError> {
+    let is_money = rows
+        .schema
+        .field_with_name(values)
+        .is_ok_and(|field| matches!(field.data_type(), arrow::datatypes::DataType::Decimal128(..)));
+    let numbers = if is_money { rows.cents(values)? } else { rows.longs(values)? };
+    let mut sums: Vec<(String, i64)> = Vec::new();
+    for (name, number) in rows.texts(names)?.into_iter().zip(numbers) {
+        let (name, number) = (name.unwrap_or_else(|| "–".into()), number.unwrap_or(0));
+        match sums.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum += number,
+            None => sums.push((name, number)),
+        }
+    }
+    sums.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
+    sums.truncate(BARS);
+    if sums.iter().all(|(_, value)| *value <= 0) {
+        return Ok(String::new());
+    }
+    let written = if is_money { euro } else { grouped };
+    Ok(chart::bars("picture", title, &sums, written))
 }
 
 fn document(title_en: &str, title_lv: &str, span: &str, body: &str) -> String {

@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
+use domain::settlement::StatementState;
+
 use super::{Figure, StatementFigure, escaped, euro, grouped};
 use crate::{error::WarehouseError, session::Rows, settlement::Statement};
 
@@ -49,8 +51,11 @@ pub(super) fn statements(statements: &[StatementFigure]) -> String {
          <th scope=\"col\" class=\"number\">Grantor’s part</th>\
          <th scope=\"col\" class=\"number\">VAT in it</th></tr></thead>\n<tbody>\n",
     );
-    for StatementFigure { statement, closed } in statements {
-        let (class, state) = if *closed { ("closed", "closed") } else { ("open", "open") };
+    for StatementFigure { statement, state } in statements {
+        let (class, state) = match state {
+            StatementState::Draft => ("open", "open"),
+            state => ("closed", state.code()),
+        };
         let _ = writeln!(
             html,
             "<tr><th scope=\"row\">{}</th><td><span class=\"state {class}\">{state}</span></td>\

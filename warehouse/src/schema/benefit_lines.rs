@@ -30,6 +30,8 @@ pub(super) const TABLE: Table = Table {
         must("grantor_amount", Kind::Money),
         must("merchant_amount", Kind::Money),
         must("excess_amount", Kind::Money),
+        // Who bears the excess; none without.
+        may("excess_borne_by", Kind::Text),
         must("kind", Kind::Text),
         must("mode", Kind::Text),
         OCCURRED,

@@ -28,10 +28,10 @@ macro_rules! registry {
 registry! {
     GRANTORS "grantors",
         "who funds benefits":
-        "name_lv" Text, "name_en" Text, "kind" Text, "reg_no" Text;
+        "name_lv" Text, "name_en" Text, "kind" Text, "reg_no" Text, "iban" Text;
     MERCHANTS "merchants",
         "who gives benefits at the till":
-        "name_lv" Text, "name_en" Text, "reg_no" Text, "vat_no" Text;
+        "name_lv" Text, "name_en" Text, "reg_no" Text, "vat_no" Text, "iban" Text;
     PLACES "places",
         "where terminals stand":
         "name_lv" Text, "name_en" Text, "merchant_id" Text, "territory" Text;
@@ -80,3 +80,25 @@ registry! {
         "pak_05" Money, "pak_06" Money, "pak_07" Money, "pak_08" Money, "pak_09" Money,
         "pak_10" Money, "floor_bp" Integer;
 }
+
+/// One row per limit of an instruction's version; those of a version have its `source_offset`.
+pub(super) const LIMITS: Table = Table {
+    name: "registry_limits",
+    about: "the limits of instructions, by version",
+    by_date: false,
+    key: &["entry_id", "per", "period", "measure"],
+    columns: &[
+        must("entry_id", Kind::Text),
+        may("instruction_id", Kind::Text),
+        may("per", Kind::Text),
+        may("period", Kind::Text),
+        may("measure", Kind::Text),
+        may("most", Kind::Long),
+        must("removed", Kind::Flag),
+        must("changed_at", Kind::Instant),
+        must("sequence", Kind::Long),
+        RECORDED,
+        PARTITION,
+        OFFSET,
+    ],
+};

@@ -20,8 +20,12 @@ use datafusion::{
 };
 use url::Url;
 
-use super::readers::{Reader, Readers};
+use super::{
+    readers::{Reader, Readers},
+    restricted::{Moment, Restricted},
+};
 use crate::{
+    access::View,
     error::WarehouseError,
     schema,
     tail::{Seen, TailProvider},
@@ -44,6 +48,8 @@ pub(super) struct Catalogue {
     /// Of some tables only rows of records before these offsets, by partition.
     cut: BTreeMap<&'static str, Arc<[u64]>>,
     opened: Arc<Mutex<BTreeMap<String, Arc<dyn TableProvider>>>>,
+    /// Through whose eyes statements see all this; none see everything.
+    view: Option<View>,
 }
 
 impl Catalogue {
@@ -53,7 +59,7 @@ impl Catalogue {
         seen: BTreeMap<&'static str, Seen>,
     ) -> Self {
         let (beside, cut, opened) = (BTreeMap::new(), BTreeMap::new(), Arc::default());
-        Self { root, readers, seen: Arc::new(seen), beside, cut, opened }
+        Self { root, readers, seen: Arc::new(seen), beside, cut, opened, view: None }
     }
 
     /// The same with rows beside the tables.
@@ -69,9 +75,19 @@ impl Catalogue {
         self
     }
 
+    /// The same through somebody's eyes.
+    pub(super) fn seen_by(mut self, view: &View) -> Self {
+        self.view = Some(view.clone());
+        self
+    }
+
     pub(super) fn context(self) -> std::result::Result<SessionContext, WarehouseError> {
         let state = self.readers.state()?.clone();
-        Ok(over(&state, Arc::new(self))?)
+        let schema: Arc<dyn SchemaProvider> = match self.view.clone() {
+            None => Arc::new(self),
+            Some(view) => Arc::new(Restricted::new(self, view)),
+        };
+        Ok(over(&state, schema)?)
     }
 
     /// What the session sees of a table in memory.
@@ -134,8 +150,17 @@ impl Catalogue {
         found.ok_or_else(|| DataFusionError::Plan(format!("there is no table {name}")))
     }
 
+    /// A table as it was committed by a moment.
+    pub(super) async fn past(
+        &self,
+        table: &'static schema::Table,
+        moment: Moment,
+    ) -> Result<Arc<dyn TableProvider>> {
+        self.readers.past(&self.root, table, moment).await.map_err(failed)
+    }
+
     /// A context in which a view is planned: over these tables alone.
-    fn only<const N: usize>(
+    pub(super) fn only<const N: usize>(
         &self,
         tables: [(&str, Arc<dyn TableProvider>); N],
     ) -> Result<SessionContext> {

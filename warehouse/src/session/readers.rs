@@ -2,18 +2,21 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use datafusion::{datasource::TableProvider, execution::SessionState};
+use datafusion::{
+    datasource::{TableProvider, empty::EmptyTable},
+    execution::SessionState,
+};
 use deltalake::DeltaTableError;
 use tokio::sync::Mutex;
 use url::Url;
 
-use super::template;
+use super::{restricted::Moment, template};
 use crate::{
     error::WarehouseError,
     schema,
     table::{
         Pending,
-        delta::{address, load_at},
+        delta::{address, load_as_of, load_at},
     },
 };
 
@@ -111,6 +114,28 @@ impl Readers {
         };
         *slot = Some(reader.clone());
         Ok(Some(reader))
+    }
+
+    /// A table as it was committed by a moment; empty before it was made.
+    pub(super) async fn past(
+        &self,
+        root: &Url,
+        table: &'static schema::Table,
+        moment: Moment,
+    ) -> Result<Arc<dyn TableProvider>, WarehouseError> {
+        let address = address(root, table.name)?;
+        let found = match moment {
+            Moment::Version(version) => load_at(&address, Some(version)).await,
+            Moment::Instant(instant) => load_as_of(&address, instant).await,
+        };
+        let found = match found {
+            Ok(found) => found,
+            Err(DeltaTableError::NotATable(_)) => {
+                return Ok(Arc::new(EmptyTable::new(table.arrow())));
+            }
+            Err(source) => return Err(WarehouseError::Open { table: table.name, source }),
+        };
+        Ok(self.reader(found, address).await?.provider)
     }
 
     fn slot(&self, table: &'static str) -> Slot {

@@ -1,89 +1,93 @@
-//! Rows of the query as statements.
+//! Rows of the queries as statements.
 
-use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch},
-    compute::cast,
-    datatypes::{DataType, Decimal128Type, Int64Type},
+use domain::{
+    id::{GrantorId, MerchantId},
+    period::Month,
+    settlement::StatementNumber,
 };
-use domain::period::Month;
 
-use super::{Statement, StatementRow, contained_vat, number};
+use super::{Statement, StatementRow, contained_vat};
 use crate::{error::WarehouseError, session::Rows};
 
-/// The statements in rows that are ordered by grantor, merchant and instruction.
-pub(super) fn statements(period: Month, rows: &Rows) -> Result<Vec<Statement>, WarehouseError> {
+/// The statements in rows that are ordered by grantor, merchant and instruction; `begin` says of a
+/// pair the number of its statement and what is carried into it.
+pub(super) fn statements(
+    rows: &Rows,
+    mut begin: impl FnMut(GrantorId, MerchantId) -> Result<(StatementNumber, i64), WarehouseError>,
+) -> Result<Vec<Statement>, WarehouseError> {
     let mut statements: Vec<Statement> = Vec::new();
-    for batch in &rows.batches {
-        let columns = Columns::of(batch)?;
-        for row in 0..batch.num_rows() {
-            let (grantor, merchant) = columns.parties(row);
-            let number = number(grantor, merchant, period).map_err(|error| {
-                unreadable(format!("a statement of {grantor:?} to {merchant:?}: {error}"))
-            })?;
-            let found = columns.row(row)?;
-            match statements.last_mut() {
-                Some(last) if last.number == number => last.rows.push(found),
-                _ => statements.push(Statement { number, rows: vec![found] }),
+    let parties = parties(rows)?;
+    let lines = lines(rows)?;
+    for ((grantor, merchant), row) in parties.into_iter().zip(lines) {
+        match statements.last_mut() {
+            Some(last) if last.number.grantor == grantor && last.number.merchant == merchant => {
+                last.rows.push(row);
+            }
+            _ => {
+                let (number, carried_in_cents) = begin(grantor, merchant)?;
+                statements.push(Statement { number, carried_in_cents, rows: vec![row] });
             }
         }
     }
     Ok(statements)
 }
 
-struct Columns {
-    texts: [ArrayRef; 3],
-    rate: ArrayRef,
-    counts: [ArrayRef; 3],
-    amounts: [ArrayRef; 2],
+/// The numbers of the statements in rows.
+pub(super) fn numbers(rows: &Rows) -> Result<Vec<StatementNumber>, WarehouseError> {
+    let (periods, corrections) = (rows.texts("period")?, rows.longs("correction")?);
+    let each = parties(rows)?.into_iter().zip(periods).zip(corrections);
+    each.map(|(((grantor, merchant), period), correction)| {
+        let period = period.unwrap_or_default();
+        let month = Month::parse(&period);
+        let period = month.ok_or_else(|| unreadable(format!("{period:?} is no month")))?;
+        let correction = correction.and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
+        Ok(StatementNumber { grantor, merchant, period, correction })
+    })
+    .collect()
 }
 
-impl Columns {
-    fn of(batch: &RecordBatch) -> Result<Self, WarehouseError> {
-        let column = |name: &str, to: &DataType| -> Result<ArrayRef, WarehouseError> {
-            let found = batch.column_by_name(name);
-            let found = found.ok_or_else(|| unreadable(format!("there is no column {name}")))?;
-            cast(found, to).map_err(|error| unreadable(format!("{name}: {error}")))
-        };
-        let text = |name| column(name, &DataType::Utf8);
-        let count = |name| column(name, &DataType::Int64);
-        let cents = |name| column(name, &DataType::Decimal128(38, 2));
-        Ok(Self {
-            texts: [text("grantor_id")?, text("merchant_id")?, text("instruction_id")?],
-            rate: count("vat_bp")?,
-            counts: [count("uses")?, count("captured_lines")?, count("units")?],
-            amounts: [cents("benefit")?, cents("grantor_part")?],
+fn parties(rows: &Rows) -> Result<Vec<(GrantorId, MerchantId)>, WarehouseError> {
+    let pairs = rows.texts("grantor_id")?.into_iter().zip(rows.texts("merchant_id")?);
+    pairs
+        .map(|(grantor, merchant)| {
+            let (grantor, merchant) = (grantor.unwrap_or_default(), merchant.unwrap_or_default());
+            let wrong =
+                |error| unreadable(format!("a statement of {grantor:?} to {merchant:?}: {error}"));
+            Ok((
+                GrantorId::new(&grantor).map_err(wrong)?,
+                MerchantId::new(&merchant).map_err(wrong)?,
+            ))
         })
-    }
+        .collect()
+}
 
-    fn parties(&self, row: usize) -> (&str, &str) {
-        let [grantor, merchant, _] = &self.texts;
-        (grantor.as_string::<i32>().value(row), merchant.as_string::<i32>().value(row))
-    }
-
-    fn row(&self, row: usize) -> Result<StatementRow, WarehouseError> {
-        let count = |column: &ArrayRef| column.as_primitive::<Int64Type>().value(row);
-        let cents = |column: &ArrayRef| -> Result<i64, WarehouseError> {
-            let cents = column.as_primitive::<Decimal128Type>().value(row);
-            i64::try_from(cents).map_err(|_| unreadable(format!("{cents} cents do not fit")))
-        };
-        let [_, _, instruction] = &self.texts;
-        let [uses, lines, units] = &self.counts;
-        let [amount, grantor] = &self.amounts;
-        let vat_bp = (!self.rate.is_null(row)).then(|| count(&self.rate));
-        let grantor_cents = cents(grantor)?;
-        Ok(StatementRow {
-            instruction: instruction.as_string::<i32>().value(row).to_owned(),
+fn lines(rows: &Rows) -> Result<Vec<StatementRow>, WarehouseError> {
+    let instructions = rows.texts("instruction_id")?;
+    let rates = rows.longs("vat_bp")?;
+    let [uses, lines, units] =
+        [rows.longs("uses")?, rows.longs("captured_lines")?, rows.longs("units")?];
+    let [amounts, parts, excess] =
+        [rows.cents("benefit")?, rows.cents("grantor_part")?, rows.cents("grantor_excess")?];
+    let at = |column: &[Option<i64>], row: usize| column.get(row).copied().flatten();
+    let line = |(row, instruction): (usize, Option<String>)| {
+        let value = |column: &[Option<i64>]| at(column, row).unwrap_or(0);
+        let (grantor_cents, excess_cents) = (value(&parts), value(&excess));
+        let vat_bp = at(&rates, row);
+        StatementRow {
+            instruction: instruction.unwrap_or_default(),
             vat_bp,
-            uses: count(uses),
-            lines: count(lines),
-            units: count(units),
-            amount_cents: cents(amount)?,
+            uses: value(&uses),
+            lines: value(&lines),
+            units: value(&units),
+            amount_cents: value(&amounts),
             grantor_cents,
-            vat_cents: contained_vat(grantor_cents, vat_bp),
-        })
-    }
+            excess_cents,
+            vat_cents: contained_vat(grantor_cents + excess_cents, vat_bp),
+        }
+    };
+    Ok(instructions.into_iter().enumerate().map(line).collect())
 }
 
-fn unreadable(reason: String) -> WarehouseError {
-    WarehouseError::Rows { table: "benefit_lines", reason }
+pub(super) fn unreadable(reason: String) -> WarehouseError {
+    WarehouseError::Rows { table: "settlement_statements", reason }
 }

@@ -297,6 +297,16 @@ pub(crate) async fn load_at(
     }
 }
 
+/// A table as its newest commit up to an instant has it.
+pub(crate) async fn load_as_of(
+    address: &Url,
+    instant: DateTime<Utc>,
+) -> Result<deltalake::DeltaTable, DeltaTableError> {
+    let mut table = load_at(address, None).await?;
+    table.load_with_datetime(instant).await?;
+    Ok(table)
+}
+
 /// Whether a table in a folder cannot be read, or a file of its newest version is missing or cut.
 fn is_damaged(found: &Result<deltalake::DeltaTable, DeltaTableError>) -> bool {
     let table = match found {

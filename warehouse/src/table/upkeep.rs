@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 
 /// When a table's files are merged, its log is shortened, and what nothing needs is removed.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct Upkeep {
     pub merges: usize,
     /// Commits between two checkpoints of the log.
     pub checkpoint_commits: u64,
+    /// How many past days of rows are kept, where the table is partitioned; none is all.
+    pub keep_days: Option<u32>,
     /// How long the log tells of past versions.
     pub keep_log: Duration,
     /// How long a merged file stays for those who opened the table before, so a query must not take
@@ -45,6 +47,7 @@ impl Default for Upkeep {
             closed_files: 2,
             merges: 4,
             checkpoint_commits: 100,
+            keep_days: None,
             keep_log: Duration::from_secs(6 * HOUR),
             keep_removed: Duration::from_secs(2 * 24 * HOUR),
             keep_orphans: Duration::from_secs(24 * HOUR),
@@ -56,6 +59,8 @@ impl Default for Upkeep {
 /// What one turn of upkeep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Maintained {
+    /// Files of days that are not kept any longer.
+    pub expired: usize,
     /// Files that were merged away.
     pub merged: usize,
     /// Files that took their place.
@@ -80,6 +85,18 @@ pub(crate) struct File {
 }
 
 impl Upkeep {
+    /// The files of days that are not kept any longer, by their places, and the first day that is.
+    pub(crate) fn expired(
+        &self,
+        files: &[File],
+        today: NaiveDate,
+    ) -> Option<(NaiveDate, Vec<usize>)> {
+        let first = today.checked_sub_days(Days::new(self.keep_days?.into()))?;
+        let old = |place: &usize| files[*place].date.is_some_and(|date| date < first);
+        let expired: Vec<_> = (0..files.len()).filter(old).collect();
+        (!expired.is_empty()).then_some((first, expired))
+    }
+
     /// The files to merge with each other, by their places; each merge is about one whole file.
     pub(crate) fn merges(
         &self,

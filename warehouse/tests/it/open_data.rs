@@ -1,7 +1,8 @@
 //! The sets that anybody may have.
 
+use chrono::NaiveDate;
 use serde_json::json;
-use warehouse::open_data::{SETS, publish};
+use warehouse::open_data::{Publisher, SETS, publish};
 
 use crate::world::World;
 
@@ -36,8 +37,10 @@ async fn world() -> World {
 async fn counts_about_few_people_are_suppressed() {
     let world = world().await;
     let folder = tempfile::tempdir().unwrap();
-    let published = publish(&world.session().await, folder.path()).await.unwrap();
-    assert_eq!(published.len(), 7);
+    let (publisher, today) = (Publisher::default(), NaiveDate::default());
+    let session = world.session().await;
+    let published = publish(&session, &publisher, today, folder.path()).await.unwrap();
+    assert_eq!(published.len(), 7 * 4);
     let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
     assert_eq!(
         read("identification-means.csv"),
@@ -56,10 +59,54 @@ async fn counts_about_few_people_are_suppressed() {
 }
 
 #[tokio::test]
+async fn what_has_not_changed_stays_and_a_small_difference_is_not_told() {
+    let world = world().await;
+    let folder = tempfile::tempdir().unwrap();
+    let publisher = Publisher::default();
+    let day = |day| NaiveDate::from_ymd_opt(2025, 2, day).unwrap();
+    let path = |name: &str| folder.path().join(name);
+    publish(&world.session().await, &publisher, day(1), folder.path()).await.unwrap();
+    let touched = |name: &str| std::fs::metadata(path(name)).unwrap().modified().unwrap();
+    let before = touched("contact-points.ttl");
+    let again = publish(&world.session().await, &publisher, day(2), folder.path()).await.unwrap();
+    assert!(again.iter().all(|file| !file.is_new && file.modified == day(1)));
+    assert_eq!(touched("contact-points.ttl"), before);
+    // Three people more: the count stays as it was, or the difference would tell of them.
+    let card = |index: i64| {
+        json!({"token": format!("T-{index}"), "issuer_id": "riga-card", "kind": "card_uid",
+               "recipient": format!("P-{index}"), "source_offset": index})
+    };
+    world.land("means", 17, &(14..17).map(card).collect::<Vec<_>>()).await;
+    publish(&world.session().await, &publisher, day(3), folder.path()).await.unwrap();
+    let counts = || std::fs::read_to_string(path("identification-means.csv")).unwrap();
+    assert!(counts().contains(",card_uid,5,false"), "{}", counts());
+    world.land("means", 19, &(17..19).map(card).collect::<Vec<_>>()).await;
+    publish(&world.session().await, &publisher, day(4), folder.path()).await.unwrap();
+    assert!(counts().contains(",card_uid,10,false"), "{}", counts());
+}
+
+#[tokio::test]
+async fn a_set_describes_its_columns_as_they_are() {
+    let world = World::new();
+    let session = world.session().await;
+    for set in SETS {
+        let rows = set.rows(&session, &Publisher::default()).await.unwrap();
+        let names: Vec<_> = rows.schema.fields().iter().map(|field| field.name().clone()).collect();
+        let described: Vec<_> = set.columns.iter().map(|column| column.name).collect();
+        assert_eq!(names, described, "{}", set.name);
+    }
+}
+
+#[tokio::test]
 async fn a_set_without_rows_is_a_header() {
     let world = World::new();
     let session = world.session().await;
     for set in SETS {
-        assert_eq!(set.rows(&session).await.unwrap().count(), 0, "{}", set.name);
+        assert_eq!(
+            set.rows(&session, &Publisher::default()).await.unwrap().count(),
+            0,
+            "{}",
+            set.name
+        );
     }
 }

@@ -55,8 +55,9 @@ async fn the_page_tells_its_figures_to_everybody() {
     assert_eq!(figures.instructions[0].name, "Bread <cheaper>");
 
     let period = Month::parse("2025-01").unwrap();
-    let closing = Closing { period, end_offsets: vec![4], closed_at: None };
-    figures.add_statements(&closing, &statements(&session, &closing).await.unwrap());
+    let closing =
+        Closing { period, correction: 0, from_offsets: vec![], end_offsets: vec![4], closed: None };
+    figures.add_statements(&statements(&session, &closing).await.unwrap());
     figures.add_file("statements/statements-2025-01.csv", "the month's statements");
     let page = render(&figures);
     for wanted in [

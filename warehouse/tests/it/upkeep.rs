@@ -121,6 +121,29 @@ async fn what_was_never_committed_is_never_read_and_goes_in_time() {
 }
 
 #[tokio::test]
+async fn days_that_are_not_kept_go_and_the_others_stay() {
+    let world = World::new();
+    let upkeep = Upkeep { keep_days: Some(30), ..World::eager() };
+    let table = world.table_with("benefit_lines", upkeep).await;
+    for row in 0..6 {
+        line(&table, row).await;
+    }
+    let days = world.rows("SELECT DISTINCT date FROM benefit_lines ORDER BY date").await;
+    let newest: chrono::NaiveDate = days[days.len() - 1][0].parse().unwrap();
+    let at = |days| (newest + TimeDelta::days(days)).and_hms_opt(12, 0, 0).unwrap().and_utc();
+    let before = world.rows(SUM).await;
+    assert_eq!(table.maintain(at(30)).await.unwrap().expired > 0, days.len() > 1);
+    let kept = world.rows("SELECT DISTINCT date FROM benefit_lines").await;
+    assert_eq!(kept, [[newest.to_string()]], "the last day that is kept");
+    assert!(table.maintain(at(31)).await.unwrap().expired > 0);
+    assert_eq!(world.rows(SUM).await[0][0], "0", "of {before:?}");
+    // It goes on, and its positions are as they were.
+    line(&table, 6).await;
+    let known = table.positions(&["benefit_lines/0".to_owned()]).await.unwrap();
+    assert_eq!(known, positions(7));
+}
+
+#[tokio::test]
 async fn upkeep_that_fails_costs_no_rows_and_stops_no_commit() {
     let world = World::new();
     let table = world.table_with("benefit_lines", World::eager()).await;

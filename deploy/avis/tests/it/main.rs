@@ -2,9 +2,12 @@
 
 mod bad_input;
 mod demo;
+mod finance;
 mod kill;
 mod operators;
 mod own;
+mod people;
+mod simulation;
 mod up;
 
 use std::{
@@ -30,6 +33,16 @@ fn avis() -> Command {
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/data").join(name)
+}
+
+/// The lines of a packaged file.
+fn packaged(name: &str) -> Vec<String> {
+    let file = std::fs::File::open(data(name)).expect(name);
+    BufReader::new(GzDecoder::new(file)).lines().map(|line| line.expect("text")).collect()
+}
+
+fn packaged_baskets() -> Vec<String> {
+    packaged("baskets.ndjson.gz")
 }
 
 fn succeeded(output: &Output) -> String {

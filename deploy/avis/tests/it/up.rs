@@ -25,7 +25,9 @@ impl Drop for Server {
 impl Server {
     pub fn start(folder: &std::path::Path) -> Self {
         let mut command = avis();
-        command.args(["up", "--http", "127.0.0.1:0", "--data"]).arg(folder);
+        let any = "127.0.0.1:0";
+        command.args(["up", "--http", any, "--grpc", any, "--postgres", any, "--flight", any]);
+        command.arg("--data").arg(folder);
         let mut child = command.stdout(Stdio::piped()).spawn().expect("run");
         let mut lines = BufReader::new(child.stdout.take().expect("output")).lines();
         let address = loop {

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use deltalake::{
     DeltaTableError,
     checkpoints::{cleanup_expired_logs_for, create_checkpoint},
-    kernel::LogicalFileView,
+    kernel::{Action, LogicalFileView},
     protocol::DeltaOperation,
 };
 use domain::period::LocalTime;
@@ -55,6 +55,7 @@ impl DeltaTable {
         done: &mut Maintained,
     ) -> Result<(), DeltaTableError> {
         let table = load_at(&self.address, Some(held.log.version())).await?;
+        let table = self.expire(held, table, now, done).await?;
         self.merge(held, &table, now, done).await?;
         if held.log.version() >= held.checkpoint + self.upkeep.checkpoint_commits.max(1) {
             done.log_entries = self.shorten_log(held, now).await?;
@@ -66,6 +67,31 @@ impl DeltaTable {
             state.vacuum_due = later(now, self.upkeep.vacuum_every);
         }
         Ok(())
+    }
+
+    /// Drops whole days that are not kept any longer: no row is read for it.
+    async fn expire(
+        &self,
+        held: &mut Held,
+        table: deltalake::DeltaTable,
+        now: DateTime<Utc>,
+        done: &mut Maintained,
+    ) -> Result<deltalake::DeltaTable, DeltaTableError> {
+        let live: Vec<LogicalFileView> = table.snapshot()?.log_data().iter().collect();
+        let seen: Vec<_> = live.iter().map(compact::seen).collect();
+        let Some((first, expired)) = self.upkeep.expired(&seen, LocalTime::of(now).date) else {
+            return Ok(table);
+        };
+        let remove = |place: &usize| Action::Remove(live[*place].remove_action(true));
+        let actions = expired.iter().map(remove).collect();
+        let operation = DeltaOperation::Delete { predicate: Some(format!("date < '{first}'")) };
+        held.log.append(actions, operation, &Positions::new()).await?;
+        held.live_files = held.live_files.saturating_sub(expired.len());
+        if let Some(tail) = &self.tail {
+            tail.moved(held.log.version());
+        }
+        done.expired = expired.len();
+        load_at(&self.address, Some(held.log.version())).await
     }
 
     async fn merge(

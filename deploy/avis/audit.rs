@@ -1,0 +1,164 @@
+//! `avis audit`: who read or changed what, and the proof that nobody rewrote it.
+
+use std::{
+    fs::OpenOptions,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use ingest::audit::{self, Checkpoint, Deed};
+use tokio::sync::mpsc;
+
+use crate::{cli::AuditCommand, commands::node, failure::Failure, node::Node};
+
+/// Where checkpoints are put in a node's folder; they are of use only with a copy elsewhere.
+const CHECKPOINTS: &str = "audit-checkpoints.ndjson";
+/// How often a node that serves makes one.
+pub const EVERY: Duration = Duration::from_secs(3_600);
+/// Deeds that wait to be noted; whoever does more waits.
+const WAITING: usize = 1_024;
+/// Deeds noted with one sync.
+const TOGETHER: usize = 256;
+
+/// `avis audit`.
+///
+/// # Errors
+/// Where the stream or a file cannot be read, or the stream is not what it was.
+pub async fn run(command: AuditCommand) -> Result<(), Failure> {
+    match command {
+        AuditCommand::Key { data } => {
+            println!("{}", BASE64_STANDARD.encode(audit::public_key(&node(&data)?.vault)));
+            Ok(())
+        }
+        AuditCommand::Checkpoint { data } => {
+            let node = node(&data)?;
+            let checkpoint = checkpoint(&node).await?;
+            println!("{}", text(&checkpoint)?);
+            Ok(())
+        }
+        AuditCommand::Verify { checkpoints, key, data } => {
+            let node = node(&data)?;
+            let own = checkpoints.is_none();
+            let path = checkpoints.unwrap_or_else(|| node.folder.join(CHECKPOINTS));
+            let kept = read(&path)?;
+            let key = match key {
+                Some(text) => BASE64_STANDARD
+                    .decode(text.trim())
+                    .map_err(|_| Failure::Usage("the key is no base64".into()))?,
+                None => audit::public_key(&node.vault),
+            };
+            let found = audit::verify(&node.log, &key, &kept).await?;
+            if !found.faults.is_empty() {
+                return Err(Failure::Audit(found.faults.join("\n  ")));
+            }
+            println!(
+                "{} records, {} of them vouched for by {} checkpoints",
+                found.records,
+                found.vouched,
+                kept.len()
+            );
+            if own {
+                println!(
+                    "these checkpoints lie beside the stream: compare with a copy kept elsewhere"
+                );
+            }
+            Ok(())
+        }
+    }
+}
+
+fn text(checkpoint: &Checkpoint) -> Result<String, Failure> {
+    Ok(serde_json::to_string(checkpoint).map_err(std::io::Error::from)?)
+}
+
+fn read(path: &Path) -> Result<Vec<Checkpoint>, Failure> {
+    let failed = |source| Failure::Read { path: path.to_path_buf(), source };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let lines = BufReader::new(file).lines();
+    lines
+        .map(|line| {
+            let line = line.map_err(failed)?;
+            serde_json::from_str(&line).map_err(|error| failed(error.into()))
+        })
+        .collect()
+}
+
+/// Makes a checkpoint, and puts it beside the others.
+///
+/// # Errors
+/// Where the stream cannot be read or the file not be written.
+pub async fn checkpoint(node: &Node) -> Result<Checkpoint, Failure> {
+    let checkpoint = audit::checkpoint(&node.log, &node.vault, node.clock.now()).await?;
+    let path: PathBuf = node.folder.join(CHECKPOINTS);
+    let failed = |source| Failure::Folder { path: path.clone(), source };
+    let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
+    let line = format!("{}\n", text(&checkpoint)?);
+    file.write_all(line.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    Ok(checkpoint)
+}
+
+/// A deed at the machine itself: by whoever runs the command.
+#[must_use]
+pub fn at_the_machine(action: &'static str, object: String) -> Deed {
+    let actor = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
+    Deed {
+        actor: actor.unwrap_or_else(|_| "operator".into()),
+        role: "machine".into(),
+        action,
+        object,
+        outcome: "done".into(),
+    }
+}
+
+/// Notes one deed.
+///
+/// # Errors
+/// Where the stream cannot be appended to.
+pub async fn note(node: &Node, deed: Deed) -> Result<(), Failure> {
+    Ok(audit::note(&node.log, node.clock.as_ref(), &[deed]).await?)
+}
+
+/// Where deeds are told while a node serves.
+#[derive(Clone, Debug)]
+pub struct Auditor(mpsc::Sender<Deed>);
+
+impl Auditor {
+    /// An auditor, and what [`keep`] takes.
+    #[must_use]
+    pub fn new() -> (Self, mpsc::Receiver<Deed>) {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        (Self(sender), receiver)
+    }
+
+    /// Tells a deed; where so many wait that there is no room, that is an error of the log.
+    pub fn tell(&self, deed: Deed) {
+        if let Err(lost) = self.0.try_send(deed) {
+            tracing::error!(%lost, "a deed is not in the audit trail");
+        }
+    }
+}
+
+/// Notes deeds as they are told, and makes checkpoints now and then, until nobody tells any more.
+///
+/// # Errors
+/// Where the stream cannot be used.
+pub async fn keep(node: &Arc<Node>, mut told: mpsc::Receiver<Deed>) -> Result<(), Failure> {
+    let mut due = tokio::time::interval(EVERY);
+    let mut deeds = Vec::with_capacity(TOGETHER);
+    loop {
+        tokio::select! {
+            count = told.recv_many(&mut deeds, TOGETHER) => {
+                if count == 0 {
+                    checkpoint(node).await?;
+                    return Ok(());
+                }
+                audit::note(&node.log, node.clock.as_ref(), &deeds).await?;
+                deeds.clear();
+            }
+            _ = due.tick() => drop(checkpoint(node).await?),
+        }
+    }
+}

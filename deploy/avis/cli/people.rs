@@ -1,0 +1,70 @@
+//! `avis person` and `avis audit` on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueHint};
+
+use super::Data;
+
+/// What `avis person` does.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "the node's data are documented at their type")]
+pub enum PersonCommand {
+    /// Everything that is held of somebody, as JSON. That it was asked for stands in the audit trail.
+    #[command(after_help = "Example:\n  avis person export --person 010180-12345 --data avis-demo")]
+    Export {
+        /// The personal code.
+        #[arg(long, value_name = "CODE")]
+        person: String,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Forget somebody, for ever: their key is destroyed, their means are blocked; sums stay.
+    #[command(
+        after_help = "Example:\n  avis person erase --person 010180-12345 --yes --data avis-demo"
+    )]
+    Erase {
+        /// The personal code.
+        #[arg(long, value_name = "CODE")]
+        person: String,
+        /// Do it; it cannot be undone.
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+/// What `avis audit` does.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "the node's data are documented at their type")]
+pub enum AuditCommand {
+    /// The public key by which checkpoints are verified; keep it elsewhere.
+    #[command(after_help = "Example:\n  avis audit key --data avis-demo > audit.key")]
+    Key {
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Sign the trail as it is now; keep what is printed elsewhere.
+    #[command(
+        after_help = "Example:\n  avis audit checkpoint --data avis-demo >> checkpoints.ndjson"
+    )]
+    Checkpoint {
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Prove that the trail is what it was at every checkpoint.
+    #[command(
+        after_help = "Example:\n  avis audit verify --checkpoints checkpoints.ndjson --key \"$(cat audit.key)\" --data avis-demo"
+    )]
+    Verify {
+        /// A file of checkpoints, one a line [default: the node's own].
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        checkpoints: Option<PathBuf>,
+        /// The public key [default: the node's own].
+        #[arg(long, value_name = "BASE64")]
+        key: Option<String>,
+        #[command(flatten)]
+        data: Data,
+    },
+}

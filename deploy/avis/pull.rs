@@ -1,0 +1,122 @@
+//! What people and their tools pull over HTTP: reports and settlements, each role its own; and what
+//! finance does with a period while the node runs.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{HeaderMap, StatusCode},
+    routing::{get, post},
+};
+use connectors::{
+    access::{self, Identity, Role, Tokens},
+    problem::Problem,
+};
+use ingest::audit::Deed;
+use utoipa::OpenApi;
+use warehouse::{access::View, settlement::bank};
+
+use crate::{audit::Auditor, failure::Failure, gate, node::Node};
+
+mod reports;
+mod settlements;
+
+/// The description of these routes, beside the terminals'.
+#[derive(Debug, OpenApi)]
+#[openapi(
+    paths(
+        reports::all,
+        reports::one,
+        settlements::list,
+        settlements::close,
+        settlements::one,
+        settlements::file,
+        settlements::sent,
+        settlements::bank_file
+    ),
+    tags(
+        (name = "reports", description = "What was given, to whom and where"),
+        (name = "settlements", description = "What grantors owe merchants")
+    )
+)]
+pub struct Description;
+
+/// What the routes work over.
+#[derive(Clone)]
+struct Pulling {
+    node: Arc<Node>,
+    tokens: Tokens,
+    auditor: Auditor,
+}
+
+/// The routes.
+pub fn routes(node: &Arc<Node>, tokens: Tokens, auditor: Auditor) -> Router {
+    let pulling = Pulling { node: Arc::clone(node), tokens, auditor };
+    Router::new()
+        .route("/v1/reports", get(reports::all))
+        .route("/v1/reports/{name}", get(reports::one))
+        .route("/v1/settlements", get(settlements::list).post(settlements::close))
+        .route("/v1/settlements/{id}", get(settlements::one))
+        .route("/v1/settlements/{id}/files/{form}", get(settlements::file))
+        .route("/v1/settlements:sent", post(settlements::sent))
+        .route("/v1/bank-files", post(settlements::bank_file))
+        .layer(DefaultBodyLimit::max(bank::LARGEST))
+        .with_state(pulling)
+}
+
+impl Pulling {
+    /// Who asks, and what they see; that they asked stands in the audit trail.
+    fn reader(
+        &self,
+        headers: &HeaderMap,
+        action: &'static str,
+        object: &str,
+    ) -> Result<View, Problem> {
+        let identity = access::identity(&self.tokens, headers)?;
+        let view = gate::view(identity.role, &identity.organisation).map_err(Problem::forbidden)?;
+        self.auditor.tell(deed(&identity, action, object));
+        Ok(view)
+    }
+
+    /// Refuses whoever does not pay.
+    fn finance(
+        &self,
+        headers: &HeaderMap,
+        action: &'static str,
+        object: &str,
+    ) -> Result<(), Problem> {
+        let identity = access::identity(&self.tokens, headers)?;
+        match identity.role {
+            Role::Finance | Role::Administrator => {
+                self.auditor.tell(deed(&identity, action, object));
+                Ok(())
+            }
+            _ => Err(Problem::forbidden("this is for finance")),
+        }
+    }
+}
+
+fn deed(identity: &Identity, action: &'static str, object: &str) -> Deed {
+    Deed {
+        actor: identity.subject.to_string(),
+        role: identity.role.code().into(),
+        action,
+        object: object.to_owned(),
+        outcome: "begun".into(),
+    }
+}
+
+fn inside(error: impl Into<Failure>) -> Problem {
+    let error: Failure = error.into();
+    tracing::error!(%error, "a request failed inside");
+    let detail = "the node's log says why";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "Not available now", detail)
+}
+
+fn invalid(detail: impl Into<String>) -> Problem {
+    let status = StatusCode::UNPROCESSABLE_ENTITY;
+    Problem::new(status, "invalid_value", "The request is not valid", detail)
+}
+
+const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";

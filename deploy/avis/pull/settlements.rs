@@ -1,0 +1,445 @@
+//! Statements over HTTP, and what finance does with a month while the node runs.
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use connectors::{problem::Problem, terminal::openapi::Refusals};
+use domain::period::{LocalTime, Month};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use warehouse::{
+    access::View,
+    error::WarehouseError,
+    settlement::{self as statements, Closing, File, Told, bank},
+};
+
+use super::{Pulling, XLSX, inside, invalid};
+use crate::{failure::Failure, settlement};
+
+/// A statement.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Stated {
+    /// Its number.
+    statement: String,
+    /// Who owes.
+    grantor: String,
+    /// Who is owed.
+    merchant: String,
+    /// The month.
+    period: String,
+    /// `draft`, `closed`, `sent` or `paid`.
+    state: &'static str,
+    /// Why the bank refused or returned its payment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// The benefit.
+    amount_cents: i64,
+    /// What the month adds to what the grantor owes.
+    owed_cents: i64,
+    /// The value added tax contained in it.
+    vat_cents: i64,
+    /// What the statement before it carried, never above zero.
+    carried_in_cents: i64,
+    /// What is to be paid.
+    payable_cents: i64,
+    /// What the next statement takes off, never above zero.
+    carried_out_cents: i64,
+    /// By instruction; in a list none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    instructions: Vec<StatedInstruction>,
+}
+
+/// What an instruction adds to a statement.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct StatedInstruction {
+    /// The instruction.
+    instruction: String,
+    /// Baskets with a captured line of it.
+    uses: i64,
+    /// Units, less those refunded.
+    units: i64,
+    /// The benefit.
+    amount_cents: i64,
+    /// The grantor's part of it.
+    grantor_cents: i64,
+    /// What terminals gave beyond our decision and the grantor bears.
+    excess_cents: i64,
+    /// The rate of value added tax, in basis points.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vat_bp: Option<i64>,
+    /// The tax contained.
+    vat_cents: i64,
+}
+
+impl Stated {
+    fn of(told: &Told) -> Self {
+        let (statement, number) = (&told.statement, &told.statement.number);
+        Self {
+            statement: number.to_string(),
+            grantor: number.grantor.to_string(),
+            merchant: number.merchant.to_string(),
+            period: number.period.to_string(),
+            state: told.state.code(),
+            reason: told.reason.clone(),
+            amount_cents: statement.amount_cents(),
+            owed_cents: statement.owed_cents(),
+            vat_cents: statement.vat_cents(),
+            carried_in_cents: statement.carried_in_cents,
+            payable_cents: statement.payable_cents(),
+            carried_out_cents: statement.carried_out_cents(),
+            instructions: Vec::new(),
+        }
+    }
+
+    fn whole(told: &Told) -> Self {
+        let rows = told.statement.rows.iter().map(|row| StatedInstruction {
+            instruction: row.instruction.clone(),
+            uses: row.uses,
+            units: row.units,
+            amount_cents: row.amount_cents,
+            grantor_cents: row.grantor_cents,
+            excess_cents: row.excess_cents,
+            vat_bp: row.vat_bp,
+            vat_cents: row.vat_cents,
+        });
+        Self { instructions: rows.collect(), ..Self::of(told) }
+    }
+}
+
+/// Which month, and where in its list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Listing {
+    /// The month, `YYYY-MM`.
+    period: Option<String>,
+    /// Where the list goes on, as the page before said.
+    cursor: Option<String>,
+}
+
+/// A page of statements.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Page {
+    /// The statements, by number.
+    statements: Vec<Stated>,
+    /// Where the next page begins; none after the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+/// The most statements of a page.
+const PAGE: usize = 200;
+
+/// The statements of a month that the caller's role sees.
+#[utoipa::path(get, path = "/v1/settlements", tag = "settlements", security(("token" = [])),
+    params(Listing), responses((status = 200, body = Page), Refusals))]
+pub(super) async fn list(
+    State(pulling): State<Pulling>,
+    headers: HeaderMap,
+    Query(listing): Query<Listing>,
+) -> Result<Json<Page>, Problem> {
+    let period = month(listing.period.as_deref())?;
+    let view = pulling.reader(&headers, "settlement.list", &period.to_string())?;
+    let all = pulling.statements(&view, period).await?;
+    let mut stated: Vec<_> = all.iter().map(|(_, told)| Stated::of(told)).collect();
+    stated.sort_by(|one, other| one.statement.cmp(&other.statement));
+    if let Some(cursor) = &listing.cursor {
+        stated.retain(|one| one.statement > *cursor);
+    }
+    let more = stated.len() > PAGE;
+    stated.truncate(PAGE);
+    let last = stated.last().map(|one| one.statement.clone());
+    Ok(Json(Page { statements: stated, next_cursor: last.filter(|_| more) }))
+}
+
+/// A statement with its instructions.
+#[utoipa::path(get, path = "/v1/settlements/{id}", tag = "settlements", security(("token" = [])),
+    params(("id" = String, Path, description = "Its number")),
+    responses((status = 200, body = Stated), Refusals))]
+pub(super) async fn one(
+    State(pulling): State<Pulling>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Json<Stated>, Problem> {
+    let view = pulling.reader(&headers, "settlement.read", &id)?;
+    let (_, told) = pulling.statement(&view, &id).await?;
+    Ok(Json(Stated::whole(&told)))
+}
+
+/// A statement as a file; the payment order is that of all its grantor's statements of the closing.
+#[utoipa::path(get, path = "/v1/settlements/{id}/files/{form}", tag = "settlements",
+    security(("token" = [])),
+    params(("id" = String, Path, description = "The statement's number"),
+           ("form" = String, Path, description = "csv, xlsx, json or pain001")),
+    responses(
+        (status = 200, description = "The file", content(
+            (String = "text/csv"), (String = "application/json"), (String = "application/xml"),
+            (String = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"))),
+        Refusals))]
+pub(super) async fn file(
+    State(pulling): State<Pulling>,
+    headers: HeaderMap,
+    Path((id, form)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let view = pulling.reader(&headers, "settlement.read", &id)?;
+    let (closing, told) = pulling.statement(&view, &id).await?;
+    let (kind, file) = match form.as_str() {
+        "csv" => ("text/csv; charset=utf-8", File::Csv),
+        "xlsx" => (XLSX, File::Xlsx),
+        "json" => ("application/json", File::Json),
+        "pain001" => return pulling.order(&view, &closing, &told).await,
+        _ => return Err(Problem::not_found("a statement is csv, xlsx, json or pain001")),
+    };
+    let bytes = file.bytes(&closing, std::slice::from_ref(&told)).map_err(inside)?;
+    Ok(([(header::CONTENT_TYPE, kind)], bytes).into_response())
+}
+
+impl Pulling {
+    /// The statements of a month that somebody sees, each with its closing.
+    async fn statements(
+        &self,
+        view: &View,
+        period: Month,
+    ) -> Result<Vec<(Closing, Told)>, Problem> {
+        let session = self.node.session().map_err(inside)?;
+        let mut seen = Vec::new();
+        for closing in settlement::closings(&self.node.log, period).await.map_err(inside)? {
+            let told = statements::statements(&session, &closing).await.map_err(early)?;
+            let shown = told.into_iter().filter(|told| shows(view, told));
+            seen.extend(shown.map(|told| (closing.clone(), told)));
+        }
+        Ok(seen)
+    }
+
+    async fn statement(&self, view: &View, id: &str) -> Result<(Closing, Told), Problem> {
+        let unknown = || Problem::not_found("there is no such statement");
+        let period = period_of(id).ok_or_else(unknown)?;
+        let all = self.statements(view, period).await?;
+        let found = all.into_iter().find(|(_, told)| told.statement.number.to_string() == id);
+        found.ok_or_else(unknown)
+    }
+
+    async fn order(
+        &self,
+        view: &View,
+        closing: &Closing,
+        told: &Told,
+    ) -> Result<Response, Problem> {
+        if matches!(view, View::Merchant(_)) {
+            return Err(Problem::forbidden("payment orders are the grantor's"));
+        }
+        let Some(closed) = closing.closed else {
+            let detail = "the period is open: there is nothing to pay yet";
+            return Err(Problem::new(StatusCode::CONFLICT, "state", "Not in this state", detail));
+        };
+        let session = self.node.session().map_err(inside)?;
+        let mut all = statements::statements(&session, closing).await.map_err(early)?;
+        let grantor = &told.statement.number.grantor;
+        all.retain(|told| told.statement.number.grantor == *grantor);
+        let orders = statements::orders(&session, closing, closed, &all).await;
+        let orders = orders.map_err(|error| match error {
+            WarehouseError::Payment { .. } => {
+                Problem::new(StatusCode::CONFLICT, "state", "Not in this state", error.to_string())
+            }
+            other => inside(other),
+        })?;
+        let of_it = |order: &statements::Order| {
+            order.payments.iter().any(|of| of.statement == told.statement.number)
+        };
+        // What was refused is ordered again: the last one is the one to send.
+        let order = orders.iter().rev().find(|order| of_it(order));
+        let order = order.ok_or_else(|| Problem::not_found("there is nothing to pay"))?;
+        let bytes = order.xml().map_err(inside)?;
+        Ok(([(header::CONTENT_TYPE, "application/xml")], bytes).into_response())
+    }
+}
+
+/// Which month, and of which grantor.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    /// The month, `YYYY-MM`.
+    period: String,
+    /// Only of this grantor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grantor: Option<String>,
+}
+
+fn which(body: &Bytes) -> Result<(Month, Option<String>), Problem> {
+    if serde_json::from_slice::<serde_json::Value>(body).is_err() {
+        return Err(Problem::malformed("expected {\"period\": \"YYYY-MM\"}"));
+    }
+    let which: Which = serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))?;
+    Ok((month(Some(&which.period))?, which.grantor))
+}
+
+/// What a period is now.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Closed {
+    /// `2025-01`, or of a correction `2025-01-K1`.
+    closing: String,
+    /// When.
+    closed_at: String,
+    /// Whether that is new; else nothing has come for the month since.
+    is_new: bool,
+}
+
+/// Closes a month, or where it is closed what has come for it since. Again, it changes nothing.
+#[utoipa::path(post, path = "/v1/settlements", tag = "settlements", security(("token" = [])),
+    request_body = Which, responses((status = 200, body = Closed), Refusals))]
+pub(super) async fn close(
+    State(pulling): State<Pulling>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Closed>, Problem> {
+    let (period, _) = which(&body)?;
+    pulling.finance(&headers, "settlement.close", &period.to_string())?;
+    let now = pulling.node.clock.now();
+    if period.last_day() >= LocalTime::of(now).date {
+        let detail = format!("{period} is not over yet");
+        return Err(Problem::new(StatusCode::CONFLICT, "state", "Not in this state", detail));
+    }
+    let closed = settlement::close(&pulling.node, period, now).await;
+    let (closing, is_new) = closed.map_err(failed)?;
+    let closed_at = closing.closed.map(|closed| closed.at.to_rfc3339()).unwrap_or_default();
+    Ok(Json(Closed { closing: closing.name(), closed_at, is_new }))
+}
+
+fn failed(error: Failure) -> Problem {
+    match error {
+        Failure::Warehouse(error) => early(error),
+        Failure::Pipeline(error) if pipelines::settlements::is_early(&error) => {
+            let detail = "the newest transactions are still landing; ask again in some seconds";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_landed", "Not available now", detail)
+        }
+        Failure::Usage(text) => {
+            Problem::new(StatusCode::CONFLICT, "state", "Not in this state", text)
+        }
+        other => inside(other),
+    }
+}
+
+/// Statements that are sent now.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Sent {
+    /// Their numbers.
+    statements: Vec<String>,
+}
+
+/// Notes that a closed month's payment orders went to the bank.
+#[utoipa::path(post, path = "/v1/settlements:sent", tag = "settlements", security(("token" = [])),
+    request_body = Which, responses((status = 200, body = Sent), Refusals))]
+pub(super) async fn sent(
+    State(pulling): State<Pulling>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Sent>, Problem> {
+    let (period, grantor) = which(&body)?;
+    pulling.finance(&headers, "settlement.send", &period.to_string())?;
+    let now = pulling.node.clock.now();
+    let sent = settlement::send(&pulling.node, period, grantor.as_deref(), now).await;
+    Ok(Json(Sent { statements: sent.map_err(failed)? }))
+}
+
+/// What a bank's file said.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Taken {
+    /// The bank's id of the message.
+    message_id: String,
+    /// Whether it is new; a file that was read before changes nothing.
+    is_new: bool,
+    /// What it said of statements.
+    told: Vec<TakenStatement>,
+    /// How much of it fits no statement.
+    unmatched: usize,
+}
+
+/// What a bank says of a statement's payment.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TakenStatement {
+    /// Its number.
+    statement: String,
+    /// `accepted`, `rejected`, `paid` or `returned`.
+    outcome: &'static str,
+}
+
+/// Reads a bank's file, `pain.002` or `camt.053`: once, whole or not at all.
+#[utoipa::path(post, path = "/v1/bank-files", tag = "settlements", security(("token" = [])),
+    request_body(content = String, content_type = "application/xml"),
+    responses((status = 200, body = Taken), Refusals))]
+pub(super) async fn bank_file(
+    State(pulling): State<Pulling>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Taken>, Problem> {
+    let hash = bank::hash(&body);
+    pulling.finance(&headers, "settlement.import", &hash)?;
+    let file = bank::read(&body).map_err(|error| invalid(error.to_string()))?;
+    let now = pulling.node.clock.now();
+    let taken = settlement::take(&pulling.node, &file, &hash, now).await.map_err(failed)?;
+    let is_new = taken.is_some();
+    let matched = taken.unwrap_or_default();
+    let told = matched
+        .told
+        .into_iter()
+        .map(|(statement, outcome, _)| TakenStatement { statement, outcome: outcome.code() });
+    Ok(Json(Taken {
+        message_id: file.message_id,
+        is_new,
+        told: told.collect(),
+        unmatched: matched.unmatched.len(),
+    }))
+}
+
+/// Whether somebody sees a statement.
+fn shows(view: &View, told: &Told) -> bool {
+    let number = &told.statement.number;
+    match view {
+        View::Everything | View::Finance => true,
+        View::Grantor(id) => number.grantor.as_str() == &**id,
+        View::Merchant(id) => number.merchant.as_str() == &**id,
+        View::Analyst => false,
+    }
+}
+
+/// The month in a statement's number: the last part, before a correction's.
+fn period_of(id: &str) -> Option<Month> {
+    let number = match id.rsplit_once("-K") {
+        Some((number, n)) if n.bytes().all(|digit| digit.is_ascii_digit()) => number,
+        _ => id,
+    };
+    Month::parse(number.get(number.len().checked_sub(7)?..)?)
+}
+
+/// What has not landed yet comes in a moment.
+fn early(error: WarehouseError) -> Problem {
+    match error {
+        WarehouseError::NotLanded { .. } => {
+            let detail = "the newest transactions are still landing; ask again in some seconds";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_landed", "Not available now", detail)
+        }
+        other => inside(other),
+    }
+}
+
+fn month(text: Option<&str>) -> Result<Month, Problem> {
+    let text = text.ok_or_else(|| invalid("period is missing: YYYY-MM"))?;
+    Month::parse(text).ok_or_else(|| invalid("period is no month: YYYY-MM"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_says_its_month() {
+        let month = |id| period_of(id).map(|month| month.to_string());
+        assert_eq!(month("riga-market-2025-01"), Some("2025-01".into()));
+        assert_eq!(month("riga-K1-shop-2025-01-K12"), Some("2025-01".into()));
+        assert_eq!(month("riga-Kx"), None);
+        assert_eq!(month(""), None);
+    }
+}

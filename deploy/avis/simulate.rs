@@ -1,0 +1,411 @@
+//! `avis simulate`: what other rules would have done to the recorded transactions.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    io::Write,
+    sync::Arc,
+    time::Instant,
+};
+
+use authoriser::{
+    replay::{Compared, Part, Regrouped, Replay},
+    rules::RuleSet,
+};
+use chrono::{DateTime, NaiveDate, Utc};
+use domain::{
+    id::{GroupId, RecipientId},
+    recipient::{Group, Membership},
+    registry::Registry,
+};
+use ingest::{
+    log::{Log, READ_BATCH, replay},
+    record::Stored,
+    register::people::People,
+    topic::Topic,
+};
+use pipelines::groups::Groups;
+use serde::Serialize;
+
+use crate::{
+    cli::{Format, SimulateArguments},
+    commands::{document, land, node},
+    failure::Failure,
+    node::Node,
+    progress::Progress,
+};
+
+/// How many transactions are shown that change most.
+const SHOWN: usize = 20;
+/// The fewest people of an age band that are told of.
+const FEWEST: usize = 5;
+
+/// `avis simulate`.
+///
+/// # Errors
+/// Where the registry file has faults or the streams cannot be read.
+pub async fn run(arguments: SimulateArguments) -> Result<(), Failure> {
+    let document = document(&arguments.registry)?;
+    let node = node(&arguments.data)?;
+    land(&node).await?;
+    let progress = Progress::new(arguments.format == Format::Json);
+    let (from, to) = (arguments.from, arguments.to);
+    let mut told = simulate(&node, &document.registry, (from, to), &progress).await?;
+    told.name_bands(&bands(&node).await?);
+    match arguments.format {
+        Format::Json => {
+            let text = serde_json::to_string_pretty(&told.json()).map_err(std::io::Error::from)?;
+            Ok(writeln!(std::io::stdout().lock(), "{text}")?)
+        }
+        Format::Table => Ok(told.print(&mut std::io::stdout().lock())?),
+        _ => Err(Failure::Usage("a simulation is shown as table or json".into())),
+    }
+}
+
+/// Plays the whole stream, from its first record, and tells of the days asked for.
+///
+/// # Errors
+/// Where a stream cannot be read or a group not be evaluated.
+pub async fn simulate(
+    node: &Node,
+    registry: &Registry,
+    (from, to): (NaiveDate, NaiveDate),
+    progress: &Progress,
+) -> Result<Simulation, Failure> {
+    let faulty = |faults: Vec<authoriser::rules::Fault>| {
+        let lines = faults.iter().map(ToString::to_string);
+        Failure::Usage(lines.collect::<Vec<_>>().join("\n"))
+    };
+    let rules = RuleSet::compile(registry).map_err(faulty)?;
+    let regrouped = regroup(node, registry).await?;
+    let regrouped = regrouped.as_ref().map(|groups| groups as &dyn Regrouped);
+    let mut played = Replay::new(&rules, regrouped);
+    let mut told = Simulation { from, to, ..Simulation::default() };
+    let bar = progress.bar("simulating");
+    let started = Instant::now();
+    let mut merged = Merged::open(&node.log)?;
+    while let Some(stored) = merged.next().await? {
+        told.records += 1;
+        if told.records.is_multiple_of(4_096) {
+            bar.inc(4_096);
+        }
+        if let Some(compared) = played.play(&stored)
+            && (from..=to).contains(&compared.day)
+        {
+            told.enter(compared);
+        }
+    }
+    told.seconds = started.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+    Ok(told)
+}
+
+/// The partitions of the stream as one, in the order in which records were decided.
+struct Merged {
+    log: Arc<dyn Log>,
+    lanes: Vec<Lane>,
+}
+
+struct Lane {
+    partition: u32,
+    next: u64,
+    end: u64,
+    read: std::collections::VecDeque<Stored>,
+}
+
+impl Merged {
+    fn open(log: &Arc<dyn Log>) -> Result<Self, Failure> {
+        let topic = Topic::Authorisations;
+        let lane = |partition| {
+            let (next, end) = (log.start(topic, partition)?, log.end(topic, partition)?);
+            Ok::<_, Failure>(Lane { partition, next, end, read: Default::default() })
+        };
+        let lanes = (0..log.partitions(topic)).map(lane).collect::<Result<_, _>>()?;
+        Ok(Self { log: Arc::clone(log), lanes })
+    }
+
+    async fn next(&mut self) -> Result<Option<Stored>, Failure> {
+        for lane in &mut self.lanes {
+            while lane.read.is_empty() && lane.next < lane.end {
+                let topic = Topic::Authorisations;
+                let read = self.log.read(topic, lane.partition, lane.next, READ_BATCH).await?;
+                let Some(last) = read.last() else { break };
+                lane.next = last.position.offset + 1;
+                lane.read.extend(read);
+            }
+        }
+        let first = self.lanes.iter_mut().filter(|lane| !lane.read.is_empty());
+        let first = first.min_by_key(|lane| lane.read.front().map(order));
+        Ok(first.and_then(|lane| lane.read.pop_front()))
+    }
+}
+
+/// When a record was decided, among all: its number, or of an old one the instant.
+fn order(stored: &Stored) -> u64 {
+    match stored.record.sequence {
+        0 => u64::try_from(stored.record.recorded_at.timestamp_micros()).unwrap_or(0),
+        number => number,
+    }
+}
+
+/// Groups that mean something else now, evaluated for everybody by what the register says today.
+struct Changed {
+    changed: HashSet<GroupId>,
+    days: HashMap<RecipientId, Vec<(GroupId, NaiveDate, Option<NaiveDate>)>>,
+}
+
+impl Regrouped for Changed {
+    fn groups(
+        &self,
+        recipient: RecipientId,
+        day: NaiveDate,
+        recorded: Vec<GroupId>,
+    ) -> Vec<GroupId> {
+        let mut groups = recorded;
+        groups.retain(|group| !self.changed.contains(group));
+        let days = self.days.get(&recipient).into_iter().flatten();
+        let within =
+            days.filter(|(_, from, until)| *from <= day && until.is_none_or(|until| day < until));
+        groups.extend(within.map(|(group, ..)| group.clone()));
+        groups.sort();
+        groups
+    }
+}
+
+/// The groups that are not those of the node's registry; none where all are.
+async fn regroup(node: &Node, registry: &Registry) -> Result<Option<Changed>, Failure> {
+    let known = connectors::registry::view(&node.log).await?.registry();
+    let is_known = |group: &&Group| {
+        known.groups.iter().any(|of| of.id == group.id && of.members == group.members)
+    };
+    let changed: Vec<Group> =
+        registry.groups.iter().filter(|group| !is_known(group)).cloned().collect();
+    if changed.is_empty() {
+        return Ok(None);
+    }
+    let mut people = People::default();
+    replay(&node.log, Topic::PersonChanges, |stored| {
+        people.apply(&node.vault, &stored)?;
+        Ok::<(), Failure>(())
+    })
+    .await?;
+    let everybody: Vec<_> = people.iter().map(|(id, _)| id).collect();
+    let groups = Groups::new(&changed, &node.vault);
+    // Days before the first transaction tell nothing.
+    let since = first_instant(&node.log).await?.unwrap_or_else(|| node.clock.now());
+    let evaluated = groups.evaluate(&people, &everybody, since, &node.vault).await;
+    let evaluated = evaluated.map_err(warehouse::error::WarehouseError::Query)?;
+    let mut days: HashMap<_, Vec<_>> = HashMap::new();
+    for person in evaluated {
+        let Some(id) = RecipientId::parse(&person.person) else { continue };
+        for run in person.groups {
+            let (Ok(group), Ok(from)) = (GroupId::new(&run.group_id), run.from.parse()) else {
+                continue;
+            };
+            let until = run.until.and_then(|until| until.parse().ok());
+            days.entry(id).or_default().push((group, from, until));
+        }
+    }
+    let changed = changed.into_iter().filter(|group| !is_list_of_means(group));
+    Ok(Some(Changed { changed: changed.map(|group| group.id).collect(), days }))
+}
+
+/// A list of means alone says nothing of people; recorded groups hold it.
+fn is_list_of_means(group: &Group) -> bool {
+    let Membership::List(members) = &group.members else { return false };
+    members.iter().all(|member| matches!(member, domain::recipient::Member::Means(_)))
+        && !members.is_empty()
+}
+
+async fn first_instant(log: &Arc<dyn Log>) -> Result<Option<DateTime<Utc>>, Failure> {
+    let topic = Topic::Authorisations;
+    let mut first = None;
+    for partition in 0..log.partitions(topic) {
+        let start = log.start(topic, partition)?;
+        for stored in log.read(topic, partition, start, 1).await? {
+            let time = stored.record.event_time;
+            first = Some(first.map_or(time, |first: DateTime<Utc>| first.min(time)));
+        }
+    }
+    Ok(first)
+}
+
+/// Then and now, side by side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Beside {
+    /// Baskets in which a cent was given.
+    uses: i64,
+    /// The benefit, in cents.
+    cents: i64,
+    /// The grantor's part.
+    grantor_cents: i64,
+    /// Baskets in which a limit cut something.
+    limited: i64,
+}
+
+impl Beside {
+    fn add(&mut self, part: &Part) {
+        self.uses += part.uses;
+        self.cents += part.cents;
+        self.grantor_cents += part.grantor_cents;
+        self.limited += part.limited;
+    }
+}
+
+/// What a simulation tells.
+#[derive(Debug, Default)]
+pub struct Simulation {
+    from: NaiveDate,
+    to: NaiveDate,
+    /// Records played.
+    pub records: u64,
+    /// How long that took.
+    pub seconds: f64,
+    instructions: BTreeMap<String, [Beside; 2]>,
+    territories: BTreeMap<String, [Beside; 2]>,
+    bands: BTreeMap<String, [Beside; 2]>,
+    people: BTreeMap<String, [Beside; 2]>,
+    recipients: [HashSet<String>; 2],
+    most: Vec<(i64, i64, String)>,
+    differing: u64,
+}
+
+impl Simulation {
+    fn enter(&mut self, compared: Compared) {
+        let mut sums = [0, 0];
+        for (at, parts) in [&compared.then, &compared.now].into_iter().enumerate() {
+            for part in parts {
+                let name = part.instruction.to_string();
+                self.instructions.entry(name).or_default()[at].add(part);
+                let territory = compared.territory.clone();
+                self.territories.entry(territory).or_default()[at].add(part);
+                let person = compared.recipient.clone().unwrap_or_default();
+                self.people.entry(person).or_default()[at].add(part);
+                sums[at] += part.cents;
+            }
+            if let Some(recipient) = compared.recipient.as_ref().filter(|_| sums[at] != 0) {
+                self.recipients[at].insert(recipient.clone());
+            }
+        }
+        if compared.then == compared.now {
+            return;
+        }
+        self.differing += 1;
+        let [then, now] = sums;
+        self.most.push((then, now, compared.authorisation.to_string()));
+        if self.most.len() > SHOWN * 64 {
+            self.keep_most();
+        }
+    }
+
+    fn keep_most(&mut self) {
+        self.most.sort_by(|one, other| {
+            let change = |(then, now, _): &(i64, i64, String)| (now - then).abs();
+            change(other).cmp(&change(one)).then_with(|| one.2.cmp(&other.2))
+        });
+        self.most.truncate(SHOWN);
+    }
+
+    /// People by their age band, where enough stand behind one.
+    fn name_bands(&mut self, bands: &HashMap<String, String>) {
+        let mut people: BTreeMap<String, usize> = BTreeMap::new();
+        for (person, beside) in std::mem::take(&mut self.people) {
+            let band = bands.get(&person).cloned().unwrap_or_default();
+            *people.entry(band.clone()).or_default() += 1;
+            let of_band = self.bands.entry(band).or_default();
+            for (sum, more) in of_band.iter_mut().zip(beside) {
+                sum.uses += more.uses;
+                sum.cents += more.cents;
+                sum.grantor_cents += more.grantor_cents;
+                sum.limited += more.limited;
+            }
+        }
+        self.bands.retain(|band, _| people.get(band).is_some_and(|count| *count >= FEWEST));
+        self.keep_most();
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let both = |all: &BTreeMap<String, [Beside; 2]>| {
+            let entries = all.iter().map(|(name, [then, now])| {
+                (name.clone(), serde_json::json!({"then": then, "now": now}))
+            });
+            serde_json::Value::Object(entries.collect())
+        };
+        let most = self.most.iter().map(|(then, now, id)| {
+            serde_json::json!({"authorisation_id": id, "then_cents": then, "now_cents": now})
+        });
+        let [then, now] = &self.recipients;
+        serde_json::json!({
+            "from": self.from.to_string(),
+            "to": self.to.to_string(),
+            "records": self.records,
+            "seconds": self.seconds,
+            "differing": self.differing,
+            "recipients": {"then": then.len(), "now": now.len()},
+            "instructions": both(&self.instructions),
+            "territories": both(&self.territories),
+            "age_bands": both(&self.bands),
+            "most_changed": most.collect::<Vec<_>>(),
+        })
+    }
+
+    fn print(&self, out: &mut impl Write) -> std::io::Result<()> {
+        let rate = if self.seconds > 0.0 { self.records as f64 / self.seconds } else { 0.0 };
+        writeln!(
+            out,
+            "{} – {}: {} records played in {:.2} s, {rate:.0} a second; {} transactions differ\n",
+            self.from, self.to, self.records, self.seconds, self.differing
+        )?;
+        table(out, "instruction", &self.instructions)?;
+        table(out, "territory", &self.territories)?;
+        table(out, "age band", &self.bands)?;
+        let [then, now] = &self.recipients;
+        writeln!(out, "recipients: {} then, {} now", then.len(), now.len())?;
+        if !self.most.is_empty() {
+            writeln!(out, "\n{:<30} {:>12} {:>12}", "changes most", "then", "now")?;
+        }
+        for (then, now, id) in &self.most {
+            writeln!(out, "{id:<30} {:>12} {:>12}", euro(*then), euro(*now))?;
+        }
+        Ok(())
+    }
+}
+
+fn euro(cents: i64) -> String {
+    domain::amount::Amount::from_cents(cents).to_string()
+}
+
+fn table(
+    out: &mut impl Write,
+    what: &str,
+    all: &BTreeMap<String, [Beside; 2]>,
+) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "{what:<30} {:>9} {:>9} {:>13} {:>13} {:>13} {:>8} {:>8}",
+        "uses then", "now", "euro then", "now", "change", "limited", "now"
+    )?;
+    for (name, [then, now]) in all {
+        writeln!(
+            out,
+            "{:<30} {:>9} {:>9} {:>13} {:>13} {:>13} {:>8} {:>8}",
+            if name.is_empty() { "–" } else { name },
+            then.uses,
+            now.uses,
+            euro(then.cents),
+            euro(now.cents),
+            euro(now.cents - then.cents),
+            then.limited,
+            now.limited
+        )?;
+    }
+    writeln!(out)
+}
+
+const BANDS: &str = include_str!("simulate/bands.sql");
+
+/// The age band of every recipient.
+async fn bands(node: &Node) -> Result<HashMap<String, String>, Failure> {
+    let rows = node.session()?.rows(BANDS).await?;
+    let pairs = rows.texts("recipient")?.into_iter().zip(rows.texts("age_band")?);
+    Ok(pairs.filter_map(|(recipient, band)| Some((recipient?, band?))).collect())
+}

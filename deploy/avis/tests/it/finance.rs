@@ -1,0 +1,51 @@
+//! A month closed, and what comes for it later.
+
+use std::{io::Write, path::Path};
+
+use crate::{avis, packaged_baskets, sql, succeeded};
+
+fn settle(folder: &Path, arguments: &[&str]) -> String {
+    let output = avis().arg("settle").args(arguments).arg("--data").arg(folder).output();
+    succeeded(&output.expect("run"))
+}
+
+fn demo(baskets: &[String], folder: &Path) {
+    let file = folder.with_extension("ndjson");
+    let mut written = std::fs::File::create(&file).expect("a file");
+    for line in baskets {
+        writeln!(written, "{line}").expect("written");
+    }
+    let mut demo = avis();
+    demo.args(["demo", "--json", "--baskets"]).arg(&file).arg("--out").arg(folder);
+    succeeded(&demo.output().expect("run"));
+}
+
+#[test]
+fn what_comes_after_a_month_is_closed_is_a_correction() {
+    let place = tempfile::tempdir().expect("a folder");
+    let folder = place.path().join("late");
+    let baskets = packaged_baskets();
+    let known = baskets.len() * 9 / 10;
+    demo(&baskets[..known], &folder);
+    assert!(settle(&folder, &["close", "--period", "2025-01"]).contains("2025-01 is closed"));
+    let owed = "SELECT SUM(benefit) FROM settlement_statements_current";
+    let first = sql(&folder, "SELECT statement, benefit, payable FROM settlement_statements");
+    let again = settle(&folder, &["close", "--period", "2025-01"]);
+    assert!(again.contains("nothing has come for it since"), "{again}");
+
+    // The rest comes late: the closed statements stay, and the difference is a statement of its own.
+    demo(&baskets, &folder);
+    let corrected = settle(&folder, &["close", "--period", "2025-01"]);
+    assert!(corrected.contains("2025-01-K1 is closed"), "{corrected}");
+    assert!(settle(&folder, &["check"]).contains("the books balance"));
+    let all = sql(&folder, "SELECT statement, benefit, payable FROM settlement_statements");
+    assert!(first.iter().all(|row| all.contains(row)), "a closed statement changed");
+    let corrections = all.iter().filter(|row| row.contains("-K1,")).count();
+    assert!(corrections > 0, "no statement is a correction");
+
+    // Together they are what one closing of everything gives.
+    let whole = place.path().join("whole");
+    demo(&baskets, &whole);
+    settle(&whole, &["close", "--period", "2025-01"]);
+    assert_eq!(sql(&folder, owed), sql(&whole, owed));
+}

@@ -1,0 +1,100 @@
+//! What is held of somebody, that it is forgotten, and who asked.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::{avis, packaged, packaged_baskets, sql, succeeded};
+
+fn export(folder: &Path, person: &str) -> Value {
+    let command = ["person", "export", "--person", person, "--data"];
+    let text = succeeded(&avis().args(command).arg(folder).output().expect("run"));
+    serde_json::from_str(&text).expect("JSON")
+}
+
+fn audit(folder: &Path, arguments: &[&str]) -> std::process::Output {
+    avis().arg("audit").args(arguments).arg("--data").arg(folder).output().expect("run")
+}
+
+/// Whether any file under a folder has some bytes.
+fn stands_somewhere(folder: &Path, bytes: &[u8]) -> bool {
+    std::fs::read_dir(folder).expect("a folder").any(|entry| {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            return stands_somewhere(&path, bytes);
+        }
+        let content = std::fs::read(&path).expect("a file");
+        content.windows(bytes.len()).any(|window| window == bytes)
+    })
+}
+
+#[test]
+fn a_person_is_told_what_is_held_and_then_forgotten() {
+    let place = tempfile::tempdir().expect("a folder");
+    let folder = place.path().join("demo");
+    let baskets = place.path().join("some.ndjson");
+    let some: Vec<_> = packaged_baskets().into_iter().take(2_000).collect();
+    std::fs::write(&baskets, some.join("\n")).expect("written");
+    let mut demo = avis();
+    demo.args(["demo", "--json", "--baskets"]).arg(&baskets).arg("--out").arg(&folder);
+    succeeded(&demo.output().expect("run"));
+
+    let codes = packaged("persons.ndjson.gz").into_iter().filter_map(|line| {
+        let change: Value = serde_json::from_str(&line).expect("JSON");
+        Some(change["data"]["person"].as_str()?.to_owned())
+    });
+    let has_bought = |code: &String| {
+        let held = export(&folder, code);
+        held["transactions"].as_array().is_some_and(|all| !all.is_empty())
+    };
+    let person = codes.take(50).find(has_bought).expect("one of fifty has bought something");
+    let held = export(&folder, &person);
+    assert!(
+        held["attributes"].is_object() && !held["means"].as_array().expect("a list").is_empty()
+    );
+    assert!(!stands_somewhere(&folder, person.as_bytes()), "a personal code in the clear");
+
+    let sums = "SELECT COUNT(*), SUM(amount) FROM benefit_lines";
+    let before = sql(&folder, sums);
+    let unsure = ["person", "erase", "--person", &person, "--data"];
+    let unsure = avis().args(unsure).arg(&folder).output().expect("run");
+    assert_eq!(unsure.status.code(), Some(2), "without --yes");
+    for _ in 0..2 {
+        let erase = ["person", "erase", "--person", &person, "--yes", "--data"];
+        let told = succeeded(&avis().args(erase).arg(&folder).output().expect("run"));
+        assert!(told.starts_with("erased"), "{told}");
+    }
+    let left = export(&folder, &person);
+    assert!(left["attributes"].is_null(), "{left}");
+    let means = left["means"].as_array().expect("a list");
+    assert!(means.iter().all(|of| of["blocked"] == true), "{left}");
+    assert_eq!(sql(&folder, sums), before, "sums stay");
+
+    the_trail_tells_and_cannot_be_rewritten(place.path(), &folder);
+}
+
+fn the_trail_tells_and_cannot_be_rewritten(place: &Path, folder: &Path) {
+    let key = succeeded(&audit(folder, &["key"]));
+    let checkpoint = succeeded(&audit(folder, &["checkpoint"]));
+    let kept = place.join("checkpoints.ndjson");
+    std::fs::write(&kept, &checkpoint).expect("written");
+    let file = kept.to_str().expect("text");
+    let verify = ["verify", "--checkpoints", file, "--key", key.trim()];
+    let told = succeeded(&audit(folder, &verify));
+    assert!(told.contains("vouched for by 1 checkpoints"), "{told}");
+    let deeds = avis()
+        .args(["stream", "tail", "audit", "--from", "earliest", "--most", "1000", "--data"])
+        .arg(folder)
+        .output();
+    let deeds = succeeded(&deeds.expect("run"));
+    assert!(deeds.contains("person.export") && deeds.contains("person.erase"), "{deeds}");
+
+    // A checkpoint of another past does not fit, and neither does one that somebody else signed.
+    let mut other: Value = serde_json::from_str(&checkpoint).expect("JSON");
+    other["size"] = 1.into();
+    std::fs::write(&kept, other.to_string()).expect("written");
+    let refused = audit(folder, &verify);
+    assert_eq!(refused.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(told.contains("not what it was"), "{told}");
+}

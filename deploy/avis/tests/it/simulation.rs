@@ -1,0 +1,44 @@
+//! Recorded transactions under other rules.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::{avis, data, packaged, succeeded};
+
+fn simulate(folder: &Path, registry: &Path) -> Value {
+    let days = ["--from", "2024-12-01", "--to", "2025-12-31", "--format", "json"];
+    let mut command = avis();
+    command.arg("simulate").args(days).arg("--registry").arg(registry);
+    let text = succeeded(&command.arg("--data").arg(folder).output().expect("run"));
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[test]
+fn the_rules_of_then_give_what_happened_and_others_something_else() {
+    let place = tempfile::tempdir().expect("a folder");
+    let folder = place.path().join("demo");
+    succeeded(&avis().args(["demo", "--json", "--out"]).arg(&folder).output().expect("run"));
+    let same = simulate(&folder, &data("registry.yaml.gz"));
+    assert!(same["records"].as_u64() > Some(1_000), "{same}");
+    assert_eq!(same["differing"], 0, "{same}");
+    let given = &same["instructions"]["family-basics"];
+    assert_eq!(given["then"], given["now"]);
+    assert!(given["then"]["cents"].as_i64() > Some(0), "{given}");
+
+    // Twice the discount, and nothing else: more of it is given, as far as its limit goes.
+    let text = packaged("registry.yaml.gz").join("\n");
+    let line = text.lines().find(|line| line.contains("\"family-basics\", benefit")).expect("it");
+    let twice = line.replace("percent_off_bp: 1000", "percent_off_bp: 2000");
+    let other = place.path().join("other.yaml");
+    std::fs::write(&other, text.replace(line, &twice)).expect("written");
+    let told = simulate(&folder, &other);
+    let (then, now) = (
+        &told["instructions"]["family-basics"]["then"]["cents"],
+        &told["instructions"]["family-basics"]["now"]["cents"],
+    );
+    assert_eq!(*then, given["then"]["cents"]);
+    assert!(now.as_i64() > then.as_i64(), "{told}");
+    assert!(told["differing"].as_i64() > Some(0));
+    assert!(!told["most_changed"].as_array().expect("a list").is_empty());
+}

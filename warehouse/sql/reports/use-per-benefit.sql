@@ -1,0 +1,22 @@
+-- Purpose: what each benefit gave, and what of it the grantor bears.
+-- Inputs: benefit_lines, registry_benefits_current. Parameters: $from, $to, local days, both included;
+--   $fewest, the smallest count of people shown.
+-- Output: one row per grantor and benefit. A refund lowers units and sums, not uses.
+SELECT
+  benefit_lines.grantor_id AS grantor,
+  benefit_lines.benefit_id AS benefit,
+  MAX(benefits.name_lv) AS name_lv,
+  MAX(benefits.name_en) AS name_en,
+  COUNT(DISTINCT CASE WHEN benefit_lines.kind = 'captured' AND benefit_lines.amount <> 0
+    THEN benefit_lines.authorisation_id END) AS uses,
+  CASE WHEN COUNT(DISTINCT benefit_lines.recipient) >= $fewest
+    THEN COUNT(DISTINCT benefit_lines.recipient) END AS recipients,
+  SUM(benefit_lines.units) AS units,
+  SUM(benefit_lines.amount) AS benefit_eur,
+  SUM(benefit_lines.grantor_amount) AS grantor_eur,
+  SUM(benefit_lines.merchant_amount) AS merchant_eur
+FROM benefit_lines
+LEFT JOIN registry_benefits_current AS benefits ON benefits.entry_id = benefit_lines.benefit_id
+WHERE benefit_lines.date BETWEEN $from AND $to
+GROUP BY benefit_lines.grantor_id, benefit_lines.benefit_id
+ORDER BY grantor, benefit;

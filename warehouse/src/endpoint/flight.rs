@@ -1,0 +1,147 @@
+//! Arrow Flight SQL: for ADBC and JDBC drivers; answers go out as Arrow, batch by batch.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use arrow_flight::flight_service_server::FlightServiceServer;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Server, server::Connected};
+
+use super::{Endpoint, Gate, tls::Acceptor};
+
+mod admission;
+mod prepared;
+mod service;
+
+use service::Service;
+
+/// How long an encrypted connection may take to be agreed upon.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How somebody came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Came {
+    /// Whether nobody on the way can read along.
+    pub(super) is_private: bool,
+}
+
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// One connection; its place is free again when it is gone.
+struct Link {
+    io: Box<dyn Io>,
+    came: Came,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connected for Link {
+    type ConnectInfo = Came;
+
+    fn connect_info(&self) -> Came {
+        self.came
+    }
+}
+
+impl AsyncRead for Link {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for Link {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+}
+
+/// Answers calls until told to stop.
+///
+/// # Errors
+/// Where the listener fails.
+pub async fn serve(
+    endpoint: Arc<Endpoint>,
+    gate: Arc<dyn Gate>,
+    listener: TcpListener,
+    tls: Option<Acceptor>,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let (links, arrived) = mpsc::channel(16);
+    let places = Arc::new(Semaphore::new(endpoint.limits.connections));
+    let accepting = tokio::spawn(accept(listener, tls, places, links));
+    let service = FlightServiceServer::new(Service::new(endpoint, gate));
+    let served =
+        Server::builder().add_service(service).serve_with_incoming(ReceiverStream::new(arrived));
+    let ended = tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => Ok(()),
+        ended = served => ended,
+    };
+    accepting.abort();
+    ended.map_err(io::Error::other)
+}
+
+async fn accept(
+    listener: TcpListener,
+    tls: Option<Acceptor>,
+    places: Arc<Semaphore>,
+    links: mpsc::Sender<io::Result<Link>>,
+) {
+    loop {
+        // One that went away before it was let in is no fault of the door's.
+        let Ok((socket, from)) = listener.accept().await else { continue };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            tracing::warn!("a connection was refused: all places are taken");
+            continue;
+        };
+        let (tls, links) = (tls.clone(), links.clone());
+        tokio::spawn(async move {
+            let agreed = tokio::time::timeout(HANDSHAKE, link(socket, from, tls, place)).await;
+            if let Ok(Ok(link)) = agreed {
+                // A server that is gone wants no more.
+                let _ = links.send(Ok(link)).await;
+            }
+        });
+    }
+}
+
+async fn link(
+    socket: TcpStream,
+    from: SocketAddr,
+    tls: Option<Acceptor>,
+    place: OwnedSemaphorePermit,
+) -> io::Result<Link> {
+    socket.set_nodelay(true)?;
+    let is_private = tls.is_some() || from.ip().is_loopback();
+    let io: Box<dyn Io> = match tls {
+        Some(tls) => Box::new(tls.accept(socket).await?),
+        None => Box::new(socket),
+    };
+    Ok(Link { io, came: Came { is_private }, _place: place })
+}

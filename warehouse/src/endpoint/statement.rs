@@ -1,0 +1,315 @@
+//! What may be asked: a list, and whatever is not on it is refused, whichever door it came through.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::{
+    ast::{
+        CloseCursor, ContextModifier, CopyOption, CopySource, CopyTarget, DeclareType,
+        DiscardObject, Expr, FetchDirection, Query, Set, SetExpr, Statement, Value, ValueWithSpan,
+        Visit, VisitMut, Visitor, VisitorMut,
+    },
+    dialect::PostgreSqlDialect,
+    parser::Parser,
+};
+
+/// A statement that may be asked.
+#[derive(Clone, Debug)]
+pub(crate) enum Asked {
+    /// A query, or how one would be answered.
+    Query(Box<Statement>),
+    /// `COPY (query) TO STDOUT`.
+    Copy(Box<Statement>, CopyForm),
+    /// A setting of the connection.
+    Set(String, String),
+    /// A setting that is taken and means nothing here.
+    Ignored(&'static str),
+    /// What a setting is.
+    Show(String),
+    /// A transaction begins, ends, is given up.
+    Begin,
+    Commit,
+    Rollback,
+    /// A cursor over a query.
+    Declare(String, Box<Statement>),
+    /// Rows of a cursor: so many, or all.
+    Fetch(String, Option<usize>),
+    /// A cursor, or all of them, are closed.
+    Close(Option<String>),
+    /// Everything that the connection holds is let go.
+    DiscardAll,
+    /// A prepared statement, or all of them, are let go.
+    Deallocate(Option<String>),
+}
+
+/// How `COPY` writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CopyForm {
+    Binary,
+    Text { delimiter: String, null: String },
+    Csv { delimiter: String, null: String, header: bool },
+}
+
+/// Why a statement may not be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// The class of the refusal: `25006`, only reading is allowed, or `0A000`, not supported.
+    pub(crate) code: &'static str,
+    /// In words.
+    pub(crate) text: String,
+}
+
+fn read_only(statement: &Statement) -> Refused {
+    let text = statement.to_string();
+    let verb = text.split_whitespace().next().unwrap_or("this").to_uppercase();
+    Refused { code: "25006", text: format!("cannot execute {verb}: SQL here only reads") }
+}
+
+fn unsupported(text: impl Into<String>) -> Refused {
+    Refused { code: "0A000", text: text.into() }
+}
+
+/// Sorts a statement into what may be asked.
+pub(crate) fn asked(statement: Statement) -> Result<Asked, Refused> {
+    match statement {
+        Statement::Query(ref query) => {
+            only_reads(query).map_err(|()| read_only(&statement))?;
+            Ok(Asked::Query(Box::new(statement)))
+        }
+        Statement::Explain { statement: ref inner, .. } => {
+            let Statement::Query(query) = inner.as_ref() else { return Err(read_only(inner)) };
+            only_reads(query).map_err(|()| read_only(inner))?;
+            Ok(Asked::Query(Box::new(statement)))
+        }
+        Statement::ExplainTable { .. }
+        | Statement::ShowTables { .. }
+        | Statement::ShowColumns { .. } => Ok(Asked::Query(Box::new(statement))),
+        Statement::Copy { source, to: true, target: CopyTarget::Stdout, options, .. } => {
+            copy(source, &options)
+        }
+        Statement::Set(set) => Ok(setting(set)),
+        Statement::ShowVariable { variable } => {
+            let words = variable.iter().map(|word| word.value.to_lowercase());
+            Ok(Asked::Show(words.collect::<Vec<_>>().join("_")))
+        }
+        Statement::StartTransaction { .. } => Ok(Asked::Begin),
+        Statement::Commit { .. } => Ok(Asked::Commit),
+        Statement::Rollback { .. } => Ok(Asked::Rollback),
+        Statement::Savepoint { .. } => Ok(Asked::Ignored("SAVEPOINT")),
+        Statement::ReleaseSavepoint { .. } => Ok(Asked::Ignored("RELEASE")),
+        Statement::Declare { mut stmts } => match (stmts.pop(), stmts.is_empty()) {
+            (Some(declared), true) if declared.declare_type == Some(DeclareType::Cursor) => {
+                let name = declared.names.first().map(|name| name.value.clone());
+                let query = declared.for_query.ok_or_else(|| unsupported("a cursor of nothing"))?;
+                let statement = Statement::Query(query.clone());
+                only_reads(&query).map_err(|()| read_only(&statement))?;
+                Ok(Asked::Declare(name.unwrap_or_default(), Box::new(statement)))
+            }
+            _ => Err(unsupported("DECLARE is for one cursor")),
+        },
+        Statement::Fetch { name, direction, .. } => {
+            let count =
+                fetched(&direction).ok_or_else(|| unsupported("a cursor only goes forward"))?;
+            Ok(Asked::Fetch(name.value, count))
+        }
+        Statement::Close { cursor } => Ok(Asked::Close(match cursor {
+            CloseCursor::All => None,
+            CloseCursor::Specific { name } => Some(name.value),
+        })),
+        Statement::Discard { object_type: DiscardObject::ALL } => Ok(Asked::DiscardAll),
+        Statement::Discard { .. } => Ok(Asked::Ignored("DISCARD")),
+        Statement::Deallocate { name, .. } => {
+            let all = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
+            Ok(Asked::Deallocate((!all).then_some(name.value)))
+        }
+        other => Err(read_only(&other)),
+    }
+}
+
+/// Whether no part of a query does anything but read: writing may hide in a part that is only named.
+fn only_reads(query: &Query) -> Result<(), ()> {
+    struct Reads;
+    impl Visitor for Reads {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            if reads(&query.body) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        }
+    }
+    match query.visit(&mut Reads) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(()),
+    }
+}
+
+fn reads(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Select(select) => select.into.is_none(),
+        SetExpr::Query(query) => reads(&query.body),
+        SetExpr::SetOperation { left, right, .. } => reads(left) && reads(right),
+        SetExpr::Values(_) | SetExpr::Table(_) => true,
+        SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => false,
+    }
+}
+
+fn copy(source: CopySource, options: &[CopyOption]) -> Result<Asked, Refused> {
+    let query = match source {
+        CopySource::Query(query) => Statement::Query(query),
+        CopySource::Table { table_name, columns } => {
+            let columns = columns.iter().map(ToString::to_string).collect::<Vec<_>>();
+            let columns = if columns.is_empty() { "*".to_owned() } else { columns.join(", ") };
+            let text = format!("SELECT {columns} FROM {table_name}");
+            let parsed = Parser::parse_sql(&PostgreSqlDialect {}, &text);
+            let parsed = parsed.ok().and_then(|mut all| all.pop());
+            parsed.ok_or_else(|| unsupported("this COPY is not understood"))?
+        }
+    };
+    if let Statement::Query(query) = &query {
+        only_reads(query).map_err(|()| Refused {
+            code: "25006",
+            text: "cannot execute COPY: SQL here only reads".into(),
+        })?;
+    }
+    Ok(Asked::Copy(Box::new(query), form(options)?))
+}
+
+fn form(options: &[CopyOption]) -> Result<CopyForm, Refused> {
+    let (mut format, mut delimiter, mut null, mut header) =
+        (String::from("text"), None, None, false);
+    for option in options {
+        match option {
+            CopyOption::Format(name) => format = name.value.to_lowercase(),
+            CopyOption::Delimiter(with) => delimiter = Some(with.to_string()),
+            CopyOption::Null(with) => null = Some(with.clone()),
+            CopyOption::Header(with) => header = *with,
+            CopyOption::Encoding(name) if name.eq_ignore_ascii_case("utf8") => {}
+            other => return Err(unsupported(format!("COPY with {other} is not supported"))),
+        }
+    }
+    match format.as_str() {
+        "binary" => Ok(CopyForm::Binary),
+        "text" => Ok(CopyForm::Text {
+            delimiter: delimiter.unwrap_or_else(|| "\t".into()),
+            null: null.unwrap_or_else(|| "\\N".into()),
+        }),
+        "csv" => Ok(CopyForm::Csv {
+            delimiter: delimiter.unwrap_or_else(|| ",".into()),
+            null: null.unwrap_or_default(),
+            header,
+        }),
+        other => Err(unsupported(format!("COPY knows no format {other}"))),
+    }
+}
+
+fn setting(set: Set) -> Asked {
+    let text = |value: &Expr| match value {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) => text.clone(),
+            other => other.to_string(),
+        },
+        other => other.to_string(),
+    };
+    match set {
+        Set::SingleAssignment { scope, variable, values, .. }
+            if scope != Some(ContextModifier::Global) =>
+        {
+            let values: Vec<_> = values.iter().map(text).collect();
+            Asked::Set(variable.to_string().to_lowercase(), values.join(", "))
+        }
+        Set::SetTimeZone { value, .. } => Asked::Set("timezone".into(), text(&value)),
+        // Every transaction reads one state; which isolation is asked for changes nothing.
+        _ => Asked::Ignored("SET"),
+    }
+}
+
+fn fetched(direction: &FetchDirection) -> Option<Option<usize>> {
+    let number = |value: &Value| match value {
+        Value::Number(digits, _) => digits.parse().ok(),
+        _ => None,
+    };
+    match direction {
+        FetchDirection::Next | FetchDirection::Forward { limit: None } => Some(Some(1)),
+        FetchDirection::Forward { limit: Some(limit) } | FetchDirection::Count { limit } => {
+            number(limit).map(Some)
+        }
+        FetchDirection::ForwardAll | FetchDirection::All => Some(None),
+        _ => None,
+    }
+}
+
+/// A statement for the query log: with `?` where it has values.
+pub(crate) fn without_values(statement: &Statement) -> String {
+    struct Hidden;
+    impl VisitorMut for Hidden {
+        type Break = ();
+
+        fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<()> {
+            value.value = Value::Placeholder("?".into());
+            ControlFlow::Continue(())
+        }
+    }
+    let mut statement = statement.clone();
+    // Nothing breaks off.
+    let _ = VisitMut::visit(&mut statement, &mut Hidden);
+    statement.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(sql: &str) -> Statement {
+        let mut all = Parser::parse_sql(&PostgreSqlDialect {}, sql).expect("SQL");
+        all.pop().expect("a statement")
+    }
+
+    #[test]
+    fn only_what_is_listed_may_be_asked() {
+        for sql in [
+            "SELECT 1",
+            "WITH a AS (SELECT 1 AS x) SELECT x FROM a UNION ALL VALUES (2)",
+            "EXPLAIN ANALYZE SELECT 1",
+            "COPY (SELECT 1) TO STDOUT (FORMAT binary)",
+            "COPY benefit_lines (amount) TO STDOUT",
+            "DECLARE c CURSOR FOR SELECT 1",
+            "FETCH FORWARD 5 FROM c",
+            "SHOW server_version",
+            "SET extra_float_digits = 3",
+            "BEGIN",
+            "DISCARD ALL",
+        ] {
+            assert!(asked(parsed(sql)).is_ok(), "{sql}");
+        }
+        for sql in [
+            "INSERT INTO a VALUES (1)",
+            "DELETE FROM a",
+            "UPDATE a SET b = 1",
+            "DROP TABLE a",
+            "CREATE TABLE a (b INT)",
+            "CREATE TABLE a AS SELECT 1",
+            "SELECT 1 INTO a",
+            "WITH gone AS (DELETE FROM a RETURNING b) SELECT b FROM gone",
+            "SELECT b FROM (SELECT 1 AS b INTO c) d",
+            "EXPLAIN ANALYZE DELETE FROM a",
+            "COPY a FROM STDIN",
+            "COPY (SELECT 1) TO '/etc/passwd'",
+            "COPY (SELECT 1) TO PROGRAM 'sh'",
+            "TRUNCATE a",
+            "GRANT ALL ON a TO b",
+            "CALL a()",
+            "PREPARE p AS DELETE FROM a",
+            "EXECUTE p",
+            "VACUUM",
+        ] {
+            let refused = Parser::parse_sql(&PostgreSqlDialect {}, sql).is_err()
+                || asked(parsed(sql)).is_err();
+            assert!(refused, "{sql}");
+        }
+    }
+
+    #[test]
+    fn the_query_log_has_no_values() {
+        let sql = "SELECT a FROM b WHERE recipient = 'secret' AND amount > 12.5 LIMIT 7";
+        let text = without_values(&parsed(sql));
+        assert_eq!(text, "SELECT a FROM b WHERE recipient = ? AND amount > ? LIMIT ?");
+    }
+}
