@@ -59,7 +59,7 @@ impl CancelHandler for Cancels {
     async fn on_cancel_request(&self, request: CancelRequest) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((secret, sender)) = running.get(&request.pid)
-            && *secret == request.secret_key
+            && secret.eq_value(&request.secret_key)
         {
             sender.send_modify(|asked| *asked += 1);
         }

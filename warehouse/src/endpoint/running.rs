@@ -37,7 +37,7 @@ const AHEAD: usize = 2;
 pub(crate) enum Stopped {
     #[error("{0}")]
     Failed(#[from] DataFusionError),
-    #[error("the statement ran longer than {} s and was stopped", .0.as_secs())]
+    #[error("the statement ran longer than {} ms and was stopped", .0.as_millis())]
     TimedOut(Duration),
     #[error("the statement was cancelled")]
     Cancelled,
