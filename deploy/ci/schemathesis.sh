@@ -14,16 +14,22 @@ python3 -m venv "$folder/venv"
 target="${CARGO_TARGET_DIR:-target}/release"
 "$target/avis" demo --out "$folder/data" --json > /dev/null
 export AVIS__TERMINALS__REQUESTS_PER_SECOND=1000000 AVIS__TERMINALS__REQUESTS_AT_ONCE=1000000
-"$target/avis" up --data "$folder/data" --dev --http 127.0.0.1:0 --grpc 127.0.0.1:0 > "$folder/up" &
+"$target/avis" up --data "$folder/data" --dev --http 127.0.0.1:0 --grpc 127.0.0.1:0 --postgres 127.0.0.1:0 \
+  --flight 127.0.0.1:0 > "$folder/up" &
 node=$!
 until grep -q '^ready' "$folder/up"; do kill -0 "$node"; sleep 0.2; done
 address="$(awk '$1 == "http" { sub("/$", "", $2); print $2 }' "$folder/up")"
-token="$(awk '$1 == "token" && $2 == "terminal" { print $4; exit }' "$folder/up")"
-
-SCHEMATHESIS_HOOKS="$PWD/deploy/ci/schemathesis_hooks.py" "$folder/venv/bin/schemathesis" run \
-  "$address/openapi.json" --url "$address" -H "Authorization: Bearer $token" \
-  --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,unsupported_method \
-  --max-examples "$((50 * scale))" --seed 1 --request-timeout 10 --suppress-health-check all
+# Asks with the token of a role, the paths of a pattern.
+ask() {
+  local token
+  token="$(awk -v role="$1" '$1 == "token" && $2 == role { print $NF; exit }' "$folder/up")"
+  SCHEMATHESIS_HOOKS="$PWD/deploy/ci/schemathesis_hooks.py" "$folder/venv/bin/schemathesis" run \
+    "$address/openapi.json" --url "$address" -H "Authorization: Bearer $token" --include-path-regex "$2" \
+    --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,unsupported_method \
+    --max-examples "$((50 * scale))" --seed 1 --request-timeout 10 --suppress-health-check all
+}
+ask terminal .
+ask finance '^/v1/(reports|settlements|bank-files)'
 # The node has not fallen, and its books balance.
 kill "$node"
 wait "$node"

@@ -10,7 +10,7 @@ trap '[ -z "$node" ] || kill "$node" 2>/dev/null || true; rm -rf "$folder"' EXIT
 
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet "psycopg[binary]==3.*" "adbc-driver-flightsql==1.*" \
-  "adbc-driver-manager==1.*" "pyarrow>=20" "duckdb==1.*" "polars==1.*" "deltalake==1.*"
+  "adbc-driver-manager==1.*" "pyarrow>=20" "duckdb==2.*" "polars==2.*" "deltalake==1.*"
 target="${CARGO_TARGET_DIR:-target}/release"
 "$target/avis" demo --out "$folder/data" --json > /dev/null
 printf 'correct horse battery staple\n' |
