@@ -25,8 +25,12 @@ SELECT
   CAST(NULL AS TEXT) AS excess_borne_by,
   CASE WHEN value % 50 = 0 THEN 'refund' ELSE 'capture' END AS kind,
   'sale' AS mode,
-  CAST($day AS TIMESTAMP) + INTERVAL '1 second' * (value % 50000 + 10000) AS occurred_at,
-  CAST($day AS TIMESTAMP) + INTERVAL '1 second' * (value % 50000 + 10001) AS recorded_at,
+  to_timestamp_seconds(
+    CAST(date_part('epoch', CAST($day AS TIMESTAMP)) AS BIGINT) + value % 50000 + 10000
+  ) AS occurred_at,
+  to_timestamp_seconds(
+    CAST(date_part('epoch', CAST($day AS TIMESTAMP)) AS BIGINT) + value % 50000 + 10001
+  ) AS recorded_at,
   0 AS source_partition,
   $before + value AS source_offset,
   $day AS date
