@@ -18,8 +18,6 @@ use crate::{cli::AuditCommand, commands::node, failure::Failure, node::Node};
 const CHECKPOINTS: &str = "audit-checkpoints.ndjson";
 /// How often a node that serves makes one.
 pub const EVERY: Duration = Duration::from_secs(3_600);
-/// Deeds that wait to be noted; whoever does more waits.
-const WAITING: usize = 1_024;
 /// Deeds noted with one sync.
 const TOGETHER: usize = 256;
 
@@ -123,19 +121,21 @@ pub async fn note(node: &Node, deed: Deed) -> Result<(), Failure> {
 
 /// Where deeds are told while a node serves.
 #[derive(Clone, Debug)]
-pub struct Auditor(mpsc::Sender<Deed>);
+pub struct Auditor(mpsc::UnboundedSender<Deed>);
 
 impl Auditor {
     /// An auditor, and what [`keep`] takes.
     #[must_use]
-    pub fn new() -> (Self, mpsc::Receiver<Deed>) {
-        let (sender, receiver) = mpsc::channel(WAITING);
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<Deed>) {
+        // Nobody waits to tell, so nothing is left out; connections bound how much can be told.
+        let (sender, receiver) = mpsc::unbounded_channel();
         (Self(sender), receiver)
     }
 
-    /// Tells a deed; where so many wait that there is no room, that is an error of the log.
+    /// Tells a deed.
     pub fn tell(&self, deed: Deed) {
-        if let Err(lost) = self.0.try_send(deed) {
+        // The node is stopping, and has stopped noting.
+        if let Err(lost) = self.0.send(deed) {
             tracing::error!(%lost, "a deed is not in the audit trail");
         }
     }
@@ -145,7 +145,10 @@ impl Auditor {
 ///
 /// # Errors
 /// Where the stream cannot be used.
-pub async fn keep(node: &Arc<Node>, mut told: mpsc::Receiver<Deed>) -> Result<(), Failure> {
+pub async fn keep(
+    node: &Arc<Node>,
+    mut told: mpsc::UnboundedReceiver<Deed>,
+) -> Result<(), Failure> {
     let mut due = tokio::time::interval(EVERY);
     let mut deeds = Vec::with_capacity(TOGETHER);
     loop {

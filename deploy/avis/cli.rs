@@ -249,6 +249,7 @@ pub enum Format {
 #[derive(Debug, Args)]
 pub struct SqlArguments {
     /// The query; one statement that reads.
+    #[arg(allow_hyphen_values = true)]
     pub query: String,
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]

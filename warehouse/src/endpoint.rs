@@ -39,11 +39,11 @@ use crate::{
 use names::Names;
 use tokio::runtime::Handle;
 
-mod arrays;
 pub mod flight;
 mod functions;
 mod names;
 pub mod postgres;
+mod rewrite;
 mod running;
 pub(crate) mod statement;
 pub mod tls;
@@ -216,7 +216,7 @@ impl Endpoint {
     /// The statements of a text.
     pub(crate) fn parse(&self, text: &str) -> Result<Vec<Statement>, ParserError> {
         let mut statements = self.parser.parse(text)?;
-        arrays::rewrite(&mut statements);
+        rewrite::rewrite(&mut statements);
         Ok(statements)
     }
 

@@ -1,31 +1,59 @@
-//! `ARRAY(SELECT …)`, which clients ask catalogues with, as an aggregate: `(SELECT array_agg(…) …)`.
+//! What clients ask catalogues with and the engine lacks: `ARRAY(SELECT …)` becomes an aggregate, and
+//! options and privileges of tables, of which ours have none, are null.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::{
     ast::{
-        Expr, FunctionArguments, GroupByExpr, Query, SelectItem, SetExpr, Statement, VisitMut,
-        VisitorMut,
+        ArrayElemTypeDef, CastKind, DataType, Expr, FunctionArguments, GroupByExpr, Query,
+        SelectItem, SetExpr, Statement, Value, VisitMut, VisitorMut,
     },
     dialect::PostgreSqlDialect,
     parser::Parser,
 };
 
-/// Rewrites every one of them; what it does not understand stays, and is refused later.
+/// Rewrites all of it; what it does not understand stays, and is refused later.
 pub(super) fn rewrite(statements: &mut Vec<Statement>) {
-    struct Arrays;
-    impl VisitorMut for Arrays {
+    struct Lacking;
+    impl VisitorMut for Lacking {
         type Break = ();
 
         fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-            if let Some(aggregate) = of_rows(expr).and_then(aggregated) {
-                *expr = Expr::Subquery(Box::new(aggregate));
+            if is_absent(expr) {
+                *expr = nothing();
+            } else if let Some(query) = of_rows(expr) {
+                if query.to_string().contains(UNNESTED) {
+                    *expr = nothing();
+                } else if let Some(aggregate) = aggregated(query) {
+                    *expr = Expr::Subquery(Box::new(aggregate));
+                }
             }
             ControlFlow::Continue(())
         }
     }
     // It never breaks.
-    let _ = statements.visit(&mut Arrays);
+    let _ = statements.visit(&mut Lacking);
+}
+
+/// Columns of `pg_class` that the catalogue lacks; each would be a list of texts.
+const ABSENT: [&str; 2] = ["reloptions", "relacl"];
+/// How a client takes such a list apart.
+const UNNESTED: &str = "pg_catalog.unnest(";
+
+fn is_absent(expr: &Expr) -> bool {
+    let Expr::CompoundIdentifier(parts) = expr else { return false };
+    parts.last().is_some_and(|name| ABSENT.contains(&name.value.as_str()))
+}
+
+/// No list of texts.
+fn nothing() -> Expr {
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(Expr::value(Value::Null)),
+        data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None)),
+        array: false,
+        format: None,
+    }
 }
 
 /// The query of an `ARRAY(SELECT …)`.
@@ -81,6 +109,12 @@ mod tests {
                 "SELECT ARRAY(SELECT b.name FROM m JOIN b ON m.id = b.id WHERE m.of = r.id ORDER BY 1) AS x FROM r"
             ),
             "SELECT (SELECT array_agg(b.name ORDER BY b.name) FROM m JOIN b ON m.id = b.id WHERE m.of = r.id) AS x FROM r"
+        );
+        assert_eq!(
+            rewritten(
+                "SELECT c.reloptions || ARRAY(SELECT 'x' || o FROM pg_catalog.unnest(t.reloptions) AS o) FROM c"
+            ),
+            "SELECT CAST(NULL AS TEXT[]) || CAST(NULL AS TEXT[]) FROM c"
         );
         // What is not plain stays as it is.
         let other = "SELECT ARRAY(SELECT DISTINCT a FROM b)";
