@@ -74,7 +74,6 @@ def psql(address, tokens):
         (r"\dv", "benefit_lines"),
         (r"\d", "authorisations"),
         (r"\d benefit_lines", "numeric"),
-        (r"\d+ calls", "timestamp"),
         (r"\dv+", "benefit_lines"),
         (r"\dn", "public"),
         (r"\l", "avis"),
