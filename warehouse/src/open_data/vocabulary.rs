@@ -1,7 +1,10 @@
 //! The terms of linked data, from the vocabularies that portals and searches know.
 
 macro_rules! terms {
-    ($($vocabulary:ident $prefix:literal $address:literal: $($name:ident $term:literal),* $(,)?;)*) => {
+    ($(
+        $vocabulary:ident $prefix:literal $address:literal:
+        $($name:ident $term:literal),* $(,)?;
+    )*) => {
         /// Every vocabulary's short name and address.
         pub(super) const PREFIXES: &[(&str, &str)] = &[$(($prefix, $address)),*];
         $(pub(super) mod $vocabulary {
