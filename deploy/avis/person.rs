@@ -70,7 +70,8 @@ fn deed(action: &'static str, id: RecipientId) -> Deed {
 }
 
 fn find(node: &Node, code: &str) -> Result<RecipientId, Failure> {
-    let wrong = |_| Failure::Usage("this is no personal code, DDMMYY-CXXXX".into());
+    let shape = "this is no personal code: six digits, a hyphen, five digits";
+    let wrong = |_| Failure::Usage(shape.into());
     let code = PersonCode::parse(code).map_err(wrong)?;
     let found = node.vault.find(&code)?;
     found.ok_or_else(|| Failure::Usage("the register has not told of this person".into()))
