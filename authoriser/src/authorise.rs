@@ -43,9 +43,6 @@ mod batch;
 mod decide;
 mod open;
 
-/// How many records of a partition's end tell the last number; few at its very end have none.
-const NUMBERED_LATELY: u64 = 64;
-
 /// What the authoriser is told at its start.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -310,10 +307,10 @@ async fn last_number(parts: &Parts) -> Result<u64, AuthoriserError> {
     let topic = Topic::Authorisations;
     let mut last = 0;
     for partition in 0..parts.log.partitions(topic) {
-        let (start, end) = (parts.log.start(topic, partition)?, parts.log.end(topic, partition)?);
-        let from = end.saturating_sub(NUMBERED_LATELY).max(start);
-        for stored in parts.log.read(topic, partition, from, NUMBERED_LATELY as usize).await? {
-            last = last.max(stored.record.sequence);
+        let newest = parts.log.end(topic, partition)?.saturating_sub(1);
+        let newest = newest.max(parts.log.start(topic, partition)?);
+        for stored in parts.log.read(topic, partition, newest, 1).await? {
+            last = last.max(stored.record.order());
         }
     }
     Ok(last)

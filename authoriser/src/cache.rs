@@ -48,6 +48,18 @@ impl Movements {
     pub const fn is_empty(&self) -> bool {
         self.counters.is_empty() && self.points.is_empty()
     }
+
+    /// What gives all of it back.
+    #[must_use]
+    pub fn reversed(mut self) -> Self {
+        for moved in &mut self.counters {
+            moved.change = -moved.change;
+        }
+        for (.., change) in &mut self.points {
+            *change = -*change;
+        }
+        self
+    }
 }
 
 /// One step of an authorisation, as the cache sees it.

@@ -12,9 +12,9 @@ use ingest::wire::v1;
 use crate::{
     cache::Movements,
     command::{Refusal, What},
-    history::{History, Sold},
+    history::History,
     publish,
-    rules::{self, Input, RuleSet, Sale, TerminalIndex},
+    rules::{self, RuleSet, Sale, TerminalIndex},
 };
 
 /// Who changes it, and when.
@@ -124,7 +124,7 @@ fn refund(
     let before = sold.refunded.clone();
     let mut refunded = sold.refunded.clone();
     let refund = {
-        let sale = Sale { input: input(&sold, terminal), decision: &sold.decision };
+        let sale = Sale { input: sold.input(terminal), decision: &sold.decision };
         rules::refund(rules, &sale, &mut refunded, returned).map_err(Refusal::Refund)?
     };
     sold.refunded = refunded;
@@ -147,18 +147,6 @@ fn refund(
         points: publish::points_of(sold.recipient.as_ref().map(|of| of.id), &refund.points),
     };
     Ok(Next { event, movements })
-}
-
-fn input(sold: &Sold, terminal: TerminalIndex) -> Input<'_> {
-    Input {
-        terminal,
-        lines: &sold.lines,
-        instant: sold.instant,
-        recipient: sold.recipient.as_ref(),
-        means_status: sold.decision.means_status,
-        declined: None,
-        points: sold.points,
-    }
 }
 
 /// What came back, as negative amounts; a line on which only a benefit moves has no quantity.

@@ -21,7 +21,11 @@ use domain::{
 };
 use ingest::wire::{self, Shared, v1};
 
-use crate::{cache::Wanted, publish, rules::Refunded};
+use crate::{
+    cache::Wanted,
+    publish,
+    rules::{Input, Refunded, TerminalIndex},
+};
 
 /// The records of one authorisation, in the order of their stream.
 #[derive(Clone, Debug)]
@@ -121,6 +125,35 @@ impl History {
     }
 }
 
+impl Sold {
+    /// What the rules were asked, at a terminal.
+    #[must_use]
+    pub const fn input(&self, terminal: TerminalIndex) -> Input<'_> {
+        Input {
+            terminal,
+            lines: &self.lines,
+            instant: self.instant,
+            recipient: self.recipient.as_ref(),
+            means_status: self.decision.means_status,
+            declined: match self.decision.outcome {
+                Outcome::Declined(reason) => Some(reason),
+                Outcome::Approved | Outcome::NoBenefit => None,
+            },
+            points: self.points,
+        }
+    }
+}
+
+/// What came back by a refund's record, which has it as negative quantities.
+pub(crate) fn returned(lines: &[v1::AuthorisationLine]) -> Vec<ReturnedLine> {
+    let returned = lines.iter().filter(|line| line.quantity_thousandths != 0);
+    let returned = returned.map(|line| ReturnedLine {
+        number: line.line,
+        quantity: Quantity::from_thousandths(-line.quantity_thousandths),
+    });
+    returned.collect()
+}
+
 fn line(line: &v1::AuthorisationLine) -> Option<Line> {
     Some(Line {
         number: line.line,
@@ -211,14 +244,9 @@ fn outcome_of(outcome: &v1::InstructionOutcome) -> Option<InstructionOutcome> {
 
 /// A refund's record has what came back as negative amounts.
 fn note(refunded: &mut Refunded, change: &v1::AuthorisationChanged) -> Option<()> {
-    let mut returned = Vec::new();
     let mut payable = Vec::new();
     let mut benefits = Vec::new();
     for line in &change.lines {
-        if line.quantity_thousandths != 0 {
-            let quantity = Quantity::from_thousandths(-line.quantity_thousandths);
-            returned.push(ReturnedLine { number: line.line, quantity });
-        }
         payable.push((line.line, -line.payable_cents));
         for benefit in &line.benefits {
             benefits.push(RefundedBenefit {
@@ -236,7 +264,7 @@ fn note(refunded: &mut Refunded, change: &v1::AuthorisationChanged) -> Option<()
         .iter()
         .map(|moved| Some((InstructionId::new(&moved.instruction_id).ok()?, moved.change)));
     let points: Vec<_> = points.collect::<Option<_>>()?;
-    refunded.note(&returned, &payable, &benefits, &points);
+    refunded.note(&returned(&change.lines), &payable, &benefits, &points);
     Some(())
 }
 

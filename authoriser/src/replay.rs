@@ -5,16 +5,20 @@
 //! happens to the new decision too. Counters start where the stream starts, so limits bind as they would
 //! have. Under the rules of then this gives what happened.
 
+use std::collections::BTreeMap;
+
 use chrono::NaiveDate;
 use domain::{
     authorisation::Status,
-    decision::{Decision, Outcome},
+    decision::Decision,
     id::{AuthorisationId, GroupId, InstructionId, RecipientId},
-    refund::ReturnedLine,
 };
 use ingest::{
     record::Stored,
-    wire::v1::{AuthorisationChanged, AuthorisationLine, Event},
+    wire::{
+        Shared,
+        v1::{AuthorisationChanged, AuthorisationDecided, AuthorisationLine, Event},
+    },
 };
 use rustc_hash::FxHashMap;
 
@@ -22,7 +26,7 @@ use crate::{
     cache::{Movements, embedded::EmbeddedCache},
     history::{self, History, Sold},
     publish,
-    rules::{self, Input, Refunded, RuleSet, Sale},
+    rules::{self, Refunded, RuleSet, Sale},
 };
 
 /// Who is in a group whose meaning is not the recorded one: told by recipient and local day.
@@ -51,15 +55,40 @@ impl std::fmt::Debug for Replay<'_> {
     }
 }
 
-/// A decision under the new rules.
+/// A decision under the new rules, beside its record.
 struct Played {
+    event: Shared<AuthorisationDecided>,
     sold: Sold,
     decision: Decision,
     terminal: Option<rules::TerminalIndex>,
     refunded: Refunded,
-    day: NaiveDate,
-    territory: String,
-    recipient: Option<String>,
+}
+
+impl Played {
+    fn recipient(&self) -> Option<RecipientId> {
+        self.sold.recipient.as_ref().map(|recipient| recipient.id)
+    }
+
+    /// What this or a later record of it did on a day, where that is anything.
+    fn compared(&self, day: NaiveDate, then: Vec<Part>, now: Vec<Part>) -> Option<Compared> {
+        if then.is_empty() && now.is_empty() {
+            return None;
+        }
+        Some(Compared {
+            authorisation: AuthorisationId::parse(&self.event.authorisation_id)?,
+            day,
+            territory: self.event.territory.clone(),
+            recipient: self.event.recipient.clone(),
+            then,
+            now,
+        })
+    }
+
+    /// What its capture gave.
+    fn captured(&self, lines: &[AuthorisationLine]) -> Option<Compared> {
+        let then = recorded(lines, &limited(&self.sold.decision), 1);
+        self.compared(self.event.date.parse().ok()?, then, decided(&self.decision))
+    }
 }
 
 /// What one record gave or took back, then and now.
@@ -105,104 +134,56 @@ impl<'a> Replay<'a> {
     /// Plays one record; answers what it gave or took back, where it did either, then or now.
     pub fn play(&mut self, stored: &Stored) -> Option<Compared> {
         match &stored.record.event {
-            Event::AuthorisationDecided(event) => self.decide(History::of(event.clone())),
+            Event::AuthorisationDecided(event) => self.decide(event),
             Event::AuthorisationChanged(event) => self.change(event),
             _ => None,
         }
     }
 
-    fn decide(&mut self, history: History) -> Option<Compared> {
-        let event = &history.decided;
+    fn decide(&mut self, event: &Shared<AuthorisationDecided>) -> Option<Compared> {
         let id = AuthorisationId::parse(&event.authorisation_id)?;
-        let mut sold = history.sold()?;
-        let day: NaiveDate = event.date.parse().ok()?;
+        let mut sold = History::of(event.clone()).sold()?;
         if let (Some(regrouped), Some(recipient)) = (self.regrouped, &mut sold.recipient) {
             let recorded = std::mem::take(&mut recipient.groups);
+            let day = event.date.parse().ok()?;
             recipient.groups = regrouped.groups(recipient.id, day, recorded);
         }
         let terminal = history::terminal(event).and_then(|id| self.rules.terminal(&id));
         let decision = match terminal {
-            Some(terminal) => {
-                let input = input(&sold, terminal);
-                rules::evaluate(self.rules, &input, &self.counters)
-            }
+            Some(terminal) => rules::evaluate(self.rules, &sold.input(terminal), &self.counters),
             // Where nobody stands any more nothing is given.
-            None => Decision { instructions: Vec::new(), ..without_benefit(&sold.decision) },
+            None => without_benefit(&sold.decision),
         };
-        let recipient_id = sold.recipient.as_ref().map(|recipient| recipient.id);
-        self.counters.restore(&publish::movements(&decision, recipient_id));
-        let captured = Status::parse(&event.status) == Some(Status::Captured);
-        let compared = captured.then(|| Compared {
-            authorisation: id,
-            day,
-            territory: event.territory.clone(),
-            recipient: event.recipient.clone(),
-            then: recorded(&event.lines, &limited(&sold.decision), 1),
-            now: decided(&decision),
-        });
-        if Status::parse(&event.status) != Some(Status::Voided) {
-            let played = Played {
-                sold,
-                decision,
-                terminal,
-                refunded: Refunded::default(),
-                day,
-                territory: event.territory.clone(),
-                recipient: event.recipient.clone(),
-            };
+        let (event, refunded) = (event.clone(), Refunded::default());
+        let played = Played { event, sold, decision, terminal, refunded };
+        self.counters.restore(&publish::movements(&played.decision, played.recipient()));
+        let status = Status::parse(&played.event.status);
+        let captured = status == Some(Status::Captured);
+        let compared = captured.then(|| played.captured(&played.event.lines)).flatten();
+        if status != Some(Status::Voided) {
             self.decided.insert(id, played);
         }
-        compared.filter(|compared| !(compared.then.is_empty() && compared.now.is_empty()))
+        compared
     }
 
     fn change(&mut self, event: &AuthorisationChanged) -> Option<Compared> {
         let id = AuthorisationId::parse(&event.authorisation_id)?;
-        let played = self.decided.get_mut(&id)?;
-        let recipient = played.sold.recipient.as_ref().map(|recipient| recipient.id);
-        let (then, now, day) = match event.transition.as_str() {
-            "capture" => {
-                let then = recorded(&event.lines, &limited(&played.sold.decision), 1);
-                (then, decided(&played.decision), played.day)
-            }
+        match event.transition.as_str() {
+            "capture" => self.decided.get(&id)?.captured(&event.lines),
             "void" | "expire" => {
-                let mut movements = publish::movements(&played.decision, recipient);
-                for moved in &mut movements.counters {
-                    moved.change = -moved.change;
-                }
-                for moved in &mut movements.points {
-                    moved.2 = -moved.2;
-                }
-                self.counters.restore(&movements);
-                self.decided.remove(&id);
-                return None;
+                let played = self.decided.remove(&id)?;
+                let movements = publish::movements(&played.decision, played.recipient());
+                self.counters.restore(&movements.reversed());
+                None
             }
             "refund" => {
-                let then = recorded(&event.lines, &[], 0);
+                let played = self.decided.get_mut(&id)?;
                 let now = refunded(self.rules, &mut self.counters, played, &event.lines);
-                (then, now, event.date.parse().ok()?)
+                let then = recorded(&event.lines, &[], 0);
+                played.compared(event.date.parse().ok()?, then, now)
             }
-            _ => return None,
-        };
-        if then.is_empty() && now.is_empty() {
-            return None;
+            _ => None,
         }
-        let (territory, recipient) = (played.territory.clone(), played.recipient.clone());
-        Some(Compared { authorisation: id, day, territory, recipient, then, now })
-    }
-}
-
-fn input(sold: &Sold, terminal: rules::TerminalIndex) -> Input<'_> {
-    Input {
-        terminal,
-        lines: &sold.lines,
-        instant: sold.instant,
-        recipient: sold.recipient.as_ref(),
-        means_status: sold.decision.means_status,
-        declined: match sold.decision.outcome {
-            Outcome::Declined(reason) => Some(reason),
-            Outcome::Approved | Outcome::NoBenefit => None,
-        },
-        points: sold.points,
     }
 }
 
@@ -213,6 +194,7 @@ fn without_benefit(of: &Decision) -> Decision {
         line.benefits.clear();
         line.payable = line.total;
     }
+    decision.instructions.clear();
     decision.counters.clear();
     decision.points.clear();
     decision
@@ -226,56 +208,39 @@ fn refunded(
     lines: &[AuthorisationLine],
 ) -> Vec<Part> {
     let Some(terminal) = played.terminal else { return Vec::new() };
-    let returned: Vec<_> = lines
-        .iter()
-        .filter(|line| line.quantity_thousandths != 0)
-        .map(|line| ReturnedLine {
-            number: line.line,
-            quantity: domain::amount::Quantity::from_thousandths(-line.quantity_thousandths),
-        })
-        .collect();
-    let sale = Sale { input: input(&played.sold, terminal), decision: &played.decision };
+    let returned = history::returned(lines);
+    let sale = Sale { input: played.sold.input(terminal), decision: &played.decision };
     let Ok(refund) = rules::refund(rules, &sale, &mut played.refunded, &returned) else {
         return Vec::new();
     };
-    let recipient = played.sold.recipient.as_ref().map(|recipient| recipient.id);
-    counters.restore(&Movements {
-        counters: refund.counters,
-        points: publish::points_of(recipient, &refund.points),
-    });
+    let points = publish::points_of(played.recipient(), &refund.points);
+    counters.restore(&Movements { counters: refund.counters, points });
     let mut parts = Parts::default();
     for back in &refund.benefits {
         parts.add(&back.instruction, -back.amount.cents(), -back.grantor_amount.cents());
     }
-    parts.0
+    parts.finish(&[], 0)
 }
 
 /// The instructions that a limit cut in a decision.
 fn limited(decision: &Decision) -> Vec<InstructionId> {
-    let cut = decision.instructions.iter().filter(|outcome| {
-        outcome.wanted.is_some() || outcome.skipped == Some(domain::decision::SkipReason::Limit)
-    });
+    let cut = decision.instructions.iter().filter(|outcome| outcome.is_cut());
     cut.map(|outcome| outcome.instruction.clone()).collect()
 }
 
-/// Parts by instruction, in the order of their first mention.
+/// Parts by instruction.
 #[derive(Default)]
-struct Parts(Vec<Part>);
+struct Parts(BTreeMap<InstructionId, Part>);
 
 impl Parts {
     fn of(&mut self, instruction: &InstructionId) -> &mut Part {
-        let at = self.0.iter().position(|part| part.instruction == *instruction);
-        let at = at.unwrap_or_else(|| {
-            self.0.push(Part {
-                instruction: instruction.clone(),
-                uses: 0,
-                cents: 0,
-                grantor_cents: 0,
-                limited: 0,
-            });
-            self.0.len() - 1
-        });
-        &mut self.0[at]
+        self.0.entry(instruction.clone()).or_insert_with(|| Part {
+            instruction: instruction.clone(),
+            uses: 0,
+            cents: 0,
+            grantor_cents: 0,
+            limited: 0,
+        })
     }
 
     fn add(&mut self, instruction: &InstructionId, cents: i64, grantor_cents: i64) {
@@ -285,14 +250,15 @@ impl Parts {
     }
 
     fn finish(mut self, limited: &[InstructionId], uses: i64) -> Vec<Part> {
-        for part in &mut self.0 {
-            part.uses = if part.cents != 0 { uses } else { 0 };
-        }
         for instruction in limited {
             self.of(instruction).limited = 1;
         }
-        self.0.retain(|part| part.cents != 0 || part.grantor_cents != 0 || part.limited != 0);
-        self.0
+        let mut parts: Vec<_> = self.0.into_values().collect();
+        for part in &mut parts {
+            part.uses = if part.cents != 0 { uses } else { 0 };
+        }
+        parts.retain(|part| part.cents != 0 || part.grantor_cents != 0 || part.limited != 0);
+        parts
     }
 }
 

@@ -1,9 +1,8 @@
 //! `avis audit`: who read or changed what, and the proof that nobody rewrote it.
 
 use std::{
-    fs::OpenOptions,
-    io::{BufRead, BufReader, Write},
-    path::{Path, PathBuf},
+    io::{BufRead, BufReader},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -11,6 +10,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use ingest::audit::{self, Checkpoint, Deed};
 use tokio::sync::mpsc;
+use warehouse::file;
 
 use crate::{cli::AuditCommand, commands::node, failure::Failure, node::Node};
 
@@ -75,13 +75,17 @@ fn text(checkpoint: &Checkpoint) -> Result<String, Failure> {
 fn read(path: &Path) -> Result<Vec<Checkpoint>, Failure> {
     let failed = |source| Failure::Read { path: path.to_path_buf(), source };
     let file = std::fs::File::open(path).map_err(failed)?;
-    let lines = BufReader::new(file).lines();
-    lines
-        .map(|line| {
-            let line = line.map_err(failed)?;
-            serde_json::from_str(&line).map_err(|error| failed(error.into()))
-        })
-        .collect()
+    let mut kept = Vec::new();
+    for line in BufReader::new(file).lines() {
+        let line = line.map_err(failed)?;
+        match serde_json::from_str(&line) {
+            Ok(checkpoint) => kept.push(checkpoint),
+            // A crash may have cut a line off; what is damaged otherwise is said.
+            Err(_) if !line.ends_with('}') => {}
+            Err(error) => return Err(failed(error.into())),
+        }
+    }
+    Ok(kept)
 }
 
 /// Makes a checkpoint, and puts it beside the others.
@@ -90,11 +94,7 @@ fn read(path: &Path) -> Result<Vec<Checkpoint>, Failure> {
 /// Where the stream cannot be read or the file not be written.
 pub async fn checkpoint(node: &Node) -> Result<Checkpoint, Failure> {
     let checkpoint = audit::checkpoint(&node.log, &node.vault, node.clock.now()).await?;
-    let path: PathBuf = node.folder.join(CHECKPOINTS);
-    let failed = |source| Failure::Folder { path: path.clone(), source };
-    let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
-    let line = format!("{}\n", text(&checkpoint)?);
-    file.write_all(line.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    file::append_line(&node.folder.join(CHECKPOINTS), &text(&checkpoint)?)?;
     Ok(checkpoint)
 }
 
@@ -145,23 +145,20 @@ impl Auditor {
 ///
 /// # Errors
 /// Where the stream cannot be used.
-pub async fn keep(
-    node: &Arc<Node>,
-    mut told: mpsc::UnboundedReceiver<Deed>,
-) -> Result<(), Failure> {
+pub async fn keep(node: Arc<Node>, mut told: mpsc::UnboundedReceiver<Deed>) -> Result<(), Failure> {
     let mut due = tokio::time::interval(EVERY);
     let mut deeds = Vec::with_capacity(TOGETHER);
     loop {
         tokio::select! {
             count = told.recv_many(&mut deeds, TOGETHER) => {
                 if count == 0 {
-                    checkpoint(node).await?;
+                    checkpoint(&node).await?;
                     return Ok(());
                 }
                 audit::note(&node.log, node.clock.as_ref(), &deeds).await?;
                 deeds.clear();
             }
-            _ = due.tick() => drop(checkpoint(node).await?),
+            _ = due.tick() => drop(checkpoint(&node).await?),
         }
     }
 }

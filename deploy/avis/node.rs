@@ -126,7 +126,7 @@ impl Node {
         // The log first: its lock says in words that another process has the folder.
         let log = metrics.log(folder, config)?;
         let vault = Vault::open(&folder.join("keys"))?;
-        person::forget_again(folder, &vault)?;
+        person::forget_keys(folder, &vault)?;
         let loading = Context {
             log: Arc::clone(&log),
             vault: vault.clone(),

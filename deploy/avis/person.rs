@@ -1,9 +1,9 @@
 //! `avis person`: what is held of somebody, and that it is forgotten.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{BufRead, BufReader, Write},
-    path::{Path, PathBuf},
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    path::Path,
 };
 
 use chrono::{DateTime, Utc};
@@ -19,7 +19,7 @@ use ingest::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use warehouse::{export::Format, person};
+use warehouse::{export::Format, file, person};
 
 use crate::{
     audit,
@@ -58,14 +58,16 @@ pub async fn run(command: PersonCommand) -> Result<(), Failure> {
             }
             let means = erase(&node, id).await?;
             audit::note(&node, deed("person.erase", id)).await?;
-            println!("erased; {means} means blocked; sums stay, and nobody stands behind them");
+            println!(
+                "erased; {means} means blocked; what the register said can never be read again"
+            );
             Ok(())
         }
     }
 }
 
 fn deed(action: &'static str, id: RecipientId) -> Deed {
-    // The internal id: drawn, and of nobody once the person is erased.
+    // The internal id, which says nothing by itself.
     audit::at_the_machine(action, id.to_string())
 }
 
@@ -103,92 +105,112 @@ struct Erasure {
     at: DateTime<Utc>,
 }
 
-/// Forgets a person: the key goes, and with it whatever was sealed under it, in streams and backups
-/// alike; the register and the means are told. Each step may be done again.
+/// Forgets a person, from the list on, so that whatever cuts this off is finished later.
 async fn erase(node: &Node, id: RecipientId) -> Result<usize, Failure> {
-    let now = node.clock.now();
-    let erasure = Erasure { person: id.to_string(), at: now };
-    append(&node.folder.join(ERASURES), &erasure)?;
-    node.vault.destroy(id)?;
-    let mut newest = 0;
-    let mut means: Vec<MeansChanged> = Vec::new();
+    let erasure = Erasure { person: id.to_string(), at: node.clock.now() };
+    let line = serde_json::to_string(&erasure).map_err(std::io::Error::from)?;
+    file::append_line(&node.folder.join(ERASURES), &line)?;
+    let blocked = forget(node).await?;
+    node.evaluator().await?.catch_up().await?;
+    Ok(blocked)
+}
+
+/// Forgets whoever is on the list, again: the keys go, and with them whatever was sealed under them, in
+/// streams and backups alike; the register and the means are told where they have not been, as after a
+/// crash or a restored backup. Answers how many means were blocked now.
+///
+/// # Errors
+/// Where the list, the vault or a stream cannot be used.
+pub async fn forget(node: &Node) -> Result<usize, Failure> {
+    let erased = erased(&node.folder)?;
+    if erased.is_empty() {
+        return Ok(0);
+    }
+    forget_keys(&node.folder, &node.vault)?;
+    let is_erased =
+        |person: &str| RecipientId::parse(person).is_some_and(|id| erased.contains(&id));
+    let mut people: BTreeMap<String, PersonChanged> = BTreeMap::new();
     replay(&node.log, Topic::PersonChanges, |stored| {
-        if let Event::PersonChanged(change) = &stored.record.event
-            && change.person == erasure.person
+        if let Event::PersonChanged(change) = stored.record.event
+            && is_erased(&change.person)
+            && people
+                .get(&change.person)
+                .is_none_or(|of| of.person_sequence < change.person_sequence)
         {
-            newest = newest.max(change.person_sequence);
+            people.insert(change.person.clone(), change);
         }
         Ok::<(), Failure>(())
     })
     .await?;
+    let mut means: BTreeMap<String, MeansChanged> = BTreeMap::new();
     replay(&node.log, Topic::MeansChanges, |stored| {
-        if let Event::MeansChanged(change) = stored.record.event
-            && change.person.as_deref() == Some(&erasure.person)
-        {
-            means.retain(|known| known.token != change.token);
-            means.push(change);
+        if let Event::MeansChanged(change) = stored.record.event {
+            // A means may have gone to somebody else since.
+            means.remove(&change.token);
+            if change.person.as_deref().is_some_and(is_erased) {
+                means.insert(change.token.clone(), change);
+            }
         }
         Ok::<(), Failure>(())
     })
     .await?;
-    let record = |id: &str, key: &str, event| Record {
-        id: outside_id("erasure", id),
-        key: key.to_owned(),
+    let now = node.clock.now();
+    let record = |id: String, person: &str, event| Record {
+        id: outside_id("erasure", &id),
+        key: person.to_owned(),
         source: "erasure".into(),
         sequence: 0,
         event_time: now,
         recorded_at: now,
         event,
     };
-    let gone = PersonChanged {
-        person: erasure.person.clone(),
-        person_sequence: newest + 1,
-        sealed: Vec::new(),
-        removed: true,
-    };
-    let gone = record(&erasure.person, &erasure.person, Event::PersonChanged(gone));
-    node.log.append(Topic::PersonChanges, &[gone]).await?;
-    means.retain(|known| !known.blocked);
-    let blocked: Vec<_> = means
-        .iter()
-        .map(|known| {
-            let blocked = MeansChanged { blocked: true, ..known.clone() };
-            record(&known.token, &known.token, Event::MeansChanged(blocked))
-        })
-        .collect();
-    if !blocked.is_empty() {
-        node.log.append(Topic::MeansChanges, &blocked).await?;
+    people.retain(|_, newest| !newest.removed);
+    let gone = people.into_values().map(|PersonChanged { person, person_sequence, .. }| {
+        let person_sequence = person_sequence + 1;
+        let id = format!("{person}/{person_sequence}");
+        let key = person.clone();
+        let change = PersonChanged { person, person_sequence, sealed: Vec::new(), removed: true };
+        record(id, &key, Event::PersonChanged(change))
+    });
+    append(node, Topic::PersonChanges, gone.collect()).await?;
+    means.retain(|_, newest| !newest.blocked);
+    let blocked = means.into_values().map(|newest| {
+        let person = newest.person.clone().unwrap_or_default();
+        let id = format!("{}/{}", newest.token, now.timestamp_micros());
+        record(id, &person, Event::MeansChanged(MeansChanged { blocked: true, ..newest }))
+    });
+    append(node, Topic::MeansChanges, blocked.collect()).await
+}
+
+async fn append(node: &Node, topic: Topic, records: Vec<Record>) -> Result<usize, Failure> {
+    if !records.is_empty() {
+        node.log.append(topic, &records).await?;
     }
-    node.evaluator().await?.catch_up().await?;
-    Ok(blocked.len())
+    Ok(records.len())
 }
 
-fn append(path: &Path, erasure: &Erasure) -> Result<(), Failure> {
-    let failed = |source| Failure::Folder { path: path.to_path_buf(), source };
-    let mut line = serde_json::to_vec(erasure).map_err(std::io::Error::from).map_err(failed)?;
-    line.push(b'\n');
-    let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
-    file.write_all(&line).and_then(|()| file.sync_all()).map_err(failed)
-}
-
-/// Destroys the keys of whoever was erased, again: a restored backup may have brought them back.
+/// Destroys the keys of whoever is on the list, again: a restored vault may have brought them back.
 ///
 /// # Errors
 /// Where the list or the vault cannot be used.
-pub fn forget_again(folder: &Path, vault: &Vault) -> Result<(), Failure> {
-    let path: PathBuf = folder.join(ERASURES);
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(Failure::Read { path, source }),
-    };
-    for line in BufReader::new(file).lines() {
-        let line = line.map_err(|source| Failure::Read { path: path.clone(), source })?;
-        // A line that was cut off has no key destroyed behind it yet: the command is given again.
-        let Ok(erasure) = serde_json::from_str::<Erasure>(&line) else { continue };
-        if let Some(id) = RecipientId::parse(&erasure.person) {
-            vault.destroy(id)?;
+pub fn forget_keys(folder: &Path, vault: &Vault) -> Result<(), Failure> {
+    let mut there = Vec::new();
+    for person in erased(folder)? {
+        if !vault.is_erased(person)? {
+            there.push(person);
         }
     }
-    Ok(())
+    if there.is_empty() { Ok(()) } else { Ok(vault.destroy(&there)?) }
+}
+
+/// Whoever is on the list. A line that was cut off has nothing destroyed behind it.
+fn erased(folder: &Path) -> Result<BTreeSet<RecipientId>, Failure> {
+    let path = folder.join(ERASURES);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        Err(source) => return Err(Failure::Read { path, source }),
+    };
+    let erasures = text.lines().filter_map(|line| serde_json::from_str::<Erasure>(line).ok());
+    Ok(erasures.filter_map(|erasure| RecipientId::parse(&erasure.person)).collect())
 }

@@ -6,7 +6,10 @@ use domain::{
     amount::Amount,
     period::{LocalTime, Month},
 };
-use warehouse::settlement::{self as statements, bank};
+use warehouse::{
+    file::checksum,
+    settlement::{self as statements, bank},
+};
 
 use crate::{
     audit,
@@ -119,12 +122,13 @@ async fn import(node: &Node, path: &Path) -> Result<(), Failure> {
     file.take(bank::LARGEST as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     let file = bank::read(&bytes)
         .map_err(|source| Failure::Bank { path: path.to_path_buf(), source: Box::new(source) })?;
-    let hash = bank::hash(&bytes);
-    let Some(matched) = settlement::take(node, &file, &hash, node.clock.now()).await? else {
+    let hash = checksum(&bytes);
+    let taken = settlement::take(node, &file, &hash, node.clock.now()).await?;
+    note(node, "settlement.import", hash).await?;
+    let Some(matched) = taken else {
         println!("{}: read before; nothing changes", path.display());
         return Ok(());
     };
-    note(node, "settlement.import", hash).await?;
     println!("{}: {} {}", path.display(), file.kind.code(), file.message_id);
     for (statement, outcome, reason) in &matched.told {
         let reason = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();

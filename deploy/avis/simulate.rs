@@ -11,9 +11,10 @@ use authoriser::{
     replay::{Compared, Part, Regrouped, Replay},
     rules::RuleSet,
 };
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::{
     id::{GroupId, RecipientId},
+    period::LocalTime,
     recipient::{Group, Membership},
     registry::Registry,
 };
@@ -23,8 +24,9 @@ use ingest::{
     register::people::People,
     topic::Topic,
 };
-use pipelines::groups::Groups;
+use pipelines::groups::{Groups, HORIZON_DAYS};
 use serde::Serialize;
+use warehouse::report::FEWEST;
 
 use crate::{
     cli::{Format, SimulateArguments},
@@ -36,8 +38,6 @@ use crate::{
 
 /// How many transactions are shown that change most.
 const SHOWN: usize = 20;
-/// The fewest people of an age band that are told of.
-const FEWEST: usize = 5;
 
 /// `avis simulate`.
 ///
@@ -134,23 +134,15 @@ impl Merged {
             }
         }
         let first = self.lanes.iter_mut().filter(|lane| !lane.read.is_empty());
-        let first = first.min_by_key(|lane| lane.read.front().map(order));
+        let first = first.min_by_key(|lane| lane.read.front().map(|stored| stored.record.order()));
         Ok(first.and_then(|lane| lane.read.pop_front()))
-    }
-}
-
-/// When a record was decided, among all: its number, or of an old one the instant.
-fn order(stored: &Stored) -> u64 {
-    match stored.record.sequence {
-        0 => u64::try_from(stored.record.recorded_at.timestamp_micros()).unwrap_or(0),
-        number => number,
     }
 }
 
 /// Groups that mean something else now, evaluated for everybody by what the register says today.
 struct Changed {
     changed: HashSet<GroupId>,
-    days: HashMap<RecipientId, Vec<(GroupId, NaiveDate, Option<NaiveDate>)>>,
+    days: HashMap<RecipientId, Vec<(GroupId, NaiveDate, NaiveDate)>>,
 }
 
 impl Regrouped for Changed {
@@ -163,8 +155,7 @@ impl Regrouped for Changed {
         let mut groups = recorded;
         groups.retain(|group| !self.changed.contains(group));
         let days = self.days.get(&recipient).into_iter().flatten();
-        let within =
-            days.filter(|(_, from, until)| *from <= day && until.is_none_or(|until| day < until));
+        let within = days.filter(|(_, from, until)| (*from..*until).contains(&day));
         groups.extend(within.map(|(group, ..)| group.clone()));
         groups.sort();
         groups
@@ -182,6 +173,14 @@ async fn regroup(node: &Node, registry: &Registry) -> Result<Option<Changed>, Fa
     if changed.is_empty() {
         return Ok(None);
     }
+    if let Some(group) = changed.iter().find(|group| lists_means(group)) {
+        let text = format!(
+            "the group {} is not the recorded one, and holds means of nobody known; \
+                            such a membership cannot be simulated",
+            group.id
+        );
+        return Err(Failure::Usage(text));
+    }
     let mut people = People::default();
     replay(&node.log, Topic::PersonChanges, |stored| {
         people.apply(&node.vault, &stored)?;
@@ -191,29 +190,35 @@ async fn regroup(node: &Node, registry: &Registry) -> Result<Option<Changed>, Fa
     let everybody: Vec<_> = people.iter().map(|(id, _)| id).collect();
     let groups = Groups::new(&changed, &node.vault);
     // Days before the first transaction tell nothing.
-    let since = first_instant(&node.log).await?.unwrap_or_else(|| node.clock.now());
-    let evaluated = groups.evaluate(&people, &everybody, since, &node.vault).await;
-    let evaluated = evaluated.map_err(warehouse::error::WarehouseError::Query)?;
+    let (now, horizon) = (node.clock.now(), TimeDelta::days(HORIZON_DAYS.cast_signed()));
+    let mut since = first_instant(&node.log).await?.unwrap_or(now);
     let mut days: HashMap<_, Vec<_>> = HashMap::new();
-    for person in evaluated {
-        let Some(id) = RecipientId::parse(&person.person) else { continue };
-        for run in person.groups {
-            let (Ok(group), Ok(from)) = (GroupId::new(&run.group_id), run.from.parse()) else {
-                continue;
-            };
-            let until = run.until.and_then(|until| until.parse().ok());
-            days.entry(id).or_default().push((group, from, until));
+    while since <= now {
+        let evaluated = groups.evaluate(&people, &everybody, since, &node.vault).await;
+        let evaluated = evaluated.map_err(warehouse::error::WarehouseError::Query)?;
+        since += horizon;
+        let end = LocalTime::of(since).date;
+        for person in evaluated {
+            let Some(id) = RecipientId::parse(&person.person) else { continue };
+            let runs = days.entry(id).or_default();
+            for run in person.groups {
+                let (Ok(group), Ok(from)) = (GroupId::new(&run.group_id), run.from.parse()) else {
+                    continue;
+                };
+                // What comes after is the next round's.
+                let until = run.until.and_then(|until| until.parse().ok()).unwrap_or(end);
+                runs.push((group, from, until.min(end)));
+            }
         }
     }
-    let changed = changed.into_iter().filter(|group| !is_list_of_means(group));
-    Ok(Some(Changed { changed: changed.map(|group| group.id).collect(), days }))
+    let changed = changed.into_iter().map(|group| group.id).collect();
+    Ok(Some(Changed { changed, days }))
 }
 
-/// A list of means alone says nothing of people; recorded groups hold it.
-fn is_list_of_means(group: &Group) -> bool {
+/// Whether a group lists means, whose holders the register does not know.
+fn lists_means(group: &Group) -> bool {
     let Membership::List(members) = &group.members else { return false };
-    members.iter().all(|member| matches!(member, domain::recipient::Member::Means(_)))
-        && !members.is_empty()
+    members.iter().any(|member| matches!(member, domain::recipient::Member::Means(_)))
 }
 
 async fn first_instant(log: &Arc<dyn Log>) -> Result<Option<DateTime<Utc>>, Failure> {
@@ -307,7 +312,7 @@ impl Simulation {
 
     /// People by their age band, where enough stand behind one.
     fn name_bands(&mut self, bands: &HashMap<String, String>) {
-        let mut people: BTreeMap<String, usize> = BTreeMap::new();
+        let mut people: BTreeMap<String, i64> = BTreeMap::new();
         for (person, beside) in std::mem::take(&mut self.people) {
             let band = bands.get(&person).cloned().unwrap_or_default();
             *people.entry(band.clone()).or_default() += 1;

@@ -36,7 +36,7 @@ use crate::{
     config::{Cache, Config},
     failure::Failure,
     node::Node,
-    pull, settlement,
+    person, pull, settlement,
     sql::Doors,
 };
 
@@ -118,6 +118,7 @@ async fn serve(
     );
     let health = Health { node: Arc::clone(node), ready: is_ready };
     let (auditor, told) = Auditor::new();
+    let mut auditing = tokio::spawn(audit::keep(Arc::clone(node), told));
     let routes = http::routes(door.clone())
         .merge(pull::routes(node, tokens.clone(), auditor.clone()))
         .merge(health_routes(health));
@@ -129,6 +130,7 @@ async fn serve(
     println!("flight   grpc://{}", address(&flight));
     let over_http = tokio::spawn(open(http, routes, stop.clone()));
     let over_grpc = tokio::spawn(open(grpc, grpc::routes(door).await?, stop.clone()));
+    person::forget(node).await?;
     let mut evaluator = node.evaluator().await?;
     evaluator.catch_up().await?;
     let runner = node.pipelines().await?;
@@ -148,7 +150,6 @@ async fn serve(
     println!("ready");
     let (last, landed) = watch::channel(false);
     let mut landing = std::pin::pin!(runner.run(landed));
-    let mut auditing = std::pin::pin!(audit::keep(node, told));
     let heartbeats = Heartbeats::new(Arc::clone(&node.log), Arc::clone(&node.clock));
     tokio::select! {
         _ = stop.wait_for(|stop| *stop) => {}
@@ -158,7 +159,7 @@ async fn serve(
         ended = summarise(node) => return ended,
         ended = &mut landing => return Ok(ended?),
         ended = settle(node) => return ended,
-        ended = &mut auditing => return ended,
+        ended = &mut auditing => return ended?,
     }
     // The doors first, so that what was let in is answered; then what was answered is landed.
     close(over_http).await?;
@@ -166,7 +167,7 @@ async fn serve(
     sql.close().await?;
     // Whoever does not hang up is not waited for.
     if let Ok(ended) = tokio::time::timeout(GRACE, auditing).await {
-        ended?;
+        ended??;
     }
     deciding.stop().await?;
     // It is still there: it was not the one that ended.

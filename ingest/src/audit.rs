@@ -38,7 +38,7 @@ pub struct Deed {
     pub action: &'static str,
     /// On what, without personal data: a period, a statement without values, an internal id.
     pub object: String,
-    /// How it ended: `done`, or why not.
+    /// How it ended: `done`, `answered` or why not; `begun` where only the request is noted.
     pub outcome: String,
 }
 

@@ -26,6 +26,18 @@ pub struct Record {
     pub event: Event,
 }
 
+impl Record {
+    /// Where it comes among all records of its stream, whatever their partitions: its number, or where
+    /// it has none the microsecond at which it was recorded.
+    #[must_use]
+    pub fn order(&self) -> u64 {
+        match self.sequence {
+            0 => u64::try_from(self.recorded_at.timestamp_micros()).unwrap_or(0),
+            number => number,
+        }
+    }
+}
+
 /// Where a record stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {

@@ -213,14 +213,25 @@ impl Vault {
         unseal_with(&self.key(person)?, person.as_u128(), sealed)
     }
 
-    /// Destroys a person's key: what the streams hold of the person can never be read again.
+    /// Destroys people's keys: what the streams hold of them can never be read again.
     ///
     /// # Errors
-    /// Where the store fails; the key is then still there.
-    pub fn destroy(&self, person: RecipientId) -> Result<(), VaultError> {
-        let id = person.as_u128().to_be_bytes();
-        self.inner.keys.remove(id).map_err(store("destroy a key"))?;
+    /// Where the store fails; the keys may then still be there.
+    pub fn destroy(&self, people: &[RecipientId]) -> Result<(), VaultError> {
+        for person in people {
+            let id = person.as_u128().to_be_bytes();
+            self.inner.keys.remove(id).map_err(store("destroy a key"))?;
+        }
         self.inner.database.persist(PersistMode::SyncAll).map_err(store("sync the keys"))
+    }
+
+    /// Whether a person was enrolled and erased since.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn is_erased(&self, person: RecipientId) -> Result<bool, VaultError> {
+        let id = person.as_u128().to_be_bytes();
+        Ok(self.inner.keys.get(id).map_err(store("read a key"))?.is_none())
     }
 
     /// The token of a means: a keyed hash of kind and value.
@@ -360,7 +371,7 @@ mod tests {
         let sealed = vault.seal(ids[0], b"attributes").expect("sealed");
         assert_eq!(vault.unseal(ids[0], &sealed).expect("plain"), b"attributes");
         assert!(matches!(vault.unseal(ids[1], &sealed), Err(VaultError::Damaged)));
-        vault.destroy(ids[0]).expect("destroyed");
+        vault.destroy(&ids[..1]).expect("destroyed");
         assert!(matches!(vault.unseal(ids[0], &sealed), Err(VaultError::NoKey)));
     }
 }

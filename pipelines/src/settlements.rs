@@ -53,19 +53,9 @@ impl Closings {
 
     fn take(&mut self, stored: &Stored) -> Option<&Closing> {
         let Event::PeriodClosed(event) = &stored.record.event else { return None };
-        let period = Month::parse(&event.period)?;
-        let before = self.of(period).last();
-        let closing = Closing {
-            period,
-            correction: before.map_or(0, |before| before.correction + 1),
-            from_offsets: before.map(|before| before.end_offsets.clone()).unwrap_or_default(),
-            end_offsets: event.end_offsets.clone(),
-            closed: Some(Closed {
-                at: wire::instant(event.closed_at)?,
-                offset: stored.position.offset,
-            }),
-        };
-        self.all.push(closing);
+        let closed = Closed { at: wire::instant(event.closed_at)?, offset: stored.position.offset };
+        let draft = self.draft(Month::parse(&event.period)?, event.end_offsets.clone());
+        self.all.push(Closing { closed: Some(closed), ..draft });
         self.all.last()
     }
 

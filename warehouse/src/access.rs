@@ -40,7 +40,7 @@ pub(crate) enum Part {
     Rows(&'static str, Arc<str>),
 }
 
-/// What of the registry anybody may know who may ask at all: it is published as open data, too.
+/// What of the registry anybody may know who may ask at all.
 const PUBLIC: [&str; 11] = [
     "registry_grantors",
     "registry_merchants",

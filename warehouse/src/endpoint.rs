@@ -50,6 +50,8 @@ pub mod tls;
 
 /// What clients see the database called.
 pub const DATABASE: &str = "avis";
+/// How long a door waits after a connection that it could not take.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// The schema that the tables are in.
 const SCHEMA: &str = "public";
 

@@ -1,12 +1,43 @@
 //! Files that people pull: whole, or not there.
 
 use std::{
-    fs::{self, File},
-    io::Write,
+    fs::{self, File, OpenOptions},
+    io::{Read, Seek, SeekFrom, Write},
     path::Path,
 };
 
 use crate::error::WarehouseError;
+
+/// A file's SHA-256, in hexadecimal.
+#[must_use]
+pub fn checksum(bytes: &[u8]) -> String {
+    let hash = ring::digest::digest(&ring::digest::SHA256, bytes);
+    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Adds a line to a file and makes it where there is none. A line that was cut off before ends first, so
+/// that it spoils no other.
+///
+/// # Errors
+/// Where the file cannot be written.
+pub fn append_line(path: &Path, line: &str) -> Result<(), WarehouseError> {
+    let failed = |source| WarehouseError::Write { path: path.to_owned(), source };
+    let is_new = !path.exists();
+    let options = OpenOptions::new().create(true).append(true).read(true).open(path);
+    let mut file = options.map_err(failed)?;
+    let mut last = [b'\n'];
+    if file.metadata().map_err(failed)?.len() > 0 {
+        file.seek(SeekFrom::End(-1)).map_err(failed)?;
+        file.read_exact(&mut last).map_err(failed)?;
+    }
+    let before = if last == [b'\n'] { "" } else { "\n" };
+    file.write_all(format!("{before}{line}\n").as_bytes()).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    match path.parent().filter(|_| is_new) {
+        Some(folder) => File::open(folder).and_then(|of| of.sync_all()).map_err(failed),
+        None => Ok(()),
+    }
+}
 
 /// Writes a file and makes its folder; who reads it sees the old file or the new one, never a part.
 ///

@@ -13,6 +13,8 @@ use datafusion::scalar::ScalarValue;
 use crate::{
     error::WarehouseError,
     export::{Csv, Format},
+    file,
+    report::FEWEST,
     session::{Rows, Session},
 };
 
@@ -27,9 +29,6 @@ mod vocabulary;
 pub use sets::{Column, Meaning, SETS, Set};
 
 use previous::Previous;
-
-/// The smallest count about people that is shown.
-const FEWEST: i64 = 5;
 
 /// Who publishes, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,22 +127,23 @@ pub async fn publish(
     for set in SETS {
         let rows = set.rows(session, publisher).await?;
         let rows = previous.steadied(set, rows)?;
+        let triples = linked::triples(set, &rows, publisher)?;
         for form in Form::ALL {
-            let file = format!("{}.{}", set.name, form.ending());
+            let name = format!("{}.{}", set.name, form.ending());
             let bytes = match form {
                 Form::Csv => rows.bytes(Format::Csv(Csv::FILE))?,
                 Form::Csvw => csvw::metadata(set, publisher)?,
-                Form::Turtle => linked::turtle(&linked::triples(set, &rows, publisher)?)?,
-                Form::JsonLd => linked::json(&linked::triples(set, &rows, publisher)?)?,
+                Form::Turtle => linked::turtle(&triples)?,
+                Form::JsonLd => linked::json(&triples)?,
             };
-            let (modified, is_new) = previous.write(&file, &bytes, today)?;
+            let (modified, is_new) = previous.write(&name, &bytes, today)?;
             published.push(Published {
                 set: set.name,
-                file,
+                file: name,
                 form,
                 rows: rows.count(),
                 bytes: bytes.len(),
-                checksum: previous::checksum(&bytes),
+                checksum: file::checksum(&bytes),
                 modified,
                 is_new,
             });
@@ -168,9 +168,6 @@ impl Set {
     ) -> Result<Rows, WarehouseError> {
         let base = ("base", ScalarValue::Utf8(Some(publisher.base.clone())));
         let fewest = ("fewest", ScalarValue::Int64(Some(FEWEST)));
-        // A query that has no such parameter takes none.
-        let wanted = |(name, _): &(&str, _)| self.sql.contains(&format!("${name}"));
-        let parameters: Vec<_> = [base, fewest].into_iter().filter(wanted).collect();
-        session.query(self.sql, parameters).await
+        session.query_with(self.sql, [base, fewest]).await
     }
 }

@@ -23,8 +23,8 @@ pub struct Report {
     sql: &'static str,
 }
 
-/// The smallest count of people that a report shows.
-const FEWEST: i64 = 5;
+/// The smallest count of people that anything published or reported shows.
+pub const FEWEST: i64 = 5;
 
 macro_rules! reports {
     ($($name:literal $title_lv:literal $title_en:literal $picture:expr;)*) => {
@@ -92,10 +92,8 @@ impl Report {
         to: NaiveDate,
     ) -> Result<Rows, WarehouseError> {
         let fewest = ScalarValue::Int64(Some(FEWEST));
-        let all = [("from", day(from)), ("to", day(to)), ("fewest", fewest)];
-        // A query that has no such parameter takes none.
-        let wanted = |(name, _): &(&str, _)| self.sql.contains(&format!("${name}"));
-        session.query(self.sql, all.into_iter().filter(wanted).collect::<Vec<_>>()).await
+        let parameters = [("from", day(from)), ("to", day(to)), ("fewest", fewest)];
+        session.query_with(self.sql, parameters).await
     }
 
     /// Its rows as a page of their own, with a picture where it has one.

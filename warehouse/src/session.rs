@@ -131,6 +131,19 @@ impl Session {
         self.ask(sql, parameters.into()).await
     }
 
+    /// Answers a query of ours with those of some parameters that it has.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query).
+    pub(crate) async fn query_with<const N: usize>(
+        &self,
+        sql: &str,
+        parameters: [(&str, ScalarValue); N],
+    ) -> Result<Rows, WarehouseError> {
+        let has = |(name, _): &(&str, ScalarValue)| sql.contains(&format!("${name}"));
+        self.query(sql, parameters.into_iter().filter(has).collect::<Vec<_>>()).await
+    }
+
     fn ask<'a>(&'a self, sql: &'a str, parameters: ParamValues) -> Pending<'a, Rows> {
         Box::pin(async move {
             let frame = self.plan(sql, parameters).await?;
@@ -181,11 +194,7 @@ impl Session {
     }
 
     async fn plan(&self, sql: &str, parameters: ParamValues) -> Result<DataFrame, WarehouseError> {
-        let reading = SQLOptions::new()
-            .with_allow_ddl(false)
-            .with_allow_dml(false)
-            .with_allow_statements(false);
-        let frame = self.context.sql_with_options(sql, reading).await?;
+        let frame = self.context.sql_with_options(sql, reading()).await?;
         let given = match &parameters {
             ParamValues::List(list) => !list.is_empty(),
             ParamValues::Map(map) => !map.is_empty(),
@@ -303,6 +312,11 @@ impl Session {
         }
         Self::over(catalogue)
     }
+}
+
+/// What a plan may do: read.
+pub(crate) fn reading() -> SQLOptions {
+    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
 }
 
 /// A local day as a parameter.

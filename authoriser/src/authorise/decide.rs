@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     authorisation::Status,
     basket::{Mode, Request},
-    decision::{Decision, Outcome, SkipReason},
+    decision::{Decision, Outcome},
     id::{AuthorisationId, RecordId},
     invariant,
     limit::{CounterKey, Per},
@@ -71,9 +71,7 @@ impl Prepared {
         decision: &Decision,
         cache: &impl Cache,
     ) -> Vec<(CounterKey, i64)> {
-        let cut = decision.instructions.iter().filter(|outcome| {
-            outcome.wanted.is_some() || outcome.skipped == Some(SkipReason::Limit)
-        });
+        let cut = decision.instructions.iter().filter(|outcome| outcome.is_cut());
         let of_cut = |key: &CounterKey| {
             cut.clone().any(|outcome| {
                 outcome.instruction == key.instruction

@@ -100,7 +100,12 @@ fn holder(at: &Cursor<'_>, vault: &Vault) -> Option<RecipientId> {
             return None;
         }
     };
-    match vault.find(&code) {
+    // Whoever was erased is nobody's holder, however often the issuer tells of them.
+    let known = vault.find(&code).and_then(|id| match id {
+        Some(id) => Ok((!vault.is_erased(id)?).then_some(id)),
+        None => Ok(None),
+    });
+    match known {
         Ok(Some(id)) => Some(id),
         Ok(None) => {
             at.fault_of(Reason::UnknownPerson, "the register has not told of this person");

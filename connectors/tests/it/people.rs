@@ -134,7 +134,7 @@ async fn a_change_is_sealed_and_null_removes() {
         let plain = node.context.vault.unseal(id, &change.sealed).expect("unsealed");
         let plain: Value = serde_json::from_slice(&plain).expect("JSON");
         assert_eq!(plain["attributes"]["shoe_size"], 43, "an unknown attribute is kept");
-        node.context.vault.destroy(id).expect("destroyed");
+        node.context.vault.destroy(&[id]).expect("destroyed");
         let opened = node.context.vault.unseal(id, &change.sealed);
         assert!(matches!(opened, Err(VaultError::NoKey)));
     }

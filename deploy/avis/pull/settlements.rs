@@ -14,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use warehouse::{
     access::View,
     error::WarehouseError,
+    file,
     settlement::{self as statements, Closing, File, Told, bank},
 };
 
@@ -164,7 +165,7 @@ pub(super) async fn one(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Json<Stated>, Problem> {
-    let view = pulling.reader(&headers, "settlement.read", &id)?;
+    let view = pulling.reader(&headers, "settlement.read", &month_text(&id))?;
     let (_, told) = pulling.statement(&view, &id).await?;
     Ok(Json(Stated::whole(&told)))
 }
@@ -184,7 +185,7 @@ pub(super) async fn file(
     headers: HeaderMap,
     Path((id, form)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
-    let view = pulling.reader(&headers, "settlement.read", &id)?;
+    let view = pulling.reader(&headers, "settlement.read", &month_text(&id))?;
     let (closing, told) = pulling.statement(&view, &id).await?;
     let (kind, file) = match form.as_str() {
         "csv" => ("text/csv; charset=utf-8", File::Csv),
@@ -375,7 +376,7 @@ pub(super) async fn bank_file(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Taken>, Problem> {
-    let hash = bank::hash(&body);
+    let hash = file::checksum(&body);
     pulling.finance(&headers, "settlement.import", &hash)?;
     let file = bank::read(&body).map_err(|error| invalid(error.to_string()))?;
     let now = pulling.node.clock.now();
@@ -423,6 +424,11 @@ fn early(error: WarehouseError) -> Problem {
         }
         other => inside(other),
     }
+}
+
+/// The month of a statement, for the audit trail: what a caller calls a statement may be anything.
+fn month_text(id: &str) -> String {
+    period_of(id).map(|period| period.to_string()).unwrap_or_default()
 }
 
 fn month(text: Option<&str>) -> Result<Month, Problem> {

@@ -178,6 +178,14 @@ pub struct InstructionOutcome {
     pub limits: Vec<LimitRoom>,
 }
 
+impl InstructionOutcome {
+    /// Whether a limit cut it, to something or to nothing.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.wanted.is_some() || self.skipped == Some(SkipReason::Limit)
+    }
+}
+
 /// Points moved under one benefit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PointsMovement {

@@ -229,7 +229,7 @@ mod tests {
         let stored = change(&vault, "326180-33995", 1, Some(serde_json::json!({"a": 1})));
         let Event::PersonChanged(event) = &stored.record.event else { panic!("a person") };
         let id = RecipientId::parse(&event.person).expect("an id");
-        vault.destroy(id).expect("destroyed");
+        vault.destroy(&[id]).expect("destroyed");
         let mut people = People::default();
         people.apply(&vault, &stored).expect("passed over");
         assert!(people.get(id).is_some_and(|person| person.attributes.is_none()));

@@ -456,7 +456,7 @@ pub struct Audited {
     /// On what: a period, a statement without its values, an internal id.
     #[prost(string, tag = "4")]
     pub object: String,
-    /// `done`, or why not.
+    /// `done`, `answered` or why not; `begun` where only the request is noted.
     #[prost(string, tag = "5")]
     pub outcome: String,
 }

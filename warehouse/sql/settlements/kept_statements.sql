@@ -11,7 +11,9 @@ SELECT
   reason,
   refusals,
   payment_order,
-  carried_in
+  carried_in,
+  payable,
+  carried_out
 FROM settlement_statements_current
 WHERE closing_offset = $closing
 ORDER BY grantor_id, merchant_id;

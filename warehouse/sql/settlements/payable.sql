@@ -4,6 +4,7 @@
 SELECT
   statement,
   state,
+  refusals,
   payment_order,
   payable
 FROM settlement_statements_current

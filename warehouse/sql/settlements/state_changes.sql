@@ -22,7 +22,13 @@ SELECT
   kept.carried_out AS carried_out,
   CASE
     WHEN told.refusals = 0 THEN kept.payment_order
-    ELSE CONCAT('AVIS-', CAST(kept.closing_offset AS TEXT), '-R', CAST($offset AS TEXT))
+    -- One order is of one grantor, so the grantors of a closing are numbered.
+    ELSE CONCAT(
+      'AVIS-', CAST(kept.closing_offset AS TEXT), '-R', CAST($offset AS TEXT), '-',
+      CAST(DENSE_RANK() OVER (
+        PARTITION BY kept.closing_offset, told.refusals ORDER BY kept.grantor_id
+      ) AS TEXT)
+    )
   END AS payment_order,
   kept.closing_offset AS closing_offset,
   kept.closed_at AS closed_at

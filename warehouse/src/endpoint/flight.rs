@@ -18,7 +18,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Server, server::Connected};
 
-use super::{Endpoint, Gate, tls::Acceptor};
+use super::{ACCEPT_AGAIN, Endpoint, Gate, tls::Acceptor};
 
 mod admission;
 mod prepared;
@@ -85,7 +85,7 @@ impl AsyncWrite for Link {
 /// Answers calls until told to stop.
 ///
 /// # Errors
-/// Where the listener fails.
+/// Where the server fails.
 pub async fn serve(
     endpoint: Arc<Endpoint>,
     gate: Arc<dyn Gate>,
@@ -114,8 +114,11 @@ async fn accept(
     links: mpsc::Sender<io::Result<Link>>,
 ) {
     loop {
-        // One that went away before it was let in is no fault of the door's.
-        let Ok((socket, from)) = listener.accept().await else { continue };
+        let Ok((socket, from)) = listener.accept().await else {
+            // It went away before it was let in, or there is no room for it: that may pass.
+            tokio::time::sleep(ACCEPT_AGAIN).await;
+            continue;
+        };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             tracing::warn!("a connection was refused: all places are taken");
             continue;

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Endpoint, Gate};
+use super::{ACCEPT_AGAIN, Endpoint, Gate};
 
 mod connection;
 mod copy;
@@ -110,8 +110,11 @@ pub async fn serve(
             _ = stop.wait_for(|stop| *stop) => break,
             accepted = listener.accept() => accepted,
         };
-        // One that went away before it was let in is no fault of the door's.
-        let Ok((socket, _)) = accepted else { continue };
+        let Ok((socket, _)) = accepted else {
+            // It went away before it was let in, or there is no room for it: that may pass.
+            tokio::time::sleep(ACCEPT_AGAIN).await;
+            continue;
+        };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             tracing::warn!("a connection was refused: all places are taken");
             continue;

@@ -11,23 +11,30 @@ use std::{
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
-    common::tree_node::{Transformed, TreeNode},
+    common::{
+        ParamValues,
+        tree_node::{Transformed, TreeNode},
+    },
     error::DataFusionError,
-    execution::context::SQLOptions,
     logical_expr::LogicalPlan,
-    physical_plan::{ExecutionPlan, coop::CooperativeExec, execute_stream},
+    physical_plan::{
+        ExecutionPlan, SendableRecordBatchStream, coop::CooperativeExec, execute_stream,
+    },
     prelude::SessionContext,
     sql::{parser, sqlparser::ast::Statement},
 };
 use futures::{Stream, StreamExt};
 use tokio::{
     sync::{mpsc, watch},
-    task::AbortHandle,
+    task::JoinSet,
     time::Instant,
 };
 
-use super::{Endpoint, Entry, Tell, statement};
-use crate::{access::Reader, table::Pending};
+use super::{
+    Endpoint, Entry, Tell,
+    statement::{self, Asked, Refused},
+};
+use crate::{access::Reader, session::reading};
 
 /// Batches that are computed before anybody takes them.
 const AHEAD: usize = 2;
@@ -53,11 +60,13 @@ pub(crate) type Batches = Pin<Box<dyn Stream<Item = Result<RecordBatch, Stopped>
 /// What bounds a statement while it runs.
 pub(crate) struct Bounds {
     /// How long it may run.
-    pub(crate) timeout: Duration,
+    timeout: Duration,
+    /// Until when that is.
+    deadline: Instant,
     /// Rows that it may answer with.
-    pub(crate) rows: Option<u64>,
+    rows: Option<u64>,
     /// Changes when it is to be cancelled.
-    pub(crate) cancel: watch::Receiver<u64>,
+    cancel: watch::Receiver<u64>,
 }
 
 /// Plans a statement that reads; a plan that does anything else is refused here too, so that what a
@@ -69,53 +78,109 @@ pub(crate) fn plan<'a>(
     Box::pin(async move {
         let statement = parser::Statement::Statement(Box::new(statement));
         let plan = context.state().statement_to_plan(statement).await?;
-        let reading = SQLOptions::new()
-            .with_allow_ddl(false)
-            .with_allow_dml(false)
-            .with_allow_statements(false);
-        reading.verify_plan(&plan)?;
+        reading().verify_plan(&plan)?;
         Ok(plan)
     })
 }
 
-/// An answer that is computed elsewhere; whoever drops it ends that.
-pub(crate) struct Answer {
-    batches: mpsc::Receiver<Result<RecordBatch, DataFusionError>>,
-    task: AbortHandle,
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+/// What is asked at a door, and within which bounds.
+pub(crate) struct Question<'a> {
+    /// By whom.
+    pub(crate) reader: &'a Reader,
+    /// Which door.
+    pub(crate) door: &'static str,
+    /// What.
+    pub(crate) statement: &'a Statement,
+    /// With which values.
+    pub(crate) parameters: ParamValues,
+    /// Within what.
+    pub(crate) bounds: Bounds,
 }
 
 impl Endpoint {
-    /// Begins to answer a plan, on the threads that are there for it: a statement that is long at one
-    /// thing keeps nobody at the door waiting.
-    pub(crate) fn run<'a>(
-        &'a self,
-        context: &'a SessionContext,
-        plan: LogicalPlan,
-    ) -> Pending<'a, Answer> {
-        Box::pin(async move {
-            let own = context.clone();
-            let begun = self.executor.spawn(async move {
-                let plan = own.execute_logical_plan(plan).await?.create_physical_plan().await?;
-                execute_stream(yielding(plan)?, own.task_ctx())
-            });
-            let joined = |error| DataFusionError::ExecutionJoin(Box::new(error));
-            let mut answer = begun.await.map_err(joined)??;
-            let (sender, batches) = mpsc::channel(AHEAD);
-            let task = self.executor.spawn(async move {
+    /// Answers a question: the schema, and the batches as they come. From its planning on it is worked
+    /// on by the threads that are there for it, so that one that is long at one thing keeps nobody at
+    /// the door waiting; whoever drops the answer ends that.
+    pub(crate) async fn answer(
+        &self,
+        context: SessionContext,
+        question: Question<'_>,
+    ) -> Result<(SchemaRef, Batches), Stopped> {
+        let Question { reader, door, statement, parameters, mut bounds } = question;
+        let note = self.note(reader, door, statement);
+        let mut beginning = JoinSet::new();
+        beginning.spawn_on(begin(context, statement.clone(), parameters), &self.executor);
+        let begun = match bounds.within(beginning.join_next()).await {
+            Ok(Some(Ok(begun))) => begun.map_err(Stopped::from),
+            Ok(Some(Err(error))) => Err(DataFusionError::ExecutionJoin(Box::new(error)).into()),
+            Ok(None) => Err(Stopped::Cancelled),
+            Err(stopped) => Err(stopped),
+        };
+        let begun = begun.inspect_err(|stopped| note.ended(0, stopped.outcome()));
+        let (schema, mut answer) = begun?;
+        let (sender, batches) = mpsc::channel(AHEAD);
+        let mut working = JoinSet::new();
+        let deadline = bounds.deadline;
+        working.spawn_on(
+            async move {
                 while let Some(batch) = answer.next().await {
-                    if sender.send(batch).await.is_err() {
+                    // Who takes nothing any more keeps no memory for ever.
+                    let sent = tokio::time::timeout_at(deadline, sender.send(batch)).await;
+                    if !matches!(sent, Ok(Ok(()))) {
                         break;
                     }
                 }
-            });
-            Ok(Answer { batches, task: task.abort_handle() })
-        })
+            },
+            &self.executor,
+        );
+        Ok((schema, bounded(Answer { batches, _working: working }, bounds, note)))
+    }
+}
+
+/// Plans a statement and begins to answer it.
+fn begin(
+    context: SessionContext,
+    statement: Statement,
+    parameters: ParamValues,
+) -> Pin<Box<dyn Future<Output = Result<Begun, DataFusionError>> + Send>> {
+    Box::pin(async move {
+        let plan = with_parameters(plan(&context, statement).await?, parameters)?;
+        let schema = schema_of(&plan);
+        let plan = context.execute_logical_plan(plan).await?.create_physical_plan().await?;
+        Ok((schema, execute_stream(yielding(plan)?, context.task_ctx())?))
+    })
+}
+
+type Begun = (SchemaRef, SendableRecordBatchStream);
+
+/// A plan with its parameters; one without takes none.
+fn with_parameters(
+    plan: LogicalPlan,
+    parameters: ParamValues,
+) -> Result<LogicalPlan, DataFusionError> {
+    let given = match &parameters {
+        ParamValues::List(list) => !list.is_empty(),
+        ParamValues::Map(map) => !map.is_empty(),
+    };
+    if given { plan.with_param_values(parameters) } else { Ok(plan) }
+}
+
+/// What comes of a question, and who works on it.
+struct Answer {
+    batches: mpsc::Receiver<Result<RecordBatch, DataFusionError>>,
+    _working: JoinSet<()>,
+}
+
+impl Bounds {
+    /// Waits for something, but not beyond the bounds.
+    async fn within<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stopped> {
+        tokio::select! {
+            biased;
+            // A sender that is gone is a connection that is gone.
+            _ = self.cancel.changed() => Err(Stopped::Cancelled),
+            () = tokio::time::sleep_until(self.deadline) => Err(Stopped::TimedOut(self.timeout)),
+            done = work => Ok(done),
+        }
     }
 }
 
@@ -132,41 +197,29 @@ fn yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, Data
     Ok(wrapped?.data)
 }
 
-/// The batches of an answer within bounds; what it was is noted when it ends.
-pub(crate) fn bounded(answer: Answer, bounds: Bounds, note: Note) -> Batches {
-    let deadline = Instant::now() + bounds.timeout;
+/// The batches of an answer within bounds; how it ended is noted.
+fn bounded(answer: Answer, bounds: Bounds, note: Note) -> Batches {
     let begun = Some((answer, bounds, note, 0_u64));
     Box::pin(futures::stream::unfold(begun, move |state| async move {
-        let (mut answer, mut bounds, note, rows) = state?;
-        let next = tokio::select! {
-            biased;
-            // A sender that is gone is a connection that is gone.
-            _ = bounds.cancel.changed() => Err(Stopped::Cancelled),
-            () = tokio::time::sleep_until(deadline) => Err(Stopped::TimedOut(bounds.timeout)),
-            next = answer.batches.recv() => Ok(next),
-        };
+        let (mut answer, mut bounds, note, before) = state?;
+        let next = bounds.within(answer.batches.recv()).await;
         let batch = match next {
             Err(stopped) => Err(stopped),
             Ok(None) => {
-                note.ended(rows, "answered");
+                note.ended(before, "answered");
                 return None;
             }
             Ok(Some(batch)) => batch.map_err(Stopped::from),
         };
-        let batch = batch.and_then(|batch| {
-            let rows = rows + batch.num_rows() as u64;
-            match bounds.rows {
-                Some(most) if rows > most => Err(Stopped::TooMany(most)),
-                _ => Ok(batch),
-            }
-        });
+        let rows = before + batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
+        let batch = match bounds.rows {
+            Some(most) if rows > most => Err(Stopped::TooMany(most)),
+            _ => batch,
+        };
         match batch {
-            Ok(batch) => {
-                let rows = rows + batch.num_rows() as u64;
-                Some((Ok(batch), Some((answer, bounds, note, rows))))
-            }
+            Ok(batch) => Some((Ok(batch), Some((answer, bounds, note, rows)))),
             Err(stopped) => {
-                note.ended(rows, stopped.outcome());
+                note.ended(before, stopped.outcome());
                 Some((Err(stopped), None))
             }
         }
@@ -222,19 +275,38 @@ impl Drop for Note {
 }
 
 impl Endpoint {
+    /// Sorts a statement into what may be asked; what is refused is noted.
+    pub(crate) fn sorted(
+        &self,
+        reader: &Reader,
+        door: &'static str,
+        statement: Statement,
+    ) -> Result<Asked, Refused> {
+        let text = statement::without_values(&statement);
+        let sorted = statement::asked(statement);
+        if sorted.is_err() {
+            self.noted(reader, door, text).ended(0, "refused");
+        }
+        sorted
+    }
+
     /// Begins the note of a statement.
     pub(crate) fn note(&self, reader: &Reader, door: &'static str, asked: &Statement) -> Note {
+        self.noted(reader, door, statement::without_values(asked))
+    }
+
+    fn noted(&self, reader: &Reader, door: &'static str, text: String) -> Note {
         Note {
             tell: Arc::clone(&self.tell),
             reader: reader.clone(),
             door,
-            text: statement::without_values(asked).into(),
+            text: text.into(),
             begun: Instant::now(),
             is_told: AtomicBool::new(false),
         }
     }
 
-    /// The bounds of a reader's statement.
+    /// The bounds of a reader's statement that begins now.
     pub(crate) fn bounds(
         &self,
         reader: &Reader,
@@ -243,7 +315,7 @@ impl Endpoint {
     ) -> Bounds {
         // A client may ask for less time, not for more.
         let timeout = timeout.map_or(self.limits.timeout, |asked| asked.min(self.limits.timeout));
-        Bounds { timeout, rows: self.rows(reader), cancel }
+        Bounds { timeout, deadline: Instant::now() + timeout, rows: self.rows(reader), cancel }
     }
 }
 

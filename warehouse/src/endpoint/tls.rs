@@ -25,11 +25,13 @@ pub fn acceptor(certificate: &Path, key: &Path) -> io::Result<Acceptor> {
     let chain = CertificateDer::pem_file_iter(certificate).map_err(|error| wrong(&error))?;
     let chain = chain.collect::<Result<Vec<_>, _>>().map_err(|error| wrong(&error))?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(&error))?;
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| wrong(&error))?
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(|error| wrong(&error))?;
+    // What Flight's clients insist on, and PostgreSQL's where they begin encrypted.
+    config.alpn_protocols = vec![b"h2".to_vec(), b"postgresql".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -17,35 +17,27 @@ use crate::{error::WarehouseError, export::unwritten, session::Rows};
 
 /// An address, with what may not stand in one written as `%` and two digits.
 pub(super) fn address(text: &str) -> NamedNode {
-    let mut written = String::with_capacity(text.len());
-    for character in text.chars() {
-        let forbidden = character <= ' ' || "<>\"{}|\\^`".contains(character);
-        if forbidden {
-            for byte in character.to_string().bytes() {
-                written.push_str(&format!("%{byte:02X}"));
-            }
-        } else {
-            written.push(character);
-        }
-    }
-    NamedNode::new_unchecked(written)
+    let stays = |c: char| c > ' ' && !"<>\"{}|\\^`".contains(c);
+    NamedNode::new_unchecked(escaped(text, stays))
 }
 
 /// A part of an address.
 fn part(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
-    let mut part = String::with_capacity(text.len());
+    escaped(text, |c| c.is_ascii_alphanumeric() || "-._~".contains(c))
+}
+
+fn escaped(text: &str, stays: impl Fn(char) -> bool) -> String {
+    let mut written = String::with_capacity(text.len());
     for character in text.chars() {
-        if plain(character) {
-            part.push(character);
-        } else {
-            let mut bytes = [0; 4];
-            for byte in character.encode_utf8(&mut bytes).bytes() {
-                part.push_str(&format!("%{byte:02X}"));
-            }
+        if stays(character) {
+            written.push(character);
+            continue;
+        }
+        for byte in character.encode_utf8(&mut [0; 4]).bytes() {
+            written.push_str(&format!("%{byte:02X}"));
         }
     }
-    part
+    written
 }
 
 /// One statement.

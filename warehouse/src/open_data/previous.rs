@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,11 +15,16 @@ use arrow::{
     datatypes::{DataType, Int64Type},
 };
 use chrono::NaiveDate;
-use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
-use super::{FEWEST, Meaning, Set};
-use crate::{error::WarehouseError, export::unwritten, file, session::Rows};
+use super::{Meaning, Set};
+use crate::{
+    error::WarehouseError,
+    export::unwritten,
+    file::{self, checksum},
+    report::FEWEST,
+    session::Rows,
+};
 
 /// Where it is noted what was published, and when.
 const NOTE: &str = ".published.json";
@@ -36,11 +42,6 @@ pub(super) struct Previous {
     noted: BTreeMap<String, Noted>,
 }
 
-/// A file's SHA-256, in hexadecimal.
-pub(super) fn checksum(bytes: &[u8]) -> String {
-    digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 impl Previous {
     /// What a folder holds.
     pub(super) fn of(folder: &Path) -> Result<Self, WarehouseError> {
@@ -49,7 +50,8 @@ impl Previous {
             Ok(bytes) => {
                 serde_json::from_slice(&bytes).map_err(|error| unwritten("open data", &error))?
             }
-            Err(_) => BTreeMap::new(),
+            Err(error) if error.kind() == ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => return Err(unwritten("open data", &error)),
         };
         Ok(Self { folder: folder.to_owned(), noted })
     }
@@ -115,8 +117,12 @@ impl Previous {
     /// The counts that were published, by what tells rows from each other.
     fn counts(&self, set: &Set, count: &str) -> Result<BTreeMap<Vec<String>, i64>, WarehouseError> {
         let path = self.folder.join(format!("{}.csv", set.name));
-        let Ok(mut reader) = csv::Reader::from_path(&path) else { return Ok(BTreeMap::new()) };
         let failed = |error: csv::Error| unwritten("open data", &error);
+        // Only what was never published holds nothing back.
+        if !path.exists() {
+            return Ok(BTreeMap::new());
+        }
+        let mut reader = csv::Reader::from_path(&path).map_err(failed)?;
         let header = reader.headers().map_err(failed)?.clone();
         let place = |name: &str| header.iter().position(|known| known == name);
         let key_places: Vec<_> = key_columns(set).filter_map(place).collect();

@@ -75,6 +75,10 @@ const NAME_LV: Column =
     column("name_lv", ["Nosaukums latviski", "Name in Latvian"], Meaning::Name("lv"));
 const NAME_EN: Column =
     column("name_en", ["Nosaukums angliski", "Name in English"], Meaning::Name("en"));
+const MERCHANT: Column =
+    column("merchant_id", ["Tirgotājs", "Merchant"], Meaning::Text(schema::PROVIDER));
+const MERCHANT_LV: Column = beside("merchant_name_lv", "Tirgotājs latviski", "Merchant in Latvian");
+const MERCHANT_EN: Column = beside("merchant_name_en", "Tirgotājs angliski", "Merchant in English");
 const SUPPRESSED: Column = column(
     "suppressed",
     ["Vai skaits nav rādīts, jo mazāks par 5", "Whether the count is not shown, being below 5"],
@@ -176,9 +180,9 @@ pub const SETS: &[Set] = &[
                 ["Teritorija (ATVK)", "Territory (ATVK)"],
                 Meaning::Territory(dct::SPATIAL),
             ),
-            column("merchant_id", ["Tirgotājs", "Merchant"], Meaning::Text(schema::PROVIDER)),
-            beside("merchant_name_lv", "Tirgotājs latviski", "Merchant in Latvian"),
-            beside("merchant_name_en", "Tirgotājs angliski", "Merchant in English"),
+            MERCHANT,
+            MERCHANT_LV,
+            MERCHANT_EN,
         ],
         sql: sql!("ids-terminals"),
     },
@@ -232,9 +236,9 @@ pub const SETS: &[Set] = &[
                 ["Pieteikšanās grozs", "Basket of sign-on"],
                 Meaning::Text(dct::TYPE),
             ),
-            column("merchant_id", ["Tirgotājs", "Merchant"], Meaning::Text(schema::PROVIDER)),
-            beside("merchant_name_lv", "Tirgotājs latviski", "Merchant in Latvian"),
-            beside("merchant_name_en", "Tirgotājs angliski", "Merchant in English"),
+            MERCHANT,
+            MERCHANT_LV,
+            MERCHANT_EN,
         ],
         sql: sql!("e-services"),
     },

@@ -7,7 +7,7 @@ pub(super) const TABLE: Table = Table {
     name: "settlement_statements",
     about: "one row per statement and state: closed, sent, paid; amounts never change",
     by_date: false,
-    key: &["statement"],
+    key: &["grantor_id", "merchant_id", "period", "correction"],
     columns: &[
         must("statement", Kind::Text),
         must("grantor_id", Kind::Text),

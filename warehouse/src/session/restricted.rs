@@ -5,14 +5,20 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
 use datafusion::{
     catalog::{SchemaProvider, Session, TableFunctionArgs, TableFunctionImpl},
-    common::{Result, ScalarValue},
+    common::{Result, ScalarValue, tree_node::TreeNodeRecursion},
     datasource::{TableProvider, TableType},
     error::DataFusionError,
-    logical_expr::{Expr, cast},
-    physical_plan::ExecutionPlan,
+    execution::TaskContext,
+    logical_expr::{BinaryExpr, Expr, TableProviderFilterPushDown, cast},
+    physical_expr::PhysicalExpr,
+    physical_plan::{
+        DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
+        SendableRecordBatchStream,
+    },
     prelude::{DataFrame, col, lit},
 };
 
@@ -43,35 +49,37 @@ impl Restricted {
     async fn open(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let Some(table) = visible(name, &self.view) else { return Ok(None) };
         let Some(whole) = self.catalogue.table(name).await? else { return Ok(None) };
-        self.shown(table, whole).await.map(Some)
+        Ok(Some(self.shown(table, whole)))
     }
 
     /// The rows and values of a table that the reader sees.
-    async fn shown(
+    fn shown(
         &self,
         table: &'static schema::Table,
         whole: Arc<dyn TableProvider>,
-    ) -> Result<Arc<dyn TableProvider>> {
+    ) -> Arc<dyn TableProvider> {
         let hides = table.columns.iter().any(|column| !self.view.shows(column.name));
         match (self.view.part(table), hides) {
-            (Part::All, false) => Ok(whole),
-            (part, _) => {
-                let rows = self.catalogue.only([(table.name, whole)])?.table(table.name).await?;
-                Ok(self.seen(rows, part)?.into_view())
+            (Part::All, false) => whole,
+            _ => {
+                let schema = whole.schema();
+                Arc::new(Seen { of: self.clone(), table, schema, rows: RowsOf::Now(whole) })
             }
         }
     }
 
-    fn seen(&self, rows: DataFrame, part: Part) -> Result<DataFrame> {
+    /// The rows that the reader sees, with every column of a schema: what is hidden, or was not there
+    /// then, is missing.
+    fn seen(&self, rows: DataFrame, schema: &SchemaRef, part: Part) -> Result<DataFrame> {
         let rows = match part {
             Part::Nothing => rows.filter(lit(false))?,
             Part::All => rows,
             Part::Rows(column, value) => rows.filter(col(column).eq(lit(value.as_ref())))?,
         };
-        let fields: Vec<_> = rows.schema().fields().iter().cloned().collect();
-        let columns = fields.iter().map(|field| {
+        let there = Arc::clone(rows.schema().inner());
+        let columns = schema.fields().iter().map(|field| {
             let name = field.name();
-            if self.view.shows(name) {
+            if self.view.shows(name) && there.field_with_name(name).is_ok() {
                 return col(name.as_str());
             }
             cast(lit(ScalarValue::Null), field.data_type().clone()).alias(name.as_str())
@@ -157,44 +165,135 @@ impl TableFunctionImpl for AsOf {
             ScalarValue::Int64(Some(version)) => u64::try_from(*version).ok().map(Moment::Version),
             text => text.try_as_str().flatten().and_then(instant).map(Moment::Instant),
         };
-        Ok(Arc::new(Past { of: self.of.clone(), table, moment: moment.ok_or_else(wrong)? }))
+        let rows = RowsOf::Then(moment.ok_or_else(wrong)?);
+        Ok(Arc::new(Seen { of: self.of.clone(), table, schema: table.arrow(), rows }))
     }
 }
 
-/// A table as it was; it is opened when it is read.
+/// A table through a reader's eyes. Nothing of a statement is evaluated on rows that the reader does not
+/// see, since an error would tell of them; of its conditions only plain comparisons go below.
 #[derive(Debug)]
-struct Past {
+struct Seen {
     of: Restricted,
     table: &'static schema::Table,
-    moment: Moment,
+    schema: SchemaRef,
+    rows: RowsOf,
+}
+
+#[derive(Debug)]
+enum RowsOf {
+    Now(Arc<dyn TableProvider>),
+    /// As it was; it is opened when it is read.
+    Then(Moment),
+}
+
+/// Whether a condition compares a column with a value, which never fails.
+fn is_plain(condition: &Expr) -> bool {
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return false };
+    op.supports_propagation()
+        && matches!(
+            (left.as_ref(), right.as_ref()),
+            (Expr::Column(_), Expr::Literal(..)) | (Expr::Literal(..), Expr::Column(_))
+        )
 }
 
 #[async_trait::async_trait]
-impl TableProvider for Past {
-    fn schema(&self) -> arrow::datatypes::SchemaRef {
-        self.table.arrow()
+impl TableProvider for Seen {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
     }
 
     fn table_type(&self) -> TableType {
         TableType::View
     }
 
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        let answer = |condition: &&Expr| match is_plain(condition) {
+            true => TableProviderFilterPushDown::Inexact,
+            false => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(answer).collect())
+    }
+
     async fn scan(
         &self,
         _: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let whole = self.of.catalogue.past(self.table, self.moment).await?;
+        let whole = match &self.rows {
+            RowsOf::Now(whole) => Arc::clone(whole),
+            RowsOf::Then(moment) => self.of.catalogue.past(self.table, *moment).await?,
+        };
         let rows = self.of.catalogue.only([(self.table.name, whole)])?;
         let rows = rows.table(self.table.name).await?;
-        let mut rows = self.of.seen(rows, self.of.view.part(self.table))?;
-        if let Some(wanted) = projection {
-            let columns = self.table.columns;
-            let names = wanted.iter().filter_map(|at| columns.get(*at));
-            rows = rows.select(names.map(|column| col(column.name)).collect::<Vec<_>>())?;
+        let mut rows = self.of.seen(rows, &self.schema, self.of.view.part(self.table))?;
+        for condition in filters.iter().filter(|condition| is_plain(condition)) {
+            rows = rows.filter(condition.clone())?;
         }
-        rows.limit(0, limit)?.create_physical_plan().await
+        if let Some(wanted) = projection {
+            let names = wanted.iter().map(|at| col(self.schema.field(*at).name().as_str()));
+            rows = rows.select(names.collect::<Vec<_>>())?;
+        }
+        let plan = rows.limit(0, limit)?.create_physical_plan().await?;
+        Ok(Arc::new(Opaque(plan)))
+    }
+}
+
+/// A plan that no optimiser looks into, and whose parts no `EXPLAIN` tells.
+#[derive(Debug)]
+struct Opaque(Arc<dyn ExecutionPlan>);
+
+impl DisplayAs for Opaque {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seen")
+    }
+}
+
+impl ExecutionPlan for Opaque {
+    fn name(&self) -> &'static str {
+        "Seen"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.0.properties()
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        self.0.execute(partition, context)
     }
 }

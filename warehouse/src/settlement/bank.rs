@@ -182,13 +182,6 @@ fn pain002(report: Node<'_, '_>) -> Result<BankFile, WarehouseError> {
     Ok(BankFile { kind: Kind::Pain002, message_id, entries })
 }
 
-/// The hash of a file, by which a message that comes again with other content is found.
-#[must_use]
-pub fn hash(bytes: &[u8]) -> String {
-    let hash = ring::digest::digest(&ring::digest::SHA256, bytes);
-    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// What a status means; none while nothing is decided.
 fn status(of: Node<'_, '_>, name: &str) -> Result<Option<Outcome>, WarehouseError> {
     let Some(status) = child(of, name) else { return Ok(None) };
@@ -231,6 +224,9 @@ fn booked(entry: Node<'_, '_>, entries: &mut Vec<Entry>) -> Result<(), Warehouse
     }
     let details: Vec<_> =
         children(entry, "NtryDtls").flat_map(|details| children(details, "TxDtls")).collect();
+    if details.is_empty() {
+        return together(entry, entries);
+    }
     for one in &details {
         let Some(reference) = path(*one, &["Refs", "EndToEndId"]) else { continue };
         let reference = text(reference);
@@ -259,8 +255,27 @@ fn booked(entry: Node<'_, '_>, entries: &mut Vec<Entry>) -> Result<(), Warehouse
     Ok(())
 }
 
+/// What an entry says that books an order as a whole, without its payments.
+fn together(entry: Node<'_, '_>, entries: &mut Vec<Entry>) -> Result<(), WarehouseError> {
+    let batch = path(entry, &["NtryDtls", "Btch"]);
+    let order = batch.and_then(|batch| child(batch, "PmtInfId").or_else(|| child(batch, "MsgId")));
+    let Some(order) = order else { return Ok(()) };
+    let outcome = match (text(must(entry, "CdtDbtInd")?), is_reversal(entry)) {
+        ("DBIT", _) => Outcome::Paid,
+        ("CRDT", true) => Outcome::Returned,
+        _ => return Ok(()),
+    };
+    entries.push(Entry {
+        about: About::Order(text(order).to_owned()),
+        outcome,
+        cents: amount(child(entry, "Amt"))?,
+        reason: reason(entry, outcome),
+    });
+    Ok(())
+}
+
 fn is_reversal(entry: Node<'_, '_>) -> bool {
-    child(entry, "RvslInd").is_some_and(|said| text(said) == "true")
+    child(entry, "RvslInd").is_some_and(|said| matches!(text(said), "true" | "1"))
 }
 
 /// An amount in euro, as cents.
@@ -323,10 +338,10 @@ pub struct Matched {
 /// # Errors
 /// Where the query fails.
 pub async fn matched(session: &Session, file: &BankFile) -> Result<Matched, WarehouseError> {
-    let known = Known::of(&session.rows(PAYABLE).await?)?;
+    let mut known = Known::of(&session.rows(PAYABLE).await?)?;
     let mut matched = Matched::default();
     for entry in &file.entries {
-        match known.find(entry) {
+        match known.take(entry) {
             Ok(statements) => {
                 let reason = entry.reason.clone();
                 let told = |statement| (statement, entry.outcome, reason.clone());
@@ -335,61 +350,74 @@ pub async fn matched(session: &Session, file: &BankFile) -> Result<Matched, Ware
             Err(why) => matched.unmatched.push((entry.clone(), why)),
         }
     }
-    // Of two things said of one statement in one file the last holds.
-    let mut last = BTreeMap::new();
-    for (at, (statement, ..)) in matched.told.iter().enumerate() {
-        last.insert(statement.clone(), at);
-    }
-    let mut place = 0;
-    matched.told.retain(|(statement, ..)| {
-        place += 1;
-        last.get(statement) == Some(&(place - 1))
-    });
     Ok(matched)
 }
 
+/// The statements that a bank may speak of, as the file has left them so far.
 struct Known {
-    by_reference: BTreeMap<String, (String, i64, bool)>,
+    statements: BTreeMap<String, Payable>,
+    by_reference: BTreeMap<String, String>,
     by_order: BTreeMap<String, Vec<String>>,
+}
+
+struct Payable {
+    cents: i64,
+    is_paid: bool,
 }
 
 impl Known {
     fn of(rows: &Rows) -> Result<Self, WarehouseError> {
         let (statements, orders) = (rows.texts("statement")?, rows.texts("payment_order")?);
-        let mut known = Self { by_reference: BTreeMap::new(), by_order: BTreeMap::new() };
         let amounts = rows.cents("payable")?.into_iter().zip(rows.texts("state")?);
-        for ((statement, order), (cents, state)) in statements.into_iter().zip(orders).zip(amounts)
-        {
+        let each = statements.into_iter().zip(orders).zip(amounts).zip(rows.longs("refusals")?);
+        let mut known = Self {
+            statements: BTreeMap::new(),
+            by_reference: BTreeMap::new(),
+            by_order: BTreeMap::new(),
+        };
+        for (((statement, order), (cents, state)), refusals) in each {
             let statement = statement.unwrap_or_default();
-            let reference = payment_reference(&statement);
+            let refusals = refusals.and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
+            let reference = payment_reference(&statement, refusals);
             let is_paid = state.as_deref() == Some(StatementState::Paid.code());
-            let told = (statement.clone(), cents.unwrap_or(0), is_paid);
-            known.by_reference.insert(reference, told);
-            known.by_order.entry(order.unwrap_or_default()).or_default().push(statement);
+            known.by_reference.insert(reference, statement.clone());
+            let of_order = known.by_order.entry(order.unwrap_or_default()).or_default();
+            of_order.push(statement.clone());
+            known.statements.insert(statement, Payable { cents: cents.unwrap_or(0), is_paid });
         }
         Ok(known)
     }
 
-    fn find(&self, entry: &Entry) -> Result<Vec<String>, &'static str> {
-        match &entry.about {
+    /// The statements that an entry is about; it is taken with all of them or with none.
+    fn take(&mut self, entry: &Entry) -> Result<Vec<String>, &'static str> {
+        let about = match &entry.about {
             About::Order(order) => {
-                let found = self.by_order.get(order).cloned();
-                found.ok_or("no payment order has this id")
+                self.by_order.get(order).ok_or("no payment order has this id")?.clone()
             }
             About::Payment(reference) => {
                 let found = self.by_reference.get(reference);
-                let (statement, payable, paid) = found.ok_or("no statement has this reference")?;
-                let needs_amount = matches!(entry.outcome, Outcome::Paid | Outcome::Returned);
-                match entry.cents {
-                    _ if *paid && matches!(entry.outcome, Outcome::Paid | Outcome::Rejected) => {
-                        Err("the statement is paid already")
-                    }
-                    Some(cents) if cents != *payable => Err("the amount is not the statement's"),
-                    None if needs_amount => Err("the bank names no amount"),
-                    _ => Ok(vec![statement.clone()]),
-                }
+                vec![found.ok_or("no statement has this reference")?.clone()]
+            }
+        };
+        let payable = || about.iter().filter_map(|statement| self.statements.get(statement));
+        let needs_amount = matches!(entry.outcome, Outcome::Paid | Outcome::Returned);
+        let changes_paid = matches!(entry.outcome, Outcome::Paid | Outcome::Rejected);
+        if changes_paid && payable().any(|statement| statement.is_paid) {
+            return Err("it is paid already");
+        }
+        match entry.cents {
+            Some(cents) if cents != payable().map(|of| of.cents).sum::<i64>() => {
+                return Err("the amount is another");
+            }
+            None if needs_amount => return Err("the bank names no amount"),
+            _ => {}
+        }
+        for statement in about.iter().filter(|_| needs_amount) {
+            if let Some(known) = self.statements.get_mut(statement) {
+                known.is_paid = entry.outcome == Outcome::Paid;
             }
         }
+        Ok(about)
     }
 }
 

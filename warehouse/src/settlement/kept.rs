@@ -64,6 +64,14 @@ fn told(heads: &Rows, statements: Vec<Statement>) -> Result<Vec<Told>, Warehouse
     if states.len() != statements.len() {
         return Err(read::unreadable("statements and their lines differ".into()));
     }
+    let sums = heads.cents("payable")?.into_iter().zip(heads.cents("carried_out")?);
+    for (statement, sums) in statements.iter().zip(sums) {
+        let derived = (Some(statement.payable_cents()), Some(statement.carried_out_cents()));
+        if sums != derived {
+            let text = format!("{}: its sums are not those of its lines", statement.number);
+            return Err(read::unreadable(text));
+        }
+    }
     let orders = heads.texts("payment_order")?;
     let each = statements.into_iter().zip(states).zip(reasons).zip(refusals).zip(orders);
     each.map(|((((statement, state), reason), refusals), order)| {

@@ -5,7 +5,7 @@
 //! they are known by then. The shape is that of the European Payments Council's guidelines for credit
 //! transfers (EPC132-08): `SEPA`, `SLEV`, a remittance text of at most 140 letters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use domain::{
@@ -54,6 +54,8 @@ pub struct Payment {
     pub merchant: Party,
     /// How much, above zero.
     pub cents: i64,
+    /// How often a bank has refused it before.
+    pub refusals: u32,
 }
 
 /// Who pays or is paid.
@@ -72,9 +74,13 @@ pub(super) fn order_id(closing: &Closing, grantor: &GrantorId) -> String {
     reference(&format!("{grantor}-{}", closing.name()))
 }
 
-/// The reference of a statement's payment, from end to end.
-pub(super) fn payment_reference(statement: &str) -> String {
-    reference(statement)
+/// The reference of a statement's payment, from end to end: each attempt has its own, so that what a bank
+/// says late of an earlier one is not taken for the newest.
+pub(super) fn payment_reference(statement: &str, refusals: u32) -> String {
+    match refusals {
+        0 => reference(statement),
+        refusals => reference(&format!("{statement}-R{refusals}")),
+    }
 }
 
 /// The orders of a closing: the first of each grantor, and those for what a bank refused.
@@ -101,13 +107,28 @@ pub async fn orders(
             again.entry(id).or_default().push(told);
         }
     }
+    one_number_each(payable())?;
     let known = Parties::at(session, closed.at).await?;
-    let mut orders = known.orders(first, closed.at)?;
+    let mut orders = known.orders(first, closed.at, |_| 0)?;
     if !again.is_empty() {
         let known = Parties::at(session, FAR_FUTURE).await?;
-        orders.extend(known.orders(again, closed.at)?);
+        orders.extend(known.orders(again, closed.at, |told| told.refusals)?);
     }
     Ok(orders)
+}
+
+/// Refuses two statements of one number, as ids with hyphens can make them: a bank could not tell their
+/// payments from each other.
+fn one_number_each<'a>(told: impl Iterator<Item = &'a Told>) -> Result<(), WarehouseError> {
+    let mut numbers = BTreeSet::new();
+    for told in told {
+        let number = told.statement.number.to_string();
+        if !numbers.insert(number.clone()) {
+            let reason = "two pairs of grantor and merchant share this number".into();
+            return Err(WarehouseError::Payment { about: number, reason });
+        }
+    }
+    Ok(())
 }
 
 /// Names and accounts as they were known at an instant, by the part that a party plays and its id.
@@ -156,28 +177,22 @@ impl Parties {
         &self,
         by_id: BTreeMap<String, Vec<&Told>>,
         created_at: DateTime<Utc>,
+        refusals: impl Fn(&Told) -> u32,
     ) -> Result<Vec<Order>, WarehouseError> {
         let mut missing = Vec::new();
         let mut orders = Vec::new();
         for (id, told) in by_id {
-            let mut grantors: BTreeMap<&GrantorId, Vec<&Told>> = BTreeMap::new();
-            for told in told {
-                grantors.entry(&told.statement.number.grantor).or_default().push(told);
-            }
-            for (grantor, told) in grantors {
-                let payments = told.iter().filter_map(|told| {
-                    let number = &told.statement.number;
-                    let merchant =
-                        self.party("merchant", number.merchant.as_str(), &mut missing)?;
-                    let cents = told.statement.payable_cents();
-                    Some(Payment { statement: number.clone(), merchant, cents })
-                });
-                let payments = payments.collect();
-                let Some(grantor) = self.party("grantor", grantor.as_str(), &mut missing) else {
-                    continue;
-                };
-                orders.push(Order { id: id.clone(), grantor, created_at, payments });
-            }
+            let payments = told.iter().filter_map(|told| {
+                let statement = told.statement.number.clone();
+                let merchant = self.party("merchant", statement.merchant.as_str(), &mut missing)?;
+                let (cents, refusals) = (told.statement.payable_cents(), refusals(told));
+                Some(Payment { statement, merchant, cents, refusals })
+            });
+            let payments = payments.collect();
+            // An order's id is of one grantor.
+            let grantor = told.first().map_or("", |told| told.statement.number.grantor.as_str());
+            let grantor = self.party("grantor", grantor, &mut missing);
+            orders.extend(grantor.map(|grantor| Order { id, grantor, created_at, payments }));
         }
         missing.sort();
         missing.dedup();
@@ -193,7 +208,7 @@ impl Order {
     /// What its file is called.
     #[must_use]
     pub fn file_name(&self) -> String {
-        format!("pain001-{}.xml", self.id.replace('/', "-"))
+        format!("pain001-{}.xml", self.id.replace('/', "+"))
     }
 
     /// The file.
@@ -265,7 +280,7 @@ impl Order {
 impl Payment {
     fn write(&self, to: &mut Xml) -> std::io::Result<()> {
         let number = self.statement.to_string();
-        let reference = payment_reference(&number);
+        let reference = payment_reference(&number, self.refusals);
         within(to, "CdtTrfTxInf", |to| {
             within(to, "PmtId", |to| {
                 leaf(to, "InstrId", &reference)?;

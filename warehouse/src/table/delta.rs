@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use deltalake::{
     DeltaTableBuilder, DeltaTableError, TableProperty,
     kernel::{Action, engine::arrow_conversion::TryIntoKernel},
+    logstore::object_store::ObjectStoreExt,
     operations::create::CreateBuilder,
 };
 use tokio::sync::{Mutex, MutexGuard};
@@ -304,7 +305,17 @@ pub(crate) async fn load_as_of(
 ) -> Result<deltalake::DeltaTable, DeltaTableError> {
     let mut table = load_at(address, None).await?;
     table.load_with_datetime(instant).await?;
-    Ok(table)
+    // Before its oldest entry the log gives that entry, which is not what was.
+    let version = table.version().unwrap_or(0);
+    let entry = deltalake::Path::from(format!("_delta_log/{version:020}.json"));
+    let committed = table.object_store().head(&entry).await?.last_modified;
+    if committed <= instant {
+        return Ok(table);
+    }
+    Err(match version {
+        0 => DeltaTableError::NotATable(address.to_string()),
+        _ => DeltaTableError::Generic(format!("its state of {instant} is not kept any longer")),
+    })
 }
 
 /// Whether a table in a folder cannot be read, or a file of its newest version is missing or cut.

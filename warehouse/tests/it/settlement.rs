@@ -6,7 +6,8 @@ use warehouse::{
     error::WarehouseError,
     settlement::{
         self, Closed, Closing, Ledger, Statement,
-        kept::{self, Place},
+        bank::{self, About, BankFile, Entry, Kind, Outcome},
+        kept::{self, Change, Place},
     },
     table::{Positions, Table},
 };
@@ -301,4 +302,85 @@ async fn what_has_not_landed_is_not_settled() {
     // A closing whose statements are not kept yet is early, too.
     let found = settlement::statements(&session, &closing("2025-01", 6)).await;
     assert!(matches!(found, Err(WarehouseError::NotLanded { .. })), "{found:?}");
+}
+
+fn told(about: About, outcome: Outcome, cents: Option<i64>) -> Entry {
+    let reason = outcome.is_refusal().then(|| "AC04".to_owned());
+    Entry { about, outcome, cents, reason }
+}
+
+/// Takes what a bank says, as whoever follows the stream does; answers what fits no statement.
+async fn take(world: &World, offset: u64, entries: &[Entry]) -> Vec<&'static str> {
+    let session = world.session().await;
+    let (kind, message_id) = (Kind::Camt053, format!("B-{offset}"));
+    let file = BankFile { kind, message_id, entries: entries.to_vec() };
+    let matched = bank::matched(&session, &file).await.unwrap();
+    let changes: Vec<_> = matched
+        .told
+        .into_iter()
+        .map(|(statement, outcome, reason)| Change { statement, state: outcome.state(), reason })
+        .collect();
+    let recorded_at = "2025-02-05T00:00:00Z".parse().unwrap();
+    let place = Place { offset, recorded_at };
+    let rows = kept::change_rows(&session, &changes, place).await.unwrap();
+    let next = i64::try_from(offset).unwrap() + 1;
+    for table in [kept::LINES, kept::STATEMENTS] {
+        let rows = if table == kept::STATEMENTS { rows.clone() } else { Vec::new() };
+        let positions = Positions::from([(format!("{table}/0"), next)]);
+        let table = world.table(table).await;
+        table.positions(&[format!("{}/0", table.schema().name)]).await.unwrap();
+        table.commit(rows, &positions).await.unwrap();
+    }
+    matched.unmatched.into_iter().map(|(_, why)| why).collect()
+}
+
+#[tokio::test]
+async fn what_a_bank_says_late_or_twice_is_never_paid_for_again() {
+    let world = world().await;
+    let others = [line(7, ("jurmala", "corner"), "bread", "2025-01-02", ["5.00", "5.00"])];
+    world.land("benefit_lines", 8, &others).await;
+    let jurmala = json!({"entry_id": "jurmala", "name_lv": "Jūrmala", "source_offset": 2,
+        "iban": "LV17RIKO0000002013131", "recorded_at": "2025-01-01T00:00:00Z"});
+    world.land("registry_grantors", 3, &[jurmala]).await;
+    let closing = closing("2025-01", 8);
+    keep(&world, &closing).await;
+    let payment = |reference: &str| About::Payment(reference.into());
+    let order = |id: &str| About::Order(id.into());
+
+    // A bank returns payments of two grantors: each has an order of its own for them.
+    let paid = [
+        told(payment("riga-market-2025-01"), Outcome::Paid, Some(2_299)),
+        told(payment("jurmala-corner-2025-01"), Outcome::Paid, Some(500)),
+        told(payment("jurmala-corner-2025-01"), Outcome::Paid, Some(500)),
+    ];
+    assert_eq!(take(&world, 1, &paid).await, ["it is paid already"], "a double debit is told");
+    let refused = told(order("riga-2025-01"), Outcome::Rejected, None);
+    assert_eq!(take(&world, 2, &[refused]).await, ["it is paid already"]);
+    let back = [
+        told(payment("riga-market-2025-01"), Outcome::Returned, Some(2_299)),
+        told(payment("jurmala-corner-2025-01"), Outcome::Returned, Some(500)),
+    ];
+    assert_eq!(take(&world, 3, &back).await, [""; 0]);
+    let session = world.session().await;
+    let all = settlement::statements(&session, &closing).await.unwrap();
+    let orders = settlement::orders(&session, &closing, closing.closed.unwrap(), &all).await;
+    let orders = orders.unwrap();
+    let named: Vec<_> = orders.iter().map(|order| (order.id.as_str(), order.file_name())).collect();
+    let files: std::collections::BTreeSet<_> = named.iter().map(|(_, file)| file).collect();
+    assert_eq!((orders.len(), files.len()), (4, 4), "{named:?}");
+    assert!(orders.iter().all(|order| order.payments.len() == 1), "{named:?}");
+
+    // What is said of the first attempt changes nothing of the second.
+    let late = [
+        told(payment("riga-market-2025-01"), Outcome::Returned, Some(2_299)),
+        told(payment("riga-market-2025-01"), Outcome::Accepted, None),
+    ];
+    let unknown = "no statement has this reference";
+    assert_eq!(take(&world, 4, &late).await, [unknown, unknown]);
+    let second = told(payment("riga-market-2025-01-R1"), Outcome::Paid, Some(2_299));
+    assert_eq!(take(&world, 5, &[second]).await, [""; 0]);
+    let states = "SELECT statement, state, refusals FROM settlement_statements_current \
+        WHERE payable > 0 ORDER BY statement";
+    let states: Vec<_> = world.rows(states).await.iter().map(|row| row.join(" ")).collect();
+    assert_eq!(states, ["jurmala-corner-2025-01 closed 1", "riga-market-2025-01 paid 1"]);
 }

@@ -45,6 +45,7 @@ impl Admission {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(Status::unauthenticated("a bearer token is wanted, or a handshake before"));
         }
+        private(request)?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((reader, until)) = known.get(token) {
             if *until > Instant::now() {
@@ -53,7 +54,6 @@ impl Admission {
             known.remove(token);
         }
         drop(known);
-        private(request)?;
         self.gate.bearer(token).map_err(Status::unauthenticated)
     }
 

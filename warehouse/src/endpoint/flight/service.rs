@@ -36,8 +36,8 @@ use crate::{
     access::Reader,
     endpoint::{
         DATABASE, Endpoint, Gate, SCHEMA,
-        running::{self, Stopped},
-        statement::{Asked, asked},
+        running::{self, Question, Stopped},
+        statement::Asked,
     },
     error::WarehouseError,
     session::restricted,
@@ -76,13 +76,14 @@ impl Service {
     }
 
     /// The one statement of a text, if it may be asked.
-    fn statement(&self, text: &str) -> Result<Statement, Status> {
+    fn statement(&self, reader: &Reader, text: &str) -> Result<Statement, Status> {
         let parsed = self.endpoint.parse(text);
         let mut parsed = parsed.map_err(|error| Status::invalid_argument(error.to_string()))?;
         let (Some(statement), true) = (parsed.pop(), parsed.is_empty()) else {
             return Err(Status::invalid_argument("one statement at a time"));
         };
-        match asked(statement).map_err(|refused| Status::permission_denied(refused.text))? {
+        let sorted = self.endpoint.sorted(reader, DOOR, statement);
+        match sorted.map_err(|refused| Status::permission_denied(refused.text))? {
             Asked::Query(statement) => Ok(*statement),
             _ => Err(Status::permission_denied("SQL here only reads")),
         }
@@ -100,25 +101,13 @@ impl Service {
         statement: Statement,
         parameters: ParamValues,
     ) -> Result<Answer, Status> {
-        let note = self.endpoint.note(reader, DOOR, &statement);
-        let context = self.endpoint.context(reader).map_err(|error| inside(&error))?;
-        let failed = |status| {
-            note.ended(0, "failed");
-            status
-        };
-        let plan = running::plan(&context, statement).await;
-        let given = !matches!(&parameters, ParamValues::List(list) if list.is_empty());
-        let plan = plan.and_then(|plan| match given {
-            true => plan.with_param_values(parameters),
-            false => Ok(plan),
-        });
-        let plan = plan.map_err(|error| failed(wrong(&error)))?;
-        let schema = running::schema_of(&plan);
-        let answer = self.endpoint.run(&context, plan).await;
-        let answer = answer.map_err(|error| failed(inside(&error)))?;
         let (never, cancel) = watch::channel(0);
         let bounds = self.endpoint.bounds(reader, None, cancel);
-        let batches = running::bounded(answer, bounds, note).map(move |batch| {
+        let context = self.endpoint.context(reader).map_err(|error| inside(&error))?;
+        let question = Question { reader, door: DOOR, statement: &statement, parameters, bounds };
+        let answer = self.endpoint.answer(context, question).await;
+        let (schema, batches) = answer.map_err(|stopped| status(&stopped))?;
+        let batches = batches.map(move |batch| {
             // Held as long as the answer goes out: who hangs up drops both.
             let _ = &never;
             batch.map_err(|stopped| FlightError::Tonic(Box::new(status(&stopped))))
@@ -242,7 +231,7 @@ impl FlightSqlService for Service {
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
         let reader = self.admission.reader(&request)?;
-        let plan = self.plan(&reader, self.statement(&query.query)?).await?;
+        let plan = self.plan(&reader, self.statement(&reader, &query.query)?).await?;
         // The ticket is the query itself: whoever shows it is asked who they are again.
         let ticket = TicketStatementQuery { statement_handle: query.query.into() };
         flight_info(request, &ticket, &running::schema_of(&plan))
@@ -257,7 +246,7 @@ impl FlightSqlService for Service {
         let text = std::str::from_utf8(&ticket.statement_handle);
         let text = text.map_err(|_| Status::invalid_argument("this is none of our tickets"))?;
         let nothing = ParamValues::List(Vec::new());
-        self.answer(&reader, self.statement(text)?, nothing).await
+        self.answer(&reader, self.statement(&reader, text)?, nothing).await
     }
 
     async fn do_action_create_prepared_statement(
@@ -266,7 +255,7 @@ impl FlightSqlService for Service {
         request: Request<Action>,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
         let reader = self.admission.reader(&request)?;
-        let statement = self.statement(&query.query)?;
+        let statement = self.statement(&reader, &query.query)?;
         let plan = self.plan(&reader, statement.clone()).await?;
         let (dataset, parameters) = (running::schema_of(&plan), parameters_of(&plan)?);
         let handle = self.prepared.keep(reader, statement)?;

@@ -48,8 +48,8 @@ use crate::{
     access::Reader,
     endpoint::{
         Endpoint,
-        running::{self, Batches},
-        statement::{Asked, asked},
+        running::{self, Batches, Question},
+        statement::Asked,
     },
 };
 
@@ -136,6 +136,11 @@ impl Connection {
         parsed.map_err(|error| fault("42601", error.to_string()))
     }
 
+    fn sorted(&self, statement: Statement) -> PgWireResult<Asked> {
+        let sorted = self.endpoint.sorted(&self.reader()?, DOOR, statement);
+        sorted.map_err(failure::refused)
+    }
+
     fn format_options(&self) -> Arc<FormatOptions> {
         let state = self.state();
         let get = |name: &str| state.settings.get(name).unwrap_or("").to_owned();
@@ -155,25 +160,15 @@ impl Connection {
         parameters: ParamValues,
     ) -> PgWireResult<(SchemaRef, Batches)> {
         let reader = self.reader()?;
-        let note = self.endpoint.note(&reader, DOOR, statement);
-        let context = self.context()?;
-        let failed = |error| {
-            note.ended(0, "failed");
-            error
-        };
-        let plan = running::plan(&context, statement.clone()).await;
-        let plan = plan.and_then(|plan| with_parameters(plan, &parameters));
-        let plan = plan.map_err(|error| failed(failure::failed(&error)))?;
-        let schema = running::schema_of(&plan);
-        let answer = self.endpoint.run(&context, plan).await;
-        let answer = answer.map_err(|error| failed(failure::warehouse(&error)))?;
         let (timeout, cancel) = {
             let state = self.state();
             (state.settings.timeout(), state.cancel.as_ref().map(watch::Sender::subscribe))
         };
         let cancel = cancel.unwrap_or_else(|| watch::channel(0).1);
         let bounds = self.endpoint.bounds(&reader, timeout, cancel);
-        Ok((schema, running::bounded(answer, bounds, note)))
+        let question = Question { reader: &reader, door: DOOR, statement, parameters, bounds };
+        let answer = self.endpoint.answer(self.context()?, question).await;
+        answer.map_err(|stopped| failure::stopped(&stopped))
     }
 
     /// A query's answer as rows in the formats that the client wants.
@@ -330,7 +325,7 @@ impl Connection {
         statement: Statement,
         named: &[Option<Type>],
     ) -> PgWireResult<Prepared> {
-        let asked = asked(statement).map_err(failure::refused)?;
+        let asked = self.sorted(statement)?;
         let (asked, plan) = match asked {
             Asked::Query(statement) => {
                 let (statement, plan) = self.typed(*statement, named).await?;
@@ -376,17 +371,6 @@ impl Connection {
     }
 }
 
-fn with_parameters(
-    plan: LogicalPlan,
-    parameters: &ParamValues,
-) -> datafusion::common::Result<LogicalPlan> {
-    let given = match parameters {
-        ParamValues::List(list) => !list.is_empty(),
-        ParamValues::Map(map) => !map.is_empty(),
-    };
-    if given { plan.with_param_values(parameters.clone()) } else { Ok(plan) }
-}
-
 fn done(tag: &str) -> Response {
     Response::Execution(Tag::new(tag))
 }
@@ -407,7 +391,7 @@ impl SimpleQueryHandler for Connection {
     {
         let mut answers = Vec::new();
         for statement in self.parse(query)? {
-            let asked = asked(statement).map_err(failure::refused)?;
+            let asked = self.sorted(statement)?;
             let nothing = ParamValues::List(Vec::new());
             answers.push(self.answer(client, &asked, &Format::UnifiedText, nothing).await?);
         }

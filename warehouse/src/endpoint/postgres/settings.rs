@@ -10,10 +10,9 @@ pub(crate) const VERSION_TEXT: &str =
     concat!("PostgreSQL 16.6 (AVIS ", env!("CARGO_PKG_VERSION"), ")");
 
 /// Settings that a connection may change, and what they are at its start.
-const CHANGING: [(&str, &str); 9] = [
+const CHANGING: [(&str, &str); 8] = [
     ("application_name", ""),
     ("bytea_output", "hex"),
-    ("client_encoding", "UTF8"),
     ("datestyle", "ISO, MDY"),
     ("extra_float_digits", "1"),
     ("intervalstyle", "postgres"),
@@ -28,7 +27,8 @@ pub(crate) fn fixed(name: &str) -> Option<&'static str> {
     changing.or(match name {
         "server_version" => Some(VERSION),
         "server_version_num" => Some(VERSION_NUMBER),
-        "server_encoding" => Some("UTF8"),
+        // Text goes out in one encoding, whatever a client would like.
+        "server_encoding" | "client_encoding" => Some("UTF8"),
         "standard_conforming_strings"
         | "integer_datetimes"
         | "transaction_read_only"
