@@ -5,7 +5,7 @@
 //! happens to the new decision too. Counters start where the stream starts, so limits bind as they would
 //! have. Under the rules of then this gives what happened.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::NaiveDate;
 use domain::{
@@ -14,7 +14,10 @@ use domain::{
     id::{AuthorisationId, GroupId, InstructionId, RecipientId},
 };
 use ingest::{
-    record::Stored,
+    error::LogError,
+    log::Log,
+    record::{Position, Stored},
+    topic::Topic,
     wire::{
         Shared,
         v1::{AuthorisationChanged, AuthorisationDecided, AuthorisationLine, Event},
@@ -26,11 +29,14 @@ use crate::{
     cache::{Movements, embedded::EmbeddedCache},
     history::{self, History, Sold},
     publish,
-    rules::{self, Refunded, RuleSet, Sale},
+    rules::{self, Refunded, RuleSet, Sale, TerminalIndex},
 };
+use merged::{Merged, Read};
+
+mod merged;
 
 /// Who is in a group whose meaning is not the recorded one: told by recipient and local day.
-pub trait Regrouped: Send {
+pub trait Regrouped: Send + Sync {
     /// The groups of a recipient, given those that were recorded.
     fn groups(
         &self,
@@ -40,33 +46,73 @@ pub trait Regrouped: Send {
     ) -> Vec<GroupId>;
 }
 
-/// Recorded transactions, played under a set of rules.
-pub struct Replay<'a> {
+/// Plays the whole stream of decisions under a set of rules, and tells of each record that gave or took
+/// back anything, then or now. Answers how many records there were.
+///
+/// # Errors
+/// Where the stream cannot be read.
+pub async fn play(
+    log: &Arc<dyn Log>,
+    rules: &RuleSet,
+    regrouped: Option<&dyn Regrouped>,
+    mut each: impl FnMut(Progress),
+) -> Result<u64, LogError> {
+    let (counters, decided) = (EmbeddedCache::default(), FxHashMap::default());
+    let mut replay = Replay { log, rules, regrouped, counters, decided };
+    let mut merged = Merged::open(log)?;
+    let mut played = 0;
+    while let Some(read) = merged.next().await? {
+        played += 1;
+        let compared = replay.play(read).await?;
+        each(Progress { played, compared });
+    }
+    Ok(played)
+}
+
+/// How far it is, and what the newest record gave or took back.
+#[derive(Debug)]
+pub struct Progress {
+    /// Records so far.
+    pub played: u64,
+    /// What the newest did.
+    pub compared: Option<Compared>,
+}
+
+struct Replay<'a> {
+    log: &'a Arc<dyn Log>,
     rules: &'a RuleSet,
     regrouped: Option<&'a dyn Regrouped>,
     counters: EmbeddedCache,
-    /// Decisions under the new rules that something may still become of.
-    decided: FxHashMap<AuthorisationId, Played>,
+    /// Decisions that something may still become of.
+    decided: FxHashMap<AuthorisationId, Kept>,
 }
 
-impl std::fmt::Debug for Replay<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Replay").field("decided", &self.decided.len()).finish_non_exhaustive()
-    }
+/// Of a decision what its record does not tell: most are never asked for again.
+struct Kept {
+    /// Where the record stands.
+    position: Position,
+    /// What is decided now, where that is something else.
+    now: Option<Box<Decision>>,
+    /// The whole, while it is reserved: what becomes of it is near.
+    reserved: Option<Box<Played>>,
+    /// What came back of it, if anything.
+    refunded: Option<Box<Refunded>>,
 }
 
 /// A decision under the new rules, beside its record.
 struct Played {
     event: Shared<AuthorisationDecided>,
     sold: Sold,
-    decision: Decision,
-    terminal: Option<rules::TerminalIndex>,
-    refunded: Refunded,
+    now: Option<Box<Decision>>,
 }
 
 impl Played {
     fn recipient(&self) -> Option<RecipientId> {
         self.sold.recipient.as_ref().map(|recipient| recipient.id)
+    }
+
+    fn decision(&self) -> &Decision {
+        self.now.as_deref().unwrap_or(&self.sold.decision)
     }
 
     /// What this or a later record of it did on a day, where that is anything.
@@ -87,7 +133,7 @@ impl Played {
     /// What its capture gave.
     fn captured(&self, lines: &[AuthorisationLine]) -> Option<Compared> {
         let then = recorded(lines, &limited(&self.sold.decision), 1);
-        self.compared(self.event.date.parse().ok()?, then, decided(&self.decision))
+        self.compared(self.event.date.parse().ok()?, then, decided(self.decision()))
     }
 }
 
@@ -123,67 +169,131 @@ pub struct Part {
     pub limited: i64,
 }
 
-impl<'a> Replay<'a> {
-    /// Begins with no counters.
-    #[must_use]
-    pub fn new(rules: &'a RuleSet, regrouped: Option<&'a dyn Regrouped>) -> Self {
-        let (counters, decided) = (EmbeddedCache::default(), FxHashMap::default());
-        Self { rules, regrouped, counters, decided }
-    }
-
-    /// Plays one record; answers what it gave or took back, where it did either, then or now.
-    pub fn play(&mut self, stored: &Stored) -> Option<Compared> {
-        match &stored.record.event {
-            Event::AuthorisationDecided(event) => self.decide(event),
-            Event::AuthorisationChanged(event) => self.change(event),
-            _ => None,
+impl Replay<'_> {
+    async fn play(&mut self, read: Read) -> Result<Option<Compared>, LogError> {
+        let Read { stored: Stored { position, record }, sold } = read;
+        match record.event {
+            Event::AuthorisationDecided(event) => {
+                Ok(sold.and_then(|sold| self.decide(position, event, sold)))
+            }
+            Event::AuthorisationChanged(change) => self.change(&change).await,
+            _ => Ok(None),
         }
     }
 
-    fn decide(&mut self, event: &Shared<AuthorisationDecided>) -> Option<Compared> {
+    fn decide(
+        &mut self,
+        position: Position,
+        event: Shared<AuthorisationDecided>,
+        mut sold: Sold,
+    ) -> Option<Compared> {
         let id = AuthorisationId::parse(&event.authorisation_id)?;
-        let mut sold = History::of(event.clone()).sold()?;
-        if let (Some(regrouped), Some(recipient)) = (self.regrouped, &mut sold.recipient) {
-            let recorded = std::mem::take(&mut recipient.groups);
-            let day = event.date.parse().ok()?;
-            recipient.groups = regrouped.groups(recipient.id, day, recorded);
-        }
-        let terminal = history::terminal(event).and_then(|id| self.rules.terminal(&id));
-        let decision = match terminal {
+        self.regroup(&event, &mut sold);
+        let now = match self.terminal(&event) {
             Some(terminal) => rules::evaluate(self.rules, &sold.input(terminal), &self.counters),
             // Where nobody stands any more nothing is given.
             None => without_benefit(&sold.decision),
         };
-        let (event, refunded) = (event.clone(), Refunded::default());
-        let played = Played { event, sold, decision, terminal, refunded };
-        self.counters.restore(&publish::movements(&played.decision, played.recipient()));
+        let now = (now != sold.decision).then(|| Box::new(now));
+        let played = Played { event, sold, now };
+        self.counters.restore(&publish::movements(played.decision(), played.recipient()));
         let status = Status::parse(&played.event.status);
         let captured = status == Some(Status::Captured);
         let compared = captured.then(|| played.captured(&played.event.lines)).flatten();
-        if status != Some(Status::Voided) {
-            self.decided.insert(id, played);
-        }
+        let kept = match status {
+            Some(Status::Voided) => return compared,
+            Some(Status::Reserved) => {
+                Kept { position, now: None, reserved: Some(played.into()), refunded: None }
+            }
+            _ => Kept { position, now: played.now, reserved: None, refunded: None },
+        };
+        self.decided.insert(id, kept);
         compared
     }
 
-    fn change(&mut self, event: &AuthorisationChanged) -> Option<Compared> {
-        let id = AuthorisationId::parse(&event.authorisation_id)?;
-        match event.transition.as_str() {
-            "capture" => self.decided.get(&id)?.captured(&event.lines),
+    async fn change(
+        &mut self,
+        change: &AuthorisationChanged,
+    ) -> Result<Option<Compared>, LogError> {
+        let id = AuthorisationId::parse(&change.authorisation_id);
+        let Some((id, kept)) = id.and_then(|id| Some((id, self.decided.remove(&id)?))) else {
+            return Ok(None);
+        };
+        let Kept { position, now, reserved, mut refunded } = kept;
+        let played = match reserved {
+            Some(played) => Some(*played),
+            None => self.again(position, now).await?,
+        };
+        let Some(played) = played else { return Ok(None) };
+        let compared = match change.transition.as_str() {
+            "capture" => played.captured(&change.lines),
             "void" | "expire" => {
-                let played = self.decided.remove(&id)?;
-                let movements = publish::movements(&played.decision, played.recipient());
+                let movements = publish::movements(played.decision(), played.recipient());
                 self.counters.restore(&movements.reversed());
-                None
+                return Ok(None);
             }
             "refund" => {
-                let played = self.decided.get_mut(&id)?;
-                let now = refunded(self.rules, &mut self.counters, played, &event.lines);
-                let then = recorded(&event.lines, &[], 0);
-                played.compared(event.date.parse().ok()?, then, now)
+                let now = self.refund(&played, refunded.get_or_insert_default(), &change.lines);
+                let day = change.date.parse().ok();
+                let then = recorded(&change.lines, &[], 0);
+                day.and_then(|day| played.compared(day, then, now))
             }
             _ => None,
+        };
+        self.decided.insert(id, Kept { position, now: played.now, reserved: None, refunded });
+        Ok(compared)
+    }
+
+    /// A decision that something has become of, read again.
+    async fn again(
+        &self,
+        position: Position,
+        now: Option<Box<Decision>>,
+    ) -> Result<Option<Played>, LogError> {
+        let Position { partition, offset } = position;
+        let read = self.log.read(Topic::Authorisations, partition, offset, 1).await?;
+        let played = read.into_iter().next().and_then(|stored| {
+            let Event::AuthorisationDecided(event) = stored.record.event else { return None };
+            let mut sold = History::of(event.clone()).sold()?;
+            self.regroup(&event, &mut sold);
+            Some(Played { event, sold, now })
+        });
+        Ok(played)
+    }
+
+    fn regroup(&self, event: &AuthorisationDecided, sold: &mut Sold) {
+        if let (Some(regrouped), Some(recipient)) = (self.regrouped, &mut sold.recipient)
+            && let Ok(day) = event.date.parse()
+        {
+            let recorded = std::mem::take(&mut recipient.groups);
+            recipient.groups = regrouped.groups(recipient.id, day, recorded);
         }
+    }
+
+    fn terminal(&self, event: &AuthorisationDecided) -> Option<TerminalIndex> {
+        history::terminal(event).and_then(|id| self.rules.terminal(&id))
+    }
+
+    /// What comes back under the new rules of what came back then.
+    fn refund(
+        &mut self,
+        played: &Played,
+        refunded: &mut Refunded,
+        lines: &[AuthorisationLine],
+    ) -> Vec<Part> {
+        let Some(terminal) = self.terminal(&played.event) else { return Vec::new() };
+        let returned = history::returned(lines);
+        let sale = Sale { input: played.sold.input(terminal), decision: played.decision() };
+        let Ok(refund) = rules::refund(self.rules, &sale, refunded, &returned) else {
+            return Vec::new();
+        };
+        let points = publish::points_of(played.recipient(), &refund.points);
+        self.counters.restore(&Movements { counters: refund.counters, points });
+        let mut parts = Parts::default();
+        for back in &refund.benefits {
+            parts.add(&back.instruction, -back.amount.cents(), -back.grantor_amount.cents());
+        }
+        parts.finish(&[], 0)
     }
 }
 
@@ -198,28 +308,6 @@ fn without_benefit(of: &Decision) -> Decision {
     decision.counters.clear();
     decision.points.clear();
     decision
-}
-
-/// What comes back under the new rules of what came back then.
-fn refunded(
-    rules: &RuleSet,
-    counters: &mut EmbeddedCache,
-    played: &mut Played,
-    lines: &[AuthorisationLine],
-) -> Vec<Part> {
-    let Some(terminal) = played.terminal else { return Vec::new() };
-    let returned = history::returned(lines);
-    let sale = Sale { input: played.sold.input(terminal), decision: &played.decision };
-    let Ok(refund) = rules::refund(rules, &sale, &mut played.refunded, &returned) else {
-        return Vec::new();
-    };
-    let points = publish::points_of(played.recipient(), &refund.points);
-    counters.restore(&Movements { counters: refund.counters, points });
-    let mut parts = Parts::default();
-    for back in &refund.benefits {
-        parts.add(&back.instruction, -back.amount.cents(), -back.grantor_amount.cents());
-    }
-    parts.finish(&[], 0)
 }
 
 /// The instructions that a limit cut in a decision.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use authoriser::{
-    replay::{Compared, Part, Regrouped, Replay},
+    replay::{Compared, Part, Regrouped, play},
     rules::RuleSet,
 };
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -19,8 +19,7 @@ use domain::{
     registry::Registry,
 };
 use ingest::{
-    log::{Log, READ_BATCH, replay},
-    record::Stored,
+    log::{Log, replay},
     register::people::People,
     topic::Topic,
 };
@@ -78,65 +77,21 @@ pub async fn simulate(
     let rules = RuleSet::compile(registry).map_err(faulty)?;
     let regrouped = regroup(node, registry).await?;
     let regrouped = regrouped.as_ref().map(|groups| groups as &dyn Regrouped);
-    let mut played = Replay::new(&rules, regrouped);
     let mut told = Simulation { from, to, ..Simulation::default() };
     let bar = progress.bar("simulating");
     let started = Instant::now();
-    let mut merged = Merged::open(&node.log)?;
-    while let Some(stored) = merged.next().await? {
-        told.records += 1;
-        if told.records.is_multiple_of(4_096) {
+    let played = play(&node.log, &rules, regrouped, |at| {
+        if at.played.is_multiple_of(4_096) {
             bar.inc(4_096);
         }
-        if let Some(compared) = played.play(&stored)
-            && (from..=to).contains(&compared.day)
-        {
+        if let Some(compared) = at.compared.filter(|of| (from..=to).contains(&of.day)) {
             told.enter(compared);
         }
-    }
+    });
+    told.records = played.await?;
     told.seconds = started.elapsed().as_secs_f64();
     bar.finish_and_clear();
     Ok(told)
-}
-
-/// The partitions of the stream as one, in the order in which records were decided.
-struct Merged {
-    log: Arc<dyn Log>,
-    lanes: Vec<Lane>,
-}
-
-struct Lane {
-    partition: u32,
-    next: u64,
-    end: u64,
-    read: std::collections::VecDeque<Stored>,
-}
-
-impl Merged {
-    fn open(log: &Arc<dyn Log>) -> Result<Self, Failure> {
-        let topic = Topic::Authorisations;
-        let lane = |partition| {
-            let (next, end) = (log.start(topic, partition)?, log.end(topic, partition)?);
-            Ok::<_, Failure>(Lane { partition, next, end, read: Default::default() })
-        };
-        let lanes = (0..log.partitions(topic)).map(lane).collect::<Result<_, _>>()?;
-        Ok(Self { log: Arc::clone(log), lanes })
-    }
-
-    async fn next(&mut self) -> Result<Option<Stored>, Failure> {
-        for lane in &mut self.lanes {
-            while lane.read.is_empty() && lane.next < lane.end {
-                let topic = Topic::Authorisations;
-                let read = self.log.read(topic, lane.partition, lane.next, READ_BATCH).await?;
-                let Some(last) = read.last() else { break };
-                lane.next = last.position.offset + 1;
-                lane.read.extend(read);
-            }
-        }
-        let first = self.lanes.iter_mut().filter(|lane| !lane.read.is_empty());
-        let first = first.min_by_key(|lane| lane.read.front().map(|stored| stored.record.order()));
-        Ok(first.and_then(|lane| lane.read.pop_front()))
-    }
 }
 
 /// Groups that mean something else now, evaluated for everybody by what the register says today.
@@ -278,16 +233,16 @@ impl Simulation {
     fn enter(&mut self, compared: Compared) {
         let mut sums = [0, 0];
         for (at, parts) in [&compared.then, &compared.now].into_iter().enumerate() {
+            let person = compared.recipient.as_deref().unwrap_or_default();
             for part in parts {
-                let name = part.instruction.to_string();
-                self.instructions.entry(name).or_default()[at].add(part);
-                let territory = compared.territory.clone();
-                self.territories.entry(territory).or_default()[at].add(part);
-                let person = compared.recipient.clone().unwrap_or_default();
-                self.people.entry(person).or_default()[at].add(part);
+                add(&mut self.instructions, part.instruction.as_str(), at, part);
+                add(&mut self.territories, &compared.territory, at, part);
+                add(&mut self.people, person, at, part);
                 sums[at] += part.cents;
             }
-            if let Some(recipient) = compared.recipient.as_ref().filter(|_| sums[at] != 0) {
+            let new =
+                |recipient: &&String| sums[at] != 0 && !self.recipients[at].contains(*recipient);
+            if let Some(recipient) = compared.recipient.as_ref().filter(new) {
                 self.recipients[at].insert(recipient.clone());
             }
         }
@@ -373,6 +328,14 @@ impl Simulation {
         }
         Ok(())
     }
+}
+
+/// Adds to one side of what stands under a name.
+fn add(all: &mut BTreeMap<String, [Beside; 2]>, name: &str, at: usize, part: &Part) {
+    if let Some(known) = all.get_mut(name) {
+        return known[at].add(part);
+    }
+    all.entry(name.to_owned()).or_default()[at].add(part);
 }
 
 fn euro(cents: i64) -> String {
