@@ -173,6 +173,16 @@ impl Table {
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
+    /// The table's schema as queries work on it.
+    pub(crate) fn read(&self) -> SchemaRef {
+        let schema = self.arrow();
+        let fields = schema.fields().iter().map(|field| match field.data_type() {
+            DataType::Utf8 => field.as_ref().clone().with_data_type(DataType::Utf8View),
+            _ => field.as_ref().clone(),
+        });
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
     /// How rows are sorted within a file: by day, then by what queries filter by.
     #[must_use]
     pub fn order(&self) -> Vec<&'static str> {

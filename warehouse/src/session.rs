@@ -6,10 +6,11 @@ use chrono::{DateTime, NaiveDate, Utc};
 use datafusion::{
     common::ParamValues,
     datasource::MemTable,
+    error::DataFusionError,
     execution::{
         SessionState, SessionStateBuilder, context::SQLOptions, runtime_env::RuntimeEnvBuilder,
     },
-    physical_plan::SendableRecordBatchStream,
+    physical_plan::collect,
     prelude::{DataFrame, SessionConfig, SessionContext},
     scalar::ScalarValue,
 };
@@ -27,6 +28,7 @@ use readers::Readers;
 use restricted::Restricted;
 
 mod catalogue;
+pub(crate) mod plain;
 pub(crate) mod readers;
 pub(crate) mod restricted;
 mod rows;
@@ -36,6 +38,9 @@ pub use rows::Rows;
 /// What all queries of a session, or of all sessions over the same tails, may keep in memory
 /// together.
 const MEMORY_BYTES: usize = 256 << 20;
+
+/// Rows that are worked on at once: enough that a batch's fixed cost does not matter.
+const BATCH_ROWS: usize = 32_768;
 
 /// The warehouse at an address, at one instant: every table as one of its versions has it, with the
 /// rows that have not landed yet where the session is [over tails](Session::open_with).
@@ -55,11 +60,12 @@ impl std::fmt::Debug for Session {
 pub(crate) fn template() -> Result<SessionState, WarehouseError> {
     let runtime = RuntimeEnvBuilder::new().with_memory_limit(MEMORY_BYTES, 1.0).build_arc()?;
     let config = SessionConfig::new()
+        .with_batch_size(BATCH_ROWS)
         .with_information_schema(true)
         .with_create_default_catalog_and_schema(false)
         .set_str("datafusion.execution.time_zone", "UTC")
-        // Text is one type, whether a table is there yet or not.
-        .set_bool("datafusion.execution.parquet.schema_force_view_types", false)
+        // Text is read as views, and answered as text.
+        .set_bool("datafusion.execution.parquet.schema_force_view_types", true)
         .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false);
     Ok(SessionStateBuilder::new()
         .with_config(config)
@@ -145,12 +151,7 @@ impl Session {
     }
 
     fn ask<'a>(&'a self, sql: &'a str, parameters: ParamValues) -> Pending<'a, Rows> {
-        Box::pin(async move {
-            let frame = self.plan(sql, parameters).await?;
-            let schema = Arc::new(frame.schema().as_arrow().clone());
-            let batches = frame.collect().await?;
-            Ok(Rows { schema, batches })
-        })
+        Box::pin(async move { answer(self.plan(sql, parameters).await?).await })
     }
 
     /// Answers one statement without parameters; anything that does not only read is refused.
@@ -166,31 +167,7 @@ impl Session {
     /// # Errors
     /// Where there is none of that name, or it cannot be read.
     pub fn whole<'a>(&'a self, name: &'a str) -> Pending<'a, Rows> {
-        Box::pin(async move {
-            let frame = self.context.table(name).await?;
-            let schema = Arc::new(frame.schema().as_arrow().clone());
-            Ok(Rows { schema, batches: frame.collect().await? })
-        })
-    }
-
-    /// Answers one statement that reads, batch by batch as they come.
-    ///
-    /// # Errors
-    /// Where the statement is wrong or does not only read; what fails later is in the stream.
-    pub async fn stream(
-        &self,
-        sql: &str,
-        parameters: impl Into<ParamValues>,
-    ) -> Result<SendableRecordBatchStream, WarehouseError> {
-        self.ask_for_stream(sql, parameters.into()).await
-    }
-
-    fn ask_for_stream<'a>(
-        &'a self,
-        sql: &'a str,
-        parameters: ParamValues,
-    ) -> Pending<'a, SendableRecordBatchStream> {
-        Box::pin(async move { Ok(self.plan(sql, parameters).await?.execute_stream().await?) })
+        Box::pin(async move { answer(self.context.table(name).await?).await })
     }
 
     async fn plan(&self, sql: &str, parameters: ParamValues) -> Result<DataFrame, WarehouseError> {
@@ -312,6 +289,17 @@ impl Session {
         }
         Self::over(catalogue)
     }
+}
+
+/// The answer of a plan.
+async fn answer(frame: DataFrame) -> Result<Rows, WarehouseError> {
+    let context = Arc::new(frame.task_ctx());
+    let plan = frame.create_physical_plan().await?;
+    let schema = plain::schema(&plan.schema());
+    let batches = collect(plan, context).await?;
+    let batches = batches.iter().map(|batch| plain::batch(batch, &schema));
+    let batches = batches.collect::<Result<_, _>>().map_err(DataFusionError::from)?;
+    Ok(Rows { schema, batches })
 }
 
 /// What a plan may do: read.

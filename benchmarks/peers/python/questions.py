@@ -71,7 +71,7 @@ with flight.connect(address, db_kwargs=options) as connection, connection.cursor
 
     for what, question in QUESTIONS.items():
         took, told = best(lambda: ours(question))
-        duck_took, duck_told = best(lambda: duck.execute(question).fetch_arrow_table())
+        duck_took, duck_told = best(lambda: duck.execute(question).to_arrow_table())
         rows = lambda of: [list(row.values()) for row in of.to_pylist()]
         assert same(rows(told), rows(duck_told)), (what, rows(told)[:3], rows(duck_told)[:3])
         print(what, took, "DuckDB", duck_took, sep="\t")

@@ -34,7 +34,10 @@ use super::{
     Endpoint, Entry, Tell,
     statement::{self, Asked, Refused},
 };
-use crate::{access::Reader, session::reading};
+use crate::{
+    access::Reader,
+    session::{plain, reading},
+};
 
 /// Batches that are computed before anybody takes them.
 const AHEAD: usize = 2;
@@ -145,9 +148,10 @@ fn begin(
 ) -> Pin<Box<dyn Future<Output = Result<Begun, DataFusionError>> + Send>> {
     Box::pin(async move {
         let plan = with_parameters(plan(&context, statement).await?, parameters)?;
-        let schema = schema_of(&plan);
         let plan = context.execute_logical_plan(plan).await?.create_physical_plan().await?;
-        Ok((schema, execute_stream(yielding(plan)?, context.task_ctx())?))
+        let schema = plain::schema(&plan.schema());
+        let answer = execute_stream(yielding(plan)?, context.task_ctx())?;
+        Ok((Arc::clone(&schema), plain::stream(answer, schema)))
     })
 }
 
@@ -290,6 +294,14 @@ impl Endpoint {
         sorted
     }
 
+    /// The columns of what a plan will answer. Its types are final only after analysis, which fails where
+    /// the values of parameters have to tell them.
+    pub(crate) fn schema_of(&self, plan: &LogicalPlan) -> SchemaRef {
+        let options = self.base.config_options();
+        let analysed = self.base.analyzer().execute_and_check(plan.clone(), options, |_, _| ());
+        plain::schema(analysed.as_ref().unwrap_or(plan).schema().as_arrow())
+    }
+
     /// Begins the note of a statement.
     pub(crate) fn note(&self, reader: &Reader, door: &'static str, asked: &Statement) -> Note {
         self.noted(reader, door, statement::without_values(asked))
@@ -317,9 +329,4 @@ impl Endpoint {
         let timeout = timeout.map_or(self.limits.timeout, |asked| asked.min(self.limits.timeout));
         Bounds { timeout, deadline: Instant::now() + timeout, rows: self.rows(reader), cancel }
     }
-}
-
-/// The schema of an answer.
-pub(crate) fn schema_of(plan: &LogicalPlan) -> SchemaRef {
-    Arc::new(plan.schema().as_arrow().clone())
 }

@@ -126,12 +126,12 @@ impl Catalogue {
         let reader = self.reader(table).await.map_err(failed)?;
         let landed: Arc<dyn TableProvider> = match reader {
             Some(reader) => reader.provider,
-            None => Arc::new(EmptyTable::new(table.arrow())),
+            None => Arc::new(EmptyTable::new(table.read())),
         };
         let rows = self.seen(table.name).map_or(&[][..], |seen| &seen.rows);
         let whole: Arc<dyn TableProvider> = match rows {
             [] => landed,
-            rows => Arc::new(TailProvider::new(landed, rows)?),
+            rows => Arc::new(TailProvider::new(landed, rows)),
         };
         let Some(next) = self.cut.get(table.name) else { return Ok(whole) };
         let context = self.only([(table.name, whole)])?;

@@ -166,7 +166,7 @@ impl TableFunctionImpl for AsOf {
             text => text.try_as_str().flatten().and_then(instant).map(Moment::Instant),
         };
         let rows = RowsOf::Then(moment.ok_or_else(wrong)?);
-        Ok(Arc::new(Seen { of: self.of.clone(), table, schema: table.arrow(), rows }))
+        Ok(Arc::new(Seen { of: self.of.clone(), table, schema: table.read(), rows }))
     }
 }
 

@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::{array::RecordBatch, compute::cast, datatypes::SchemaRef, error::ArrowError};
+use arrow::{
+    array::{RecordBatch, RecordBatchOptions},
+    compute::cast,
+    datatypes::SchemaRef,
+    error::ArrowError,
+};
 use datafusion::{
     catalog::Session,
     common::Result,
@@ -15,20 +20,17 @@ use datafusion::{
 #[derive(Debug)]
 pub(crate) struct TailProvider {
     landed: Arc<dyn TableProvider>,
-    tail: MemTable,
+    rows: Vec<RecordBatch>,
 }
 
 impl TailProvider {
     /// A landed table and the rows after it, which fit its schema by name.
-    pub(crate) fn new(landed: Arc<dyn TableProvider>, rows: &[RecordBatch]) -> Result<Self> {
-        let schema = landed.schema();
-        let rows: Vec<_> =
-            rows.iter().map(|batch| alike(batch, &schema)).collect::<Result<_, _>>()?;
-        let tail = MemTable::try_new(schema, vec![rows])?;
-        Ok(Self { landed, tail })
+    pub(crate) fn new(landed: Arc<dyn TableProvider>, rows: &[RecordBatch]) -> Self {
+        Self { landed, rows: rows.to_vec() }
     }
 }
 
+/// Rows with the columns of a schema, of its types.
 fn alike(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     let column = |field: &Arc<arrow::datatypes::Field>| {
         let column = batch.column_by_name(field.name());
@@ -38,7 +40,8 @@ fn alike(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowEr
         cast(column, field.data_type())
     };
     let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>, _>>()?;
-    RecordBatch::try_new(Arc::clone(schema), columns)
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
 }
 
 #[async_trait::async_trait]
@@ -59,7 +62,14 @@ impl TableProvider for TailProvider {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let landed = self.landed.scan(session, projection, filters, limit).await?;
-        let tail = self.tail.scan(session, projection, &[], limit).await?;
+        let schema = match projection {
+            Some(projection) => Arc::new(self.schema().project(projection)?),
+            None => self.schema(),
+        };
+        // Only what is asked for is made alike.
+        let rows = self.rows.iter().map(|batch| alike(batch, &schema));
+        let rows = rows.collect::<Result<_, _>>()?;
+        let tail = MemTable::try_new(schema, vec![rows])?.scan(session, None, &[], limit).await?;
         UnionExec::try_new(vec![landed, tail])
     }
 

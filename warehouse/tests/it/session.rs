@@ -27,7 +27,7 @@ async fn the_names_of_tables_can_be_asked_for() {
     assert_eq!(world.rows(sql).await, [["means"], ["means_current"]]);
     let sql = "SELECT data_type FROM information_schema.columns \
         WHERE table_name = 'means' AND column_name = 'token'";
-    assert_eq!(world.rows(sql).await, [["Utf8"]]);
+    assert_eq!(world.rows(sql).await, [["Utf8View"]]);
 }
 
 #[tokio::test]

@@ -57,7 +57,8 @@ impl Admission {
         self.gate.bearer(token).map_err(Status::unauthenticated)
     }
 
-    /// Exchanges a name and a password, or a token as the password, for a token of the connection.
+    /// Exchanges a name and a password for a token of the connection; whoever has a token as the password
+    /// goes on with that, for as long as it holds.
     pub(super) async fn handshake<T>(&self, request: &Request<T>) -> Result<String, Status> {
         let (scheme, encoded) = credentials(request)?;
         if !scheme.eq_ignore_ascii_case("basic") {
@@ -70,19 +71,17 @@ impl Admission {
         let admitted = match self.gate.stored(name) {
             Some((stored, reader)) => {
                 let salted = postgres::salted(password, &stored.salt);
-                let fits = is_same(&salted, &stored.salted);
-                let wrong = || format!("password authentication failed for user \"{name}\"");
-                fits.then_some(reader).ok_or_else(wrong)
+                if is_same(&salted, &stored.salted) {
+                    return self.keep(reader);
+                }
+                Err(format!("password authentication failed for user \"{name}\""))
             }
-            None => self.gate.admit(name, password),
+            None => self.gate.admit(name, password).map(|_| password.to_owned()),
         };
-        match admitted {
-            Ok(reader) => self.keep(reader),
-            Err(why) => {
-                tokio::time::sleep(REFUSED_AFTER).await;
-                Err(Status::unauthenticated(why))
-            }
+        if admitted.is_err() {
+            tokio::time::sleep(REFUSED_AFTER).await;
         }
+        admitted.map_err(Status::unauthenticated)
     }
 
     fn keep(&self, reader: Reader) -> Result<String, Status> {

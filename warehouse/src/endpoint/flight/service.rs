@@ -40,7 +40,7 @@ use crate::{
         statement::Asked,
     },
     error::WarehouseError,
-    session::restricted,
+    session::{plain, restricted},
 };
 
 /// What is said of a call in the query log.
@@ -196,7 +196,7 @@ fn parameters_of(plan: &LogicalPlan) -> Result<SchemaRef, Status> {
         // What nobody knows the type of is a text.
         Field::new(name, known.unwrap_or(DataType::Utf8), true)
     });
-    Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+    Ok(plain::schema(&Schema::new(fields.collect::<Vec<_>>())))
 }
 
 fn read_only<T>() -> Result<T, Status> {
@@ -234,7 +234,7 @@ impl FlightSqlService for Service {
         let plan = self.plan(&reader, self.statement(&reader, &query.query)?).await?;
         // The ticket is the query itself: whoever shows it is asked who they are again.
         let ticket = TicketStatementQuery { statement_handle: query.query.into() };
-        flight_info(request, &ticket, &running::schema_of(&plan))
+        flight_info(request, &ticket, &self.endpoint.schema_of(&plan))
     }
 
     async fn do_get_statement(
@@ -257,7 +257,7 @@ impl FlightSqlService for Service {
         let reader = self.admission.reader(&request)?;
         let statement = self.statement(&reader, &query.query)?;
         let plan = self.plan(&reader, statement.clone()).await?;
-        let (dataset, parameters) = (running::schema_of(&plan), parameters_of(&plan)?);
+        let (dataset, parameters) = (self.endpoint.schema_of(&plan), parameters_of(&plan)?);
         let handle = self.prepared.keep(reader, statement)?;
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: handle.into(),
@@ -284,7 +284,7 @@ impl FlightSqlService for Service {
         let reader = self.admission.reader(&request)?;
         let prepared = self.prepared.get(&reader, &query.prepared_statement_handle)?;
         let plan = self.plan(&reader, prepared.statement).await?;
-        flight_info(request, &query, &running::schema_of(&plan))
+        flight_info(request, &query, &self.endpoint.schema_of(&plan))
     }
 
     async fn do_get_prepared_statement(

@@ -341,7 +341,7 @@ impl Connection {
             (Some(plan), _) => {
                 let parameters = parameters::parameters(plan, named);
                 let parameters = parameters.map_err(|error| failure::failed(&error))?;
-                (parameters, Some(running::schema_of(plan)))
+                (parameters, Some(self.endpoint.schema_of(plan)))
             }
             (None, Asked::Show(name)) => (Vec::new(), Some(shown(name))),
             _ => (Vec::new(), None),
