@@ -124,7 +124,8 @@ impl Played {
             authorisation: AuthorisationId::parse(&self.event.authorisation_id)?,
             day,
             territory: self.event.territory.clone(),
-            recipient: self.event.recipient.clone(),
+            recipient: self.recipient(),
+            pseudonym: self.event.recipient.clone(),
             then,
             now,
         })
@@ -146,8 +147,10 @@ pub struct Compared {
     pub day: NaiveDate,
     /// Where.
     pub territory: String,
-    /// To whom, as tables have it; none for an anonymous basket.
-    pub recipient: Option<String>,
+    /// To whom; none for an anonymous basket.
+    pub recipient: Option<RecipientId>,
+    /// The recipient as tables have it.
+    pub pseudonym: Option<String>,
     /// As it was recorded.
     pub then: Vec<Part>,
     /// As it would have been.

@@ -33,6 +33,7 @@ use crate::{
     gate,
     node::{Node, own_folder},
     progress::Progress,
+    rotation::Rotations,
     sources::Sources,
 };
 
@@ -58,7 +59,8 @@ pub fn node(data: &Data) -> Result<Node, Failure> {
 
 /// Tables can be read while a node runs on the same folder.
 async fn session(data: &Data) -> Result<Session, Failure> {
-    Ok(Session::open(&folder(&data.folder.join("warehouse"))?).await?)
+    let session = Session::open(&folder(&data.folder.join("warehouse"))?).await?;
+    Ok(session.rotated(Rotations::read(&data.folder)?.days())?)
 }
 
 /// Rows on standard output.

@@ -14,6 +14,7 @@ mod person;
 mod pipelines;
 mod progress;
 mod pull;
+mod rotation;
 mod settle;
 mod settlement;
 mod simulate;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use authoriser::{authorise::Parts, claims::Claims, fence::Fence, index::Index};
+use chrono::NaiveDate;
 use connectors::{access::Tokens, load::Context};
 use ingest::{
     clock::Clock,
@@ -38,6 +39,7 @@ use crate::{
     config::{Config, LogEngine, Pipelines},
     failure::Failure,
     person,
+    rotation::Rotations,
 };
 
 /// A node over a folder: `log`, `keys`, `index` and `warehouse` lie in it.
@@ -56,6 +58,8 @@ pub struct Node {
     /// Whose turn it is to write the tables of settlements.
     pub settling: tokio::sync::Mutex<()>,
     /// The rows that have not landed in its tables.
+    /// The local days on which recipients got other pseudonyms, as of the start.
+    rotated: Vec<NaiveDate>,
     tails: Tails,
     landing: Pipelines,
     retention: BTreeMap<String, u32>,
@@ -127,6 +131,8 @@ impl Node {
         let log = metrics.log(folder, config)?;
         let vault = Vault::open(&folder.join("keys"))?;
         person::forget_keys(folder, &vault)?;
+        let rotations = Rotations::read(folder)?;
+        vault.set_rotations(rotations.count());
         let loading = Context {
             log: Arc::clone(&log),
             vault: vault.clone(),
@@ -137,6 +143,7 @@ impl Node {
         let (folder, tails) = (folder.to_path_buf(), Tails::default());
         let (landing, retention) = (config.pipelines, config.retention.clone());
         let settling = tokio::sync::Mutex::default();
+        let rotated = rotations.days();
         Ok(Self {
             folder,
             log,
@@ -144,6 +151,7 @@ impl Node {
             clock,
             loading,
             settling,
+            rotated,
             tails,
             landing,
             retention,
@@ -286,7 +294,7 @@ impl Node {
     /// # Errors
     /// Where there is no memory for queries.
     pub fn session(&self) -> Result<Session, Failure> {
-        Ok(self.tables()?)
+        Ok(self.tables()?.rotated(self.rotated.clone())?)
     }
 
     /// As [`session`](Self::session), for who asks the warehouse alone.

@@ -27,6 +27,7 @@ use crate::{
     commands::{land, node},
     failure::Failure,
     node::Node,
+    rotation,
 };
 
 /// Whom a node has forgotten; kept apart from keys and streams, so that whoever brings those back from a
@@ -63,6 +64,16 @@ pub async fn run(command: PersonCommand) -> Result<(), Failure> {
             );
             Ok(())
         }
+        PersonCommand::Rotate { yes, data } => {
+            let node = node(&data)?;
+            if !yes {
+                let text = "figures per recipient begin anew, and this cannot be undone; say --yes";
+                return Err(Failure::Usage(text.into()));
+            }
+            let (people, means) = rotation::rotate(&node).await?;
+            println!("{people} people and {means} means have another pseudonym from now on");
+            Ok(())
+        }
     }
 }
 
@@ -90,14 +101,18 @@ async fn export(node: &Node, id: RecipientId) -> Result<Value, Failure> {
     let attributes = people.get(id).and_then(|person| person.attributes.as_ref());
     let mut told = Map::new();
     told.insert("attributes".into(), json!(attributes.map(|known| known.expose().clone())));
-    let recipient = node.vault.pseudonym(Purpose::Recipient, id.as_u128()).to_string();
-    for (name, rows) in person::export(&node.session()?, &recipient).await? {
+    let pseudonyms = node.vault.pseudonyms(Purpose::Recipient, id.as_u128());
+    let pseudonyms: Vec<_> = pseudonyms.map(|pseudonym| pseudonym.to_string()).collect();
+    for (name, rows) in person::export(&node.session()?, &pseudonyms).await? {
         let text = rows.bytes(Format::Json)?;
         let rows: Value = serde_json::from_slice(&text).map_err(std::io::Error::from)?;
         told.insert(name.into(), rows);
     }
     Ok(Value::Object(told))
 }
+
+/// Records in one append and one sync.
+const APPENDED_AT_ONCE: usize = 16_384;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Erasure {
@@ -155,15 +170,7 @@ pub async fn forget(node: &Node) -> Result<usize, Failure> {
     })
     .await?;
     let now = node.clock.now();
-    let record = |id: String, person: &str, event| Record {
-        id: outside_id("erasure", &id),
-        key: person.to_owned(),
-        source: "erasure".into(),
-        sequence: 0,
-        event_time: now,
-        recorded_at: now,
-        event,
-    };
+    let record = |id: String, person: &str, event| record("erasure", &id, person, now, event);
     people.retain(|_, newest| !newest.removed);
     let gone = people.into_values().map(|PersonChanged { person, person_sequence, .. }| {
         let person_sequence = person_sequence + 1;
@@ -182,9 +189,33 @@ pub async fn forget(node: &Node) -> Result<usize, Failure> {
     append(node, Topic::MeansChanges, blocked.collect()).await
 }
 
-async fn append(node: &Node, topic: Topic, records: Vec<Record>) -> Result<usize, Failure> {
-    if !records.is_empty() {
-        node.log.append(topic, &records).await?;
+/// A record that this node makes of somebody.
+pub(crate) fn record(
+    source: &str,
+    id: &str,
+    key: &str,
+    now: DateTime<Utc>,
+    event: Event,
+) -> Record {
+    Record {
+        id: outside_id(source, id),
+        key: key.to_owned(),
+        source: source.to_owned(),
+        sequence: 0,
+        event_time: now,
+        recorded_at: now,
+        event,
+    }
+}
+
+/// Appends records, and answers how many they were.
+pub(crate) async fn append(
+    node: &Node,
+    topic: Topic,
+    records: Vec<Record>,
+) -> Result<usize, Failure> {
+    for some in records.chunks(APPENDED_AT_ONCE) {
+        node.log.append(topic, some).await?;
     }
     Ok(records.len())
 }

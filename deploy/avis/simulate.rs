@@ -211,6 +211,13 @@ impl Beside {
     }
 }
 
+/// What one person was given, and as whom tables know them.
+#[derive(Debug, Default)]
+struct Person {
+    pseudonym: Option<String>,
+    given: [Beside; 2],
+}
+
 /// What a simulation tells.
 #[derive(Debug, Default)]
 pub struct Simulation {
@@ -223,8 +230,8 @@ pub struct Simulation {
     instructions: BTreeMap<String, [Beside; 2]>,
     territories: BTreeMap<String, [Beside; 2]>,
     bands: BTreeMap<String, [Beside; 2]>,
-    people: BTreeMap<String, [Beside; 2]>,
-    recipients: [HashSet<String>; 2],
+    people: HashMap<Option<RecipientId>, Person>,
+    recipients: [HashSet<RecipientId>; 2],
     most: Vec<(i64, i64, String)>,
     differing: u64,
 }
@@ -232,20 +239,18 @@ pub struct Simulation {
 impl Simulation {
     fn enter(&mut self, compared: Compared) {
         let mut sums = [0, 0];
+        let person = self.people.entry(compared.recipient).or_default();
         for (at, parts) in [&compared.then, &compared.now].into_iter().enumerate() {
-            let person = compared.recipient.as_deref().unwrap_or_default();
             for part in parts {
                 add(&mut self.instructions, part.instruction.as_str(), at, part);
                 add(&mut self.territories, &compared.territory, at, part);
-                add(&mut self.people, person, at, part);
+                person.given[at].add(part);
                 sums[at] += part.cents;
             }
-            let new =
-                |recipient: &&String| sums[at] != 0 && !self.recipients[at].contains(*recipient);
-            if let Some(recipient) = compared.recipient.as_ref().filter(new) {
-                self.recipients[at].insert(recipient.clone());
-            }
+            self.recipients[at].extend(compared.recipient.filter(|_| sums[at] != 0));
         }
+        // The newest pseudonym is the one that tables say most of.
+        person.pseudonym = compared.pseudonym;
         if compared.then == compared.now {
             return;
         }
@@ -268,11 +273,12 @@ impl Simulation {
     /// People by their age band, where enough stand behind one.
     fn name_bands(&mut self, bands: &HashMap<String, String>) {
         let mut people: BTreeMap<String, i64> = BTreeMap::new();
-        for (person, beside) in std::mem::take(&mut self.people) {
-            let band = bands.get(&person).cloned().unwrap_or_default();
+        for Person { pseudonym, given } in std::mem::take(&mut self.people).into_values() {
+            let band = pseudonym.and_then(|pseudonym| bands.get(&pseudonym).cloned());
+            let band = band.unwrap_or_default();
             *people.entry(band.clone()).or_default() += 1;
             let of_band = self.bands.entry(band).or_default();
-            for (sum, more) in of_band.iter_mut().zip(beside) {
+            for (sum, more) in of_band.iter_mut().zip(given) {
                 sum.uses += more.uses;
                 sum.cents += more.cents;
                 sum.grantor_cents += more.grantor_cents;

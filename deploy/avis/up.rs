@@ -36,7 +36,7 @@ use crate::{
     config::{Cache, Config},
     failure::Failure,
     node::Node,
-    person, pull, settlement,
+    person, pull, rotation, settlement,
     sql::Doors,
 };
 
@@ -131,6 +131,7 @@ async fn serve(
     let over_http = tokio::spawn(open(http, routes, stop.clone()));
     let over_grpc = tokio::spawn(open(grpc, grpc::routes(door).await?, stop.clone()));
     person::forget(node).await?;
+    rotation::finish(node).await?;
     let mut evaluator = node.evaluator().await?;
     evaluator.catch_up().await?;
     let runner = node.pipelines().await?;

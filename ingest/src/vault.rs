@@ -4,7 +4,13 @@
 //! found from the personal code by a keyed hash; what the streams hold of a person is encrypted
 //! under that person's key, so destroying the key erases the person, from backups too.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use domain::{
     id::{HouseholdId, MeansToken, Pseudonym, RecipientId},
@@ -69,6 +75,8 @@ struct Inner {
     /// From internal id to key.
     keys: Keyspace,
     secret: [u8; SECRET],
+    /// How often recipients have got other pseudonyms.
+    rotations: AtomicU32,
     random: SystemRandom,
 }
 
@@ -107,7 +115,8 @@ impl Vault {
                 secret
             }
         };
-        Ok(Self { inner: Arc::new(Inner { database, people, keys, secret, random }) })
+        let rotations = AtomicU32::new(0);
+        Ok(Self { inner: Arc::new(Inner { database, people, keys, secret, rotations, random }) })
     }
 
     /// The internal id of a person, if enrolled.
@@ -263,15 +272,42 @@ impl Vault {
         HouseholdId::from_u128(self.keyed("household", family_id.as_bytes()))
     }
 
-    /// An internal id as it stands in tables.
+    /// Says how often recipients have got other pseudonyms; whoever opens the vault knows.
+    pub fn set_rotations(&self, times: u32) {
+        self.inner.rotations.store(times, Ordering::Release);
+    }
+
+    /// An internal id as it stands in tables from now on.
     #[must_use]
     pub fn pseudonym(&self, purpose: Purpose, id: u128) -> Pseudonym {
+        self.pseudonym_after(purpose, id, self.rotations(purpose))
+    }
+
+    /// All that an internal id has stood for in tables, the newest first.
+    pub fn pseudonyms(&self, purpose: Purpose, id: u128) -> impl Iterator<Item = Pseudonym> + '_ {
+        let all = (0..=self.rotations(purpose)).rev();
+        all.map(move |rotations| self.pseudonym_after(purpose, id, rotations))
+    }
+
+    fn rotations(&self, purpose: Purpose) -> u32 {
+        match purpose {
+            Purpose::Recipient => self.inner.rotations.load(Ordering::Acquire),
+            // Users of the portal are counted over a quarter, staff over a month.
+            Purpose::PortalUser | Purpose::Staff => 0,
+        }
+    }
+
+    fn pseudonym_after(&self, purpose: Purpose, id: u128, rotations: u32) -> Pseudonym {
         let purpose = match purpose {
             Purpose::Recipient => "pseudonym recipient",
             Purpose::PortalUser => "pseudonym portal user",
             Purpose::Staff => "pseudonym staff",
         };
-        Pseudonym::from_u128(self.keyed(purpose, &id.to_be_bytes()))
+        let mut named = id.to_be_bytes().to_vec();
+        if rotations > 0 {
+            named.extend(rotations.to_be_bytes());
+        }
+        Pseudonym::from_u128(self.keyed(purpose, &named))
     }
 
     /// A keyed hash of a text for a purpose of the caller's.
@@ -361,6 +397,19 @@ mod tests {
             let vault = Vault::open(folder.path()).expect("a vault");
             assert_eq!(vault.enrol(&[code("326180-33995")]).expect("ids"), ids, "{left:?}");
         }
+    }
+
+    #[test]
+    fn pseudonyms_of_recipients_rotate_and_are_known_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let vault = Vault::open(folder.path()).expect("a vault");
+        let first = vault.pseudonym(Purpose::Recipient, 7);
+        let user = vault.pseudonym(Purpose::PortalUser, 7);
+        vault.set_rotations(1);
+        let second = vault.pseudonym(Purpose::Recipient, 7);
+        assert_ne!(first, second);
+        assert_eq!(vault.pseudonyms(Purpose::Recipient, 7).collect::<Vec<_>>(), [second, first]);
+        assert_eq!(vault.pseudonym(Purpose::PortalUser, 7), user);
     }
 
     #[test]

@@ -23,6 +23,8 @@ use ingest::{
 
 use crate::{error::PipelineError, groups::Groups};
 
+mod rename;
+
 /// People told at once: one append and one sync.
 const APPENDED_AT_ONCE: usize = 16_384;
 
@@ -249,8 +251,9 @@ impl Evaluator {
         let known_from = wire::instant(event.known_from).unwrap_or_default();
         // One person may be told of twice from one instant on, by changes that came apart.
         let said = format!("{}/{}/{changes_next}", event.known_from, event.registry_version);
+        let whom = if event.person.is_empty() { &event.recipient } else { &event.person };
         Record {
-            id: outside_id(&event.person, &said),
+            id: outside_id(whom, &said),
             key: event.household.clone(),
             source: "groups".into(),
             sequence: 0,

@@ -17,18 +17,26 @@ macro_rules! parts {
 
 parts!("means", "entitlements", "transactions", "benefits", "points");
 
-/// Everything of a recipient, by the pseudonym that stands in the tables.
+/// Everything of a recipient, by the pseudonyms that stand in the tables, one after the other.
 ///
 /// # Errors
 /// Where a query fails.
 pub async fn export(
     session: &Session,
-    recipient: &str,
+    pseudonyms: &[String],
 ) -> Result<Vec<(&'static str, Rows)>, WarehouseError> {
     let mut told = Vec::with_capacity(PARTS.len());
     for (name, query) in PARTS {
-        let recipient = ScalarValue::Utf8(Some(recipient.to_owned()));
-        told.push((*name, session.query(query, vec![("recipient", recipient)]).await?));
+        let mut all: Option<Rows> = None;
+        for pseudonym in pseudonyms {
+            let recipient = ScalarValue::Utf8(Some(pseudonym.clone()));
+            let rows = session.query(query, vec![("recipient", recipient)]).await?;
+            match &mut all {
+                Some(all) => all.batches.extend(rows.batches),
+                None => all = Some(rows),
+            }
+        }
+        told.extend(all.map(|rows| (*name, rows)));
     }
     Ok(told)
 }

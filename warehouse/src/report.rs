@@ -91,7 +91,9 @@ impl Report {
         from: NaiveDate,
         to: NaiveDate,
     ) -> Result<Rows, WarehouseError> {
-        let fewest = ScalarValue::Int64(Some(FEWEST));
+        // Whoever got another pseudonym meanwhile counts once more.
+        let names = i64::try_from(session.names(from, to)).unwrap_or(i64::MAX);
+        let fewest = ScalarValue::Int64(Some(FEWEST.saturating_mul(names)));
         let parameters = [("from", day(from)), ("to", day(to)), ("fewest", fewest)];
         session.query_with(self.sql, parameters).await
     }

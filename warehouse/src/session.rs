@@ -265,6 +265,19 @@ impl Session {
         Self::over(self.catalogue.seen_by(view))
     }
 
+    /// The same, knowing on which local days recipients got other pseudonyms.
+    ///
+    /// # Errors
+    /// Where there is no memory for queries.
+    pub fn rotated(self, days: Vec<NaiveDate>) -> Result<Self, WarehouseError> {
+        if days.is_empty() { Ok(self) } else { Self::over(self.catalogue.rotated(days)) }
+    }
+
+    /// As how many recipients one person may count in some days, both included.
+    pub(crate) fn names(&self, from: NaiveDate, to: NaiveDate) -> usize {
+        1 + self.catalogue.rotations().iter().filter(|day| (from..=to).contains(*day)).count()
+    }
+
     /// The tables as a view shows them.
     pub(crate) fn restricted(self, view: &View) -> Restricted {
         Restricted::new(self.catalogue, view.clone())

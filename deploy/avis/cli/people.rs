@@ -33,6 +33,15 @@ pub enum PersonCommand {
         #[command(flatten)]
         data: Data,
     },
+    /// Give every recipient another pseudonym in the tables; limits and points go on counting.
+    #[command(after_help = "Example:\n  avis person rotate --yes --data avis-demo")]
+    Rotate {
+        /// Do it; figures per recipient begin anew.
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        data: Data,
+    },
 }
 
 /// What `avis audit` does.

@@ -120,6 +120,10 @@ impl Event {
             Self::RegistryChanged(event) => of(&event.kind, &event.id),
             Self::PersonChanged(event) => of("person", &event.person),
             Self::MeansChanged(event) => of("means", &event.token),
+            // What takes a former pseudonym out of what holds is of nobody.
+            Self::EntitlementEvaluated(event) if event.person.is_empty() => {
+                of("former", &event.recipient)
+            }
             Self::EntitlementEvaluated(event) => of("entitlement", &event.person),
             _ => None,
         }

@@ -1,6 +1,6 @@
 -- Purpose: who uses benefits, by age band and municipality of the recipient.
--- Inputs: benefit_lines, persons_current. Parameters: $from, $to, local days, both included; $fewest, the
---   smallest count of people shown.
+-- Inputs: benefit_lines, persons; a former pseudonym keeps the age band of its last version.
+-- Parameters: $from, $to, local days, both included; $fewest, the smallest count of people shown.
 -- Output: one row per age band and municipality; where fewer people stand behind a row its figures are
 --   left empty. What was given without a known person has neither.
 SELECT
@@ -14,7 +14,14 @@ SELECT
   CASE WHEN COUNT(DISTINCT benefit_lines.recipient) >= $fewest
     THEN SUM(benefit_lines.amount) END AS benefit_eur
 FROM benefit_lines
-LEFT JOIN persons_current AS persons ON persons.recipient = benefit_lines.recipient
+LEFT JOIN (
+  SELECT
+    recipient,
+    age_band,
+    municipality,
+    ROW_NUMBER() OVER (PARTITION BY recipient ORDER BY source_offset DESC) AS newest
+  FROM persons
+) AS persons ON persons.recipient = benefit_lines.recipient AND persons.newest = 1
 WHERE benefit_lines.date BETWEEN $from AND $to
 GROUP BY persons.age_band, persons.municipality
 ORDER BY age_band NULLS LAST, municipality NULLS LAST;

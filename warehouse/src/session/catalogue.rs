@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use chrono::NaiveDate;
 use datafusion::{
     catalog::{
         CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
@@ -50,6 +51,8 @@ pub(super) struct Catalogue {
     opened: Arc<Mutex<BTreeMap<String, Arc<dyn TableProvider>>>>,
     /// Through whose eyes statements see all this; none see everything.
     view: Option<View>,
+    /// The local days on which recipients got other pseudonyms.
+    rotations: Arc<[NaiveDate]>,
 }
 
 impl Catalogue {
@@ -58,8 +61,26 @@ impl Catalogue {
         readers: Arc<Readers>,
         seen: BTreeMap<&'static str, Seen>,
     ) -> Self {
-        let (beside, cut, opened) = (BTreeMap::new(), BTreeMap::new(), Arc::default());
-        Self { root, readers, seen: Arc::new(seen), beside, cut, opened, view: None }
+        Self {
+            root,
+            readers,
+            seen: Arc::new(seen),
+            beside: BTreeMap::new(),
+            cut: BTreeMap::new(),
+            opened: Arc::default(),
+            view: None,
+            rotations: Arc::default(),
+        }
+    }
+
+    /// The same, knowing when recipients got other pseudonyms.
+    pub(super) fn rotated(mut self, days: Vec<NaiveDate>) -> Self {
+        self.rotations = days.into();
+        self
+    }
+
+    pub(super) fn rotations(&self) -> &[NaiveDate] {
+        &self.rotations
     }
 
     /// The same with rows beside the tables.

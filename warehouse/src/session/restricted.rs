@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use chrono::{DateTime, Utc};
 use datafusion::{
     catalog::{SchemaProvider, Session, TableFunctionArgs, TableFunctionImpl},
@@ -58,20 +58,34 @@ impl Restricted {
         table: &'static schema::Table,
         whole: Arc<dyn TableProvider>,
     ) -> Arc<dyn TableProvider> {
-        let hides = table.columns.iter().any(|column| !self.view.shows(column.name));
+        let hides = table.columns.iter().any(|column| !self.view.shows(table, column.name));
         match (self.view.part(table), hides) {
             (Part::All, false) => whole,
             _ => {
-                let schema = whole.schema();
+                let schema = self.readable(table, &whole.schema());
                 Arc::new(Seen { of: self.clone(), table, schema, rows: RowsOf::Now(whole) })
             }
         }
     }
 
+    /// A table's columns for the reader: what is hidden reads as missing, whatever has to be there.
+    fn readable(&self, table: &schema::Table, schema: &SchemaRef) -> SchemaRef {
+        let fields = schema.fields().iter().map(|field| {
+            let is_missing = field.is_nullable() || !self.view.shows(table, field.name());
+            field.as_ref().clone().with_nullable(is_missing)
+        });
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
     /// The rows that the reader sees, with every column of a schema: what is hidden, or was not there
     /// then, is missing.
-    fn seen(&self, rows: DataFrame, schema: &SchemaRef, part: Part) -> Result<DataFrame> {
-        let rows = match part {
+    fn seen(
+        &self,
+        rows: DataFrame,
+        schema: &SchemaRef,
+        table: &schema::Table,
+    ) -> Result<DataFrame> {
+        let rows = match self.view.part(table) {
             Part::Nothing => rows.filter(lit(false))?,
             Part::All => rows,
             Part::Rows(column, value) => rows.filter(col(column).eq(lit(value.as_ref())))?,
@@ -79,7 +93,7 @@ impl Restricted {
         let there = Arc::clone(rows.schema().inner());
         let columns = schema.fields().iter().map(|field| {
             let name = field.name();
-            if self.view.shows(name) && there.field_with_name(name).is_ok() {
+            if self.view.shows(table, name) && there.field_with_name(name).is_ok() {
                 return col(name.as_str());
             }
             cast(lit(ScalarValue::Null), field.data_type().clone()).alias(name.as_str())
@@ -166,7 +180,8 @@ impl TableFunctionImpl for AsOf {
             text => text.try_as_str().flatten().and_then(instant).map(Moment::Instant),
         };
         let rows = RowsOf::Then(moment.ok_or_else(wrong)?);
-        Ok(Arc::new(Seen { of: self.of.clone(), table, schema: table.read(), rows }))
+        let schema = self.of.readable(table, &table.read());
+        Ok(Arc::new(Seen { of: self.of.clone(), table, schema, rows }))
     }
 }
 
@@ -231,7 +246,7 @@ impl TableProvider for Seen {
         };
         let rows = self.of.catalogue.only([(self.table.name, whole)])?;
         let rows = rows.table(self.table.name).await?;
-        let mut rows = self.of.seen(rows, &self.schema, self.of.view.part(self.table))?;
+        let mut rows = self.of.seen(rows, &self.schema, self.table)?;
         for condition in filters.iter().filter(|condition| is_plain(condition)) {
             rows = rows.filter(condition.clone())?;
         }

@@ -31,6 +31,20 @@ async fn the_names_of_tables_can_be_asked_for() {
 }
 
 #[tokio::test]
+async fn what_is_hidden_is_missing_even_where_it_has_to_be_there() {
+    let world = World::new();
+    world.land("means", 1, &[json!({"token": "T"})]).await;
+    let session = world.session().await.seen_by(&View::Analyst).unwrap();
+    for sql in [
+        "SELECT DISTINCT token FROM means",
+        "SELECT token FROM means WHERE token IS NULL GROUP BY token",
+        "SELECT token FROM means_current",
+    ] {
+        assert_eq!(cells(&session.rows(sql).await.unwrap()), [[""]], "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn only_reading_is_allowed() {
     let world = World::new();
     world.land("means", 1, &[json!({"token": "T"})]).await;

@@ -54,6 +54,7 @@ fn a_person_is_told_what_is_held_and_then_forgotten() {
     );
     assert!(!stands_somewhere(&folder, person.as_bytes()), "a personal code in the clear");
 
+    everybody_gets_another_pseudonym(&folder, &person, &held);
     let sums = "SELECT COUNT(*), SUM(amount) FROM benefit_lines";
     let before = sql(&folder, sums);
     let unsure = ["person", "erase", "--person", &person, "--data"];
@@ -71,6 +72,46 @@ fn a_person_is_told_what_is_held_and_then_forgotten() {
     assert_eq!(sql(&folder, sums), before, "sums stay");
 
     the_trail_tells_and_cannot_be_rewritten(place.path(), &folder);
+}
+
+/// Nothing is counted twice, what happened keeps its figures, and the person still gets everything; also
+/// where a rotation was cut off.
+fn everybody_gets_another_pseudonym(folder: &Path, person: &str, held: &Value) {
+    let report = || {
+        let days = ["--from", "2024-12-01", "--to", "2025-12-31", "--format", "csv", "--data"];
+        let mut command = avis();
+        command.args(["report", "use-per-age-band"]).args(days);
+        vec![succeeded(&command.arg(folder).output().expect("run"))]
+    };
+    let known = "SELECT COUNT(*), COUNT(DISTINCT municipality) FROM persons_current";
+    let means = "SELECT COUNT(*), COUNT(DISTINCT recipient) FROM means_current";
+    let now = || [sql(folder, known), sql(folder, means), report()];
+    let before = now();
+    let rotate = || {
+        let rotate = ["person", "rotate", "--yes", "--data"];
+        let told = succeeded(&avis().args(rotate).arg(folder).output().expect("run"));
+        assert!(told.contains("another pseudonym"), "{told}");
+        export(folder, person)
+    };
+    for cut_off in [false, true] {
+        let rotations = folder.join("rotations.ndjson");
+        if cut_off {
+            let begun = std::fs::read_to_string(&rotations).expect("rotations");
+            let line = begun.lines().next().expect("a line");
+            std::fs::write(&rotations, format!("{begun}{line}\n")).expect("written");
+        }
+        assert_eq!(rotate()["transactions"], held["transactions"]);
+        assert_eq!(now(), before, "cut off: {cut_off}");
+        let lines = std::fs::read_to_string(&rotations).expect("rotations").lines().count();
+        assert_eq!(lines, if cut_off { 4 } else { 2 });
+        for table in ["persons_current", "means_current"] {
+            let both = format!(
+                "SELECT COUNT(*) FROM {table} JOIN authorisations \
+                 ON authorisations.recipient = {table}.recipient"
+            );
+            assert_eq!(sql(folder, &both), ["0"], "{table}");
+        }
+    }
 }
 
 fn the_trail_tells_and_cannot_be_rewritten(place: &Path, folder: &Path) {
