@@ -57,9 +57,9 @@ pub struct Node {
     pub loading: Context,
     /// Whose turn it is to write the tables of settlements.
     pub settling: tokio::sync::Mutex<()>,
-    /// The rows that have not landed in its tables.
     /// The local days on which recipients got other pseudonyms, as of the start.
     rotated: Vec<NaiveDate>,
+    /// The rows that have not landed in its tables.
     tails: Tails,
     landing: Pipelines,
     retention: BTreeMap<String, u32>,

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::{Schema, SchemaRef};
+
 use crate::schema::Table;
 
 /// Who asks.
@@ -94,6 +96,15 @@ impl View {
             (_, "recipient") => matches!(self, Self::Everything | Self::Analyst),
             _ => true,
         }
+    }
+
+    /// A table's columns as it shows them: what is hidden may be missing, though it has to be there.
+    pub(crate) fn readable(&self, table: &Table, schema: &SchemaRef) -> SchemaRef {
+        let fields = schema.fields().iter().map(|field| {
+            let may_be_missing = field.is_nullable() || !self.shows(table, field.name());
+            field.as_ref().clone().with_nullable(may_be_missing)
+        });
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Days, NaiveDate, Utc};
 use datafusion::{
     common::ParamValues,
     datasource::MemTable,
@@ -38,6 +38,10 @@ pub use rows::Rows;
 /// What all queries of a session, or of all sessions over the same tails, may keep in memory
 /// together.
 const MEMORY_BYTES: usize = 256 << 20;
+
+/// Days within which goods are brought back, and transactions uploaded, but for the rarest.
+const REFUNDED_WITHIN: u64 = 366;
+const UPLOADED_WITHIN: u64 = 60;
 
 /// Rows that are worked on at once: enough that a batch's fixed cost does not matter.
 const BATCH_ROWS: usize = 32_768;
@@ -273,8 +277,11 @@ impl Session {
         if days.is_empty() { Ok(self) } else { Self::over(self.catalogue.rotated(days)) }
     }
 
-    /// As how many recipients one person may count in some days, both included.
+    /// As how many recipients one person may count in some days, both included: what is uploaded late
+    /// has the new pseudonym under an older day, a refund the old one under a newer day.
     pub(crate) fn names(&self, from: NaiveDate, to: NaiveDate) -> usize {
+        let from = from.checked_sub_days(Days::new(REFUNDED_WITHIN)).unwrap_or(from);
+        let to = to.checked_add_days(Days::new(UPLOADED_WITHIN)).unwrap_or(to);
         1 + self.catalogue.rotations().iter().filter(|day| (from..=to).contains(*day)).count()
     }
 

@@ -49,7 +49,7 @@ impl CatalogInfo for Names {
     ) -> Result<Option<SchemaRef>, DataFusionError> {
         let names = restricted::names(&self.view).into_iter();
         let mut found = names.filter(|(name, _)| schema == SCHEMA && name == table);
-        Ok(found.next().map(|(_, table)| table.arrow()))
+        Ok(found.next().map(|(_, table)| self.view.readable(table, &table.arrow())))
     }
 
     async fn table_type(

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
 use datafusion::{
     catalog::{SchemaProvider, Session, TableFunctionArgs, TableFunctionImpl},
@@ -62,19 +62,10 @@ impl Restricted {
         match (self.view.part(table), hides) {
             (Part::All, false) => whole,
             _ => {
-                let schema = self.readable(table, &whole.schema());
+                let schema = self.view.readable(table, &whole.schema());
                 Arc::new(Seen { of: self.clone(), table, schema, rows: RowsOf::Now(whole) })
             }
         }
-    }
-
-    /// A table's columns for the reader: what is hidden reads as missing, whatever has to be there.
-    fn readable(&self, table: &schema::Table, schema: &SchemaRef) -> SchemaRef {
-        let fields = schema.fields().iter().map(|field| {
-            let is_missing = field.is_nullable() || !self.view.shows(table, field.name());
-            field.as_ref().clone().with_nullable(is_missing)
-        });
-        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
     /// The rows that the reader sees, with every column of a schema: what is hidden, or was not there
@@ -180,7 +171,7 @@ impl TableFunctionImpl for AsOf {
             text => text.try_as_str().flatten().and_then(instant).map(Moment::Instant),
         };
         let rows = RowsOf::Then(moment.ok_or_else(wrong)?);
-        let schema = self.of.readable(table, &table.read());
+        let schema = self.of.view.readable(table, &table.read());
         Ok(Arc::new(Seen { of: self.of.clone(), table, schema, rows }))
     }
 }

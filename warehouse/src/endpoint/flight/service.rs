@@ -402,7 +402,8 @@ impl FlightSqlService for Service {
         let reader = self.admission.reader(&request)?;
         let mut builder = query.into_builder();
         for (name, table) in restricted::names(&reader.view) {
-            let appended = builder.append(DATABASE, SCHEMA, name, TABLE_TYPE, &table.arrow());
+            let schema = reader.view.readable(table, &table.arrow());
+            let appended = builder.append(DATABASE, SCHEMA, name, TABLE_TYPE, &schema);
             appended.map_err(Status::from)?;
         }
         Ok(self.told(builder.build().map_err(Status::from)?))
