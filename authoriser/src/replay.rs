@@ -59,7 +59,7 @@ pub async fn play(
 ) -> Result<u64, LogError> {
     let (counters, decided) = (EmbeddedCache::default(), FxHashMap::default());
     let mut replay = Replay { log, rules, regrouped, counters, decided };
-    let mut merged = Merged::open(log)?;
+    let mut merged = Merged::open(log).await?;
     let mut played = 0;
     while let Some(read) = merged.next().await? {
         played += 1;

@@ -10,6 +10,7 @@ mod demo;
 mod failure;
 mod gate;
 mod node;
+mod notes;
 mod person;
 mod pipelines;
 mod progress;

@@ -17,9 +17,10 @@ use ingest::{
     vault::{Purpose, Vault},
     wire::v1::{Event, MeansChanged, PersonChanged},
 };
+use pipelines::entitlements::APPENDED_AT_ONCE;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use warehouse::{export::Format, file, person};
+use warehouse::{export::Format, person};
 
 use crate::{
     audit,
@@ -27,7 +28,7 @@ use crate::{
     commands::{land, node},
     failure::Failure,
     node::Node,
-    rotation,
+    notes, rotation,
 };
 
 /// Whom a node has forgotten; kept apart from keys and streams, so that whoever brings those back from a
@@ -111,9 +112,6 @@ async fn export(node: &Node, id: RecipientId) -> Result<Value, Failure> {
     Ok(Value::Object(told))
 }
 
-/// Records in one append and one sync.
-const APPENDED_AT_ONCE: usize = 16_384;
-
 #[derive(Debug, Serialize, Deserialize)]
 struct Erasure {
     person: String,
@@ -123,8 +121,7 @@ struct Erasure {
 /// Forgets a person, from the list on, so that whatever cuts this off is finished later.
 async fn erase(node: &Node, id: RecipientId) -> Result<usize, Failure> {
     let erasure = Erasure { person: id.to_string(), at: node.clock.now() };
-    let line = serde_json::to_string(&erasure).map_err(std::io::Error::from)?;
-    file::append_line(&node.folder.join(ERASURES), &line)?;
+    notes::add(&node.folder.join(ERASURES), &erasure)?;
     let blocked = forget(node).await?;
     node.evaluator().await?.catch_up().await?;
     Ok(blocked)
@@ -234,14 +231,8 @@ pub fn forget_keys(folder: &Path, vault: &Vault) -> Result<(), Failure> {
     if there.is_empty() { Ok(()) } else { Ok(vault.destroy(&there)?) }
 }
 
-/// Whoever is on the list. A line that was cut off has nothing destroyed behind it.
+/// Whoever is on the list.
 fn erased(folder: &Path) -> Result<BTreeSet<RecipientId>, Failure> {
-    let path = folder.join(ERASURES);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-        Err(source) => return Err(Failure::Read { path, source }),
-    };
-    let erasures = text.lines().filter_map(|line| serde_json::from_str::<Erasure>(line).ok());
+    let erasures = notes::read::<Erasure>(&folder.join(ERASURES))?.into_iter();
     Ok(erasures.filter_map(|erasure| RecipientId::parse(&erasure.person)).collect())
 }

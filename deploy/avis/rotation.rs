@@ -14,9 +14,8 @@ use ingest::{
     wire::v1::{Event, MeansChanged},
 };
 use serde::{Deserialize, Serialize};
-use warehouse::file;
 
-use crate::{audit, failure::Failure, node::Node, person};
+use crate::{audit, failure::Failure, node::Node, notes, person};
 
 /// When pseudonyms rotated; beside the streams, so that keys that are brought back from a backup make the
 /// same pseudonyms.
@@ -40,19 +39,13 @@ pub struct Rotations {
 }
 
 impl Rotations {
-    /// What a node's folder says; a line that was cut off has nothing done behind it.
+    /// What a node's folder says.
     ///
     /// # Errors
     /// Where the file cannot be read.
     pub fn read(folder: &Path) -> Result<Self, Failure> {
-        let path = folder.join(FILE);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(source) => return Err(Failure::Read { path, source }),
-        };
         let mut rotations = Self::default();
-        for line in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+        for line in notes::read(&folder.join(FILE))? {
             rotations.is_under_way = matches!(line, Line::Begun(_));
             if let Line::Begun(at) = line {
                 rotations.begun.push(at);
@@ -84,7 +77,7 @@ pub async fn rotate(node: &Node) -> Result<(usize, usize), Failure> {
     node.evaluator().await?.catch_up().await?;
     let rotations = Rotations::read(&node.folder)?;
     if !rotations.is_under_way {
-        note(node, &Line::Begun(node.clock.now()))?;
+        notes::add(&node.folder.join(FILE), &Line::Begun(node.clock.now()))?;
         node.vault.set_rotations(rotations.count() + 1);
     }
     finish(node).await
@@ -103,13 +96,8 @@ pub async fn finish(node: &Node) -> Result<(usize, usize), Failure> {
     let people = evaluator.rename().await?;
     let means = rename_means(node).await?;
     audit::note(node, audit::at_the_machine("person.rotate", String::new())).await?;
-    note(node, &Line::Told(node.clock.now()))?;
+    notes::add(&node.folder.join(FILE), &Line::Told(node.clock.now()))?;
     Ok((people, means))
-}
-
-fn note(node: &Node, line: &Line) -> Result<(), Failure> {
-    let line = serde_json::to_string(line).map_err(std::io::Error::from)?;
-    Ok(file::append_line(&node.folder.join(FILE), &line)?)
 }
 
 /// Tells of every means under its holder's new pseudonym, in the order of these.

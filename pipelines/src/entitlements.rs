@@ -25,8 +25,8 @@ use crate::{error::PipelineError, groups::Groups};
 
 mod rename;
 
-/// People told at once: one append and one sync.
-const APPENDED_AT_ONCE: usize = 16_384;
+/// Records of people in one append and one sync: few enough that nobody else waits long.
+pub const APPENDED_AT_ONCE: usize = 16_384;
 
 /// How many people were told of, once they are.
 pub type Telling<'a> = Pin<Box<dyn Future<Output = Result<usize, PipelineError>> + Send + 'a>>;

@@ -174,7 +174,7 @@ impl Table {
     }
 
     /// The table's schema as queries work on it.
-    pub(crate) fn read(&self) -> SchemaRef {
+    pub(crate) fn as_queried(&self) -> SchemaRef {
         let schema = self.arrow();
         let fields = schema.fields().iter().map(|field| match field.data_type() {
             DataType::Utf8 => field.as_ref().clone().with_data_type(DataType::Utf8View),

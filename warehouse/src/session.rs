@@ -176,11 +176,7 @@ impl Session {
 
     async fn plan(&self, sql: &str, parameters: ParamValues) -> Result<DataFrame, WarehouseError> {
         let frame = self.context.sql_with_options(sql, reading()).await?;
-        let given = match &parameters {
-            ParamValues::List(list) => !list.is_empty(),
-            ParamValues::Map(map) => !map.is_empty(),
-        };
-        Ok(if given { frame.with_param_values(parameters)? } else { frame })
+        Ok(if are_given(&parameters) { frame.with_param_values(parameters)? } else { frame })
     }
 
     /// A session that also sees some rows under a name; this one does not.
@@ -320,6 +316,14 @@ async fn answer(frame: DataFrame) -> Result<Rows, WarehouseError> {
     let batches = batches.iter().map(|batch| plain::batch(batch, &schema));
     let batches = batches.collect::<Result<_, _>>().map_err(DataFusionError::from)?;
     Ok(Rows { schema, batches })
+}
+
+/// Whether there are any parameters; a plan without takes none.
+pub(crate) fn are_given(parameters: &ParamValues) -> bool {
+    match parameters {
+        ParamValues::List(list) => !list.is_empty(),
+        ParamValues::Map(map) => !map.is_empty(),
+    }
 }
 
 /// What a plan may do: read.

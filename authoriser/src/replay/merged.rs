@@ -35,32 +35,25 @@ struct Lane {
     first: Option<Read>,
     rest: IntoIter<Read>,
     batches: Receiver<Batch>,
-    has_begun: bool,
 }
 
 impl Merged {
-    pub(super) fn open(log: &Arc<dyn Log>) -> Result<Self, LogError> {
+    pub(super) async fn open(log: &Arc<dyn Log>) -> Result<Self, LogError> {
         let topic = Topic::Authorisations;
         let (mut lanes, mut readers) = (Vec::new(), JoinSet::new());
         for partition in 0..log.partitions(topic) {
             let (next, end) = (log.start(topic, partition)?, log.end(topic, partition)?);
             let (sender, batches) = channel(1);
             readers.spawn(read(Arc::clone(log), partition, next..end, sender));
-            lanes.push(Lane {
-                first: None,
-                rest: Vec::new().into_iter(),
-                batches,
-                has_begun: false,
-            });
+            lanes.push(Lane { first: None, rest: Vec::new().into_iter(), batches });
+        }
+        for lane in &mut lanes {
+            lane.advance().await?;
         }
         Ok(Self { lanes, readers })
     }
 
     pub(super) async fn next(&mut self) -> Result<Option<Read>, LogError> {
-        for lane in self.lanes.iter_mut().filter(|lane| !lane.has_begun) {
-            lane.has_begun = true;
-            lane.advance().await?;
-        }
         let order = |lane: &Lane| lane.first.as_ref().map(|first| first.stored.record.order());
         let first =
             self.lanes.iter_mut().filter(|lane| lane.first.is_some()).min_by_key(|l| order(l));

@@ -28,18 +28,7 @@ WITH versions AS (
   FROM registry_merchants
   WHERE NOT removed
 ),
-placed AS (
-  SELECT
-    part,
-    entry_id,
-    name_lv,
-    name_en,
-    reg_no,
-    iban,
-    CASE WHEN recorded_at <= $at THEN 0 ELSE 1 END AS is_later,
-    CASE WHEN recorded_at <= $at THEN -source_offset ELSE source_offset END AS distance
-  FROM versions
-),
+-- What was known by then counts first, the newest before the others; then what came later, in its order.
 ranked AS (
   SELECT
     part,
@@ -47,15 +36,13 @@ ranked AS (
     name_lv,
     name_en,
     reg_no,
-    CASE
-      WHEN is_later = 1 OR ROW_NUMBER() OVER (
-        PARTITION BY part, entry_id ORDER BY is_later, distance
-      ) = 1 THEN iban
-    END AS iban,
-    is_later,
-    distance,
-    ROW_NUMBER() OVER (PARTITION BY part, entry_id ORDER BY is_later, distance) AS newest
-  FROM placed
+    iban,
+    recorded_at > $at AS is_later,
+    ROW_NUMBER() OVER (
+      PARTITION BY part, entry_id
+      ORDER BY recorded_at > $at, CASE WHEN recorded_at > $at THEN source_offset ELSE -source_offset END
+    ) AS place
+  FROM versions
 ),
 paid AS (
   SELECT
@@ -65,13 +52,13 @@ paid AS (
     name_en,
     reg_no,
     FIRST_VALUE(iban) OVER (
-      PARTITION BY part, entry_id
-      ORDER BY CASE WHEN iban IS NULL THEN 1 ELSE 0 END, is_later, distance
+      PARTITION BY part, entry_id ORDER BY CASE WHEN iban IS NULL THEN 1 ELSE 0 END, place
     ) AS iban,
-    newest
+    place
   FROM ranked
+  WHERE place = 1 OR is_later
 )
 SELECT part, entry_id, name_lv, name_en, reg_no, iban
 FROM paid
-WHERE newest = 1
+WHERE place = 1
 ORDER BY part, entry_id;

@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     access::Reader,
-    session::{plain, reading},
+    session::{are_given, plain, reading},
 };
 
 /// Batches that are computed before anybody takes them.
@@ -119,8 +119,8 @@ impl Endpoint {
             Ok(None) => Err(Stopped::Cancelled),
             Err(stopped) => Err(stopped),
         };
-        let begun = begun.inspect_err(|stopped| note.ended(0, stopped.outcome()));
-        let (schema, mut answer) = begun?;
+        let mut answer = begun.inspect_err(|stopped| note.ended(0, stopped.outcome()))?;
+        let schema = answer.schema();
         let (sender, batches) = mpsc::channel(AHEAD);
         let mut working = JoinSet::new();
         let deadline = bounds.deadline;
@@ -145,28 +145,20 @@ fn begin(
     context: SessionContext,
     statement: Statement,
     parameters: ParamValues,
-) -> Pin<Box<dyn Future<Output = Result<Begun, DataFusionError>> + Send>> {
+) -> Pin<Box<dyn Future<Output = Result<SendableRecordBatchStream, DataFusionError>> + Send>> {
     Box::pin(async move {
         let plan = with_parameters(plan(&context, statement).await?, parameters)?;
         let plan = context.execute_logical_plan(plan).await?.create_physical_plan().await?;
-        let schema = plain::schema(&plan.schema());
-        let answer = execute_stream(yielding(plan)?, context.task_ctx())?;
-        Ok((Arc::clone(&schema), plain::stream(answer, schema)))
+        Ok(plain::stream(execute_stream(yielding(plan)?, context.task_ctx())?))
     })
 }
-
-type Begun = (SchemaRef, SendableRecordBatchStream);
 
 /// A plan with its parameters; one without takes none.
 fn with_parameters(
     plan: LogicalPlan,
     parameters: ParamValues,
 ) -> Result<LogicalPlan, DataFusionError> {
-    let given = match &parameters {
-        ParamValues::List(list) => !list.is_empty(),
-        ParamValues::Map(map) => !map.is_empty(),
-    };
-    if given { plan.with_param_values(parameters) } else { Ok(plan) }
+    if are_given(&parameters) { plan.with_param_values(parameters) } else { Ok(plan) }
 }
 
 /// What comes of a question, and who works on it.

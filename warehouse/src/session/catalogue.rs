@@ -147,7 +147,7 @@ impl Catalogue {
         let reader = self.reader(table).await.map_err(failed)?;
         let landed: Arc<dyn TableProvider> = match reader {
             Some(reader) => reader.provider,
-            None => Arc::new(EmptyTable::new(table.read())),
+            None => Arc::new(EmptyTable::new(table.as_queried())),
         };
         let rows = self.seen(table.name).map_or(&[][..], |seen| &seen.rows);
         let whole: Arc<dyn TableProvider> = match rows {

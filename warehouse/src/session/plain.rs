@@ -46,10 +46,8 @@ pub(crate) fn batch(rows: &RecordBatch, plain: &SchemaRef) -> Result<RecordBatch
 }
 
 /// An answer as it comes, with the columns that [`schema`] says.
-pub(crate) fn stream(
-    answer: SendableRecordBatchStream,
-    plain: SchemaRef,
-) -> SendableRecordBatchStream {
+pub(crate) fn stream(answer: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    let plain = schema(&answer.schema());
     let columns = Arc::clone(&plain);
     let batches = answer.map(move |rows| Ok(batch(&rows?, &columns)?));
     Box::pin(RecordBatchStreamAdapter::new(plain, batches))

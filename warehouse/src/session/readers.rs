@@ -131,7 +131,7 @@ impl Readers {
         let found = match found {
             Ok(found) => found,
             Err(DeltaTableError::NotATable(_)) => {
-                return Ok(Arc::new(EmptyTable::new(table.read())));
+                return Ok(Arc::new(EmptyTable::new(table.as_queried())));
             }
             Err(source) => return Err(WarehouseError::Open { table: table.name, source }),
         };

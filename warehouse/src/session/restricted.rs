@@ -171,7 +171,7 @@ impl TableFunctionImpl for AsOf {
             text => text.try_as_str().flatten().and_then(instant).map(Moment::Instant),
         };
         let rows = RowsOf::Then(moment.ok_or_else(wrong)?);
-        let schema = self.of.view.readable(table, &table.read());
+        let schema = self.of.view.readable(table, &table.as_queried());
         Ok(Arc::new(Seen { of: self.of.clone(), table, schema, rows }))
     }
 }
