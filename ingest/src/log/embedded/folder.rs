@@ -18,7 +18,15 @@ const IN_USE: &str = "in-use";
 /// The right to the folder, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Claim {
-    _locked: File,
+    locked: File,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Closing alone is not enough: a child that was forked and has not begun its program yet holds
+        // the same open file. Where it fails, the process's end gives the folder back.
+        let _ = self.locked.unlock();
+    }
 }
 
 /// Takes the folder, and makes it where there is none.
@@ -40,5 +48,22 @@ pub(super) fn claim(folder: &Path) -> Result<Claim, LogError> {
         TryLockError::Error(source) => opened(source),
     })?;
     first_start::finish(folder).map_err(opened)?;
-    Ok(Claim { _locked: file })
+    Ok(Claim { locked: file })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_given_back_though_a_forked_child_has_its_files_still() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let claimed = claim(folder.path()).expect("claimed");
+        assert!(matches!(claim(folder.path()), Err(LogError::InUse { .. })));
+        // As a child between fork and exec: another descriptor of the same open file.
+        let of_a_child = claimed.locked.try_clone().expect("a descriptor");
+        drop(claimed);
+        claim(folder.path()).expect("claimed again");
+        drop(of_a_child);
+    }
 }
