@@ -119,7 +119,7 @@ pub fn registry() -> Result<Registry, IdError> {
     };
     let group = |id: &&str| -> Result<Group, IdError> {
         let members = Membership::List(Vec::new());
-        Ok(Group { id: GroupId::new(id)?, name: named(id), members })
+        Ok(Group { id: GroupId::new(id)?, name: named(id), grantor: None, members })
     };
     let listed = |(number, category): (u32, &&str)| -> Result<CatalogueItem, IdError> {
         Ok(CatalogueItem {

@@ -1,5 +1,6 @@
 //! Who may ask: bearer tokens, their roles, and the organisation they act for.
 
+pub mod oidc;
 pub mod token;
 
 use axum::http::{HeaderMap, header::AUTHORIZATION};

@@ -59,22 +59,42 @@ impl Problem {
     /// A body that is not what it must be; each fault with its place.
     #[must_use]
     pub fn faults(faults: &[Fault]) -> Self {
+        let code = faults.first().map_or("invalid_value", |fault| fault.reason.code());
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Self::faults_as(status, code, "The request is not valid", faults)
+    }
+
+    /// Faults of a kind; each with its place.
+    #[must_use]
+    pub fn faults_as(status: StatusCode, code: &str, title: &str, faults: &[Fault]) -> Self {
         let detail = match faults {
+            [one] if one.path.is_empty() => one.message.clone(),
             [one] => one.to_string(),
             several => format!("{} faults; see errors", several.len()),
         };
-        let mut problem = Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            faults.first().map_or("invalid_value", |fault| fault.reason.code()),
-            "The request is not valid",
-            detail,
-        );
+        let mut problem = Self::new(status, code, title, detail);
         let told = faults.iter().take(MOST_FAULTS).map(|fault| wire::Fault {
             pointer: fault.path.clone(),
             detail: fault.message.clone(),
         });
         problem.0.errors = told.collect();
         problem
+    }
+
+    /// A part of the node that cannot be used now; asking again in a second may help.
+    #[must_use]
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        let (status, title) = (StatusCode::SERVICE_UNAVAILABLE, "Not available now");
+        let mut problem = Self::new(status, "not_ready", title, detail);
+        problem.0.retry_after_seconds = Some(1);
+        problem
+    }
+
+    /// A parameter, or a field without a place of its own, that is not what it must be.
+    #[must_use]
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Self::new(status, "invalid_value", "The request is not valid", detail)
     }
 
     /// A body that is no JSON.

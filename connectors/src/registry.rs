@@ -1,4 +1,14 @@
-//! The registry as a file: read, checked whole, and applied whole or not at all.
+//! The registry: as a file, read, checked whole, and applied whole or not at all; and entry by entry, over
+//! HTTP, by those whose entries they are.
+
+pub mod draft;
+pub mod http;
+mod list;
+pub mod openapi;
+pub mod registrar;
+pub mod rights;
+mod standing;
+mod versions;
 
 use std::sync::Arc;
 
@@ -41,7 +51,17 @@ pub fn read(
 ) -> Result<Document, ConnectorError> {
     let value =
         parse(text).map_err(|reason| ConnectorError::Syntax { origin: origin.into(), reason })?;
-    let decoded = registry::decode_all(&value);
+    let (registry, faults) = check(&value, condition);
+    if faults.is_empty() {
+        return Ok(Document { value, registry });
+    }
+    Err(ConnectorError::Registry { origin: origin.into(), faults })
+}
+
+/// What can be read of a whole registry, and every fault of it: of form, of reference, of instructions
+/// beside each other, and of conditions.
+pub fn check(value: &Value, condition: ConditionCheck<'_>) -> (Registry, Vec<Fault>) {
+    let decoded = registry::decode_all(value);
     let analysed = analyse::faults(&decoded.registry).into_iter().map(|fault| Fault {
         reason: Reason::InvalidValue,
         path: decoded.in_document(&fault.path),
@@ -59,13 +79,14 @@ pub fn read(
             faults.push(Fault { reason: Reason::InvalidValue, path, message });
         }
     }
-    if faults.is_empty() {
-        return Ok(Document { value, registry: decoded.registry });
-    }
-    Err(ConnectorError::Registry { origin: origin.into(), faults })
+    (decoded.registry, faults)
 }
 
-fn parse(text: &str) -> Result<Value, String> {
+/// A registry as JSON, from YAML or JSON (which is YAML, too).
+///
+/// # Errors
+/// What the parser said, with line and column.
+pub fn parse(text: &str) -> Result<Value, String> {
     if text.trim_start().starts_with('{') {
         return json::value(text.as_bytes()).map_err(|error| error.to_string());
     }
@@ -123,12 +144,15 @@ pub async fn apply(
 fn translated(document: &Value) -> Value {
     let mut document = document.clone();
     let lists = document.as_object_mut().into_iter().flat_map(|lists| lists.values_mut());
-    for entry in lists.filter_map(Value::as_array_mut).flatten() {
-        for name in ["name", "label"] {
-            if let Some(text) = entry.get_mut(name).filter(|text| text.is_string()) {
-                *text = serde_json::json!({"lv": text.clone(), "en": text.clone()});
-            }
+    lists.filter_map(Value::as_array_mut).flatten().for_each(translate);
+    document
+}
+
+/// An entry's texts for people in both languages.
+fn translate(entry: &mut Value) {
+    for name in ["name", "label"] {
+        if let Some(text) = entry.get_mut(name).filter(|text| text.is_string()) {
+            *text = serde_json::json!({"lv": text.clone(), "en": text.clone()});
         }
     }
-    document
 }

@@ -4,12 +4,16 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
 use authoriser::{authorise, cache::redis::RedisSettings, service::Bounds};
 use chrono::TimeDelta;
-use connectors::terminal::{http, kit::Caps};
+use connectors::{
+    access::oidc::{self, Issuer},
+    terminal::{http, kit::Caps},
+};
 use ingest::{
     log::{Keep, embedded, fluvio},
     topic::Topic,
@@ -54,6 +58,10 @@ pub struct Config {
     pub sql: Sql,
     /// Who publishes open data.
     pub open_data: OpenData,
+    /// An outside issuer of tokens.
+    oidc: Oidc,
+    /// The registry.
+    pub registry: Registry,
     /// Terminals.
     pub terminals: Terminals,
 }
@@ -186,6 +194,25 @@ pub struct OpenData {
     pub ckan_organisation: String,
 }
 
+/// An outside issuer of tokens.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Oidc {
+    issuer: String,
+    audience: String,
+    keys: String,
+    role_claim: String,
+    organisation_claim: String,
+}
+
+/// The registry.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registry {
+    /// Whether a second person approves what decides about money.
+    pub approval: bool,
+}
+
 /// Terminals.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -302,6 +329,14 @@ impl Config {
             allow_volatile: self.redis.allow_volatile,
             ..RedisSettings::default()
         }
+    }
+
+    /// The outside issuer of tokens, where there is one.
+    #[must_use]
+    pub fn issuer(&self) -> Option<Arc<Issuer>> {
+        let Oidc { issuer, audience, keys, role_claim, organisation_claim } = self.oidc.clone();
+        let settings = oidc::Settings { issuer, audience, keys, role_claim, organisation_claim };
+        (!settings.issuer.is_empty()).then(|| Issuer::new(settings))
     }
 
     /// What the doors for terminals are told.

@@ -59,6 +59,7 @@ pub struct Node {
     pub settling: tokio::sync::Mutex<()>,
     /// The local days on which recipients got other pseudonyms, as of the start.
     rotated: Vec<NaiveDate>,
+    tokens: Tokens,
     /// The rows that have not landed in its tables.
     tails: Tails,
     landing: Pipelines,
@@ -144,6 +145,7 @@ impl Node {
         let (landing, retention) = (config.pipelines, config.retention.clone());
         let settling = tokio::sync::Mutex::default();
         let rotated = rotations.days();
+        let tokens = Tokens::beside(&vault, Arc::clone(&clock), config.issuer());
         Ok(Self {
             folder,
             log,
@@ -152,6 +154,7 @@ impl Node {
             loading,
             settling,
             rotated,
+            tokens,
             tails,
             landing,
             retention,
@@ -162,7 +165,7 @@ impl Node {
     /// The tokens of this node.
     #[must_use]
     pub fn tokens(&self) -> Tokens {
-        Tokens::of(&self.vault, Arc::clone(&self.clock))
+        self.tokens.clone()
     }
 
     /// The metrics of all parts.

@@ -114,9 +114,4 @@ fn inside(error: impl Into<Failure>) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "Not available now", detail)
 }
 
-fn invalid(detail: impl Into<String>) -> Problem {
-    let status = StatusCode::UNPROCESSABLE_ENTITY;
-    Problem::new(status, "invalid_value", "The request is not valid", detail)
-}
-
 const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";

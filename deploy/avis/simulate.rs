@@ -12,6 +12,10 @@ use authoriser::{
     rules::RuleSet,
 };
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use connectors::{
+    problem::Problem,
+    registry::http::{Days, Simulated, Simulating, Simulator},
+};
 use domain::{
     id::{GroupId, RecipientId},
     period::LocalTime,
@@ -92,6 +96,53 @@ pub async fn simulate(
     told.seconds = started.elapsed().as_secs_f64();
     bar.finish_and_clear();
     Ok(told)
+}
+
+/// Simulations that the API asks for, one at a time: each reads the whole stream.
+#[derive(Debug)]
+pub struct Simulations {
+    node: Arc<Node>,
+    turn: tokio::sync::Semaphore,
+}
+
+impl Simulations {
+    /// Those of a node.
+    #[must_use]
+    pub fn of(node: &Arc<Node>) -> Self {
+        Self { node: Arc::clone(node), turn: tokio::sync::Semaphore::new(1) }
+    }
+
+    async fn told(&self, asked: Simulating) -> Result<serde_json::Value, Problem> {
+        let busy = || Problem::unavailable("another simulation is running: try again later");
+        let _turn = self.turn.try_acquire().map_err(|_| busy())?;
+        let Simulating { registry, days: Days { from, to }, own } = asked;
+        let failed = |error: Failure| match error {
+            Failure::Usage(text) => Problem::invalid(text),
+            error => {
+                tracing::error!(%error, "a simulation failed");
+                Problem::unavailable("the simulation failed: the node's log says why")
+            }
+        };
+        let quiet = Progress::new(true);
+        let told = simulate(&self.node, &registry, (from, to), &quiet).await;
+        let mut told = told.map_err(failed)?;
+        match own {
+            Some(own) => {
+                told.instructions.retain(|id, _| own.iter().any(|of| of.as_str() == id));
+                Ok(told.of_instructions())
+            }
+            None => {
+                told.name_bands(&bands(&self.node).await.map_err(failed)?);
+                Ok(told.json())
+            }
+        }
+    }
+}
+
+impl Simulator for Simulations {
+    fn simulate(&self, what: Simulating) -> Simulated<'_> {
+        Box::pin(self.told(what))
+    }
 }
 
 /// Groups that mean something else now, evaluated for everybody by what the register says today.
@@ -289,13 +340,16 @@ impl Simulation {
         self.keep_most();
     }
 
+    /// What a grantor is told: of its own instructions alone.
+    fn of_instructions(&self) -> serde_json::Value {
+        serde_json::json!({
+            "from": self.from.to_string(),
+            "to": self.to.to_string(),
+            "instructions": both(&self.instructions),
+        })
+    }
+
     fn json(&self) -> serde_json::Value {
-        let both = |all: &BTreeMap<String, [Beside; 2]>| {
-            let entries = all.iter().map(|(name, [then, now])| {
-                (name.clone(), serde_json::json!({"then": then, "now": now}))
-            });
-            serde_json::Value::Object(entries.collect())
-        };
         let most = self.most.iter().map(|(then, now, id)| {
             serde_json::json!({"authorisation_id": id, "then_cents": then, "now_cents": now})
         });
@@ -334,6 +388,13 @@ impl Simulation {
         }
         Ok(())
     }
+}
+
+fn both(all: &BTreeMap<String, [Beside; 2]>) -> serde_json::Value {
+    let entries = all
+        .iter()
+        .map(|(name, [then, now])| (name.clone(), serde_json::json!({"then": then, "now": now})));
+    serde_json::Value::Object(entries.collect())
 }
 
 /// Adds to one side of what stands under a name.

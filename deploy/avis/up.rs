@@ -17,6 +17,7 @@ use chrono::{TimeDelta, Utc};
 use connectors::{
     access::{Identity, Role, Tokens},
     edge,
+    registry::{self, registrar::Registrar},
     terminal::{
         grpc,
         http::{self, Door},
@@ -24,7 +25,7 @@ use connectors::{
 };
 use domain::registry::Registry;
 use ingest::{clock::SystemClock, heartbeat::Heartbeats, topic::Topic};
-use pipelines::{entitlements::Evaluator, settlements};
+use pipelines::{entitlements::Evaluator, groups, settlements};
 use prometheus::TextEncoder;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use utoipa::OpenApi;
@@ -37,6 +38,7 @@ use crate::{
     failure::Failure,
     node::Node,
     person, pull, rotation, settlement,
+    simulate::Simulations,
     sql::Doors,
 };
 
@@ -121,9 +123,12 @@ async fn serve(
     let mut auditing = tokio::spawn(audit::keep(Arc::clone(node), told));
     let routes = http::routes(door.clone())
         .merge(pull::routes(node, tokens.clone(), auditor.clone()))
+        .merge(registry::http::routes(registry_door(node, config, auditor.clone())))
         .merge(health_routes(health));
     let metrics = node.loading.metrics.clone();
-    let routes = edge::around(routes, pull::Description::openapi(), metrics);
+    let mut description = pull::Description::openapi();
+    description.merge(registry::openapi::description());
+    let routes = edge::around(routes, description, metrics);
     println!("http     http://{}/ /openapi.json /healthz /readyz /metrics", address(&http));
     println!("grpc     {}", address(&grpc));
     println!("sql      postgres://{}/{DATABASE}", address(&postgres));
@@ -160,6 +165,7 @@ async fn serve(
         ended = summarise(node) => return ended,
         ended = &mut landing => return Ok(ended?),
         ended = settle(node) => return ended,
+        () = tokens.follow_issuer() => {}
         ended = &mut auditing => return ended?,
     }
     // The doors first, so that what was let in is answered; then what was answered is landed.
@@ -174,6 +180,16 @@ async fn serve(
     // It is still there: it was not the one that ended.
     let _ = last.send(true);
     Ok(landing.await?)
+}
+
+/// Through what the registry changes while the node serves.
+fn registry_door(node: &Arc<Node>, config: &Config, auditor: Auditor) -> registry::http::Door {
+    let (log, clock) = (Arc::clone(&node.log), Arc::clone(&node.clock));
+    let told = Arc::new(move |deed| auditor.tell(deed));
+    let approval = config.registry.approval;
+    let registrar = Registrar::new(log, clock, groups::check, told, approval);
+    let simulator = Arc::new(Simulations::of(node));
+    registry::http::Door { registrar, tokens: node.tokens(), simulator }
 }
 
 fn address(listener: &TcpListener) -> String {
@@ -248,10 +264,15 @@ fn print_tokens(tokens: &Tokens, registry: &Registry) -> Result<(), Failure> {
         println!("token    terminal {} {}", terminal.id, tokens.issue(&identity, expires)?);
     }
     let organisations = [
+        (Role::Administrator, Some(String::new())),
+        (Role::Operator, Some(String::new())),
         (Role::Analyst, Some(String::new())),
         (Role::Finance, Some(String::new())),
+        (Role::Source, Some(String::new())),
         (Role::Merchant, registry.merchants.first().map(|merchant| merchant.id.to_string())),
         (Role::Grantor, registry.grantors.first().map(|grantor| grantor.id.to_string())),
+        (Role::Issuer, registry.issuers.first().map(|issuer| issuer.id.to_string())),
+        (Role::Centre, registry.centres.first().map(|centre| centre.id.to_string())),
     ];
     for (role, organisation) in organisations {
         let Some(organisation) = organisation else { continue };

@@ -174,8 +174,8 @@ impl World {
                 Some(version) => format!("{id}/{version}"),
                 None => id.to_owned(),
             };
-            let changed =
-                v1::RegistryChanged { kind: kind.into(), id, document: entry.to_string() };
+            let (kind, document) = (kind.into(), entry.to_string());
+            let changed = v1::RegistryChanged { kind, id, document, changed_by: String::new() };
             self.tell(Topic::RegistryChanges, Event::RegistryChanged(changed)).await;
         }
     }

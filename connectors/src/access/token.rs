@@ -1,4 +1,5 @@
-//! Our own signed tokens (JWT, RFC 7519): HS256 under a key that only the node's vault has.
+//! Signed tokens (JWT, RFC 7519): our own, HS256 under a key that only the node's vault has, and those of an
+//! outside issuer, where there is one.
 
 use std::{
     collections::HashMap,
@@ -9,6 +10,8 @@ use chrono::{DateTime, Utc};
 use ingest::{clock::Clock, vault::Vault};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
+
+use super::oidc::Issuer;
 
 /// What a token lets its bearer do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -119,6 +122,7 @@ struct Inner {
     sign: EncodingKey,
     verify: DecodingKey,
     clock: Arc<dyn Clock>,
+    issuer: Option<Arc<Issuer>>,
     known: Mutex<HashMap<[u8; 32], (i64, Identity)>>,
 }
 
@@ -132,13 +136,29 @@ impl Tokens {
     /// The tokens of a node.
     #[must_use]
     pub fn of(vault: &Vault, clock: Arc<dyn Clock>) -> Self {
+        Self::beside(vault, clock, None)
+    }
+
+    /// The tokens of a node, and of an outside issuer.
+    #[must_use]
+    pub fn beside(vault: &Vault, clock: Arc<dyn Clock>, issuer: Option<Arc<Issuer>>) -> Self {
         let key = vault.secret_for("tokens");
         Self(Arc::new(Inner {
             sign: EncodingKey::from_secret(&key),
             verify: DecodingKey::from_secret(&key),
             clock,
+            issuer,
             known: Mutex::default(),
         }))
+    }
+
+    /// Fetches the outside issuer's keys, again and again; for ever waiting where there is none.
+    pub async fn follow_issuer(&self) {
+        match &self.0.issuer {
+            // A key that the issuer no longer publishes vouches for nobody.
+            Some(issuer) => issuer.follow(|| self.known().clear()).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// A token that holds until `expires`.
@@ -161,7 +181,7 @@ impl Tokens {
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.0.sign)
     }
 
-    /// Whom a token names; `None` where it is not ours, is damaged or has expired.
+    /// Whom a token names; `None` where it is neither ours nor the issuer's, is damaged or has expired.
     #[must_use]
     pub fn verify(&self, token: &str) -> Option<Identity> {
         if token.len() > LONGEST {
@@ -172,26 +192,35 @@ impl Tokens {
         if let Some((expires, identity)) = self.known().get(&hash) {
             return (*expires > now).then(|| identity.clone());
         }
+        let (expires, identity) = self.own(token).or_else(|| {
+            let issuer = self.0.issuer.as_ref()?;
+            issuer.verify(token, now)
+        })?;
+        if expires <= now {
+            return None;
+        }
+        let mut known = self.known();
+        if known.len() >= MOST_KNOWN {
+            known.clear();
+        }
+        known.insert(hash, (expires, identity.clone()));
+        Some(identity)
+    }
+
+    /// Whom a token of ours names, and until when.
+    fn own(&self, token: &str) -> Option<(i64, Identity)> {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[ISSUER]);
         // Our clock is not the library's: the demo's and the tests' stands elsewhere.
         validation.validate_exp = false;
         let claims =
             jsonwebtoken::decode::<Claims>(token, &self.0.verify, &validation).ok()?.claims;
-        if claims.exp <= now {
-            return None;
-        }
         let identity = Identity {
             role: claims.role,
             organisation: claims.org.into(),
             subject: claims.sub.into(),
         };
-        let mut known = self.known();
-        if known.len() >= MOST_KNOWN {
-            known.clear();
-        }
-        known.insert(hash, (claims.exp, identity.clone()));
-        Some(identity)
+        Some((claims.exp, identity))
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], (i64, Identity)>> {

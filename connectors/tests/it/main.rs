@@ -22,9 +22,11 @@ use tempfile::TempDir;
 mod client;
 mod events;
 mod files;
+mod oidc;
 mod people;
 mod properties;
 mod registries;
+mod registry_api;
 mod terminals;
 mod transactions;
 

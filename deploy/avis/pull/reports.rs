@@ -16,7 +16,7 @@ use warehouse::{
     report::{REPORTS, Report},
 };
 
-use super::{Pulling, XLSX, inside, invalid};
+use super::{Pulling, XLSX, inside};
 
 /// A report that there is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -58,8 +58,8 @@ pub(super) struct Days {
 }
 
 fn local_day(name: &str, text: Option<&str>) -> Result<NaiveDate, Problem> {
-    let text = text.ok_or_else(|| invalid(format!("{name} is missing: YYYY-MM-DD")))?;
-    text.parse().map_err(|_| invalid(format!("{name} is no day: YYYY-MM-DD")))
+    let text = text.ok_or_else(|| Problem::invalid(format!("{name} is missing: YYYY-MM-DD")))?;
+    text.parse().map_err(|_| Problem::invalid(format!("{name} is no day: YYYY-MM-DD")))
 }
 
 /// A report over some local days, of what the caller's role sees.
@@ -102,6 +102,6 @@ pub(super) async fn one(
             let page = report.html(&rows, from, to).map_err(inside)?;
             Ok(([(header::CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response())
         }
-        _ => Err(invalid("format is json, csv, xlsx or html")),
+        _ => Err(Problem::invalid("format is json, csv, xlsx or html")),
     }
 }

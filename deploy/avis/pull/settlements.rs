@@ -18,7 +18,7 @@ use warehouse::{
     settlement::{self as statements, Closing, File, Told, bank},
 };
 
-use super::{Pulling, XLSX, inside, invalid};
+use super::{Pulling, XLSX, inside};
 use crate::{failure::Failure, settlement};
 
 /// A statement.
@@ -273,7 +273,8 @@ fn which(body: &Bytes) -> Result<(Month, Option<String>), Problem> {
     if serde_json::from_slice::<serde_json::Value>(body).is_err() {
         return Err(Problem::malformed("expected {\"period\": \"YYYY-MM\"}"));
     }
-    let which: Which = serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))?;
+    let which: Which =
+        serde_json::from_slice(body).map_err(|error| Problem::invalid(error.to_string()))?;
     Ok((month(Some(&which.period))?, which.grantor))
 }
 
@@ -378,7 +379,7 @@ pub(super) async fn bank_file(
 ) -> Result<Json<Taken>, Problem> {
     let hash = file::checksum(&body);
     pulling.finance(&headers, "settlement.import", &hash)?;
-    let file = bank::read(&body).map_err(|error| invalid(error.to_string()))?;
+    let file = bank::read(&body).map_err(|error| Problem::invalid(error.to_string()))?;
     let now = pulling.node.clock.now();
     let taken = settlement::take(&pulling.node, &file, &hash, now).await.map_err(failed)?;
     let is_new = taken.is_some();
@@ -432,8 +433,8 @@ fn month_text(id: &str) -> String {
 }
 
 fn month(text: Option<&str>) -> Result<Month, Problem> {
-    let text = text.ok_or_else(|| invalid("period is missing: YYYY-MM"))?;
-    Month::parse(text).ok_or_else(|| invalid("period is no month: YYYY-MM"))
+    let text = text.ok_or_else(|| Problem::invalid("period is missing: YYYY-MM"))?;
+    Month::parse(text).ok_or_else(|| Problem::invalid("period is no month: YYYY-MM"))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::{
-    id::{GroupId, HouseholdId, MeansToken, RecipientId},
+    id::{GrantorId, GroupId, HouseholdId, MeansToken, RecipientId},
     masked::Masked,
     person_code::PersonCode,
     text::Text,
@@ -16,6 +16,8 @@ pub struct Group {
     pub id: GroupId,
     /// Its name.
     pub name: Text,
+    /// Whose it is: a grantor's own, or nobody's, for every grantor to name.
+    pub grantor: Option<GrantorId>,
     /// Who is in it.
     pub members: Membership,
 }

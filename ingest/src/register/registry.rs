@@ -1,6 +1,6 @@
 //! The registry: its document, checked; and the view that its stream makes.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use domain::registry::{Kind, Registry};
 use serde_json::{Map, Value};
@@ -65,10 +65,19 @@ pub fn decode_all(document: &Value) -> Decoded {
     decoded
 }
 
+/// An entry as its last change left it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The entry in the registry file's form.
+    pub document: Value,
+    /// The offset of the change that made it so.
+    pub changed: u64,
+}
+
 /// The registry as its stream has it so far.
 #[derive(Debug, Default)]
 pub struct RegistryView {
-    entries: BTreeMap<(Kind, String), Value>,
+    entries: BTreeMap<(Kind, String), Entry>,
     registry: Arc<Registry>,
     version: u64,
 }
@@ -82,7 +91,10 @@ impl RegistryView {
             let Some(kind) = Kind::of_list(&change.kind) else { continue };
             let key = (kind, change.id.clone());
             match serde_json::from_str(&change.document) {
-                Ok(document) => self.entries.insert(key, document),
+                Ok(document) => {
+                    let changed = stored.position.offset;
+                    self.entries.insert(key, Entry { document, changed })
+                }
                 Err(_) => self.entries.remove(&key),
             };
         }
@@ -103,12 +115,30 @@ impl RegistryView {
         self.version
     }
 
+    /// An entry by its kind and identity: of a catalogue's item `<merchant>/<item>`, of an instruction
+    /// `<id>/<version>`, of a subsidy its first day, else its id.
+    #[must_use]
+    pub fn entry(&self, kind: Kind, id: &str) -> Option<&Entry> {
+        self.entries.get(&(kind, id.to_owned()))
+    }
+
+    /// The entries of a kind whose identities come after one, in order.
+    pub fn after<'a>(
+        &'a self,
+        kind: Kind,
+        id: &str,
+    ) -> impl Iterator<Item = (&'a str, &'a Entry)> + use<'a> {
+        let after = (Bound::Excluded((kind, id.to_owned())), Bound::Unbounded);
+        let of_kind = self.entries.range(after).take_while(move |((of, _), _)| *of == kind);
+        of_kind.map(|((_, id), entry)| (id.as_str(), entry))
+    }
+
     /// The registry as one document, as `avis registry export` writes it.
     #[must_use]
     pub fn document(&self) -> Value {
         let mut lists: BTreeMap<Kind, Vec<Value>> = BTreeMap::new();
         for ((kind, _), entry) in &self.entries {
-            lists.entry(*kind).or_default().push(entry.clone());
+            lists.entry(*kind).or_default().push(entry.document.clone());
         }
         let lists =
             lists.into_iter().map(|(kind, list)| (kind.list().to_owned(), Value::Array(list)));
@@ -119,12 +149,16 @@ impl RegistryView {
     #[must_use]
     pub fn changes_to(&self, wanted: &Value) -> Vec<RegistryChanged> {
         let wanted = entries(wanted);
-        let changed = wanted.iter().filter(|(key, entry)| self.entries.get(*key) != Some(entry));
+        let is_known = |key: &(Kind, String), entry: &Value| {
+            self.entries.get(key).is_some_and(|of| of.document == *entry)
+        };
+        let changed = wanted.iter().filter(|(key, entry)| !is_known(key, entry));
         let removed = self.entries.keys().filter(|key| !wanted.contains_key(*key));
         let change = |(kind, id): &(Kind, String), document: String| RegistryChanged {
             kind: kind.list().into(),
             id: id.clone(),
             document,
+            changed_by: String::new(),
         };
         let changed = changed.map(|(key, entry)| change(key, entry.to_string()));
         changed.chain(removed.map(|key| change(key, String::new()))).collect()
@@ -145,7 +179,8 @@ fn entries(document: &Value) -> BTreeMap<(Kind, String), Value> {
 
 /// An entry's identity in its list: of a catalogue's item merchant and item, of an instruction id
 /// and version, of a subsidy its first day, else its id.
-pub(crate) fn identity(kind: Kind, entry: &Value) -> String {
+#[must_use]
+pub fn identity(kind: Kind, entry: &Value) -> String {
     let field = |name: &str| match entry.get(name) {
         Some(Value::String(text)) => text.clone(),
         Some(value) => value.to_string(),

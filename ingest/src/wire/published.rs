@@ -151,6 +151,7 @@ mod tests {
                 kind: "grantors".into(),
                 id: "riga".into(),
                 document: r#"{"b":1.50,"a":[1,18446744073709551616]}"#.into(),
+                changed_by: "grantor:anna".into(),
             }),
             Some(Event::RegistryChanged(_)) => Event::PersonChanged(v1::PersonChanged {
                 person: "P".into(),

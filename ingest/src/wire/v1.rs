@@ -144,6 +144,10 @@ pub struct RegistryChanged {
     #[prost(string, tag = "3")]
     #[serde(with = "embedded")]
     pub document: String,
+    /// Who changed it, as `role:subject`; empty where it was whoever runs the machine.
+    #[prost(string, tag = "4")]
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub changed_by: String,
 }
 
 /// A person's attributes are now these, or the person is gone from the register.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::people::{Register, code, day};
 
 fn group(id: &str, members: Membership) -> Group {
-    Group { id: GroupId::new(id).expect("an id"), name: Text::default(), members }
+    Group { id: GroupId::new(id).expect("an id"), name: Text::default(), grantor: None, members }
 }
 
 /// The runs of days that each of some people has in the group of a condition, from a day on.

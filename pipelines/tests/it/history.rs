@@ -137,9 +137,10 @@ fn registry() -> Vec<Record> {
         ("issuers", "riga-card", ""),
     ];
     let entry = |(at, (kind, id, document)): (usize, (&str, &str, &str))| {
-        let event = RegistryChanged { kind: kind.into(), id: id.into(), document: document.into() };
+        let (kind, id, document) = (kind.to_owned(), id.into(), document.into());
+        let event = RegistryChanged { kind: kind.clone(), id, document, changed_by: String::new() };
         let name = format!("registry {at}");
-        record(&name, kind.into(), "2025-01-01T10:00:00Z", Event::RegistryChanged(event))
+        record(&name, kind, "2025-01-01T10:00:00Z", Event::RegistryChanged(event))
     };
     entries.into_iter().enumerate().map(entry).collect()
 }

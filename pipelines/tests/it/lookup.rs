@@ -37,7 +37,8 @@ async fn land(log: &Arc<ModelLog>, tables: &landing::Tables, batch: usize) -> Ve
 
 fn renamed(name: &str) -> Vec<ingest::record::Record> {
     let document = format!(r#"{{"id":"market","name":{{"lv":"Tirgus","en":"{name}"}}}}"#);
-    let event = RegistryChanged { kind: "merchants".into(), id: "market".into(), document };
+    let (kind, id, changed_by) = ("merchants".into(), "market".into(), String::new());
+    let event = RegistryChanged { kind, id, document, changed_by };
     let at = "2025-03-04T08:00:00Z";
     vec![record(name, "merchants".into(), at, Event::RegistryChanged(event))]
 }

@@ -70,6 +70,7 @@ impl Register {
             kind: "groups".into(),
             id: id.into(),
             document: document.to_string(),
+            changed_by: String::new(),
         });
         self.append(Topic::RegistryChanges, &format!("{id} {condition}"), at, event).await;
     }

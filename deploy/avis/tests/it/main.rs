@@ -3,6 +3,7 @@
 mod bad_input;
 mod demo;
 mod finance;
+mod grantor;
 mod kill;
 mod operators;
 mod own;

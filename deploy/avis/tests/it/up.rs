@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
+
 use crate::{avis, sql, succeeded};
 
 pub struct Server {
@@ -49,6 +51,32 @@ impl Server {
         stream.read_to_string(&mut text).expect("an answer");
         let status = text.split_whitespace().nth(1).and_then(|word| word.parse().ok());
         (status.expect("a status"), text)
+    }
+
+    /// Asks with a token; answers the status, the tag and the body.
+    pub fn ask(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &Value,
+    ) -> (u16, String, Value) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let mut stream = TcpStream::connect(&self.address).expect("connected");
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: avis\r\nConnection: close\r\n{headers}\
+             Authorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .expect("sent");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        let status = text.split_whitespace().nth(1).and_then(|word| word.parse().ok());
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+        let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap_or_default();
+        (status.expect("a status"), tag.to_owned(), serde_json::from_str(body).unwrap_or_default())
     }
 
     pub fn stop(mut self) {

@@ -192,6 +192,7 @@ fn issuer(fields: &Fields<'_>) -> Option<Issuer> {
 fn group(fields: &Fields<'_>) -> Option<Group> {
     let id = fields.required("id").and_then(|at| at.id(GroupId::new));
     let name = fields.translated("name");
+    let grantor = fields.optional("grantor").and_then(|at| at.id(GrantorId::new));
     let condition = fields.optional("where").and_then(|at| at.text());
     let list = fields.optional("members");
     let members = match (condition, list) {
@@ -208,7 +209,7 @@ fn group(fields: &Fields<'_>) -> Option<Group> {
             None
         }
     };
-    Some(Group { id: id?, name, members: members? })
+    Some(Group { id: id?, name, grantor, members: members? })
 }
 
 /// A person's code, or the token of a means that stands alone.

@@ -91,6 +91,9 @@ fn parties(registry: &Registry, found: &mut Found<'_>) {
     found.missing("contracts", "grantor", named!(registry.contracts, grantor), "grantors");
     found.missing("contracts", "merchant", named!(registry.contracts, merchant), "merchants");
     found.missing("benefits", "grantor", named!(registry.benefits, grantor), "grantors");
+    let owned = registry.groups.iter().enumerate();
+    let owned = owned.filter_map(|(at, group)| Some((at, group.grantor.as_ref()?.as_str())));
+    found.missing("groups", "grantor", owned, "grantors");
 }
 
 fn instructions(registry: &Registry, found: &mut Found<'_>) {

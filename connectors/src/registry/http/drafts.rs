@@ -1,0 +1,357 @@
+//! Drafts over HTTP: written, run in the shadow, submitted, and approved by a second person.
+
+use axum::{
+    body::Bytes,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
+use ingest::document::Cursor;
+use serde_json::{Map, Value, json};
+
+use super::{Days, Door, Simulating, answer, no_content, seen, unchanged};
+use crate::{
+    access::{Identity, Role},
+    json,
+    problem::Problem,
+    registry::{
+        draft::{Draft, Removed, State as Stands},
+        registrar::Now,
+    },
+};
+
+/// The longest note or reason, in bytes.
+const LONGEST: usize = 4_096;
+
+impl Door {
+    /// Who asks, where their role has drafts: whoever changes something, or watches.
+    fn drafting(&self, headers: &HeaderMap) -> Result<Identity, Problem> {
+        let identity = self.identity(headers)?;
+        match identity.role {
+            Role::Grantor | Role::Merchant | Role::Administrator => Ok(identity),
+            role => Err(Problem::forbidden(format!("the role {} has no drafts", role.code()))),
+        }
+    }
+}
+
+/// An administrator sees all drafts, everybody else those of their organisation.
+fn sees(by: &Identity, draft: &Draft) -> bool {
+    by.role == Role::Administrator
+        || (draft.role == by.role.code()
+            && !by.organisation.is_empty()
+            && draft.organisation == *by.organisation)
+}
+
+fn none(id: &str) -> Problem {
+    Problem::not_found(format!("there is no draft {id}"))
+}
+
+fn of<'a>(now: &'a Now<'_>, by: &Identity, id: &str) -> Result<&'a (Draft, u64), Problem> {
+    let draft = now.standing().drafts.get(id).filter(|(draft, _)| sees(by, draft));
+    draft.ok_or_else(|| none(id))
+}
+
+/// A draft as somebody sees it: who is listed in a group is told to whose draft it is alone.
+fn shown(by: &Identity, draft: &Draft) -> Value {
+    let mut shown = serde_json::to_value(draft).unwrap_or_default();
+    if draft.role == by.role.code() && draft.organisation == *by.organisation {
+        return shown;
+    }
+    let groups = shown["entries"]["groups"].as_array_mut();
+    for group in groups.into_iter().flatten().filter_map(Value::as_object_mut) {
+        if let Some(members) = group.remove("members") {
+            let count = members.as_array().map_or(0, Vec::len);
+            group.insert("members_count".into(), json!(count));
+        }
+    }
+    shown
+}
+
+pub(super) async fn list(
+    State(door): State<Door>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let identity = door.drafting(&headers)?;
+    let now = door.registrar.now().await?;
+    let all = now.standing().drafts.iter().filter(|(draft, _)| sees(&identity, draft));
+    // What they put is told one by one: it may be long.
+    let items = all.map(|(draft, _)| {
+        json!({"id": draft.id, "state": draft.state, "note": draft.note,
+            "organisation": draft.organisation, "shadow_since": draft.shadow_since})
+    });
+    let items: Vec<_> = items.collect();
+    Ok(answer(StatusCode::OK, &json!({"items": items, "next": null}), None))
+}
+
+pub(super) async fn one(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let identity = door.drafting(&headers)?;
+    let now = door.registrar.now().await?;
+    let (draft, offset) = of(&now, &identity, &id)?;
+    Ok(answer(StatusCode::OK, &shown(&identity, draft), Some(*offset)))
+}
+
+/// What a draft puts and removes, as the body says.
+pub(super) struct Body {
+    pub(super) note: String,
+    pub(super) entries: Map<String, Value>,
+    pub(super) remove: Vec<Removed>,
+}
+
+/// Reads what a draft puts and removes.
+pub(super) fn read(bytes: &[u8]) -> Result<Body, Problem> {
+    let document = json::message(bytes).map_err(|refusal| Problem::malformed(refusal.detail))?;
+    let root = Cursor::root(&document);
+    let body = root.fields().map(|fields| {
+        let note = fields.short_text("note", LONGEST).unwrap_or_default();
+        let entries = fields.optional("entries");
+        let lists = entries.as_ref().map(|at| at.entries()).unwrap_or_default();
+        let mut put = Map::new();
+        for (list, at) in lists {
+            if domain::registry::Kind::of_list(list).is_none() {
+                at.fault("unknown list");
+            }
+            // Each element must be an object; what it says is checked with the rest.
+            at.elements().iter().for_each(|element| drop(element.fields()));
+            put.insert(list.to_owned(), at.value().clone());
+        }
+        let remove = fields.list("remove").iter().filter_map(removed).collect();
+        fields.finish();
+        Body { note, entries: put, remove }
+    });
+    let faults = root.faults();
+    body.filter(|_| faults.is_empty()).ok_or_else(|| Problem::faults(&faults))
+}
+
+fn removed(at: &Cursor<'_>) -> Option<Removed> {
+    let fields = at.fields()?;
+    let kind = fields.required("kind").and_then(|at| {
+        at.parsed("the name of a list", |text| {
+            domain::registry::Kind::of_list(text).map(|kind| kind.list().to_owned())
+        })
+    });
+    let id = fields.required("id").and_then(|at| at.text()).map(str::to_owned);
+    fields.finish();
+    Some(Removed { kind: kind?, id: id? })
+}
+
+/// Where in a draft's body each of its changes stands.
+pub(super) fn places(draft: &Draft, now: &Now<'_>) -> Vec<String> {
+    let mut places = Vec::new();
+    for (list, entries) in &draft.entries {
+        for at in 0..entries.as_array().map_or(0, Vec::len) {
+            let alone = Draft {
+                entries: Map::from_iter([(
+                    list.clone(),
+                    Value::Array(entries.get(at).cloned().into_iter().collect()),
+                )]),
+                remove: Vec::new(),
+                ..draft.clone()
+            };
+            // Putting an instruction may end its earlier version, too.
+            let changes = alone.changes(&now.standing().view).len();
+            places.extend(std::iter::repeat_n(format!("/entries/{list}/{at}"), changes));
+        }
+    }
+    places.extend((0..draft.remove.len()).map(|at| format!("/remove/{at}")));
+    places
+}
+
+pub(super) async fn put(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    bytes: Bytes,
+) -> Result<Response, Problem> {
+    let identity = door.drafting(&headers)?;
+    domain::id::GroupId::new(&id).map_err(|error| Problem::invalid(format!("the id {error}")))?;
+    let body = read(&bytes)?;
+    let mut now = door.registrar.now().await?;
+    let standing = now.standing().drafts.get(&id);
+    if standing.is_some_and(|(draft, _)| !sees(&identity, draft)) {
+        return Err(none(&id));
+    }
+    unchanged(&seen(&headers), standing.map(|(_, offset)| *offset))?;
+    if let Some((Draft { state: Stands::Submitted | Stands::Published, .. }, _)) = standing {
+        return Err(not_now("a submitted or published draft is not written any more"));
+    }
+    let mut draft = Draft {
+        id: id.clone(),
+        role: identity.role.code().into(),
+        organisation: identity.organisation.to_string(),
+        note: body.note,
+        state: Stands::Draft,
+        entries: body.entries,
+        remove: body.remove,
+        written_by: standing.map(|(draft, _)| draft.written_by.clone()).unwrap_or_default(),
+        decided_by: None,
+        reason: None,
+        shadow_since: None,
+    };
+    if let Some((before, _)) = standing {
+        (draft.role, draft.organisation) = (before.role.clone(), before.organisation.clone());
+    }
+    own_groups(&identity, &mut draft);
+    note_writer(&mut draft, &identity);
+    let is_new = standing.is_none();
+    check(&now, &identity, &draft)?;
+    now.commit(&identity, &[], Some((&id, Some(&draft)))).await?;
+    door.registrar.tell(&identity, "draft.put", id.clone());
+    let (draft, offset) = of(&now, &identity, &id)?;
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(answer(status, &shown(&identity, draft), Some(*offset)))
+}
+
+/// A grantor's groups are its own.
+fn own_groups(by: &Identity, draft: &mut Draft) {
+    if by.role != Role::Grantor {
+        return;
+    }
+    let groups = draft.entries.get_mut("groups").and_then(Value::as_array_mut);
+    for group in groups.into_iter().flatten().filter_map(Value::as_object_mut) {
+        group.entry("grantor").or_insert_with(|| Value::from(&*by.organisation));
+    }
+}
+
+fn note_writer(draft: &mut Draft, by: &Identity) {
+    if !draft.written_by.iter().any(|subject| *subject == *by.subject) {
+        draft.written_by.push(by.subject.to_string());
+    }
+}
+
+/// Whether the draft could hold as the registry is now.
+fn check(now: &Now<'_>, by: &Identity, draft: &Draft) -> Result<(), Problem> {
+    let changes = draft.changes(&now.standing().view);
+    now.allowed(by, &changes, true)?;
+    let places = places(draft, now);
+    now.checked(&changes, |at| places.get(at).cloned().unwrap_or_default())?;
+    Ok(())
+}
+
+fn not_now(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::CONFLICT, "state", "Not in this state", detail)
+}
+
+pub(super) async fn remove(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let identity = door.drafting(&headers)?;
+    let mut now = door.registrar.now().await?;
+    let (draft, offset) = of(&now, &identity, &id)?;
+    unchanged(&seen(&headers), Some(*offset))?;
+    if draft.state == Stands::Published {
+        return Err(not_now("what was published is kept"));
+    }
+    now.commit(&identity, &[], Some((&id, None))).await?;
+    door.registrar.tell(&identity, "draft.remove", id);
+    Ok(no_content())
+}
+
+/// Where a draft is to stand, and why.
+fn wanted(bytes: &[u8]) -> Result<(Stands, Option<String>), Problem> {
+    const STATES: [(&str, Stands); 5] = [
+        ("draft", Stands::Draft),
+        ("shadow", Stands::Shadow),
+        ("submitted", Stands::Submitted),
+        ("published", Stands::Published),
+        ("rejected", Stands::Rejected),
+    ];
+    let document = json::message(bytes).map_err(|refusal| Problem::malformed(refusal.detail))?;
+    let root = Cursor::root(&document);
+    let wanted = root.fields().and_then(|fields| {
+        let state = fields.required("state").and_then(|at| at.word(&STATES));
+        let reason = fields.short_text("reason", LONGEST);
+        fields.finish();
+        Some((state?, reason))
+    });
+    let faults = root.faults();
+    wanted.filter(|_| faults.is_empty()).ok_or_else(|| Problem::faults(&faults))
+}
+
+pub(super) async fn move_to(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    bytes: Bytes,
+) -> Result<Response, Problem> {
+    let identity = door.drafting(&headers)?;
+    let (state, reason) = wanted(&bytes)?;
+    let today = door.registrar.today();
+    let mut now = door.registrar.now().await?;
+    let (standing, offset) = of(&now, &identity, &id)?.clone();
+    if standing.state == state {
+        return Ok(answer(StatusCode::OK, &shown(&identity, &standing), Some(offset)));
+    }
+    unchanged(&seen(&headers), Some(offset))?;
+    let mut draft = Draft { state, ..standing.clone() };
+    let mut changes = Vec::new();
+    match (standing.state, state) {
+        (Stands::Draft | Stands::Rejected, Stands::Shadow) => {
+            check(&now, &identity, &draft)?;
+            draft.shadow_since = Some(today);
+        }
+        (Stands::Draft | Stands::Shadow, Stands::Submitted) => {
+            check(&now, &identity, &draft)?;
+            note_writer(&mut draft, &identity);
+        }
+        (Stands::Shadow | Stands::Submitted | Stands::Rejected, Stands::Draft) => {}
+        (Stands::Submitted, Stands::Published | Stands::Rejected) => {
+            if standing.written_by.iter().any(|subject| *subject == *identity.subject) {
+                let detail = "somebody else than who wrote or submitted it decides about a draft";
+                return Err(Problem::forbidden(detail));
+            }
+            if is_of_administrator(&standing) && identity.role != Role::Administrator {
+                return Err(Problem::forbidden("an administrator decides about this draft"));
+            }
+            draft.decided_by = Some(identity.subject.to_string());
+            draft.reason = reason;
+            if state == Stands::Published {
+                check(&now, &identity, &draft)?;
+                changes = draft.changes(&now.standing().view);
+            }
+        }
+        (from, to) => {
+            let word = |state| serde_json::to_value(state).unwrap_or_default();
+            let detail = format!("a draft does not go from {} to {}", word(from), word(to));
+            return Err(not_now(detail.replace('"', "")));
+        }
+    }
+    now.commit(&identity, &changes, Some((&id, Some(&draft)))).await?;
+    door.registrar.tell(&identity, "draft.state", format!("{id} {}", json!(state)));
+    let (draft, offset) = of(&now, &identity, &id)?;
+    Ok(answer(StatusCode::OK, &shown(&identity, draft), Some(*offset)))
+}
+
+/// Whether an administrator decides: about a merchant's e-services.
+fn is_of_administrator(draft: &Draft) -> bool {
+    draft.role == Role::Merchant.code()
+}
+
+/// What a draft would have done since its shadow began, beside what was done.
+pub(super) async fn shadow(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let identity = door.drafting(&headers)?;
+    let to = door.registrar.today();
+    let simulating = {
+        let now = door.registrar.now().await?;
+        let (draft, _) = of(&now, &identity, &id)?;
+        let since = draft.shadow_since.ok_or_else(|| not_now("this draft runs in no shadow"))?;
+        let changes = draft.changes_from(&now.standing().view, since);
+        let candidate = now.with(&changes);
+        if let Some(misfit) = candidate.faults.first() {
+            return Err(not_now(format!("it no longer fits: {}", misfit.fault)));
+        }
+        let own = super::preview::own(&identity, &candidate.registry);
+        Simulating { registry: candidate.registry, days: Days { from: since, to }, own }
+    };
+    let told = door.simulator.simulate(simulating).await?;
+    Ok(answer(StatusCode::OK, &told, None))
+}

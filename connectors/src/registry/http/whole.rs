@@ -1,0 +1,122 @@
+//! The registry as one document: exported, compared, and imported whole or not at all.
+
+use axum::{
+    body::{Body, Bytes},
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::Response,
+};
+use domain::registry::Kind;
+use ingest::register::registry::identity;
+use serde_json::{Value, json};
+
+use super::{Door, answer, seen, unchanged};
+use crate::{
+    access::{Identity, Role},
+    problem::Problem,
+    registry::{self, registrar::Now, standing::Change, translated},
+};
+
+/// Whoever administers the registry as a whole.
+fn administrator(door: &Door, headers: &HeaderMap) -> Result<Identity, Problem> {
+    let identity = door.identity(headers)?;
+    if identity.role == Role::Administrator {
+        return Ok(identity);
+    }
+    Err(Problem::forbidden("the registry as a whole is for administrators"))
+}
+
+/// The whole registry in the registry file's form, JSON; it says what `PUT` takes.
+pub(super) async fn export(
+    State(door): State<Door>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let identity = administrator(&door, &headers)?;
+    let now = door.registrar.now().await?;
+    let view = &now.standing().view;
+    let mut response = Response::new(Body::from(view.document().to_string()));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Ok(tag) = HeaderValue::from_str(&super::tag(view.version())) {
+        headers.insert(header::ETAG, tag);
+    }
+    door.registrar.tell(&identity, "registry.export", String::new());
+    Ok(response)
+}
+
+/// What makes the registry the wanted one.
+fn changes(now: &Now<'_>, bytes: &[u8]) -> Result<Vec<Change>, Problem> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Problem::malformed("not UTF-8"))?;
+    let wanted = registry::parse(text).map_err(Problem::malformed)?;
+    let standing = now.standing();
+    let (_, faults) = registry::check(&wanted, &|text| now.condition(text));
+    if !faults.is_empty() {
+        return Err(Problem::faults(&faults));
+    }
+    let wanted = translated(&wanted);
+    let mut changes = Vec::new();
+    for kind in Kind::ALL {
+        let list = wanted[kind.list()].as_array();
+        let put = list.into_iter().flatten().map(|entry| Change {
+            kind,
+            id: identity(kind, entry),
+            entry: Some(entry.clone()),
+        });
+        let put: Vec<_> = put.collect();
+        let kept: std::collections::HashSet<_> = put.iter().map(|of| of.id.as_str()).collect();
+        let gone = standing.view.after(kind, "").filter(|(id, _)| !kept.contains(id));
+        let gone: Vec<_> =
+            gone.map(|(id, _)| Change { kind, id: id.to_owned(), entry: None }).collect();
+        let differs = |of: &Change| standing.entry(kind, &of.id) != of.entry.as_ref();
+        changes.extend(put.into_iter().filter(differs));
+        changes.extend(gone);
+    }
+    Ok(changes)
+}
+
+fn told(now: &Now<'_>, changes: &[Change]) -> Value {
+    let what =
+        |change: &Change| match (now.standing().entry(change.kind, &change.id), &change.entry) {
+            (None, _) => "added",
+            (Some(_), None) => "removed",
+            (Some(_), Some(_)) => "changed",
+        };
+    let changes = changes
+        .iter()
+        .map(|change| json!({"kind": change.kind.list(), "id": change.id, "change": what(change)}));
+    json!({"changes": changes.collect::<Vec<_>>()})
+}
+
+/// What a registry, YAML or JSON, would change.
+pub(super) async fn diff(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Response, Problem> {
+    administrator(&door, &headers)?;
+    let now = door.registrar.now().await?;
+    let changes = changes(&now, &bytes)?;
+    Ok(answer(StatusCode::OK, &told(&now, &changes), Some(now.standing().view.version())))
+}
+
+/// Makes the registry this one, YAML or JSON, whole or not at all.
+pub(super) async fn import(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Response, Problem> {
+    let identity = administrator(&door, &headers)?;
+    let mut now = door.registrar.now().await?;
+    let changes = changes(&now, &bytes)?;
+    let version = now.standing().view.version();
+    unchanged(&seen(&headers), (version > 0).then_some(version))?;
+    now.allowed(&identity, &changes, false)?;
+    now.checked(&changes, |at| {
+        changes.get(at).map(|of| format!("/{}/{}", of.kind.list(), of.id)).unwrap_or_default()
+    })?;
+    let told = told(&now, &changes);
+    now.commit(&identity, &changes, None).await?;
+    let object = format!("{} entries", changes.len());
+    door.registrar.tell(&identity, "registry.apply", object);
+    Ok(answer(StatusCode::OK, &told, Some(now.standing().view.version())))
+}

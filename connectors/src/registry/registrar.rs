@@ -1,0 +1,368 @@
+//! The one writer of a node's registry: what is asked for is checked whole against what stands, appended
+//! as one batch, and only then told.
+
+use std::{fmt, sync::Arc};
+
+use axum::http::StatusCode;
+use chrono::NaiveDate;
+use domain::{period::LocalTime, registry::Kind};
+use ingest::{
+    audit::Deed,
+    clock::Clock,
+    dead_letter::Reason,
+    document::Fault,
+    error::LogError,
+    log::{Log, READ_BATCH},
+    record::{Record, outside_id},
+    topic::Topic,
+    wire::v1::{Event, RegistryChanged},
+};
+use serde_json::Value;
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::{
+    draft::{self, Draft},
+    rights,
+    standing::{Candidate, Change, Misfit, Standing},
+    versions,
+};
+use crate::{
+    access::{Identity, Role},
+    problem::Problem,
+};
+
+/// Checks a group's condition, as [`super::ConditionCheck`] does.
+pub type Condition = fn(&str) -> Option<String>;
+/// Hears of every deed, for the audit trail.
+pub type Told = Arc<dyn Fn(Deed) + Send + Sync>;
+
+/// What the registry of a node is changed through.
+#[derive(Clone, Debug)]
+pub struct Registrar(Arc<Inner>);
+
+struct Inner {
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+    condition: Condition,
+    told: Told,
+    /// Whether a second person approves what decides about money.
+    approval: bool,
+    standing: Mutex<(Standing, u64)>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registrar").field("approval", &self.approval).finish_non_exhaustive()
+    }
+}
+
+/// The registry as it stands, while nobody changes it.
+#[derive(Debug)]
+pub struct Now<'a> {
+    inner: &'a Inner,
+    guard: MutexGuard<'a, (Standing, u64)>,
+}
+
+/// A change of an entry that was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Past {
+    /// Its offset: the number in the entry's tag.
+    pub offset: u64,
+    /// The change.
+    pub change: RegistryChanged,
+    /// When it was recorded.
+    pub at: chrono::DateTime<chrono::Utc>,
+}
+
+impl Registrar {
+    /// The registrar of a node. `approval` says whether a second person approves what decides about money.
+    #[must_use]
+    pub fn new(
+        log: Arc<dyn Log>,
+        clock: Arc<dyn Clock>,
+        condition: Condition,
+        told: Told,
+        approval: bool,
+    ) -> Self {
+        let standing = Mutex::default();
+        Self(Arc::new(Inner { log, clock, condition, told, approval, standing }))
+    }
+
+    /// The registry as the stream has it now; nobody else changes it meanwhile.
+    ///
+    /// # Errors
+    /// 503 where the stream cannot be read.
+    pub async fn now(&self) -> Result<Now<'_>, Problem> {
+        let inner = &*self.0;
+        let mut guard = inner.standing.lock().await;
+        let (standing, next) = &mut *guard;
+        inner.follow(standing, next).await.map_err(unavailable)?;
+        Ok(Now { inner, guard })
+    }
+
+    /// The local day.
+    #[must_use]
+    pub fn today(&self) -> NaiveDate {
+        LocalTime::of(self.0.clock.now()).date
+    }
+
+    /// Tells the audit trail.
+    pub fn tell(&self, by: &Identity, action: &'static str, object: String) {
+        (self.0.told)(Deed {
+            actor: by.subject.to_string(),
+            role: by.role.code().into(),
+            action,
+            object,
+            outcome: "done".into(),
+        });
+    }
+}
+
+impl Inner {
+    async fn follow(&self, standing: &mut Standing, next: &mut u64) -> Result<(), LogError> {
+        let topic = Topic::RegistryChanges;
+        let end = self.log.end(topic, 0)?;
+        if *next >= end {
+            return Ok(());
+        }
+        let mut batch = Vec::new();
+        let mut from = (*next).max(self.log.start(topic, 0)?);
+        while from < end {
+            let read = self.log.read(topic, 0, from, READ_BATCH).await?;
+            let Some(last) = read.last() else { break };
+            from = last.position.offset + 1;
+            batch.extend(read);
+        }
+        standing.apply(&batch);
+        *next = from;
+        Ok(())
+    }
+}
+
+impl Now<'_> {
+    /// What stands.
+    #[must_use]
+    pub fn standing(&self) -> &Standing {
+        &self.guard.0
+    }
+
+    /// What stands, with changes in it.
+    #[must_use]
+    pub fn with(&self, changes: &[Change]) -> Candidate {
+        self.standing().with(changes, &self.inner.condition)
+    }
+
+    /// What is wrong with a group's condition.
+    #[must_use]
+    pub fn condition(&self, text: &str) -> Option<String> {
+        (self.inner.condition)(text)
+    }
+
+    /// Why somebody may not make changes: what is another's is not there for them. Needs somebody to
+    /// approve it what `approved` does not say has been.
+    ///
+    /// # Errors
+    /// 403 or 404.
+    pub fn allowed(
+        &self,
+        by: &Identity,
+        changes: &[Change],
+        approved: bool,
+    ) -> Result<(), Problem> {
+        let put = |kind: Kind, id: &str| {
+            let of = changes.iter().rev().find(|change| change.kind == kind && change.id == id);
+            of.map_or_else(|| self.standing().entry(kind, id), |change| change.entry.as_ref())
+        };
+        let was = |kind: Kind, id: &str| self.standing().entry(kind, id);
+        for Change { kind, id, entry } in changes {
+            let name = rights::path_of(*kind);
+            if rights::of(by.role, *kind).change == rights::Reach::Nothing {
+                let role = by.role.code();
+                return Err(Problem::forbidden(format!("the role {role} changes no {name}")));
+            }
+            let before = was(*kind, id);
+            if before.is_some_and(|before| !rights::changes(by, *kind, before, &was)) {
+                return Err(none(*kind, id));
+            }
+            if entry.as_ref().is_some_and(|entry| !rights::changes(by, *kind, entry, &put)) {
+                let detail =
+                    format!("{name} {id} would not be of the organisation that you act for");
+                return Err(Problem::forbidden(detail));
+            }
+            if *kind == Kind::Instruction
+                && let Some(group) = entry.as_ref().and_then(|entry| hidden(by, entry, &put))
+            {
+                let message = format!("there is no {group} in groups");
+                let (reason, path) = (Reason::UnknownReference, "/recipients".into());
+                return Err(Problem::faults(&[Fault { reason, path, message }]));
+            }
+            if !approved && before != entry.as_ref() && self.wants_approval(by.role, *kind) {
+                let detail = format!(
+                    "{name} come to hold when a second person approves them: put a draft at \
+                     /v1/drafts/{{id}} and submit it"
+                );
+                let (status, title) = (StatusCode::FORBIDDEN, "Needs approval");
+                return Err(Problem::new(status, "needs_approval", title, detail));
+            }
+        }
+        Ok(())
+    }
+
+    fn wants_approval(&self, role: Role, kind: Kind) -> bool {
+        let decides = match kind {
+            Kind::Instruction | Kind::Group => true,
+            Kind::EService => role != Role::Administrator,
+            _ => false,
+        };
+        self.inner.approval && decides
+    }
+
+    /// What is wrong with changes: the faults of what would stand, and what may not change any more.
+    ///
+    /// # Errors
+    /// 422 with each fault and its pointer, which `pointer` completes by the number of the change; 409
+    /// where what stands does not allow it.
+    pub fn checked(
+        &self,
+        changes: &[Change],
+        pointer: impl Fn(usize) -> String,
+    ) -> Result<Candidate, Problem> {
+        let today = LocalTime::of(self.inner.clock.now()).date;
+        let candidate = self.with(changes);
+        let at = |change: usize, fault: &Fault| Fault {
+            path: format!("{}{}", pointer(change), fault.path),
+            ..fault.clone()
+        };
+        let of_changes =
+            candidate.faults.iter().filter_map(|misfit| Some(at(misfit.change?, &misfit.fault)));
+        let own: Vec<_> = of_changes.collect();
+        if !own.is_empty() {
+            return Err(Problem::faults(&own));
+        }
+        let conflict = |code, title, faults: &[Fault]| {
+            Err(Problem::faults_as(StatusCode::CONFLICT, code, title, faults))
+        };
+        let applied: Vec<_> = changes
+            .iter()
+            .enumerate()
+            .filter(|(_, change)| change.kind == Kind::Instruction)
+            .filter_map(|(number, change)| {
+                let before = self.standing().entry(change.kind, &change.id);
+                let fault = versions::fault(before, change.entry.as_ref(), today)?;
+                Some(at(number, &fault))
+            })
+            .collect();
+        if !applied.is_empty() {
+            return conflict("in_force", "Has been applied", &applied);
+        }
+        let dangling: Vec<_> =
+            candidate.faults.iter().map(|Misfit { fault, .. }| fault.clone()).collect();
+        if !dangling.is_empty() {
+            return conflict("referred_to", "Something else needs it", &dangling);
+        }
+        Ok(candidate)
+    }
+
+    /// Appends changes that were allowed and checked, and a draft's new state beside them, as one batch.
+    ///
+    /// # Errors
+    /// 503 where the stream takes nothing.
+    pub async fn commit(
+        &mut self,
+        by: &Identity,
+        changes: &[Change],
+        draft: Option<(&str, Option<&Draft>)>,
+    ) -> Result<(), Problem> {
+        let standing = self.standing();
+        let differing = changes
+            .iter()
+            .filter(|change| standing.entry(change.kind, &change.id) != change.entry.as_ref());
+        let changed_by = format!("{}:{}", by.role.code(), by.subject);
+        let mut events: Vec<_> = differing
+            .map(|change| RegistryChanged {
+                kind: change.kind.list().into(),
+                id: change.id.clone(),
+                document: change.entry.as_ref().map(Value::to_string).unwrap_or_default(),
+                changed_by: changed_by.clone(),
+            })
+            .collect();
+        if let Some((id, draft)) = draft {
+            let text = draft.map(|draft| serde_json::to_string(draft).unwrap_or_default());
+            events.push(RegistryChanged {
+                kind: draft::LIST.into(),
+                id: id.to_owned(),
+                document: text.unwrap_or_default(),
+                changed_by,
+            });
+        }
+        let (now, version) = (self.inner.clock.now(), standing.view.version());
+        let record = |(version, event): (u64, RegistryChanged)| Record {
+            id: outside_id("registry", &version.to_string()),
+            key: "registry".into(),
+            source: "registry".into(),
+            sequence: version,
+            event_time: now,
+            recorded_at: now,
+            event: Event::RegistryChanged(event),
+        };
+        let records: Vec<_> = (version..).zip(events).map(record).collect();
+        if records.is_empty() {
+            return Ok(());
+        }
+        let inner = self.inner;
+        inner.log.append(Topic::RegistryChanges, &records).await.map_err(unavailable)?;
+        let (standing, next) = &mut *self.guard;
+        inner.follow(standing, next).await.map_err(unavailable)
+    }
+
+    /// The last changes of an entry before an offset, the newest first.
+    ///
+    /// # Errors
+    /// 503 where the stream cannot be read.
+    pub async fn history(
+        &self,
+        list: &str,
+        id: &str,
+        before: u64,
+        most: usize,
+    ) -> Result<Vec<Past>, Problem> {
+        let offsets = self.standing().offsets(list, id);
+        let older = offsets.iter().rev().filter(|offset| **offset < before).take(most);
+        let mut history = Vec::new();
+        for offset in older {
+            let read = self.inner.log.read(Topic::RegistryChanges, 0, *offset, 1).await;
+            for stored in read.map_err(unavailable)? {
+                // What a compaction let go of is not there any more; the next one would come instead.
+                let (position, at) = (stored.position, stored.record.recorded_at);
+                if let Event::RegistryChanged(change) = stored.record.event
+                    && position.offset == *offset
+                {
+                    history.push(Past { offset: *offset, change, at });
+                }
+            }
+        }
+        Ok(history)
+    }
+}
+
+/// A group that an instruction names and that is another's.
+fn hidden<'a>(by: &Identity, instruction: &'a Value, find: rights::Find<'_>) -> Option<&'a str> {
+    let lists = ["any", "all", "none"].map(|list| &instruction["recipients"][list]);
+    let named = lists.into_iter().filter_map(Value::as_array).flatten().filter_map(Value::as_str);
+    let is_hidden = |id: &&str| {
+        let group = find(Kind::Group, id);
+        group.is_some_and(|group| !rights::reads(by, Kind::Group, group, find))
+    };
+    { named }.find(is_hidden)
+}
+
+/// There is no such entry, or none for who asks.
+#[must_use]
+pub fn none(kind: Kind, id: &str) -> Problem {
+    Problem::not_found(format!("there is no {id} in {}", rights::path_of(kind)))
+}
+
+fn unavailable(error: LogError) -> Problem {
+    tracing::error!(%error, "the registry's stream cannot be used");
+    Problem::unavailable("the registry's stream cannot be used now")
+}
