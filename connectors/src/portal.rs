@@ -1,5 +1,6 @@
 //! The state portal: e-services of merchants, and logins to them.
 
+pub mod login;
 pub mod translate;
 
 use std::sync::Arc;

@@ -12,6 +12,7 @@ use authoriser::{authorise, cache::redis::RedisSettings, service::Bounds};
 use chrono::TimeDelta;
 use connectors::{
     access::oidc::{self, Issuer},
+    portal::login::Baskets,
     terminal::{http, kit::Caps},
 };
 use ingest::{
@@ -60,6 +61,8 @@ pub struct Config {
     pub open_data: OpenData,
     /// An outside issuer of tokens.
     oidc: Oidc,
+    /// The portal.
+    pub portal: Portal,
     /// The registry.
     pub registry: Registry,
     /// Terminals.
@@ -203,6 +206,14 @@ struct Oidc {
     keys: String,
     role_claim: String,
     organisation_claim: String,
+}
+
+/// The portal.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Portal {
+    /// The means of identity that each basket of e-services allows.
+    pub baskets: Baskets,
 }
 
 /// The registry.

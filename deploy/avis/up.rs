@@ -17,6 +17,7 @@ use chrono::{TimeDelta, Utc};
 use connectors::{
     access::{Identity, Role, Tokens},
     edge,
+    portal::login,
     registry::{self, registrar::Registrar},
     terminal::{
         grpc,
@@ -121,13 +122,20 @@ async fn serve(
     let health = Health { node: Arc::clone(node), ready: is_ready };
     let (auditor, told) = Auditor::new();
     let mut auditing = tokio::spawn(audit::keep(Arc::clone(node), told));
+    let registry = registry_door(node, config, auditor.clone());
     let routes = http::routes(door.clone())
         .merge(pull::routes(node, tokens.clone(), auditor.clone()))
-        .merge(registry::http::routes(registry_door(node, config, auditor.clone())))
+        .merge(registry::http::routes(registry.clone()))
+        .merge(login::routes(login::Door {
+            registrar: registry.registrar,
+            tokens: tokens.clone(),
+            baskets: config.portal.baskets.clone(),
+        }))
         .merge(health_routes(health));
     let metrics = node.loading.metrics.clone();
     let mut description = pull::Description::openapi();
     description.merge(registry::openapi::description());
+    description.merge(login::Description::openapi());
     let routes = edge::around(routes, description, metrics);
     println!("http     http://{}/ /openapi.json /healthz /readyz /metrics", address(&http));
     println!("grpc     {}", address(&grpc));

@@ -170,6 +170,15 @@ fn answer(status: StatusCode, body: &Value, offset: Option<u64>) -> Response {
     response
 }
 
+/// A page of a list, and where the next one begins.
+fn paged(items: Vec<Value>, next: Option<String>) -> Response {
+    let mut page = json!({"items": items});
+    if let Some(next) = next {
+        page["next_cursor"] = Value::from(next);
+    }
+    answer(StatusCode::OK, &page, None)
+}
+
 fn no_content() -> Response {
     let mut response = Response::new(axum::body::Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -187,7 +196,7 @@ async fn list(
     let identity = door.reader(&headers, kind)?;
     let asked = Asked::read(&query)?;
     let page = asked.page(&identity, kind, door.registrar.now().await?.standing());
-    Ok(answer(StatusCode::OK, &json!({"items": page.items, "next": page.next}), None))
+    Ok(paged(page.items, page.next))
 }
 
 /// An entry under the id of a path, with the offset of its last change: of an instruction the version
@@ -339,7 +348,7 @@ async fn all_versions(
     if items.is_empty() {
         return Err(none(kind, &id));
     }
-    Ok(answer(StatusCode::OK, &json!({"items": items, "next": null}), None))
+    Ok(paged(items, None))
 }
 
 /// Changes of a page of history.
@@ -386,5 +395,5 @@ async fn history(
         json!({"at": past.at, "by": past.change.changed_by, "tag": tag(past.offset), "entry": entry})
     });
     let items: Vec<_> = told.collect();
-    Ok(answer(StatusCode::OK, &json!({"items": items, "next": next}), None))
+    Ok(paged(items, next))
 }

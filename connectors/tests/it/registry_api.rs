@@ -7,6 +7,7 @@ use connectors::{
     access::{Identity, Role, Tokens},
     edge,
     metrics::Metrics,
+    portal::login,
     problem::Problem,
     registry::{
         http::{self, Door, Simulated, Simulating, Simulator},
@@ -66,9 +67,16 @@ impl Node {
         let condition = |text: &str| text.ends_with(">=").then(|| "ends too early".to_owned());
         let told = Arc::new(|_| ());
         let registrar = Registrar::new(Arc::clone(&log), clock, condition, told, approval);
+        let baskets = login::Baskets::from([("public".to_owned(), vec!["eid".to_owned()])]);
+        let sign_on = login::routes(login::Door {
+            registrar: registrar.clone(),
+            tokens: tokens.clone(),
+            baskets,
+        });
         let door = Door { registrar, tokens: tokens.clone(), simulator: Arc::new(Nowhere) };
         let metrics = Metrics::register(&prometheus::Registry::new()).expect("fresh");
-        let routes = edge::around(http::routes(door), openapi::description(), metrics);
+        let routes =
+            edge::around(http::routes(door).merge(sign_on), openapi::description(), metrics);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let http = listener.local_addr().expect("an address");
         tokio::spawn(async move { axum::serve(listener, routes).await });
@@ -418,7 +426,7 @@ async fn lists_are_filtered_and_paged() {
         let page = node.get(ADMINISTRATOR, &path).await.json();
         let items = page["items"].as_array().expect("items");
         seen.extend(items.iter().map(|of| of["id"].as_str().expect("an id").to_owned()));
-        let Some(next) = page["next"].as_str() else { break };
+        let Some(next) = page["next_cursor"].as_str() else { break };
         assert_eq!(items.len(), 10);
         cursor = format!("&cursor={next}");
     }
@@ -561,4 +569,19 @@ async fn the_whole_is_exported_compared_and_imported() {
     let tag = put.headers["etag"].clone();
     let faulty = node.put(ADMINISTRATOR, "/v1/registry", &tag, &wanted).await;
     assert_eq!(faulty.status, 422);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_means_of_identity_that_a_basket_does_not_allow_is_refused_with_the_reason() {
+    let node = Node::new(false).await;
+    node.fill().await;
+    let path = |means: &str| format!("/v1/e-services/shop-portal/login?means={means}");
+    let portal = Who(Role::Source, "portal", "vpm");
+    let opens = node.get(portal, &path("eid")).await.json();
+    assert_eq!(opens, json!({"allowed": true, "basket": "public", "reason": null}));
+    let refused = node.get(portal, &path("bank")).await.json();
+    assert_eq!(refused["reason"]["en"], "bank is not allowed in the basket public");
+    assert_eq!(node.get(Who(Role::Merchant, "kiosk", "m"), &path("eid")).await.status, 404);
+    assert_eq!(node.get(Who(Role::Recipient, "", "r"), &path("eid")).await.status, 403);
+    assert_eq!(node.get(portal, "/v1/e-services/shop-portal/login").await.status, 422);
 }

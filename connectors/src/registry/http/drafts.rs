@@ -9,7 +9,7 @@ use axum::{
 use ingest::document::Cursor;
 use serde_json::{Map, Value, json};
 
-use super::{Days, Door, Simulating, answer, no_content, seen, unchanged};
+use super::{Days, Door, Simulating, answer, no_content, paged, seen, unchanged};
 use crate::{
     access::{Identity, Role},
     json,
@@ -80,7 +80,7 @@ pub(super) async fn list(
             "organisation": draft.organisation, "shadow_since": draft.shadow_since})
     });
     let items: Vec<_> = items.collect();
-    Ok(answer(StatusCode::OK, &json!({"items": items, "next": null}), None))
+    Ok(paged(items, None))
 }
 
 pub(super) async fn one(
