@@ -4,6 +4,7 @@
 //! transport; whatever is not taken becomes a dead letter with its reason.
 
 pub mod access;
+pub mod client;
 pub mod connector;
 pub mod dagr;
 pub mod edge;

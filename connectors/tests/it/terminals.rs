@@ -42,6 +42,8 @@ use tokio::net::TcpListener;
 
 use crate::client::{Answer, send};
 
+mod client;
+
 const REGISTRY: &str = include_str!("terminals/registry.yaml");
 
 fn noon() -> DateTime<Utc> {
