@@ -1,10 +1,12 @@
 //! Who may ask: bearer tokens, their roles, and the organisation they act for.
 
 pub mod oidc;
+pub mod terminal_key;
 pub mod token;
 
 use axum::http::{HeaderMap, header::AUTHORIZATION};
 
+pub use terminal_key::TerminalKeys;
 pub use token::{Identity, Role, Tokens};
 
 use crate::problem::Problem;

@@ -3,6 +3,7 @@
 pub mod answer;
 pub(crate) mod basket;
 pub mod batch;
+pub mod enrolment;
 pub mod grpc;
 pub mod http;
 pub mod kit;

@@ -8,7 +8,10 @@ use std::{
 
 use authoriser::{authorise::Parts, claims::Claims, fence::Fence, index::Index};
 use chrono::NaiveDate;
-use connectors::{access::Tokens, load::Context};
+use connectors::{
+    access::{TerminalKeys, Tokens},
+    load::Context,
+};
 use ingest::{
     clock::Clock,
     log::{Log, embedded::EmbeddedLog, fluvio::FluvioLog},
@@ -60,6 +63,8 @@ pub struct Node {
     /// The local days on which recipients got other pseudonyms, as of the start.
     rotated: Vec<NaiveDate>,
     tokens: Tokens,
+    /// The keys of terminals that sign their own tokens.
+    pub terminal_keys: Arc<TerminalKeys>,
     /// The rows that have not landed in its tables.
     tails: Tails,
     landing: Pipelines,
@@ -145,7 +150,8 @@ impl Node {
         let (landing, retention) = (config.pipelines, config.retention.clone());
         let settling = tokio::sync::Mutex::default();
         let rotated = rotations.days();
-        let tokens = Tokens::beside(&vault, Arc::clone(&clock), config.issuer());
+        let keys = Arc::<TerminalKeys>::default();
+        let tokens = Tokens::beside(&vault, Arc::clone(&clock), config.issuer(), Arc::clone(&keys));
         Ok(Self {
             folder,
             log,
@@ -155,6 +161,7 @@ impl Node {
             settling,
             rotated,
             tokens,
+            terminal_keys: keys,
             tails,
             landing,
             retention,

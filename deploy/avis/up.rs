@@ -20,6 +20,7 @@ use connectors::{
     portal::login,
     registry::{self, registrar::Registrar},
     terminal::{
+        enrolment::http as enrolment,
         grpc,
         http::{self, Door},
     },
@@ -123,11 +124,17 @@ async fn serve(
     let (auditor, told) = Auditor::new();
     let mut auditing = tokio::spawn(audit::keep(Arc::clone(node), told));
     let registry = registry_door(node, config, auditor.clone());
+    let registrar = registry.registrar.clone();
     let routes = http::routes(door.clone())
         .merge(pull::routes(node, tokens.clone(), auditor.clone()))
-        .merge(registry::http::routes(registry.clone()))
+        .merge(registry::http::routes(registry))
+        .merge(enrolment::routes(enrolment::Door {
+            registrar: registrar.clone(),
+            tokens: tokens.clone(),
+            vault: node.vault.clone(),
+        }))
         .merge(login::routes(login::Door {
-            registrar: registry.registrar,
+            registrar: registrar.clone(),
             tokens: tokens.clone(),
             baskets: config.portal.baskets.clone(),
         }))
@@ -136,6 +143,7 @@ async fn serve(
     let mut description = pull::Description::openapi();
     description.merge(registry::openapi::description());
     description.merge(login::Description::openapi());
+    description.merge(enrolment::Description::openapi());
     let routes = edge::around(routes, description, metrics);
     println!("http     http://{}/ /openapi.json /healthz /readyz /metrics", address(&http));
     println!("grpc     {}", address(&grpc));
@@ -174,6 +182,7 @@ async fn serve(
         ended = &mut landing => return Ok(ended?),
         ended = settle(node) => return ended,
         () = tokens.follow_issuer() => {}
+        () = registrar.follow() => {}
         ended = &mut auditing => return ended?,
     }
     // The doors first, so that what was let in is answered; then what was answered is landed.
@@ -195,7 +204,8 @@ fn registry_door(node: &Arc<Node>, config: &Config, auditor: Auditor) -> registr
     let (log, clock) = (Arc::clone(&node.log), Arc::clone(&node.clock));
     let told = Arc::new(move |deed| auditor.tell(deed));
     let approval = config.registry.approval;
-    let registrar = Registrar::new(log, clock, groups::check, told, approval);
+    let keys = Arc::clone(&node.terminal_keys);
+    let registrar = Registrar::new(log, clock, groups::check, told, approval, keys);
     let simulator = Arc::new(Simulations::of(node));
     registry::http::Door { registrar, tokens: node.tokens(), simulator }
 }

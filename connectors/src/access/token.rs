@@ -1,5 +1,5 @@
-//! Signed tokens (JWT, RFC 7519): our own, HS256 under a key that only the node's vault has, and those of an
-//! outside issuer, where there is one.
+//! Signed tokens (JWT, RFC 7519): our own, HS256 under a key that only the node's vault has; those that
+//! terminals sign themselves; and those of an outside issuer, where there is one.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use ingest::{clock::Clock, vault::Vault};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
-use super::oidc::Issuer;
+use super::{oidc::Issuer, terminal_key::TerminalKeys};
 
 /// What a token lets its bearer do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -123,7 +123,16 @@ struct Inner {
     verify: DecodingKey,
     clock: Arc<dyn Clock>,
     issuer: Option<Arc<Issuer>>,
-    known: Mutex<HashMap<[u8; 32], (i64, Identity)>>,
+    terminals: Arc<TerminalKeys>,
+    known: Mutex<Known>,
+}
+
+/// Tokens whose signature was checked, by their hash: until when they hold, and whom they name.
+#[derive(Default)]
+struct Known {
+    tokens: HashMap<[u8; 32], (i64, Identity)>,
+    /// Of the terminals' keys under which they were checked.
+    generation: u64,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -136,18 +145,24 @@ impl Tokens {
     /// The tokens of a node.
     #[must_use]
     pub fn of(vault: &Vault, clock: Arc<dyn Clock>) -> Self {
-        Self::beside(vault, clock, None)
+        Self::beside(vault, clock, None, Arc::default())
     }
 
-    /// The tokens of a node, and of an outside issuer.
+    /// The tokens of a node, of an outside issuer, and of terminals with keys of their own.
     #[must_use]
-    pub fn beside(vault: &Vault, clock: Arc<dyn Clock>, issuer: Option<Arc<Issuer>>) -> Self {
+    pub fn beside(
+        vault: &Vault,
+        clock: Arc<dyn Clock>,
+        issuer: Option<Arc<Issuer>>,
+        terminals: Arc<TerminalKeys>,
+    ) -> Self {
         let key = vault.secret_for("tokens");
         Self(Arc::new(Inner {
             sign: EncodingKey::from_secret(&key),
             verify: DecodingKey::from_secret(&key),
             clock,
             issuer,
+            terminals,
             known: Mutex::default(),
         }))
     }
@@ -156,7 +171,7 @@ impl Tokens {
     pub async fn follow_issuer(&self) {
         match &self.0.issuer {
             // A key that the issuer no longer publishes vouches for nobody.
-            Some(issuer) => issuer.follow(|| self.known().clear()).await,
+            Some(issuer) => issuer.follow(|| self.known().tokens.clear()).await,
             None => std::future::pending().await,
         }
     }
@@ -189,21 +204,24 @@ impl Tokens {
         }
         let now = self.0.clock.now().timestamp();
         let hash = *blake3::hash(token.as_bytes()).as_bytes();
-        if let Some((expires, identity)) = self.known().get(&hash) {
+        if let Some((expires, identity)) = self.known().tokens.get(&hash) {
             return (*expires > now).then(|| identity.clone());
         }
-        let (expires, identity) = self.own(token).or_else(|| {
-            let issuer = self.0.issuer.as_ref()?;
-            issuer.verify(token, now)
-        })?;
+        let generation = self.0.terminals.generation();
+        let outside = || self.0.issuer.as_ref()?.verify(token, now);
+        let signed = self.own(token).or_else(|| self.0.terminals.verify(token, now));
+        let (expires, identity) = signed.or_else(outside)?;
         if expires <= now {
             return None;
         }
         let mut known = self.known();
-        if known.len() >= MOST_KNOWN {
-            known.clear();
+        if known.tokens.len() >= MOST_KNOWN {
+            known.tokens.clear();
         }
-        known.insert(hash, (expires, identity.clone()));
+        // What was checked under keys that are others meanwhile is checked again.
+        if known.generation == generation {
+            known.tokens.insert(hash, (expires, identity.clone()));
+        }
         Some(identity)
     }
 
@@ -223,8 +241,15 @@ impl Tokens {
         Some((claims.exp, identity))
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], (i64, Identity)>> {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = self.0.terminals.generation();
+        if known.generation != generation {
+            // A key that was revoked vouches for nothing any more.
+            known.tokens.clear();
+            known.generation = generation;
+        }
+        known
     }
 }
 

@@ -1,10 +1,10 @@
 //! The one writer of a node's registry: what is asked for is checked whole against what stands, appended
 //! as one batch, and only then told.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use domain::{period::LocalTime, registry::Kind};
 use ingest::{
     audit::Deed,
@@ -21,15 +21,17 @@ use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
-    draft::{self, Draft},
     rights,
     standing::{Candidate, Change, Misfit, Standing},
     versions,
 };
 use crate::{
-    access::{Identity, Role},
+    access::{Identity, Role, TerminalKeys},
     problem::Problem,
 };
+
+/// How long the stream may stay silent before it is looked at anyway.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Checks a group's condition, as [`super::ConditionCheck`] does.
 pub type Condition = fn(&str) -> Option<String>;
@@ -47,6 +49,8 @@ struct Inner {
     told: Told,
     /// Whether a second person approves what decides about money.
     approval: bool,
+    /// The terminals' keys, told whenever they change.
+    keys: Arc<TerminalKeys>,
     standing: Mutex<(Standing, u64)>,
 }
 
@@ -54,6 +58,17 @@ impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registrar").field("approval", &self.approval).finish_non_exhaustive()
     }
+}
+
+/// What changes on the registry's stream beside its entries.
+#[derive(Clone, Debug)]
+pub struct Beside<'a> {
+    /// The list's name.
+    pub list: &'a str,
+    /// The identity in it.
+    pub id: &'a str,
+    /// What it is from now on, as JSON; empty where it is gone.
+    pub document: String,
 }
 
 /// The registry as it stands, while nobody changes it.
@@ -71,7 +86,7 @@ pub struct Past {
     /// The change.
     pub change: RegistryChanged,
     /// When it was recorded.
-    pub at: chrono::DateTime<chrono::Utc>,
+    pub at: DateTime<Utc>,
 }
 
 impl Registrar {
@@ -83,9 +98,20 @@ impl Registrar {
         condition: Condition,
         told: Told,
         approval: bool,
+        keys: Arc<TerminalKeys>,
     ) -> Self {
         let standing = Mutex::default();
-        Self(Arc::new(Inner { log, clock, condition, told, approval, standing }))
+        Self(Arc::new(Inner { log, clock, condition, told, approval, keys, standing }))
+    }
+
+    /// Follows the stream, for ever, so that the terminals' keys are those of now.
+    pub async fn follow(&self) {
+        let mut grown = self.0.log.subscribe(Topic::RegistryChanges);
+        loop {
+            // What cannot be read is told by whoever asks next.
+            drop(self.now().await);
+            let _ = tokio::time::timeout(LONGEST_PAUSE, grown.changed()).await;
+        }
     }
 
     /// The registry as the stream has it now; nobody else changes it meanwhile.
@@ -100,10 +126,16 @@ impl Registrar {
         Ok(Now { inner, guard })
     }
 
+    /// The present instant.
+    #[must_use]
+    pub fn instant(&self) -> DateTime<Utc> {
+        self.0.clock.now()
+    }
+
     /// The local day.
     #[must_use]
     pub fn today(&self) -> NaiveDate {
-        LocalTime::of(self.0.clock.now()).date
+        LocalTime::of(self.instant()).date
     }
 
     /// Tells the audit trail.
@@ -133,7 +165,9 @@ impl Inner {
             from = last.position.offset + 1;
             batch.extend(read);
         }
-        standing.apply(&batch);
+        if standing.apply(&batch) {
+            self.keys.set(standing.enrolments.holding());
+        }
         *next = from;
         Ok(())
     }
@@ -263,7 +297,7 @@ impl Now<'_> {
         Ok(candidate)
     }
 
-    /// Appends changes that were allowed and checked, and a draft's new state beside them, as one batch.
+    /// Appends changes that were allowed and checked, and what changes beside them, as one batch.
     ///
     /// # Errors
     /// 503 where the stream takes nothing.
@@ -271,30 +305,26 @@ impl Now<'_> {
         &mut self,
         by: &Identity,
         changes: &[Change],
-        draft: Option<(&str, Option<&Draft>)>,
+        beside: Option<Beside<'_>>,
     ) -> Result<(), Problem> {
         let standing = self.standing();
         let differing = changes
             .iter()
             .filter(|change| standing.entry(change.kind, &change.id) != change.entry.as_ref());
         let changed_by = format!("{}:{}", by.role.code(), by.subject);
-        let mut events: Vec<_> = differing
-            .map(|change| RegistryChanged {
-                kind: change.kind.list().into(),
-                id: change.id.clone(),
-                document: change.entry.as_ref().map(Value::to_string).unwrap_or_default(),
-                changed_by: changed_by.clone(),
-            })
-            .collect();
-        if let Some((id, draft)) = draft {
-            let text = draft.map(|draft| serde_json::to_string(draft).unwrap_or_default());
-            events.push(RegistryChanged {
-                kind: draft::LIST.into(),
-                id: id.to_owned(),
-                document: text.unwrap_or_default(),
-                changed_by,
-            });
-        }
+        let of_entries = differing.map(|change| RegistryChanged {
+            kind: change.kind.list().into(),
+            id: change.id.clone(),
+            document: change.entry.as_ref().map(Value::to_string).unwrap_or_default(),
+            changed_by: changed_by.clone(),
+        });
+        let beside = beside.map(|Beside { list, id, document }| RegistryChanged {
+            kind: list.to_owned(),
+            id: id.to_owned(),
+            document,
+            changed_by: changed_by.clone(),
+        });
+        let events: Vec<_> = of_entries.chain(beside).collect();
         let (now, version) = (self.inner.clock.now(), standing.view.version());
         let record = |(version, event): (u64, RegistryChanged)| Record {
             id: outside_id("registry", &version.to_string()),

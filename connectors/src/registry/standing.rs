@@ -12,6 +12,7 @@ use ingest::{
 use serde_json::{Map, Value};
 
 use super::{ConditionCheck, check, draft::Drafts};
+use crate::terminal::enrolment::Enrolments;
 
 /// One entry that is put, or removed where there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Standing {
     pub view: RegistryView,
     /// What may come to hold.
     pub drafts: Drafts,
+    /// The terminals' keys.
+    pub enrolments: Enrolments,
     history: BTreeMap<(String, String), Vec<u64>>,
     conditions: HashSet<String>,
 }
@@ -56,18 +59,21 @@ pub struct Misfit {
 }
 
 impl Standing {
-    /// Takes records of `registry-changes`, in order.
-    pub fn apply(&mut self, batch: &[Stored]) {
+    /// Takes records of `registry-changes`, in order; whether terminals' keys are others now.
+    pub fn apply(&mut self, batch: &[Stored]) -> bool {
         self.view.apply(batch);
+        let mut keys = false;
         for stored in batch {
             let Event::RegistryChanged(change) = &stored.record.event else { continue };
             self.drafts.apply(change, stored.position.offset);
+            keys |= self.enrolments.apply(change, stored.position.offset);
             let key = (change.kind.clone(), change.id.clone());
             self.history.entry(key).or_default().push(stored.position.offset);
         }
         let groups = self.view.after(Kind::Group, "");
         let texts = groups.filter_map(|(_, entry)| entry.document["where"].as_str());
         self.conditions = texts.map(str::to_owned).collect();
+        keys
     }
 
     /// The offsets of all changes of an entry, in order.

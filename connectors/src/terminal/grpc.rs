@@ -67,18 +67,21 @@ impl Terminal for Service {
         asked: Request<Streaming<wire::Request>>,
     ) -> Result<Response<Self::AuthoriseStream>, Status> {
         let headers: HeaderMap = asked.metadata().clone().into_headers();
-        let identity = access::identity(&self.0.tokens, &headers)
-            .map_err(|_| Status::unauthenticated("send a valid token in `authorization`"))?;
+        access::identity(&self.0.tokens, &headers).map_err(|_| unauthenticated())?;
         let (answers, streamed) = mpsc::channel(AHEAD);
-        tokio::spawn(serve(Arc::clone(&self.0), identity, asked.into_inner(), answers));
+        tokio::spawn(serve(Arc::clone(&self.0), headers, asked.into_inner(), answers));
         Ok(Response::new(ReceiverStream::new(streamed)))
     }
+}
+
+fn unauthenticated() -> Status {
+    Status::unauthenticated("send a valid token in `authorization`")
 }
 
 /// Reads requests as long as fewer than [`IN_FLIGHT`] are being decided.
 async fn serve(
     door: Arc<Door>,
-    identity: Identity,
+    headers: HeaderMap,
     mut requests: Streaming<wire::Request>,
     answers: mpsc::Sender<Result<wire::Response, Status>>,
 ) {
@@ -94,7 +97,12 @@ async fn serve(
             }
             None => return,
         };
-        let (door, identity, answers) = (Arc::clone(&door), identity.clone(), answers.clone());
+        // A stream may outlive its token, and the terminal's key.
+        let Ok(identity) = access::identity(&door.tokens, &headers) else {
+            let _ = answers.send(Err(unauthenticated())).await;
+            return;
+        };
+        let (door, answers) = (Arc::clone(&door), answers.clone());
         tokio::spawn(async move {
             let id = asked.id.clone();
             let outcome = match answer(&door, &identity, asked).await {

@@ -94,7 +94,7 @@ fn tokens(issuer: &Arc<Issuer>) -> (tempfile::TempDir, Tokens) {
     let folder = tempfile::tempdir().expect("a folder");
     let vault = Vault::open(folder.path()).expect("a vault");
     let clock = Arc::new(ManualClock::at(noon()));
-    let tokens = Tokens::beside(&vault, clock, Some(Arc::clone(issuer)));
+    let tokens = Tokens::beside(&vault, clock, Some(Arc::clone(issuer)), Arc::default());
     (folder, tokens)
 }
 

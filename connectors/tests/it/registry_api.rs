@@ -2,9 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use connectors::{
-    access::{Identity, Role, Tokens},
+    access::{Identity, Role, TerminalKeys, Tokens},
     edge,
     metrics::Metrics,
     portal::login,
@@ -15,6 +16,7 @@ use connectors::{
         registrar::Registrar,
         rights::{self, Reach},
     },
+    terminal::enrolment::{self as keys, http as enrolment},
 };
 use domain::registry::Kind;
 use ingest::{
@@ -22,6 +24,11 @@ use ingest::{
     log::{Log, model::ModelLog},
     topic::Topic,
     vault::Vault,
+};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use ring::{
+    rand::SystemRandom,
+    signature::{Ed25519KeyPair, KeyPair},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -63,20 +70,29 @@ impl Node {
         let vault = Vault::open(folder.path()).expect("a vault");
         let log: Arc<dyn Log> = Arc::new(ModelLog::default());
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(noon()));
-        let tokens = Tokens::of(&vault, Arc::clone(&clock));
+        let keys = Arc::<TerminalKeys>::default();
+        let tokens = Tokens::beside(&vault, Arc::clone(&clock), None, Arc::clone(&keys));
         let condition = |text: &str| text.ends_with(">=").then(|| "ends too early".to_owned());
         let told = Arc::new(|_| ());
-        let registrar = Registrar::new(Arc::clone(&log), clock, condition, told, approval);
+        let registrar = Registrar::new(Arc::clone(&log), clock, condition, told, approval, keys);
         let baskets = login::Baskets::from([("public".to_owned(), vec!["eid".to_owned()])]);
         let sign_on = login::routes(login::Door {
             registrar: registrar.clone(),
             tokens: tokens.clone(),
             baskets,
         });
+        let enrolment = enrolment::routes(enrolment::Door {
+            registrar: registrar.clone(),
+            tokens: tokens.clone(),
+            vault,
+        });
         let door = Door { registrar, tokens: tokens.clone(), simulator: Arc::new(Nowhere) };
         let metrics = Metrics::register(&prometheus::Registry::new()).expect("fresh");
-        let routes =
-            edge::around(http::routes(door).merge(sign_on), openapi::description(), metrics);
+        let routes = edge::around(
+            http::routes(door).merge(sign_on).merge(enrolment),
+            openapi::description(),
+            metrics,
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let http = listener.local_addr().expect("an address");
         tokio::spawn(async move { axum::serve(listener, routes).await });
@@ -584,4 +600,95 @@ async fn a_means_of_identity_that_a_basket_does_not_allow_is_refused_with_the_re
     assert_eq!(node.get(Who(Role::Merchant, "kiosk", "m"), &path("eid")).await.status, 404);
     assert_eq!(node.get(Who(Role::Recipient, "", "r"), &path("eid")).await.status, 403);
     assert_eq!(node.get(portal, "/v1/e-services/shop-portal/login").await.status, 422);
+}
+
+/// A terminal that signs its own tokens.
+struct Signing {
+    kid: String,
+    public: String,
+    pair: Ed25519KeyPair,
+    sign: EncodingKey,
+}
+
+impl Signing {
+    fn new(terminal: &str, key: &str) -> Self {
+        let drawn = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("a key");
+        let pair = Ed25519KeyPair::from_pkcs8(drawn.as_ref()).expect("a key");
+        Self {
+            kid: format!("{terminal}#{key}"),
+            public: URL_SAFE_NO_PAD.encode(pair.public_key().as_ref()),
+            sign: EncodingKey::from_ed_der(drawn.as_ref()),
+            pair,
+        }
+    }
+
+    fn enrolling(&self, terminal: &str, key: &str, code: Option<&str>) -> Value {
+        let proof = self.pair.sign(keys::proof(terminal, key, &self.public).as_bytes());
+        let proof = URL_SAFE_NO_PAD.encode(proof.as_ref());
+        json!({"public_key": self.public, "proof": proof, "code": code})
+    }
+
+    fn token(&self, subject: &str, seconds: i64) -> String {
+        let header = Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::EdDSA) };
+        let now = noon().timestamp();
+        let claims = json!({"sub": subject, "aud": "avis", "iat": now, "exp": now + seconds});
+        jsonwebtoken::encode(&header, &claims, &self.sign).expect("a token")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_enrols_its_own_key_changes_it_and_loses_it() {
+    let node = Node::new(false).await;
+    node.fill().await;
+    let shop = Who(Role::Merchant, "shop", "maria");
+    let path = "/v1/terminals/shop-till";
+    let given = node.ask(shop, "PUT", &format!("{path}/enrolment"), "", &Value::Null).await;
+    assert_eq!(given.status, 201);
+    let code = given.json()["code"].as_str().expect("a code").to_owned();
+    let kiosk = Who(Role::Merchant, "kiosk", "k");
+    let other = node.ask(kiosk, "PUT", &format!("{path}/enrolment"), "", &Value::Null).await;
+    assert_eq!(other.status, 404);
+    let (first, second) = (Signing::new("shop-till", "k1"), Signing::new("shop-till", "k2"));
+    let put = async |key: &str, token: &str, body: &Value| {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str())];
+        let headers = if token.is_empty() { &[][..] } else { &headers[..] };
+        let body = body.to_string();
+        send(node.http, "PUT", &format!("{path}/keys/{key}"), headers, body.as_bytes()).await.status
+    };
+    let keys = async |token: &str| {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str())];
+        send(node.http, "GET", &format!("{path}/keys"), &headers, b"").await
+    };
+    assert_eq!(keys(&first.token("shop-till", 600)).await.status, 401, "not enrolled");
+    let wrong = first.enrolling("shop-till", "k1", Some("AAAA-AAAA-AAAA-AAAA"));
+    assert_eq!(put("k1", "", &wrong).await, 401);
+    let foreign = second.enrolling("shop-till", "k2", Some(&code));
+    assert_eq!(put("k1", "", &foreign).await, 422, "the proof is of another key");
+    let body = first.enrolling("shop-till", "k1", Some(&code.to_lowercase()));
+    assert_eq!(put("k1", "", &body).await, 201);
+    assert_eq!(put("k9", "", &second.enrolling("shop-till", "k9", Some(&code))).await, 401, "once");
+    let listed = keys(&first.token("shop-till", 600)).await;
+    assert_eq!((listed.status, listed.json()["items"].as_array().expect("keys").len()), (200, 1));
+    assert_eq!(keys(&first.token("kiosk-till", 600)).await.status, 401, "another's name");
+    assert_eq!(keys(&first.token("shop-till", 3_601)).await.status, 401, "for too long");
+    assert_eq!(keys(&first.token("shop-till", 0)).await.status, 401, "expired");
+    assert_eq!(keys(&second.token("shop-till", 600)).await.status, 401, "another key");
+    // The next key comes under the present one.
+    let next = second.enrolling("shop-till", "k2", None);
+    assert_eq!(put("k2", &first.token("shop-till", 600), &next).await, 201);
+    assert_eq!(put("k2", &first.token("shop-till", 600), &next).await, 200, "sent twice");
+    assert_eq!(keys(&second.token("shop-till", 600)).await.status, 200);
+    let revoked = node.ask(shop, "DELETE", &format!("{path}/keys/k1"), "", &Value::Null).await;
+    assert_eq!(revoked.status, 204);
+    assert_eq!(keys(&first.token("shop-till", 600)).await.status, 401, "from the next request on");
+    assert_eq!(keys(&second.token("shop-till", 600)).await.status, 200);
+    // Nothing of the code is on the stream.
+    let plain: String = code.chars().filter(|letter| *letter != '-').collect();
+    let end = node.log.end(Topic::RegistryChanges, 0).expect("an end");
+    for stored in node.log.read(Topic::RegistryChanges, 0, 0, 10_000).await.expect("read") {
+        let text = format!("{:?}", stored.record.event);
+        assert!(!text.contains(&code) && !text.contains(&plain) && stored.position.offset < end);
+    }
 }

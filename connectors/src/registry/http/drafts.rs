@@ -15,8 +15,8 @@ use crate::{
     json,
     problem::Problem,
     registry::{
-        draft::{Draft, Removed, State as Stands},
-        registrar::Now,
+        draft::{Draft, LIST, Removed, State as Stands},
+        registrar::{Beside, Now},
     },
 };
 
@@ -49,6 +49,12 @@ fn none(id: &str) -> Problem {
 fn of<'a>(now: &'a Now<'_>, by: &Identity, id: &str) -> Result<&'a (Draft, u64), Problem> {
     let draft = now.standing().drafts.get(id).filter(|(draft, _)| sees(by, draft));
     draft.ok_or_else(|| none(id))
+}
+
+/// What becomes of a draft on the stream.
+fn beside<'a>(id: &'a str, draft: Option<&Draft>) -> Beside<'a> {
+    let document = draft.map(|draft| serde_json::to_string(draft).unwrap_or_default());
+    Beside { list: LIST, id, document: document.unwrap_or_default() }
 }
 
 /// A draft as somebody sees it: who is listed in a group is told to whose draft it is alone.
@@ -198,7 +204,7 @@ pub(super) async fn put(
     note_writer(&mut draft, &identity);
     let is_new = standing.is_none();
     check(&now, &identity, &draft)?;
-    now.commit(&identity, &[], Some((&id, Some(&draft)))).await?;
+    now.commit(&identity, &[], Some(beside(&id, Some(&draft)))).await?;
     door.registrar.tell(&identity, "draft.put", id.clone());
     let (draft, offset) = of(&now, &identity, &id)?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
@@ -247,7 +253,7 @@ pub(super) async fn remove(
     if draft.state == Stands::Published {
         return Err(not_now("what was published is kept"));
     }
-    now.commit(&identity, &[], Some((&id, None))).await?;
+    now.commit(&identity, &[], Some(beside(&id, None))).await?;
     door.registrar.tell(&identity, "draft.remove", id);
     Ok(no_content())
 }
@@ -321,7 +327,7 @@ pub(super) async fn move_to(
             return Err(not_now(detail.replace('"', "")));
         }
     }
-    now.commit(&identity, &changes, Some((&id, Some(&draft)))).await?;
+    now.commit(&identity, &changes, Some(beside(&id, Some(&draft)))).await?;
     door.registrar.tell(&identity, "draft.state", format!("{id} {}", json!(state)));
     let (draft, offset) = of(&now, &identity, &id)?;
     Ok(answer(StatusCode::OK, &shown(&identity, draft), Some(*offset)))
