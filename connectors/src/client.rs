@@ -19,7 +19,10 @@ use tokio::time::Instant;
 
 use self::journal::{Journal, Pending, Then};
 
+mod credential;
 mod journal;
+
+pub use credential::{Credential, Key, enrol};
 
 /// The first pause before a request is sent again; each later one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -31,10 +34,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub struct Settings {
     /// The node, `https://avis.example.lv`.
     pub server: String,
-    /// The terminal's id; that of the token.
+    /// The terminal's id.
     pub terminal: String,
-    /// The terminal's token.
-    pub token: String,
+    /// What it shows.
+    pub credential: Credential,
     /// How long one answer is waited for.
     pub timeout: Duration,
     /// How long a request is sent again and again while the customer waits.
@@ -59,9 +62,12 @@ pub enum ClientError {
     /// The terminal's own disk failed; nothing was sent.
     #[error("the journal cannot be written")]
     Journal(#[from] io::Error),
-    /// The client cannot be made.
+    /// The client cannot be made, or the server not be reached to enrol a key.
     #[error("no usable client")]
     Client(#[from] reqwest::Error),
+    /// The terminal's own key is none.
+    #[error("the terminal's key cannot sign")]
+    Key,
     /// The operating system gives no randomness, so there is no key.
     #[error("the operating system gives no randomness")]
     Random,
@@ -162,7 +168,7 @@ impl Client {
     async fn send(&self, pending: Pending) -> Result<Value, ClientError> {
         self.journal().begin(&pending)?;
         let answer = self.deliver(&pending).await;
-        if !matches!(answer, Err(ClientError::Unknown)) {
+        if matches!(answer, Ok(_) | Err(ClientError::Refused { .. })) {
             self.journal().done(&pending.key)?;
         }
         answer
@@ -172,7 +178,8 @@ impl Client {
         let until = Instant::now() + self.settings.patience;
         let mut pause = FIRST_PAUSE;
         loop {
-            let wait = match self.attempt(pending).await {
+            let token = self.settings.credential.token(&self.settings.terminal)?;
+            let wait = match self.attempt(pending, &token).await {
                 Attempt::Answered(answer) => return Ok(answer),
                 Attempt::Refused(status, problem) => {
                     return Err(ClientError::Refused { status, problem });
@@ -187,9 +194,9 @@ impl Client {
         }
     }
 
-    async fn attempt(&self, pending: &Pending) -> Attempt {
+    async fn attempt(&self, pending: &Pending, token: &str) -> Attempt {
         let url = format!("{}{}", self.settings.server, pending.path);
-        let mut request = self.http.post(url).bearer_auth(&self.settings.token);
+        let mut request = self.http.post(url).bearer_auth(token);
         request = request.header("idempotency-key", &pending.key);
         if !pending.body.is_null() {
             request = request.json(&pending.body);

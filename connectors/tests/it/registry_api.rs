@@ -6,6 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use connectors::{
     access::{Identity, Role, TerminalKeys, Tokens},
+    client::{self, ClientError},
     edge,
     metrics::Metrics,
     portal::login,
@@ -691,4 +692,21 @@ async fn a_terminal_enrols_its_own_key_changes_it_and_loses_it() {
         let text = format!("{:?}", stored.record.event);
         assert!(!text.contains(&code) && !text.contains(&plain) && stored.position.offset < end);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_client_enrols_with_a_code() {
+    let node = Node::new(false).await;
+    node.fill().await;
+    let shop = Who(Role::Merchant, "shop", "maria");
+    let path = "/v1/terminals/shop-till/enrolment";
+    let given = node.ask(shop, "PUT", path, "", &Value::Null).await.json();
+    let code = given["code"].as_str().expect("a code");
+    let server = format!("http://{}", node.http);
+    let patience = std::time::Duration::from_secs(5);
+    let enrol = |code| client::enrol(&server, "shop-till", "first", code, patience);
+    let key = enrol(code).await.expect("enrolled");
+    assert!(Ed25519KeyPair::from_pkcs8(&key.pkcs8).is_ok());
+    let again = enrol(code).await;
+    assert!(matches!(again, Err(ClientError::Refused { status: 401, .. })), "a code is taken once");
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use connectors::client::{Client, ClientError, Settings};
+use connectors::client::{Client, ClientError, Credential, Settings};
 use ingest::{
     topic::Topic,
     wire::v1::{AuthorisationLine, Event},
@@ -67,7 +67,7 @@ async fn nothing_is_given_twice_or_stays_unknown_over_a_line_that_loses_things()
     let settings = Settings {
         server: format!("http://{line}"),
         terminal: "T1".into(),
-        token: node.token(Role::Terminal, "shop", "T1"),
+        credential: Credential::Token(node.token(Role::Terminal, "shop", "T1")),
         timeout: Duration::from_secs(2),
         patience: Duration::from_millis(400),
     };
