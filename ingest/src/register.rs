@@ -1,7 +1,9 @@
 //! Registers: materialised views of the registry's, people's and means' streams.
 
+pub mod consents;
 mod dense;
 pub mod entitlements;
+pub mod holders;
 pub mod means;
 mod numbered;
 mod older;

@@ -192,6 +192,12 @@ text_id! {
     ServiceId,
     /// A terminal's own name of one of its requests; it belongs to that terminal.
     IdempotencyKey,
+    /// A consent of a recipient's; it belongs to that recipient.
+    ConsentId,
+    /// What personal data is used for under a consent.
+    PurposeId,
+    /// The version of the text that was agreed to.
+    TextVersion,
 }
 
 macro_rules! number_id {

@@ -165,6 +165,12 @@ impl TimeOfDay {
     }
 }
 
+impl fmt::Display for TimeOfDay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02}:{:02}", self.0 / 60, self.0 % 60)
+    }
+}
+
 impl Schedule {
     /// A schedule on `days`, from `from` (included) to `to` (not). Where `from` is not before `to`
     /// it runs past midnight and belongs to the day it began. No days mean every day.
@@ -174,6 +180,26 @@ impl Schedule {
             days.is_empty() || days.iter().any(|held| held.num_days_from_monday() == day)
         };
         Self { days: [on(0), on(1), on(2), on(3), on(4), on(5), on(6)], from, to }
+    }
+
+    /// The days of a week on which it begins, Monday first.
+    #[must_use]
+    pub const fn days(&self) -> [bool; 7] {
+        self.days
+    }
+
+    /// From when (included) to when (not) it holds.
+    #[must_use]
+    pub const fn hours(&self) -> (TimeOfDay, TimeOfDay) {
+        (self.from, self.to)
+    }
+
+    /// Whether it holds at some time of a local day.
+    #[must_use]
+    pub fn holds_on(&self, date: NaiveDate) -> bool {
+        let today = date.weekday();
+        let into_the_next = self.from >= self.to && self.to > TimeOfDay(0);
+        self.on(today) || (into_the_next && self.on(today.pred()))
     }
 
     /// Whether the schedule holds at a local time.
@@ -234,6 +260,23 @@ mod tests {
     }
 
     #[test]
+    fn a_schedule_holds_on_a_day_when_it_does_at_some_minute_of_it() {
+        let hours =
+            [("09:00", "17:00"), ("22:00", "06:00"), ("22:00", "00:00"), ("00:00", "24:00")];
+        for (from, to) in hours {
+            let time = |text| TimeOfDay::parse(text).expect("a time");
+            let schedule = Schedule::new(&[Weekday::Fri], time(from), time(to));
+            for date in ["2025-03-27", "2025-03-28", "2025-03-29"].map(day) {
+                let minutes = (0..1_440).filter_map(|minute| {
+                    NaiveTime::from_num_seconds_from_midnight_opt(minute * 60, 0)
+                });
+                let some = minutes.into_iter().any(|time| schedule.holds(LocalTime { date, time }));
+                assert_eq!(schedule.holds_on(date), some, "{from} to {to} on {date}");
+            }
+        }
+    }
+
+    #[test]
     fn full_years_count_from_the_first_of_march_for_leaplings() {
         assert_eq!(age(day("2004-02-29"), day("2022-02-28")), 17);
         assert_eq!(age(day("2004-02-29"), day("2022-03-01")), 18);
@@ -254,5 +297,7 @@ mod tests {
         assert!(TimeOfDay::parse("24:00").is_some());
         assert!(TimeOfDay::parse("24:01").is_none());
         assert!(TimeOfDay::parse("9:00").is_none());
+        let told = TimeOfDay::parse("09:05").map(|time| time.to_string());
+        assert_eq!(told.as_deref(), Some("09:05"));
     }
 }

@@ -128,6 +128,7 @@ fn event(kind: &str, object: &[u8]) -> Result<Event, WireError> {
         "statements_sent" => read(object, Event::StatementsSent),
         "bank_file_read" => read(object, Event::BankFileRead),
         "audited" => read(object, Event::Audited),
+        "consent_changed" => read(object, Event::ConsentChanged),
         _ => Err(WireError::UnknownEvent),
     }
 }
@@ -229,7 +230,15 @@ mod tests {
                 object: "2025-01".into(),
                 outcome: "done".into(),
             }),
-            Some(Event::Audited(_)) => return None,
+            Some(Event::Audited(_)) => Event::ConsentChanged(v1::ConsentChanged {
+                person: "P".into(),
+                consent_id: "proactive-notices".into(),
+                purpose: "notices".into(),
+                given: true,
+                text_version: "2026-1".into(),
+                recorded_by: "recipient".into(),
+            }),
+            Some(Event::ConsentChanged(_)) => return None,
         })
     }
 
@@ -486,7 +495,7 @@ mod tests {
 
     #[test]
     fn every_event_comes_back_whole() {
-        assert_eq!(samples().len(), 18);
+        assert_eq!(samples().len(), 19);
         samples().into_iter().for_each(round_trip);
     }
 

@@ -15,12 +15,14 @@ use super::{
 };
 
 mod authorisation;
+mod consent;
 
 pub use authorisation::{
     AuthorisationChanged, AuthorisationDecided, AuthorisationLine, AuthoriserStarted,
     CounterMovement, InstructionOutcome, InstructionPoints, KeyBlocked, LimitRoom, LineBenefit,
     PointsMovement,
 };
+pub use consent::ConsentChanged;
 
 /// Headers and event, as they lie in the log.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -39,7 +41,7 @@ pub struct Envelope {
     pub recorded_at: i64,
     #[prost(
         oneof = "Event",
-        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33"
+        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34"
     )]
     pub event: Option<Event>,
 }
@@ -84,6 +86,8 @@ pub enum Event {
     BankFileRead(BankFileRead),
     #[prost(message, tag = "33")]
     Audited(Audited),
+    #[prost(message, tag = "34")]
+    ConsentChanged(ConsentChanged),
 }
 
 impl Event {
@@ -109,6 +113,7 @@ impl Event {
             Self::StatementsSent(_) => "statements_sent",
             Self::BankFileRead(_) => "bank_file_read",
             Self::Audited(_) => "audited",
+            Self::ConsentChanged(_) => "consent_changed",
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use domain::{
-    id::{GroupId, HouseholdId, IssuerId, MeansToken, RecipientId},
+    id::{ConsentId, GroupId, HouseholdId, IssuerId, MeansToken, RecipientId},
     identification_means::{Means, MeansKind, MeansStatus},
     period::Validity,
     recipient::{Entitlement, GroupDays, Recipient},
@@ -12,10 +12,12 @@ use domain::{
 use ingest::{
     record::{Position, Record, Stored, outside_id},
     register::{
+        consents::Consents,
         entitlements::{self, Entitlements},
+        holders::Holders,
         means::{self, MeansRegister},
     },
-    wire::v1::{self, EntitlementEvaluated, Event, MeansChanged},
+    wire::v1::{self, ConsentChanged, EntitlementEvaluated, Event, MeansChanged},
 };
 use proptest::{collection::vec, option, prelude::*};
 
@@ -164,7 +166,79 @@ fn as_it_came(change: &MeansChanged) -> Option<Means> {
     })
 }
 
+prop_compose! {
+    fn consent_changed()(
+        person in 0..PEOPLE,
+        // A record is passed over where its consent has no identifier.
+        consent_id in prop_oneof![20 => "[a-c]", 1 => Just("not an id".to_owned())],
+        purpose in "[pq]",
+        given in any::<bool>(),
+        text_version in "[12]",
+    ) -> ConsentChanged {
+        ConsentChanged {
+            person: RecipientId::from_u128(person).to_string(),
+            consent_id,
+            purpose,
+            given,
+            text_version,
+            recorded_by: "recipient".into(),
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn consents_are_what_was_told_in_order(
+        told in vec((consent_changed(), instant()), 1..40),
+    ) {
+        let mut consents = Consents::default();
+        let mut everything: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (event, at) in told {
+            let Ok(id) = ConsentId::new(&event.consent_id) else {
+                consents.apply(&stored(at, Event::ConsentChanged(event)));
+                continue;
+            };
+            let said = (at, event.purpose.clone(), event.given, event.text_version.clone());
+            everything.entry((event.person.clone(), id)).or_default().push(said);
+            consents.apply(&stored(at, Event::ConsentChanged(event)));
+            for person in (0..PEOPLE).map(RecipientId::from_u128) {
+                let known = consents.of(person);
+                let expected = everything.iter().filter(|((of, _), _)| *of == person.to_string());
+                prop_assert_eq!(known.len(), expected.clone().count());
+                let mut changes = 0;
+                for ((_, id), expected) in expected {
+                    let said: Vec<_> = known[id].iter().map(|change| {
+                        let terms = &change.terms;
+                        let (purpose, version) = (&terms.purpose, &terms.text_version);
+                        (change.at, purpose.to_string(), terms.given, version.to_string())
+                    }).collect();
+                    prop_assert_eq!(&said, expected);
+                    let newest = consents.newest(person, id);
+                    prop_assert_eq!(newest.as_ref(), known[id].last());
+                    changes += expected.len();
+                }
+                prop_assert_eq!(consents.changes(person), changes);
+            }
+        }
+    }
+
+    #[test]
+    fn means_are_found_by_their_holder(told in vec(means_changed(), 1..60)) {
+        let (mut register, mut holders) = (MeansRegister::default(), Holders::default());
+        for change in told {
+            let stored = stored(DateTime::UNIX_EPOCH, Event::MeansChanged(change));
+            register.apply(&stored);
+            holders.apply(&stored);
+            for person in (0..PEOPLE).map(RecipientId::from_u128) {
+                let is_own = |means: &Means| means.person == Some(person);
+                let all = (0..6).filter_map(|token| register.get(MeansToken::from_u128(token)));
+                let expected: Vec<_> = all.filter(is_own).collect();
+                let found = holders.tokens(person).filter_map(|token| register.get(token));
+                prop_assert_eq!(found.filter(is_own).collect::<Vec<_>>(), expected);
+            }
+        }
+    }
+
     #[test]
     fn entitlements_are_what_was_told(
         told in vec((evaluated(), instant()), 1..60),
