@@ -1,5 +1,6 @@
 //! The index on disk: what each key did, where an authorisation's records stand, and what is used of
-//! every limit, as of an offset of each partition of `authorisations`.
+//! every limit, and which authorisations are a recipient's, as of an offset of each partition of
+//! `authorisations`.
 //!
 //! It is a materialisation of that stream and is written without a sync: rows and the offsets they
 //! follow from enter in one atomic batch, so after any crash it stands at some offset, and the
@@ -33,7 +34,10 @@ use crate::{
     publish,
 };
 
+mod recipients;
 mod row;
+
+pub use recipients::Place;
 
 /// What the index says of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +65,7 @@ pub struct Index {
     held: Keyspace,
     counters: Keyspace,
     points: Keyspace,
+    recipients: Keyspace,
     progress: Keyspace,
     next: Vec<AtomicU64>,
     uploads_next: AtomicU64,
@@ -102,6 +107,7 @@ impl Index {
                 Self::at(folder, partitions)?
             }
         };
+        index.list_what_it_has(log).await?;
         index.catch_up(log).await?;
         Ok(Arc::new(index))
     }
@@ -131,6 +137,7 @@ impl Index {
             held: open("held")?,
             counters: open("counters")?,
             points: open("points")?,
+            recipients: open("recipients")?,
             progress,
             database,
         })
@@ -152,14 +159,25 @@ impl Index {
     /// Where the stream cannot be read or the index cannot be written.
     pub async fn catch_up(&self, log: &Arc<dyn Log>) -> Result<(), AuthoriserError> {
         for partition in 0..log.partitions(Topic::Authorisations) {
-            loop {
-                let next = self.next(partition);
-                let batch = log.read(Topic::Authorisations, partition, next, READ_BATCH).await?;
-                if batch.is_empty() {
-                    break;
-                }
-                self.apply(&batch)?;
+            self.catch_up_to(log, partition, u64::MAX).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads what a partition has beyond it, up to before `end` at least or to the stream's end.
+    async fn catch_up_to(
+        &self,
+        log: &Arc<dyn Log>,
+        partition: u32,
+        end: u64,
+    ) -> Result<(), AuthoriserError> {
+        while self.next(partition) < end {
+            let next = self.next(partition);
+            let batch = log.read(Topic::Authorisations, partition, next, READ_BATCH).await?;
+            if batch.is_empty() {
+                break;
             }
+            self.apply(&batch)?;
         }
         Ok(())
     }
@@ -318,6 +336,9 @@ impl Index {
         for (key, sum) in &points {
             batch.insert(&self.points, key.as_slice(), sum.to_be_bytes());
         }
+        for row in entered.recipients {
+            batch.insert(&self.recipients, row, [0_u8; 0]);
+        }
         for (partition, next) in &entered.next {
             batch.insert(&self.progress, partition.to_be_bytes(), next.to_be_bytes());
         }
@@ -379,6 +400,7 @@ struct Entered {
     held: HashMap<AuthorisationId, Option<i64>>,
     counters: HashMap<Vec<u8>, i64>,
     points: HashMap<Vec<u8>, i64>,
+    recipients: Vec<[u8; 36]>,
     next: HashMap<u32, u64>,
     uploads_next: u64,
     starts: u64,
@@ -388,6 +410,7 @@ impl Entered {
     fn enter(&mut self, stored: &Stored) -> Result<(), AuthoriserError> {
         let position = stored.position;
         let broken = || AuthoriserError::Record { offset: position.offset };
+        self.recipients.extend(recipients::row(stored));
         let mut key = |terminal: &str, key: &str, body: &[u8]| {
             self.keys.push((key_of(terminal, key), Used { position, body: body_hash(body) }));
         };

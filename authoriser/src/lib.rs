@@ -15,6 +15,7 @@ pub mod index;
 mod kept;
 pub mod metrics;
 pub mod publish;
+pub mod recipient;
 pub mod refresh;
 pub mod replay;
 pub mod reply;

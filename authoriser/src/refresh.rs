@@ -18,6 +18,7 @@ use ingest::{
     record::Stored,
     register::{
         entitlements::{self, Entitlements},
+        holders::Holders,
         means::{self, MeansRegister},
         registry::RegistryView,
     },
@@ -41,6 +42,8 @@ pub struct Registers {
 pub struct People {
     /// Every means.
     pub means: MeansRegister,
+    /// Whose means are which.
+    pub holders: Holders,
     /// Every person's groups.
     pub entitlements: Entitlements,
     /// Groups that list a means which stands without a person.
@@ -171,7 +174,10 @@ impl People {
     fn apply(&mut self, topic: Topic, batch: &[Stored]) {
         for stored in batch {
             match topic {
-                Topic::MeansChanges => self.means.apply(stored),
+                Topic::MeansChanges => {
+                    self.means.apply(stored);
+                    self.holders.apply(stored);
+                }
                 _ => self.entitlements.apply(stored),
             }
         }
@@ -206,6 +212,13 @@ impl People {
             let recipient = Some(alone(means.token.as_u128(), groups));
             return Presented { status, recipient, declined: None };
         };
+        self.person(person, instant, day)
+    }
+
+    /// A person, as of an instant and a local day.
+    #[must_use]
+    pub fn person(&self, person: RecipientId, instant: DateTime<Utc>, day: NaiveDate) -> Presented {
+        let status = MeansStatus::Valid;
         match self.entitlements.at(person, instant) {
             Some(known) if !known.alive => {
                 let declined = Some(DeclineReason::RecipientDead);
@@ -220,6 +233,12 @@ impl People {
                 Presented { status, recipient, declined: None }
             }
         }
+    }
+
+    /// A person's means, by their tokens.
+    pub fn means_of(&self, person: RecipientId) -> impl Iterator<Item = Means> + '_ {
+        let means = self.holders.tokens(person).filter_map(|token| self.means.get(token));
+        means.filter(move |means| means.person == Some(person))
     }
 }
 

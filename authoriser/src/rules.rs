@@ -20,6 +20,7 @@ mod refund;
 mod returned;
 mod rule;
 mod scratch;
+mod standing;
 mod state;
 
 use chrono::{DateTime, Utc};
@@ -37,6 +38,7 @@ pub use self::{
     evaluate::evaluate,
     excess::excess,
     refund::{Refunded, Sale, refund},
+    standing::Standing,
 };
 
 /// A fault of the registry's instructions, and where it stands.

@@ -7,7 +7,7 @@ use domain::{
 };
 use ingest::record::Position;
 
-use super::Used;
+use super::{Place, Used};
 
 const PERIODS: [Period; 6] =
     [Period::Basket, Period::Day, Period::Week, Period::Month, Period::Year, Period::Validity];
@@ -73,8 +73,8 @@ pub(super) fn counter(key: &CounterKey) -> Vec<u8> {
     let instruction = key.instruction.as_str().as_bytes();
     let mut row = Vec::with_capacity(23 + instruction.len());
     row.extend_from_slice(&holder(key.holder));
-    row.push(place(&PERIODS, key.period));
-    row.push(place(&MEASURES, key.measure));
+    row.push(number_of(&PERIODS, key.period));
+    row.push(number_of(&MEASURES, key.measure));
     row.extend_from_slice(&key.period_start.num_days_from_ce().to_be_bytes());
     row.extend_from_slice(instruction);
     row
@@ -100,6 +100,20 @@ pub(super) fn counter_key(bytes: &[u8]) -> Option<CounterKey> {
     })
 }
 
+/// An authorisation of a recipient's: the recipient, and where it comes among all of them.
+pub(super) fn place(recipient: RecipientId, place: Place) -> [u8; 36] {
+    let mut row = [0; 36];
+    row[..16].copy_from_slice(&recipient.as_u128().to_be_bytes());
+    row[16..24].copy_from_slice(&place.order.to_be_bytes());
+    row[24..].copy_from_slice(&of_position(place.position));
+    row
+}
+
+pub(super) fn of_place(bytes: &[u8]) -> Option<Place> {
+    let (order, position) = bytes.get(16..)?.split_at_checked(8)?;
+    Some(Place { order: number(order)?, position: self::position(position)? })
+}
+
 pub(super) fn points(recipient: RecipientId, benefit: &BenefitId) -> Vec<u8> {
     let mut row = recipient.as_u128().to_be_bytes().to_vec();
     row.extend_from_slice(benefit.as_str().as_bytes());
@@ -112,7 +126,7 @@ pub(super) fn points_key(bytes: &[u8]) -> Option<(RecipientId, BenefitId)> {
     Some((RecipientId::from_u128(wide(recipient)?), benefit))
 }
 
-fn place<T: PartialEq>(all: &[T], one: T) -> u8 {
+fn number_of<T: PartialEq>(all: &[T], one: T) -> u8 {
     let at = all.iter().position(|known| *known == one).unwrap_or(0);
     u8::try_from(at).unwrap_or(0)
 }
@@ -142,6 +156,8 @@ mod tests {
         }
         let used = Used { position: Position { partition: 3, offset: u64::MAX }, body: [9; 16] };
         assert_eq!(super::used(&of_used(&used)), Some(used));
+        let place = Place { order: u64::MAX - 1, position: used.position };
+        assert_eq!(of_place(&super::place(RecipientId::from_u128(5), place)), Some(place));
         let benefit = BenefitId::new("club").expect("an id");
         let row = points(RecipientId::from_u128(5), &benefit);
         assert_eq!(points_key(&row), Some((RecipientId::from_u128(5), benefit)));

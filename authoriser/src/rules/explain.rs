@@ -54,7 +54,9 @@ pub fn applied(label: &Text, amount: Amount, wanted: Option<Amount>, points: i64
     Text { lv, en }
 }
 
-fn euros(amount: Amount, point: char) -> String {
+/// An amount in euros with two decimals, after a language's decimal point.
+#[must_use]
+pub fn euros(amount: Amount, point: char) -> String {
     let cents = amount.cents();
     format!("{}{point}{:02}", cents / 100, cents % 100)
 }

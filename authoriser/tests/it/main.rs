@@ -7,6 +7,7 @@ mod life;
 mod properties;
 mod races;
 mod random;
+mod recipients;
 mod redis;
 mod rules;
 mod simulation;

@@ -1,0 +1,196 @@
+//! Which authorisations are a recipient's, in the order in which they were decided.
+//!
+//! A row of thirty-six bytes for each: decisions do not wait for it, and pages are read from its end.
+
+use std::{ops::Bound, sync::Arc, time::Duration};
+
+use domain::id::RecipientId;
+use ingest::{
+    log::{Log, READ_BATCH},
+    record::{Position, Stored},
+    topic::Topic,
+    wire::v1::Event,
+};
+
+use super::{AuthoriserError, Index, row};
+
+/// Where a decision comes among all, and where its record stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Its number among all decisions.
+    pub order: u64,
+    /// Where its record stands.
+    pub position: Position,
+}
+
+/// Says in `progress` that every authorisation before those offsets is listed.
+const LISTED: &[u8] = b"recipients";
+/// How long the index is waited for before its reader brings it up to the stream's end.
+const WAIT: Duration = Duration::from_millis(4);
+const WAITS: u32 = 10;
+
+impl Index {
+    /// At most `most` authorisations of a recipient, the newest first; those before `before`, if it is
+    /// given.
+    ///
+    /// # Errors
+    /// Where the index cannot be read.
+    pub fn authorisations(
+        &self,
+        of: RecipientId,
+        before: Option<Place>,
+        most: usize,
+    ) -> Result<Vec<Place>, AuthoriserError> {
+        let last =
+            Place { order: u64::MAX, position: Position { partition: u32::MAX, offset: u64::MAX } };
+        let first = Place { order: 0, position: Position { partition: 0, offset: 0 } };
+        let rows = (
+            Bound::Included(row::place(of, first)),
+            match before {
+                Some(place) => Bound::Excluded(row::place(of, place)),
+                None => Bound::Included(row::place(of, last)),
+            },
+        );
+        let mut places = Vec::new();
+        for guard in self.recipients.range(rows).rev().take(most) {
+            places.extend(row::of_place(&guard.key()?));
+        }
+        Ok(places)
+    }
+
+    /// Brings the index up to the stream's end as of the call. Whoever appends enters it, too, and is
+    /// given some time for it, so that nobody reads and writes what is on its way already.
+    ///
+    /// # Errors
+    /// Where the stream cannot be read or the index cannot be written.
+    pub async fn reach(&self, log: &Arc<dyn Log>) -> Result<(), AuthoriserError> {
+        let topic = Topic::Authorisations;
+        let mut ends = Vec::new();
+        for partition in 0..log.partitions(topic) {
+            ends.push((partition, log.end(topic, partition)?));
+        }
+        for _ in 0..WAITS {
+            if ends.iter().all(|(partition, end)| self.next(*partition) >= *end) {
+                return Ok(());
+            }
+            tokio::time::sleep(WAIT).await;
+        }
+        for (partition, end) in ends {
+            self.catch_up_to(log, partition, end).await?;
+        }
+        Ok(())
+    }
+
+    /// Lists what an index of before this list has entered already: that part of the stream is read
+    /// again, once.
+    pub(super) async fn list_what_it_has(&self, log: &Arc<dyn Log>) -> Result<(), AuthoriserError> {
+        if self.progress.get(LISTED)?.is_some() {
+            return Ok(());
+        }
+        let topic = Topic::Authorisations;
+        for partition in 0..log.partitions(topic) {
+            let (mut next, end) = (log.start(topic, partition)?, self.next(partition));
+            while next < end {
+                let batch = log.read(topic, partition, next, READ_BATCH).await?;
+                let Some(last) = batch.last() else { break };
+                next = last.position.offset + 1;
+                let mut rows = self.database.batch();
+                for row in batch.iter().filter_map(row) {
+                    rows.insert(&self.recipients, row, [0_u8; 0]);
+                }
+                rows.commit()?;
+            }
+        }
+        // Written last: whatever cuts this off, it begins anew, and the same rows come again.
+        Ok(self.progress.insert(LISTED, [1_u8])?)
+    }
+}
+
+/// The row of a decision; none for an anonymous one, and for what is no decision.
+pub(super) fn row(stored: &Stored) -> Option<[u8; 36]> {
+    let Event::AuthorisationDecided(event) = &stored.record.event else { return None };
+    let recipient = event.recipient_id.as_deref().and_then(RecipientId::parse)?;
+    let place = Place { order: stored.record.order(), position: stored.position };
+    Some(row::place(recipient, place))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use ingest::{
+        log::model::ModelLog,
+        record::{Record, outside_id},
+        wire::v1::AuthorisationDecided,
+    };
+
+    use super::*;
+
+    fn decided(number: u64, recipient: Option<u128>) -> Record {
+        let event = AuthorisationDecided {
+            authorisation_id: outside_id("T", &number.to_string()).to_string(),
+            terminal_id: "T".into(),
+            idempotency_key: number.to_string(),
+            recipient_id: recipient.map(|of| RecipientId::from_u128(of).to_string()),
+            household_id: recipient.map(|of| RecipientId::from_u128(of).to_string()),
+            ..AuthorisationDecided::default()
+        };
+        let at = DateTime::from_timestamp_micros(1).expect("an instant");
+        Record {
+            id: outside_id("T", &number.to_string()),
+            // Those of one recipient stand in several partitions, as after a move.
+            key: (number % 7).to_string(),
+            source: "T".into(),
+            sequence: number,
+            event_time: at,
+            recorded_at: at,
+            event: Event::AuthorisationDecided(event.into()),
+        }
+    }
+
+    fn orders(index: &Index, of: u128, before: Option<Place>, most: usize) -> Vec<u64> {
+        let found = index.authorisations(RecipientId::from_u128(of), before, most);
+        found.expect("readable").into_iter().map(|place| place.order).collect()
+    }
+
+    async fn filled() -> (tempfile::TempDir, Arc<dyn Log>) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log: Arc<dyn Log> = Arc::new(ModelLog::default());
+        for number in 1..=30 {
+            let recipient = [None, Some(1), Some(2)][number as usize % 3];
+            let record = decided(number, recipient);
+            log.append(Topic::Authorisations, &[record]).await.expect("appended");
+        }
+        (folder, log)
+    }
+
+    #[tokio::test]
+    async fn a_recipients_own_are_listed_the_newest_first() {
+        let (folder, log) = filled().await;
+        let index = Index::open(folder.path(), &log).await.expect("an index");
+        let all: Vec<u64> = (1..=30).rev().filter(|number| number % 3 == 1).collect();
+        assert_eq!(orders(&index, 1, None, 100), all);
+        let first = index.authorisations(RecipientId::from_u128(1), None, 4).expect("a page");
+        assert_eq!(orders(&index, 1, first.last().copied(), 4), all[4..8]);
+        assert!(orders(&index, 3, None, 100).is_empty());
+        let next = decided(31, Some(3));
+        log.append(Topic::Authorisations, &[next]).await.expect("appended");
+        index.reach(&log).await.expect("read");
+        assert_eq!(orders(&index, 3, None, 100), [31]);
+    }
+
+    #[tokio::test]
+    async fn an_index_of_before_the_list_gets_it_from_the_stream() {
+        let (folder, log) = filled().await;
+        let index = Index::open(folder.path(), &log).await.expect("an index");
+        let listed = [1, 2].map(|of| orders(&index, of, None, 100));
+        let rows: Vec<_> = index.recipients.iter().map(|row| row.key().expect("a key")).collect();
+        for row in rows {
+            index.recipients.remove(row).expect("removed");
+        }
+        index.progress.remove(LISTED).expect("removed");
+        assert!(orders(&index, 1, None, 100).is_empty());
+        drop(index);
+        let index = Index::open(folder.path(), &log).await.expect("an index");
+        assert_eq!([1, 2].map(|of| orders(&index, of, None, 100)), listed);
+    }
+}
