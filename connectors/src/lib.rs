@@ -17,6 +17,7 @@ pub mod load;
 pub mod metrics;
 pub mod portal;
 pub mod problem;
+pub mod recipient;
 pub mod registry;
 pub mod terminal;
 pub mod vpvkac;

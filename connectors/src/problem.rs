@@ -103,10 +103,10 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "malformed_json", "The body is not JSON", detail)
     }
 
-    /// The terminal asks too often.
+    /// The caller asks too often.
     #[must_use]
     pub fn too_many(seconds: u32) -> Self {
-        let detail = "this terminal asks more often than it may";
+        let detail = "you ask more often than you may";
         let mut problem =
             Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many", detail);
         problem.0.retry_after_seconds = Some(seconds);

@@ -8,7 +8,7 @@ pub mod grpc;
 pub mod http;
 pub mod kit;
 pub mod openapi;
-mod pace;
+pub(crate) mod pace;
 mod plain;
 pub mod request;
 pub mod translate;

@@ -61,7 +61,7 @@ pub struct Door {
     pub metrics: Metrics,
     /// What offline terminals need.
     pub kits: Arc<Kits>,
-    pace: Arc<Pace>,
+    pace: Arc<Pace<TerminalId>>,
 }
 
 impl Door {
@@ -342,7 +342,7 @@ fn told(reply: &Reply) -> Result<Response, Problem> {
     }
 }
 
-pub(super) fn json(message: &impl Serialize) -> Result<Response, Problem> {
+pub(crate) fn json(message: &impl Serialize) -> Result<Response, Problem> {
     let body = serde_json::to_vec(message).map_err(|_| {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", "")
     })?;

@@ -1,22 +1,22 @@
-//! How often one terminal may ask: so many requests at once, and so many a second after that.
+//! How often one caller may ask, a terminal or a source: so many requests at once, and so many a
+//! second after that.
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     sync::{Mutex, PoisonError},
     time::Instant,
 };
 
-use domain::id::TerminalId;
-
-/// Terminals remembered; those of a nation are fewer.
+/// Callers remembered; the terminals of a nation are fewer.
 const MOST: usize = 100_000;
 
-/// The pace of every terminal.
+/// The pace of every caller.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace<K> {
     per_second: f64,
     at_once: f64,
-    buckets: Mutex<HashMap<TerminalId, Bucket>>,
+    buckets: Mutex<HashMap<K, Bucket>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -25,20 +25,20 @@ struct Bucket {
     at: Instant,
 }
 
-impl Pace {
-    pub(super) fn new(per_second: u32, at_once: u32) -> Self {
+impl<K: Clone + Eq + Hash> Pace<K> {
+    pub(crate) fn new(per_second: u32, at_once: u32) -> Self {
         let (per_second, at_once) = (f64::from(per_second.max(1)), f64::from(at_once.max(1)));
         Self { per_second, at_once, buckets: Mutex::default() }
     }
 
-    /// Takes one request of a terminal's, or says after how many seconds it may ask again.
-    pub(super) fn take(&self, terminal: &TerminalId, now: Instant) -> Result<(), u32> {
+    /// Takes one request of a caller's, or says after how many seconds it may ask again.
+    pub(crate) fn take(&self, caller: &K, now: Instant) -> Result<(), u32> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= MOST && !buckets.contains_key(terminal) {
+        if buckets.len() >= MOST && !buckets.contains_key(caller) {
             buckets.clear();
         }
         let full = Bucket { left: self.at_once, at: now };
-        let bucket = buckets.entry(terminal.clone()).or_insert(full);
+        let bucket = buckets.entry(caller.clone()).or_insert(full);
         let passed = now.saturating_duration_since(bucket.at).as_secs_f64();
         bucket.left = (bucket.left + passed * self.per_second).min(self.at_once);
         bucket.at = now;
@@ -55,6 +55,8 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use domain::id::TerminalId;
 
     use super::*;
 

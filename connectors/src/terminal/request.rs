@@ -39,7 +39,10 @@ pub struct Asked {
 }
 
 /// Reads a body with every fault at once.
-fn read<T>(bytes: &[u8], fields: impl FnOnce(&Fields<'_>) -> Option<T>) -> Result<T, Problem> {
+pub(crate) fn read<T>(
+    bytes: &[u8],
+    fields: impl FnOnce(&Fields<'_>) -> Option<T>,
+) -> Result<T, Problem> {
     let document = match json::message(bytes) {
         Ok(document) => document,
         Err(refusal) if refusal.reason == Reason::MalformedJson => {

@@ -25,6 +25,7 @@ mod files;
 mod oidc;
 mod people;
 mod properties;
+mod recipients;
 mod registries;
 mod registry_api;
 mod terminals;
