@@ -18,6 +18,7 @@ use connectors::{
     access::{Identity, Role, Tokens},
     edge,
     portal::login,
+    recipient,
     registry::{self, registrar::Registrar},
     terminal::{
         enrolment::http as enrolment,
@@ -125,7 +126,9 @@ async fn serve(
     let mut auditing = tokio::spawn(audit::keep(Arc::clone(node), told));
     let registry = registry_door(node, config, auditor.clone());
     let registrar = registry.registrar.clone();
+    let recipients = recipients_door(&handle, &tokens, auditor.clone());
     let routes = http::routes(door.clone())
+        .merge(recipient::http::routes(recipients))
         .merge(pull::routes(node, tokens.clone(), auditor.clone()))
         .merge(registry::http::routes(registry))
         .merge(enrolment::routes(enrolment::Door {
@@ -144,6 +147,7 @@ async fn serve(
     description.merge(registry::openapi::description());
     description.merge(login::Description::openapi());
     description.merge(enrolment::Description::openapi());
+    description.merge(recipient::http::Description::openapi());
     let routes = edge::around(routes, description, metrics);
     println!("http     http://{}/ /openapi.json /healthz /readyz /metrics", address(&http));
     println!("grpc     {}", address(&grpc));
@@ -208,6 +212,12 @@ fn registry_door(node: &Arc<Node>, config: &Config, auditor: Auditor) -> registr
     let registrar = Registrar::new(log, clock, groups::check, told, approval, keys);
     let simulator = Arc::new(Simulations::of(node));
     registry::http::Door { registrar, tokens: node.tokens(), simulator }
+}
+
+/// What recipients see of their own; the audit trail is told of exports.
+fn recipients_door(handle: &Handle, tokens: &Tokens, auditor: Auditor) -> recipient::http::Door {
+    let tell = Arc::new(move |deed| auditor.tell(deed));
+    recipient::http::Door::new(handle.clone(), tokens.clone(), tell)
 }
 
 fn address(listener: &TcpListener) -> String {
