@@ -221,8 +221,8 @@ pub fn means(number: u64, people: u64) -> Record {
         valid_from: from.to_string(),
         valid_to: to.map(|day| day.to_string()),
         blocked: random.below(50) == 0,
-        recipient: None,
         offline_hash: random.below(u64::MAX),
+        ..MeansChanged::default()
     };
     record(start_of_day(from), Event::MeansChanged(change))
 }

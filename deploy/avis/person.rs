@@ -173,7 +173,8 @@ pub async fn forget(node: &Node) -> Result<usize, Failure> {
         let person_sequence = person_sequence + 1;
         let id = format!("{person}/{person_sequence}");
         let key = person.clone();
-        let change = PersonChanged { person, person_sequence, sealed: Vec::new(), removed: true };
+        let removed = true;
+        let change = PersonChanged { person, person_sequence, removed, ..PersonChanged::default() };
         record(id, &key, Event::PersonChanged(change))
     });
     append(node, Topic::PersonChanges, gone.collect()).await?;

@@ -12,7 +12,7 @@ use crate::{
     log::{Log, READ_BATCH},
     record::Record,
     topic::Topic,
-    wire::v1::Event,
+    wire::v1::{Event, MeansChanged},
 };
 
 /// The newest records of one stream by id, each with a short hash of what it says.
@@ -22,6 +22,8 @@ pub struct Deduplication {
     known: HashMap<RecordId, u64>,
     order: VecDeque<RecordId>,
     capacity: usize,
+    /// Means that are blocked, as their newest record has them.
+    blocked: HashMap<RecordId, MeansChanged>,
 }
 
 /// What is known of an id.
@@ -36,6 +38,13 @@ pub enum Known {
 }
 
 impl Deduplication {
+    /// Of a stream of which nothing is known yet; it remembers at most so many records.
+    #[must_use]
+    pub fn empty(topic: Topic, capacity: usize) -> Self {
+        let (known, blocked) = (HashMap::new(), HashMap::new());
+        Self { topic, known, order: VecDeque::new(), capacity, blocked }
+    }
+
     /// Rebuilt from the stream's newest records, at most `capacity` of each partition, by the
     /// identity that `identity` gives a record.
     ///
@@ -49,8 +58,7 @@ impl Deduplication {
     ) -> Result<Self, LogError> {
         let partitions = log.partitions(topic);
         let all = capacity.saturating_mul(usize::try_from(partitions).unwrap_or(usize::MAX));
-        let mut deduplication =
-            Self { topic, known: HashMap::new(), order: VecDeque::new(), capacity: all };
+        let mut deduplication = Self::empty(topic, all);
         for partition in 0..partitions {
             let (start, end) = (log.start(topic, partition)?, log.end(topic, partition)?);
             let mut next = end.saturating_sub(capacity as u64).max(start);
@@ -61,8 +69,7 @@ impl Deduplication {
                 }
                 for stored in batch {
                     next = stored.position.offset + 1;
-                    let said = said(&stored.record.event);
-                    deduplication.insert(identity(&stored.record), said);
+                    deduplication.note(identity(&stored.record), &stored.record.event);
                 }
             }
         }
@@ -87,17 +94,33 @@ impl Deduplication {
 
     /// Notes a record that is being appended.
     pub fn note(&mut self, id: RecordId, event: &Event) {
-        self.insert(id, said(event));
-    }
-
-    fn insert(&mut self, id: RecordId, said: u64) {
-        if self.known.insert(id, said).is_none() {
+        match event {
+            Event::MeansChanged(change) if change.blocked => {
+                self.blocked.insert(id, change.clone());
+            }
+            Event::MeansChanged(_) => drop(self.blocked.remove(&id)),
+            _ => {}
+        }
+        if self.known.insert(id, said(event)).is_none() {
             self.order.push_back(id);
         }
         while self.order.len() > self.capacity {
             if let Some(oldest) = self.order.pop_front() {
                 self.known.remove(&oldest);
+                self.blocked.remove(&oldest);
             }
+        }
+    }
+
+    /// Lets a means that is blocked stay so: an issuer's file says nothing of that, and goes on telling
+    /// of a means that was lost since.
+    pub fn keep_blocked(&self, id: RecordId, event: &mut Event) {
+        if let Event::MeansChanged(change) = event
+            && let Some(known) = self.blocked.get(&id)
+        {
+            change.blocked = true;
+            change.reason.clone_from(&known.reason);
+            change.replaced_by.clone_from(&known.replaced_by);
         }
     }
 }
@@ -112,7 +135,15 @@ fn said(event: &Event) -> u64 {
         Event::DeadLetter(_) => Vec::new(),
         Event::ServiceEvent(event) => event.encode_to_vec(),
         Event::PortalEvent(event) => event.encode_to_vec(),
-        Event::MeansChanged(event) => event.encode_to_vec(),
+        // Not whether it is blocked, nor by which request it came: a file says neither.
+        Event::MeansChanged(event) => {
+            let mut said = event.clone();
+            said.blocked = false;
+            said.reason.clear();
+            said.replaced_by = None;
+            said.request_hash.clear();
+            said.encode_to_vec()
+        }
         _ => Vec::new(),
     };
     let hash = blake3::hash(&bytes);

@@ -44,6 +44,12 @@ impl Snapshot {
         self.people.insert(person);
     }
 
+    /// Whether the first line began a snapshot.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        self.begun.is_some()
+    }
+
     /// Removes the people who are not in a whole snapshot. Without a count, or where a line was
     /// refused, it removes nobody.
     ///
@@ -104,6 +110,7 @@ fn removal(id: RecipientId, known: u64, at: DateTime<Utc>, now: DateTime<Utc>) -
             person_sequence: known + 1,
             sealed: Vec::new(),
             removed: true,
+            snapshot: true,
         }),
     }
 }

@@ -112,7 +112,8 @@ pub fn records(
         let id = ids.next().ok_or_else(|| Refusal::new(Reason::InvalidValue, "not enrolled"))?;
         snapshot.saw(id, change.snapshot, change.headers.time);
         let sealed = change.attributes.as_ref().and_then(|attributes| {
-            match people::seal(vault, id, &change.person, attributes) {
+            let event_id = &change.headers.id;
+            match people::seal_event(vault, id, &change.person, attributes, event_id) {
                 // Whoever was forgotten stays so, whatever the register goes on telling.
                 Err(VaultError::NoKey) => None,
                 sealed => Some(sealed),
@@ -124,6 +125,7 @@ pub fn records(
             person: id.to_string(),
             person_sequence: change.sequence,
             removed: sealed.is_none(),
+            snapshot: snapshot.has_begun(),
             sealed: sealed.unwrap_or_default(),
         });
         Ok(Record {

@@ -89,10 +89,11 @@ fn read(fields: &Fields<'_>, issuers: &HashSet<IssuerId>, vault: &Vault) -> Opti
         blocked: false,
         recipient: Some(vault.pseudonym(Purpose::Recipient, recipient).to_string()),
         offline_hash: vault.offline_hash(kind?, value?),
+        ..MeansChanged::default()
     })
 }
 
-fn holder(at: &Cursor<'_>, vault: &Vault) -> Option<RecipientId> {
+pub(super) fn holder(at: &Cursor<'_>, vault: &Vault) -> Option<RecipientId> {
     let code = match PersonCode::parse(at.text()?) {
         Ok(code) => code,
         Err(error) => {

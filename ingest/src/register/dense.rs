@@ -81,6 +81,11 @@ impl<V> Dense<V> {
         slots * size_of::<Option<(Packed, V)>>() + TABLES * size_of::<Table<V>>()
     }
 
+    /// The table of an id.
+    pub(super) const fn table_with(id: u128) -> usize {
+        Self::table(Packed::new(id))
+    }
+
     const fn table(id: Packed) -> usize {
         id.hash() as usize % TABLES
     }

@@ -66,6 +66,33 @@ pub fn seal(
     vault.seal(id, plain.to_string().as_bytes())
 }
 
+/// Seals what an event of the register says of a person, with the event's own id: by it the register
+/// knows whom it was about, and it may tell others, too.
+///
+/// # Errors
+/// Where the person has no key.
+pub fn seal_event(
+    vault: &Vault,
+    id: RecipientId,
+    code: &PersonCode,
+    attributes: &Map<String, Value>,
+    event_id: &str,
+) -> Result<Vec<u8>, VaultError> {
+    let plain = serde_json::json!({
+        "person": code.expose(), "attributes": attributes, "event_id": event_id,
+    });
+    vault.seal(id, plain.to_string().as_bytes())
+}
+
+/// The register's own id of the event that a change came by; none where it was not kept, or the
+/// person was erased.
+#[must_use]
+pub fn event_id(vault: &Vault, change: &PersonChanged) -> Option<String> {
+    let plain = vault.unseal(RecipientId::parse(&change.person)?, &change.sealed).ok()?;
+    let value: Value = serde_json::from_slice(&plain).ok()?;
+    value.get("event_id")?.as_str().map(str::to_owned)
+}
+
 impl People {
     /// Takes one record of `person-changes`; answers whose state changed. A change that is not newer
     /// than the known one changes nothing, and an erased person stays unknown.
@@ -184,6 +211,7 @@ mod tests {
             person_sequence: sequence,
             sealed,
             removed: attributes.is_none(),
+            snapshot: false,
         });
         let record = Record {
             id: outside_id("/dagr/persons", &sequence.to_string()),

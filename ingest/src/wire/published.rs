@@ -159,6 +159,7 @@ mod tests {
                 person_sequence: u64::MAX,
                 sealed: vec![0, 255, 7],
                 removed: true,
+                snapshot: true,
             }),
             Some(Event::PersonChanged(_)) => Event::MeansChanged(v1::MeansChanged {
                 token: "T".into(),
@@ -170,6 +171,9 @@ mod tests {
                 blocked: true,
                 recipient: Some("R".into()),
                 offline_hash: u64::MAX - 1,
+                reason: "replaced".into(),
+                replaced_by: Some("N".into()),
+                request_hash: vec![4; 16],
             }),
             Some(Event::MeansChanged(_)) => Event::EntitlementEvaluated(entitlement()),
             Some(Event::EntitlementEvaluated(_)) => Event::TransactionUploaded(upload()),

@@ -171,6 +171,9 @@ pub struct PersonChanged {
     pub sealed: Vec<u8>,
     #[prost(bool, tag = "4")]
     pub removed: bool,
+    /// Whether it came in a snapshot, which needs none of the changes before it.
+    #[prost(bool, tag = "5")]
+    pub snapshot: bool,
 }
 
 /// An identification means is now this.
@@ -200,6 +203,17 @@ pub struct MeansChanged {
     #[prost(fixed64, tag = "9")]
     #[serde(skip_serializing_if = "hidden")]
     pub offline_hash: u64,
+    /// Why it is blocked: `blocked`, `lost`, `replaced` or `withdrawn`; empty where nobody said.
+    #[prost(string, tag = "10")]
+    pub reason: String,
+    /// The token of the means that replaced it.
+    #[prost(string, optional, tag = "11")]
+    pub replaced_by: Option<String>,
+    /// The keyed hash of the request that registered it, by which a key used twice for different
+    /// things is found.
+    #[prost(bytes = "vec", tag = "12")]
+    #[serde(skip_serializing_if = "hidden", with = "bytes")]
+    pub request_hash: Vec<u8>,
 }
 
 /// The groups of one person from an instant on.

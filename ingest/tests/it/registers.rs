@@ -145,8 +145,7 @@ prop_compose! {
             valid_from: from.to_string(),
             valid_to: to.map(|to| to.to_string()),
             blocked,
-            recipient: None,
-            offline_hash: 0,
+            ..MeansChanged::default()
         }
     }
 }

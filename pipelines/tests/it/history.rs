@@ -196,7 +196,7 @@ fn means() -> Vec<Record> {
         valid_to: Some("2029-12-31".into()),
         blocked: false,
         recipient: Some("01HZ0000000000000000000003".into()),
-        offline_hash: 0,
+        ..MeansChanged::default()
     };
     let alone = MeansChanged { person: None, recipient: None, valid_to: None, ..held.clone() };
     let blocked = MeansChanged { blocked: true, ..held.clone() };

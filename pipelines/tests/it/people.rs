@@ -57,6 +57,7 @@ impl Register {
             person_sequence: sequence,
             sealed,
             removed: attributes.is_null(),
+            snapshot: false,
         });
         self.append(Topic::PersonChanges, &format!("{number}/{sequence}"), at, event).await;
     }
