@@ -138,9 +138,10 @@ pub async fn replay<C: Connector>(
     for translated in connector.translate(messages) {
         answers.push(match translated {
             Err(refusal) => Taking::Refused(refusal),
-            Ok(record) => {
-                let place =
-                    take(&mut known, connector.again(), connector.identity(&record), &record);
+            Ok(mut record) => {
+                let id = connector.identity(&record);
+                known.keep_blocked(id, &mut record.event);
+                let place = take(&mut known, connector.again(), id, &record);
                 records.extend((place == Taking::Taken).then_some(record));
                 place
             }
@@ -257,7 +258,8 @@ impl Loader<'_> {
         for (line, translated) in batch {
             self.account.lines += 1;
             match translated {
-                Ok((identity, record)) => {
+                Ok((identity, mut record)) => {
+                    self.known.keep_blocked(identity, &mut record.event);
                     match take(&mut self.known, self.again, identity, &record) {
                         Taking::Taken => records.push(record),
                         Taking::AlreadyThere => {

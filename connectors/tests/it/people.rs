@@ -218,3 +218,24 @@ async fn a_means_is_of_somebody_known_or_of_nobody() {
     let account = means(&node, &[lines[0].clone(), ends.clone(), ends]).await;
     assert_eq!((account.taken, account.already_there), (1, 2), "a means may change");
 }
+
+#[tokio::test]
+async fn a_means_that_is_blocked_stays_so_whatever_its_file_says() {
+    let node = Node::new();
+    let line = card(None, "04A1");
+    assert_eq!(means(&node, std::slice::from_ref(&line)).await.taken, 1);
+    let mut record = node.records(Topic::MeansChanges).await.pop().expect("a means");
+    let Event::MeansChanged(change) = &mut record.event else { panic!("a means") };
+    (change.blocked, change.reason) = (true, "lost".into());
+    record.id = ingest::record::outside_id("test", "blocked");
+    node.context.log.append(Topic::MeansChanges, &[record]).await.expect("appended");
+    let again = means(&node, std::slice::from_ref(&line)).await;
+    assert_eq!((again.taken, again.already_there), (0, 1), "the file says nothing new");
+    let mut renewed = line;
+    renewed["valid_to"] = json!("2029-12-31");
+    assert_eq!(means(&node, std::slice::from_ref(&renewed)).await.taken, 1);
+    let newest = node.records(Topic::MeansChanges).await.pop().expect("a means");
+    let Event::MeansChanged(change) = newest.event else { panic!("a means") };
+    assert_eq!((change.blocked, change.reason.as_str()), (true, "lost"));
+    assert_eq!(change.valid_to.as_deref(), Some("2029-12-31"));
+}
