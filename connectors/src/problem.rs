@@ -6,10 +6,11 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use ingest::document::Fault;
+use ingest::{document::Fault, error::LogError};
 
 use crate::{
     connector::Refusal as Refused,
+    error::ConnectorError,
     terminal::wire::{self, Problem as Message},
 };
 
@@ -113,10 +114,60 @@ impl Problem {
         problem
     }
 
+    /// It cannot be taken now; the caller asks again in a second.
+    #[must_use]
+    pub fn away(code: &str, detail: &str) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let mut problem = Self::new(status, code, "Not available now", detail);
+        problem.0.retry_after_seconds = Some(1);
+        problem
+    }
+
     /// As a message of the wire.
     #[must_use]
     pub fn message(&self) -> &Message {
         &self.0
+    }
+}
+
+/// Why nothing was taken, or of a snapshot nobody was removed.
+impl From<ConnectorError> for Problem {
+    fn from(error: ConnectorError) -> Self {
+        match error {
+            ConnectorError::SnapshotCut { .. } => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                Self::new(status, "snapshot_cut", "The snapshot is not whole", error.to_string())
+            }
+            ConnectorError::SnapshotRemoves { removed, known } => {
+                let detail = format!(
+                    "the snapshot would remove {removed} of {known} people, more than 1 %; send it \
+                     again with ?yes=true if it is meant"
+                );
+                let status = StatusCode::CONFLICT;
+                Self::new(status, "snapshot_removes", "The snapshot removes many", detail)
+            }
+            ConnectorError::Log(LogError::DiskFull { .. } | LogError::ReadOnly { .. }) => {
+                tracing::warn!(%error, "a request is not taken");
+                Refusal::NoRoom.into()
+            }
+            _ => {
+                tracing::error!(%error, "a request failed inside");
+                let detail = "the node's log says why";
+                Self::away("not_ready", detail)
+            }
+        }
+    }
+}
+
+impl From<LogError> for Problem {
+    fn from(error: LogError) -> Self {
+        ConnectorError::from(error).into()
+    }
+}
+
+impl From<Message> for Problem {
+    fn from(message: Message) -> Self {
+        Self(Box::new(message))
     }
 }
 

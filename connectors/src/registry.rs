@@ -25,6 +25,7 @@ use ingest::{
     wire::v1::{Event, RegistryChanged},
 };
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 use crate::{error::ConnectorError, json};
 
@@ -109,6 +110,39 @@ pub async fn view(log: &Arc<dyn Log>) -> Result<RegistryView, ConnectorError> {
     }
     view.apply(&batch);
     Ok(view)
+}
+
+/// The registry, kept as new as its stream. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Current(Arc<Mutex<Followed>>);
+
+#[derive(Debug, Default)]
+struct Followed {
+    view: RegistryView,
+    next: u64,
+}
+
+impl Current {
+    /// The registry as it is now.
+    ///
+    /// # Errors
+    /// Where the stream cannot be read.
+    pub async fn registry(&self, log: &Arc<dyn Log>) -> Result<Arc<Registry>, ConnectorError> {
+        let mut followed = self.0.lock().await;
+        let end = log.end(Topic::RegistryChanges, 0)?;
+        let (mut next, mut batch) = (followed.next, Vec::new());
+        while next < end {
+            let read = log.read(Topic::RegistryChanges, 0, next, READ_BATCH).await?;
+            let Some(last) = read.last() else { break };
+            next = last.position.offset + 1;
+            batch.extend(read);
+        }
+        if !batch.is_empty() {
+            followed.view.apply(&batch);
+            followed.next = next;
+        }
+        Ok(followed.view.registry())
+    }
 }
 
 /// Applies a document: everything that differs is appended as one batch, whole or not at all.

@@ -319,7 +319,7 @@ pub(super) fn own(terminal: &TerminalId, named: &TerminalId) -> Result<(), Probl
 }
 
 /// The `Idempotency-Key` header, bare or as a quoted string.
-fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
     const NAME: &str = "idempotency-key";
     let problem = |detail: &str| {
         Problem::new(

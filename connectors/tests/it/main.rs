@@ -28,6 +28,7 @@ mod properties;
 mod recipients;
 mod registries;
 mod registry_api;
+mod sources;
 mod terminals;
 mod transactions;
 

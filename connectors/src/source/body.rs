@@ -1,0 +1,288 @@
+//! Bodies of requests as they come: bounded, in constant memory, and no slower than they may be.
+
+use std::time::Duration;
+
+use axum::{
+    body::{Body, BodyDataStream, Bytes},
+    http::StatusCode,
+};
+use futures::StreamExt;
+use ingest::dead_letter::Reason;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, SeqAccess, Visitor},
+};
+use serde_json::{error::Category, value::RawValue};
+
+use crate::{
+    connector::Refusal,
+    lines::{LONGEST_LINE, Line},
+    problem::Problem,
+};
+
+/// The largest batch, in bytes.
+pub(super) const LARGEST_BATCH: usize = 16 << 20;
+/// The most events of a batch.
+pub(super) const MOST_EVENTS: usize = 20_000;
+/// Lines handed on at once, at most.
+const LINES: usize = 512;
+/// The bytes of lines after which no more are waited for.
+const LINES_BYTES: usize = 2 << 20;
+/// Empty lines that are passed over.
+const MOST_EMPTY: u64 = 100_000;
+/// How much of a line that is too long is kept.
+const KEPT: usize = 1_024;
+
+/// The pieces of a body.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    stream: BodyDataStream,
+    idle: Duration,
+}
+
+impl Pieces {
+    /// Those of a body that may bring no byte for so long.
+    pub(super) fn of(body: Body, idle: Duration) -> Self {
+        Self { stream: body.into_data_stream(), idle }
+    }
+
+    /// The next piece; none at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        match tokio::time::timeout(self.idle, self.stream.next()).await {
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(piece))) => Ok(Some(piece)),
+            Ok(Some(Err(_))) => Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "body_cut",
+                "The body is cut off",
+                "the connection ended before the body did",
+            )),
+            Err(_) => Err(Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "slow_sender",
+                "The body is too slow",
+                format!("no byte came for {} seconds", self.idle.as_secs()),
+            )),
+        }
+    }
+
+    /// All of it, where it is not larger than `most`.
+    pub(super) async fn whole(mut self, most: usize) -> Result<Vec<u8>, Problem> {
+        let mut whole = Vec::new();
+        while let Some(piece) = self.next().await? {
+            if whole.len() + piece.len() > most {
+                return Err(too_large(format!("a body of this kind has at most {most} bytes")));
+            }
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole)
+    }
+}
+
+/// What comes after some lines.
+#[derive(Debug)]
+pub(super) enum After {
+    /// Perhaps more lines.
+    More,
+    /// Nothing.
+    End,
+    /// Nothing that is taken.
+    Refused(Problem),
+}
+
+/// The lines of a body.
+#[derive(Debug)]
+pub(super) struct BodyLines {
+    pieces: Pieces,
+    piece: Bytes,
+    /// The beginning of a line whose end has not come.
+    begun: Vec<u8>,
+    number: u64,
+    empty: u64,
+}
+
+impl BodyLines {
+    pub(super) fn of(pieces: Pieces) -> Self {
+        Self { pieces, piece: Bytes::new(), begun: Vec::new(), number: 0, empty: 0 }
+    }
+
+    /// Some lines, and what comes after them. Empty ones are passed over. Nothing more is read while
+    /// the caller deals with them, so that a sender waits.
+    pub(super) async fn next(&mut self) -> (Vec<Line>, After) {
+        let (mut lines, mut bytes) = (Vec::new(), 0);
+        loop {
+            while let Some(end) = self.piece.iter().position(|byte| *byte == b'\n') {
+                let part = self.piece.split_to(end + 1);
+                self.begun.extend_from_slice(&part[..end]);
+                if self.begun.len() > LONGEST_LINE {
+                    return self.too_long(lines);
+                }
+                bytes += self.begun.len();
+                self.end_line(&mut lines);
+                if self.empty > MOST_EMPTY {
+                    let detail = format!("more than {MOST_EMPTY} lines are empty");
+                    let refusal = Refusal::new(Reason::InvalidValue, detail);
+                    return (lines, After::Refused(refusal.into()));
+                }
+                if lines.len() == LINES || bytes >= LINES_BYTES {
+                    return (lines, After::More);
+                }
+            }
+            self.begun.extend_from_slice(&self.piece);
+            if self.begun.len() > LONGEST_LINE {
+                return self.too_long(lines);
+            }
+            match self.pieces.next().await {
+                Ok(Some(piece)) => self.piece = piece,
+                Ok(None) => {
+                    self.piece = Bytes::new();
+                    self.end_line(&mut lines);
+                    return (lines, After::End);
+                }
+                // The last line may be half of one.
+                Err(problem) => return (lines, After::Refused(problem)),
+            }
+        }
+    }
+
+    fn end_line(&mut self, lines: &mut Vec<Line>) {
+        self.number += 1;
+        let mut bytes = std::mem::take(&mut self.begun);
+        let length = bytes.len() as u64;
+        bytes.pop_if(|last| *last == b'\r');
+        if !bytes.trim_ascii().is_empty() {
+            lines.push(Line { number: self.number, bytes, length });
+        } else {
+            self.empty += 1;
+        }
+    }
+
+    /// Its end is not looked for.
+    fn too_long(&mut self, mut lines: Vec<Line>) -> (Vec<Line>, After) {
+        let number = self.number + 1;
+        let mut bytes = std::mem::take(&mut self.begun);
+        let length = bytes.len() as u64;
+        bytes.truncate(KEPT);
+        lines.push(Line { number, bytes, length });
+        let detail = format!(
+            "line {number} has more than {LONGEST_LINE} bytes; what came before it was dealt with, \
+             and nothing after it was read"
+        );
+        (lines, After::Refused(too_large(detail)))
+    }
+}
+
+/// A body beyond its bound.
+pub(super) fn too_large(detail: impl Into<String>) -> Problem {
+    let status = StatusCode::PAYLOAD_TOO_LARGE;
+    Problem::new(status, "body_too_large", "The body is too large", detail)
+}
+
+/// The events of a batch as they stand in it.
+///
+/// # Errors
+/// Where it is no list of JSON, or a longer one than is taken.
+pub(super) fn events(batch: &[u8]) -> Result<Vec<Line>, Refusal> {
+    let events = serde_json::from_slice::<Events<'_>>(batch).map_err(|error| {
+        let column = error.column();
+        match error.classify() {
+            Category::Data => {
+                let detail = format!("must be a list of at most {MOST_EVENTS} events");
+                Refusal::new(Reason::WrongType, detail)
+            }
+            _ => Refusal::new(Reason::MalformedJson, format!("not JSON at column {column}")),
+        }
+    })?;
+    let line = |(number, event): (u64, &RawValue)| {
+        let (text, length) = (event.get().as_bytes(), event.get().len());
+        let kept = if length > LONGEST_LINE { &text[..KEPT] } else { text };
+        Line { number, bytes: kept.to_vec(), length: length as u64 }
+    };
+    Ok((1..).zip(events.0).map(line).collect())
+}
+
+struct Events<'a>(Vec<&'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Events<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Vec<&'de RawValue>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list of events")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut events = Vec::new();
+                while let Some(event) = list.next_element()? {
+                    if events.len() == MOST_EVENTS {
+                        return Err(A::Error::custom(format!("more than {MOST_EVENTS} events")));
+                    }
+                    events.push(event);
+                }
+                Ok(events)
+            }
+        }
+        deserializer.deserialize_seq(List).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::lines::Lines;
+
+    fn read(pieces: Vec<Vec<u8>>) -> Vec<Line> {
+        let pieces = pieces.into_iter().map(|piece| Ok::<_, std::io::Error>(Bytes::from(piece)));
+        let body = Body::from_stream(futures::stream::iter(pieces));
+        let mut lines = BodyLines::of(Pieces::of(body, Duration::from_secs(5)));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        runtime.expect("a runtime").block_on(async {
+            let mut all = Vec::new();
+            loop {
+                let (some, after) = lines.next().await;
+                all.extend(some);
+                match after {
+                    After::More => {}
+                    After::End => return all,
+                    After::Refused(problem) => panic!("{problem:?}"),
+                }
+            }
+        })
+    }
+
+    proptest! {
+        /// However a body is cut into pieces, its lines are those of a file that says the same.
+        #[test]
+        fn lines_do_not_depend_on_pieces(
+            text in "[ab \n]{0,60}",
+            cuts in prop::collection::vec(0..60_usize, 0..6),
+        ) {
+            let mut pieces = vec![text.clone().into_bytes()];
+            for cut in cuts {
+                let last = pieces.pop().unwrap_or_default();
+                let (first, rest) = last.split_at(cut.min(last.len()));
+                pieces.extend([first.to_vec(), rest.to_vec()]);
+            }
+            let expected: Vec<_> = Lines::new(text.as_bytes()).map(Result::unwrap).collect();
+            prop_assert_eq!(read(pieces), expected);
+        }
+    }
+
+    #[test]
+    fn a_batch_is_a_list_of_bounded_length() {
+        let lines = events(br#" [{"a":1}, 7 ,"x"] "#).expect("a list");
+        let texts: Vec<_> = lines.iter().map(|line| (line.number, line.bytes.as_slice())).collect();
+        assert_eq!(texts, [(1, &br#"{"a":1}"#[..]), (2, b"7"), (3, br#""x""#)]);
+        assert_eq!(events(b"{}").expect_err("no list").reason, Reason::WrongType);
+        assert_eq!(events(b"[1,").expect_err("no JSON").reason, Reason::MalformedJson);
+        let many = format!("[{}1]", "1,".repeat(MOST_EVENTS));
+        let refusal = events(many.as_bytes()).expect_err("too many");
+        assert_eq!(refusal.reason, Reason::WrongType);
+        let text = events(br#""a code""#).expect_err("no list");
+        assert!(!text.detail.contains("code"), "{}", text.detail);
+    }
+}
