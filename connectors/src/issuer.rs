@@ -1,5 +1,8 @@
 //! Issuers of identification means.
 
+pub mod http;
+mod ledger;
+mod request;
 pub mod translate;
 
 use std::{collections::HashSet, sync::Arc};

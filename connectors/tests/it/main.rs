@@ -22,6 +22,7 @@ use tempfile::TempDir;
 mod client;
 mod events;
 mod files;
+mod means;
 mod oidc;
 mod people;
 mod properties;

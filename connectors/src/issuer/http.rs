@@ -1,0 +1,402 @@
+//! `/v1/means`: registered by their issuers and at service centres, blocked by whoever may, looked at
+//! by token. A means' value comes in with its registration and is kept nowhere.
+//!
+//! An issuer has its own means. A grantor that issues means is an issuer under its own id: its staff
+//! sees those, blocks and unblocks them, and registers none. Officials and centres enrol people's means
+//! for an issuer, with the consent that they took, and see none. A recipient sees their own, and reports
+//! them lost. Of another's means nobody learns that it is there.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, Path, Query, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::Response,
+    routing::{get, post},
+};
+use chrono::NaiveDate;
+use domain::{
+    id::{IssuerId, MeansToken, RecipientId},
+    period::LocalTime,
+};
+use ingest::{
+    dead_letter::Reason,
+    document::Fault,
+    record::{Record, outside_id},
+    register::issued::Listed,
+    vault::VaultError,
+    wire::v1::{Event, MeansChanged},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, OpenApi, ToSchema};
+
+use super::{
+    ledger::{Kept, Ledger},
+    request::{self, Changed, LARGEST_BODY, Status},
+};
+use crate::{
+    access::{self, Identity, Role, Tokens},
+    error::ConnectorError,
+    load::Context,
+    problem::Problem,
+    registry::Current,
+    terminal::{
+        http::json,
+        openapi::{IdempotencyKey, Refusals},
+        pace::Pace,
+        wire::Problem as Message,
+    },
+};
+
+mod change;
+mod enrol;
+
+/// The most means of a page.
+const PAGE: usize = 100;
+/// Requests of one caller a second, on and on, and at once.
+const PACE: (u32, u32) = (50, 200);
+
+/// The description of these routes.
+#[derive(Debug, OpenApi)]
+#[openapi(
+    paths(enrol::register, list, one, change, withdraw),
+    tags((name = "means", description = "What shows who a recipient is"))
+)]
+pub struct Description;
+
+/// What the door for means works over.
+#[derive(Debug)]
+pub struct Door {
+    context: Context,
+    tokens: Tokens,
+    registry: Current,
+    ledger: Ledger,
+    pace: Pace<Arc<str>>,
+}
+
+impl Door {
+    /// The door of one node.
+    #[must_use]
+    pub fn new(context: Context, tokens: Tokens) -> Self {
+        let ledger = Ledger::new(Arc::clone(&context.log));
+        let (registry, pace) = (Current::default(), Pace::new(PACE.0, PACE.1));
+        Self { context, tokens, registry, ledger, pace }
+    }
+}
+
+/// The routes.
+pub fn routes(door: Door) -> Router {
+    Router::new()
+        .route("/v1/means", post(enrol::register).get(list))
+        .route("/v1/means/{token}", get(one).put(change).delete(withdraw))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .with_state(Arc::new(door))
+}
+
+/// A means as it is now.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MeansTold {
+    /// The keyed hash by which it is known; its value is kept nowhere.
+    token: String,
+    /// Who issued it.
+    issuer: String,
+    /// `card_uid`, `qr`, `barcode`, `document`, `app_token` or `bank_card`.
+    kind: String,
+    /// `active`, `blocked`, `lost`, `replaced` or `withdrawn`; only an active one holds.
+    status: &'static str,
+    /// Whether it is somebody's, or stands alone.
+    held: bool,
+    /// The first day on which it holds.
+    valid_from: String,
+    /// The last one; none for no end.
+    valid_to: Option<String>,
+    /// The means in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaced_by: Option<String>,
+}
+
+/// A page of means.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MeansPage {
+    means: Vec<MeansTold>,
+    /// Where the next page begins; none after the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+impl MeansTold {
+    fn of(change: &MeansChanged) -> Self {
+        Self {
+            token: change.token.clone(),
+            issuer: change.issuer_id.clone(),
+            kind: change.kind.clone(),
+            status: Status::of(change.blocked, &change.reason).code(),
+            held: change.person.is_some(),
+            valid_from: change.valid_from.clone(),
+            valid_to: change.valid_to.clone(),
+            replaced_by: change.replaced_by.clone(),
+        }
+    }
+}
+
+/// Whose means a caller may look at, and how they may change them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Caller {
+    /// All of them.
+    Issuer(IssuerId),
+    /// Blocked and unblocked.
+    Grantor(IssuerId),
+    /// Reported lost.
+    Holder(RecipientId),
+}
+
+impl Caller {
+    fn of(identity: &Identity) -> Result<Self, Problem> {
+        let nobody = |_| Problem::forbidden("the token names no issuer");
+        let issuer = || IssuerId::new(&identity.organisation).map_err(nobody);
+        match identity.role {
+            Role::Issuer => Ok(Self::Issuer(issuer()?)),
+            Role::Grantor => Ok(Self::Grantor(issuer()?)),
+            Role::Recipient => RecipientId::parse(&identity.subject)
+                .map(Self::Holder)
+                .ok_or_else(|| Problem::forbidden("the token's subject is no recipient")),
+            _ => Err(Problem::forbidden("this is for issuers, grantors and recipients")),
+        }
+    }
+
+    fn has(&self, of: &Listed<'_>) -> bool {
+        match self {
+            Self::Issuer(issuer) | Self::Grantor(issuer) => of.issuer == issuer,
+            // One that stands alone is its own recipient.
+            Self::Holder(id) => {
+                of.person.map_or(of.token.as_u128(), RecipientId::as_u128) == id.as_u128()
+            }
+        }
+    }
+
+    fn has_kept(&self, kept: &Kept) -> bool {
+        let change = &kept.change;
+        match self {
+            Self::Issuer(issuer) | Self::Grantor(issuer) => change.issuer_id == issuer.as_str(),
+            Self::Holder(id) => change.person.as_ref().unwrap_or(&change.token) == &id.to_string(),
+        }
+    }
+
+    /// Whether the caller may change a means so.
+    fn may(&self, wanted: &Changed) -> Result<(), Problem> {
+        match self {
+            Self::Issuer(_) => Ok(()),
+            Self::Grantor(_) => {
+                let blocks = matches!(wanted.status, Some(Status::Active | Status::Blocked));
+                if blocks && !wanted.moves_days() {
+                    return Ok(());
+                }
+                Err(Problem::forbidden("a grantor blocks and unblocks: active or blocked"))
+            }
+            Self::Holder(_) => {
+                let lost = Changed { status: Some(Status::Lost), ..Changed::default() };
+                if *wanted == lost {
+                    return Ok(());
+                }
+                Err(Problem::forbidden(
+                    "a recipient reports a means lost; its issuer does the rest",
+                ))
+            }
+        }
+    }
+}
+
+/// Which means, and where in their list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Listing {
+    /// Only means that hold today and end before this day: whose renewal is due.
+    #[param(format = Date)]
+    expiring_before: Option<String>,
+    /// Only those that are blocked, for whatever reason, or are not.
+    blocked: Option<bool>,
+    /// Where the list goes on, as the page before said.
+    cursor: Option<String>,
+}
+
+/// One's own means, page by page.
+#[utoipa::path(
+    get,
+    path = "/v1/means",
+    tag = "means",
+    params(Listing),
+    responses((status = 200, body = MeansPage), Refusals),
+    security(("token" = []))
+)]
+pub(super) async fn list(
+    State(door): State<Arc<Door>>,
+    Query(listing): Query<Listing>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = Caller::of(&door.identity(&headers)?)?;
+    let today = LocalTime::of(door.context.clock.now()).date;
+    let before = match &listing.expiring_before {
+        None => None,
+        Some(text) => {
+            let day = text.parse::<NaiveDate>().ok();
+            Some(day.ok_or_else(|| invalid("/expiring_before", "must be a date, YYYY-MM-DD"))?)
+        }
+    };
+    let after = match &listing.cursor {
+        None => None,
+        Some(text) => {
+            let token = MeansToken::parse(text);
+            Some(token.ok_or_else(|| invalid("/cursor", "is none that a page said"))?)
+        }
+    };
+    let wanted = |of: &Listed<'_>| {
+        let ends = |before| !of.blocked && of.to.is_some_and(|to| (today..before).contains(&to));
+        caller.has(of)
+            && before.is_none_or(ends)
+            && listing.blocked.is_none_or(|blocked| blocked == of.blocked)
+    };
+    let mut means = door.ledger.list(after, PAGE + 1, wanted).await?;
+    let is_more = means.len() > PAGE;
+    means.truncate(PAGE);
+    let last = means.last().filter(|_| is_more);
+    let next_cursor = last.map(|kept| kept.change.token.clone());
+    let means = means.iter().map(|kept| MeansTold::of(&kept.change)).collect();
+    json(&MeansPage { means, next_cursor })
+}
+
+/// A means, by its token.
+#[utoipa::path(
+    get,
+    path = "/v1/means/{token}",
+    tag = "means",
+    params(("token" = String, Path, description = "The means")),
+    responses(
+        (status = 200, description = "As it is now; its `ETag` is wanted by whoever changes it", body = MeansTold),
+        Refusals,
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn one(
+    State(door): State<Arc<Door>>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = Caller::of(&door.identity(&headers)?)?;
+    let token = MeansToken::parse(&token).ok_or_else(unknown)?;
+    let kept = door.ledger.find(token).await?;
+    told(&kept.filter(|kept| caller.has_kept(kept)).ok_or_else(unknown)?)
+}
+
+/// Change a means: block or unblock it, report it lost, say what replaced it, renew it.
+#[utoipa::path(
+    put,
+    path = "/v1/means/{token}",
+    tag = "means",
+    params(
+        ("token" = String, Path, description = "The means"),
+        ("If-Match" = String, Header, description = "The `ETag` of the state that is changed"),
+    ),
+    request_body = request::MeansState,
+    responses(
+        (status = 200, description = "As it is now, for the next terminal that asks", body = MeansTold),
+        (status = 412, description = "It has changed since", body = Message, content_type = "application/problem+json"),
+        (status = 428, description = "No If-Match", body = Message, content_type = "application/problem+json"),
+        Refusals,
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn change(
+    State(door): State<Arc<Door>>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let identity = door.identity(&headers)?;
+    let caller = Caller::of(&identity)?;
+    let wanted = request::changed(&body)?;
+    door.change(&identity, &caller, &token, &headers, wanted).await
+}
+
+/// Withdraw a means: it is blocked for ever.
+#[utoipa::path(
+    delete,
+    path = "/v1/means/{token}",
+    tag = "means",
+    params(
+        ("token" = String, Path, description = "The means"),
+        ("If-Match" = String, Header, description = "The `ETag` of the state that is changed"),
+    ),
+    responses(
+        (status = 200, description = "Withdrawn", body = MeansTold),
+        (status = 412, description = "It has changed since", body = Message, content_type = "application/problem+json"),
+        (status = 428, description = "No If-Match", body = Message, content_type = "application/problem+json"),
+        Refusals,
+    ),
+    security(("token" = []))
+)]
+pub(super) async fn withdraw(
+    State(door): State<Arc<Door>>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let identity = door.identity(&headers)?;
+    let caller = Caller::of(&identity)?;
+    let wanted = Changed { status: Some(Status::Withdrawn), ..Changed::default() };
+    door.change(&identity, &caller, &token, &headers, wanted).await
+}
+
+impl Door {
+    /// Who asks, within their pace.
+    fn identity(&self, headers: &HeaderMap) -> Result<Identity, Problem> {
+        let identity = access::identity(&self.tokens, headers)?;
+        self.pace.take(&identity.subject, Instant::now()).map_err(Problem::too_many)?;
+        Ok(identity)
+    }
+
+    fn record(&self, of: &str, name: &str, source: String, change: MeansChanged) -> Record {
+        let now = self.context.clock.now();
+        Record {
+            id: outside_id(of, name),
+            key: change.person.clone().unwrap_or_else(|| change.token.clone()),
+            source,
+            sequence: 0,
+            event_time: now,
+            recorded_at: now,
+            event: Event::MeansChanged(change),
+        }
+    }
+}
+
+fn etag(version: u64) -> String {
+    format!("\"{version}\"")
+}
+
+fn told(kept: &Kept) -> Result<Response, Problem> {
+    let mut response = json(&MeansTold::of(&kept.change))?;
+    if let Ok(etag) = HeaderValue::from_str(&etag(kept.version)) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    Ok(response)
+}
+
+fn unknown() -> Problem {
+    Problem::not_found("there is no such means")
+}
+
+fn conflict(code: &str, detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::CONFLICT, code, "Not in this state", detail)
+}
+
+fn invalid(path: &str, message: &str) -> Problem {
+    Problem::faults(&[Fault {
+        reason: Reason::InvalidValue,
+        path: path.into(),
+        message: message.into(),
+    }])
+}
+
+fn vault_failed(error: VaultError) -> Problem {
+    ConnectorError::from(error).into()
+}
