@@ -16,10 +16,12 @@ use axum::{
 use chrono::{TimeDelta, Utc};
 use connectors::{
     access::{Identity, Role, Tokens},
-    edge,
+    edge, issuer,
+    known::Known,
     portal::login,
     recipient,
     registry::{self, registrar::Registrar},
+    source,
     terminal::{
         enrolment::http as enrolment,
         grpc,
@@ -129,6 +131,7 @@ async fn serve(
     let recipients = recipients_door(&handle, &tokens, auditor.clone());
     let routes = http::routes(door.clone())
         .merge(recipient::http::routes(recipients))
+        .merge(told_routes(node, &tokens))
         .merge(pull::routes(node, tokens.clone(), auditor.clone()))
         .merge(registry::http::routes(registry))
         .merge(enrolment::routes(enrolment::Door {
@@ -148,6 +151,8 @@ async fn serve(
     description.merge(login::Description::openapi());
     description.merge(enrolment::Description::openapi());
     description.merge(recipient::http::Description::openapi());
+    description.merge(source::http::Description::openapi());
+    description.merge(issuer::http::Description::openapi());
     let routes = edge::around(routes, description, metrics);
     println!("http     http://{}/ /openapi.json /healthz /readyz /metrics", address(&http));
     println!("grpc     {}", address(&grpc));
@@ -218,6 +223,15 @@ fn registry_door(node: &Arc<Node>, config: &Config, auditor: Auditor) -> registr
 fn recipients_door(handle: &Handle, tokens: &Tokens, auditor: Auditor) -> recipient::http::Door {
     let tell = Arc::new(move |deed| auditor.tell(deed));
     recipient::http::Door::new(handle.clone(), tokens.clone(), tell)
+}
+
+/// What other systems tell: events, and means.
+fn told_routes(node: &Node, tokens: &Tokens) -> Router {
+    let (loading, known) = (node.loading.clone(), Known::default());
+    let settings = source::Settings::default();
+    let sources = source::Door::new(loading.clone(), tokens.clone(), known, settings);
+    let means = issuer::http::Door::new(loading, tokens.clone());
+    source::http::routes(sources).merge(issuer::http::routes(means))
 }
 
 fn address(listener: &TcpListener) -> String {
@@ -301,6 +315,7 @@ fn print_tokens(tokens: &Tokens, registry: &Registry) -> Result<(), Failure> {
         (Role::Grantor, registry.grantors.first().map(|grantor| grantor.id.to_string())),
         (Role::Issuer, registry.issuers.first().map(|issuer| issuer.id.to_string())),
         (Role::Centre, registry.centres.first().map(|centre| centre.id.to_string())),
+        (Role::Source, Some(String::new())),
     ];
     for (role, organisation) in organisations {
         let Some(organisation) = organisation else { continue };
