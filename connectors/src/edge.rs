@@ -1,5 +1,9 @@
 //! What every answer of ours has: the request's id, a problem for what is refused, and a count.
 
+mod patience;
+
+pub use patience::Patient;
+
 use axum::{
     Router,
     extract::{Request, State},

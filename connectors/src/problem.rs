@@ -114,15 +114,6 @@ impl Problem {
         problem
     }
 
-    /// It cannot be taken now; the caller asks again in a second.
-    #[must_use]
-    pub fn away(code: &str, detail: &str) -> Self {
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        let mut problem = Self::new(status, code, "Not available now", detail);
-        problem.0.retry_after_seconds = Some(1);
-        problem
-    }
-
     /// As a message of the wire.
     #[must_use]
     pub fn message(&self) -> &Message {
@@ -153,7 +144,7 @@ impl From<ConnectorError> for Problem {
             _ => {
                 tracing::error!(%error, "a request failed inside");
                 let detail = "the node's log says why";
-                Self::away("not_ready", detail)
+                Self::unavailable(detail)
             }
         }
     }

@@ -1,5 +1,21 @@
 //! The customer service centres (VPVKAC): calls, officials' availability, services.
+//!
+//! What systems of the centres tell comes in files (`translate`) and is landed. Calls between a
+//! centre and a remote official are given here, live: `board` is the view that the stream makes,
+//! `decide` who gets a call, `desk` the one who decides, `live` and `http` how it is told.
+//!
+//! **Invariant:** an official has one call at most, a call one official at most, and what was
+//! answered is on the stream. Events from outside never move the board.
 
+pub mod answer;
+pub mod board;
+pub mod call;
+pub mod decide;
+pub mod desk;
+pub mod http;
+pub mod live;
+pub mod request;
+pub mod roster;
 pub mod translate;
 
 use std::{collections::HashSet, sync::Arc};

@@ -150,7 +150,7 @@ pub(super) async fn send(
     }
     // Whoever hangs up cuts the body off, and not an append that is on its way.
     let working = tokio::spawn(async move {
-        let busy = |_| Problem::away("busy", "as many bodies are being read as are read at once");
+        let busy = |_| Problem::unavailable("as many bodies are being read as are read at once");
         let _reading = door.bodies.try_acquire().map_err(busy)?;
         let pieces = Pieces::of(body, door.idle);
         match form {
@@ -163,7 +163,7 @@ pub(super) async fn send(
 }
 
 fn stopping(_: tokio::task::JoinError) -> Problem {
-    Problem::away("not_ready", "the node is stopping")
+    Problem::unavailable("the node is stopping")
 }
 
 /// One event; where it is refused its problem is the answer.

@@ -184,7 +184,7 @@ impl<'a> Intake<'a> {
             let messages: Vec<&[u8]> = messages.map(|line| line.bytes.as_slice()).collect();
             connector.translate(&messages)
         });
-        translated.await.map_err(|_| Problem::away("not_ready", "the node is stopping"))
+        translated.await.map_err(|_| Problem::unavailable("the node is stopping"))
     }
 
     /// Appends what the stream does not have; one fate each, in order.

@@ -138,6 +138,7 @@ fn service_event(
         date: LocalTime::of(headers.time).date.to_string(),
         specialist,
         mandate_number: fields.short_text("mandate", LONGEST),
+        desk: None,
     }
 }
 

@@ -253,6 +253,10 @@ number_id! {
     MeansToken,
     /// A recipient as tables see it: a keyed hash per purpose, which can rotate.
     Pseudonym,
+    /// A call from a service centre to a remote official; a ULID.
+    CallId,
+    /// A service that a centre gives to somebody, from its start to its completion; a ULID.
+    VisitId,
 }
 
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";

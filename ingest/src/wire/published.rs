@@ -462,6 +462,18 @@ mod tests {
             date: "2025-01-01".into(),
             specialist: Some("SP".into()),
             mandate_number: Some("1".into()),
+            desk: Some(Box::new(v1::DeskNote {
+                offered_to: Some("O".into()),
+                wanted: Some("W".into()),
+                continues: Some("C0".into()),
+                handed_by: Some("H".into()),
+                place: 7,
+                key_hash: vec![1, 2],
+                body_hash: vec![3, 4],
+                position: 2,
+                expected_wait_seconds: Some(90),
+                visit: Some("V".into()),
+            })),
         }
     }
 

@@ -380,6 +380,49 @@ pub struct ServiceEvent {
     /// The number of the mandate, for PAK_05.
     #[prost(string, optional, tag = "16")]
     pub mandate_number: Option<String>,
+    /// What our own desk of calls adds to what it decided; none of an event from outside, which
+    /// therefore never moves the board.
+    #[prost(message, optional, boxed, tag = "17")]
+    #[serde(skip_serializing_if = "hidden")]
+    pub desk: Option<Box<DeskNote>>,
+}
+
+/// What the board of calls is rebuilt from, beside the event's own fields.
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
+pub struct DeskNote {
+    /// To whom the call is offered. Not the event's official: that is whoever took it.
+    #[prost(string, optional, tag = "1")]
+    pub offered_to: Option<String>,
+    /// The official asked for by name.
+    #[prost(string, optional, tag = "2")]
+    pub wanted: Option<String>,
+    /// The call that this one goes on with after a hand-over.
+    #[prost(string, optional, tag = "3")]
+    pub continues: Option<String>,
+    /// Who handed it over, and is not offered it again.
+    #[prost(string, optional, tag = "4")]
+    pub handed_by: Option<String>,
+    /// Its place among those who wait: the lower is served first. A hand-over keeps it.
+    #[prost(uint64, tag = "5")]
+    pub place: u64,
+    /// The hash of the request's caller and idempotency key.
+    #[prost(bytes = "vec", tag = "6")]
+    #[serde(with = "bytes")]
+    pub key_hash: Vec<u8>,
+    /// The hash of the request's body, by which a key used twice for different things is found.
+    #[prost(bytes = "vec", tag = "7")]
+    #[serde(with = "bytes")]
+    pub body_hash: Vec<u8>,
+    /// How many waited, this one included, when it was asked for; 0 where it was offered at once.
+    #[prost(uint32, tag = "8")]
+    pub position: u32,
+    /// The wait that was expected then; none where nobody was on duty.
+    #[prost(int64, optional, tag = "9")]
+    pub expected_wait_seconds: Option<i64>,
+    /// The service given by a centre that this is about.
+    #[prost(string, optional, tag = "10")]
+    pub visit: Option<String>,
 }
 
 /// An e-service of the portal, or a login.
