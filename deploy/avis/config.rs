@@ -14,6 +14,7 @@ use connectors::{
     access::oidc::{self, Issuer},
     portal::login::Baskets,
     terminal::{http, kit::Caps},
+    vpvkac::{decide::Rules, desk},
 };
 use ingest::{
     log::{Keep, embedded, fluvio},
@@ -67,6 +68,8 @@ pub struct Config {
     pub registry: Registry,
     /// Terminals.
     pub terminals: Terminals,
+    /// Calls to remote officials.
+    pub calls: Calls,
 }
 
 /// An address.
@@ -234,6 +237,15 @@ pub struct Terminals {
     offline_cents_per_card_and_day: u32,
 }
 
+/// Calls from service centres to remote officials.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calls {
+    offer_seconds: u32,
+    meeting: String,
+    listeners: u32,
+}
+
 impl Config {
     /// The defaults, what a file changes, and what the environment changes.
     ///
@@ -361,6 +373,25 @@ impl Config {
                 cents: self.terminals.offline_cents_per_card_and_day,
             },
         }
+    }
+}
+
+impl Calls {
+    /// How calls are given.
+    ///
+    /// # Errors
+    /// Where the address of a meeting has no place for its room.
+    pub fn desk(&self) -> Result<desk::Settings, Failure> {
+        if !self.meeting.starts_with("https://") || !self.meeting.contains("{room}") {
+            let text = "calls.meeting: it has to begin with https:// and hold {room}";
+            return Err(Failure::Usage(text.into()));
+        }
+        let offer = TimeDelta::seconds(self.offer_seconds.max(1).into());
+        Ok(desk::Settings {
+            rules: Rules { offer, ..Rules::default() },
+            meeting: self.meeting.clone(),
+            listeners: self.listeners as usize,
+        })
     }
 }
 

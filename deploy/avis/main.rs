@@ -16,6 +16,7 @@ mod pipelines;
 mod progress;
 mod pull;
 mod rotation;
+mod routes;
 mod settle;
 mod settlement;
 mod simulate;

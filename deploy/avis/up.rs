@@ -16,24 +16,14 @@ use axum::{
 use chrono::{TimeDelta, Utc};
 use connectors::{
     access::{Identity, Role, Tokens},
-    edge, issuer,
-    known::Known,
-    portal::login,
-    recipient,
-    registry::{self, registrar::Registrar},
-    source,
-    terminal::{
-        enrolment::http as enrolment,
-        grpc,
-        http::{self, Door},
-    },
+    edge,
+    terminal::{grpc, http::Door},
 };
 use domain::registry::Registry;
 use ingest::{clock::SystemClock, heartbeat::Heartbeats, topic::Topic};
-use pipelines::{entitlements::Evaluator, groups, settlements};
+use pipelines::{entitlements::Evaluator, settlements};
 use prometheus::TextEncoder;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
-use utoipa::OpenApi;
 use warehouse::endpoint::DATABASE;
 
 use crate::{
@@ -42,8 +32,7 @@ use crate::{
     config::{Cache, Config},
     failure::Failure,
     node::Node,
-    person, pull, rotation, settlement,
-    simulate::Simulations,
+    person, rotation, routes, settlement,
     sql::Doors,
 };
 
@@ -55,6 +44,8 @@ const SETTLED_EVERY: Duration = Duration::from_secs(5);
 const SUMMARISED_EVERY: Duration = Duration::from_secs(300);
 /// How long a door waits for those who are still inside.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a client may take nothing of what there is for it.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the tokens of `--dev` hold.
 const DEV_TOKENS: TimeDelta = TimeDelta::days(30);
 
@@ -126,34 +117,8 @@ async fn serve(
     let health = Health { node: Arc::clone(node), ready: is_ready };
     let (auditor, told) = Auditor::new();
     let mut auditing = tokio::spawn(audit::keep(Arc::clone(node), told));
-    let registry = registry_door(node, config, auditor.clone());
-    let registrar = registry.registrar.clone();
-    let recipients = recipients_door(&handle, &tokens, auditor.clone());
-    let routes = http::routes(door.clone())
-        .merge(recipient::http::routes(recipients))
-        .merge(told_routes(node, &tokens))
-        .merge(pull::routes(node, tokens.clone(), auditor.clone()))
-        .merge(registry::http::routes(registry))
-        .merge(enrolment::routes(enrolment::Door {
-            registrar: registrar.clone(),
-            tokens: tokens.clone(),
-            vault: node.vault.clone(),
-        }))
-        .merge(login::routes(login::Door {
-            registrar: registrar.clone(),
-            tokens: tokens.clone(),
-            baskets: config.portal.baskets.clone(),
-        }))
-        .merge(health_routes(health));
-    let metrics = node.loading.metrics.clone();
-    let mut description = pull::Description::openapi();
-    description.merge(registry::openapi::description());
-    description.merge(login::Description::openapi());
-    description.merge(enrolment::Description::openapi());
-    description.merge(recipient::http::Description::openapi());
-    description.merge(source::http::Description::openapi());
-    description.merge(issuer::http::Description::openapi());
-    let routes = edge::around(routes, description, metrics);
+    let (routes, registrar) =
+        routes::all(node, config, &handle, door.clone(), &auditor, health_routes(health)).await?;
     println!("http     http://{}/ /openapi.json /healthz /readyz /metrics", address(&http));
     println!("grpc     {}", address(&grpc));
     println!("sql      postgres://{}/{DATABASE}", address(&postgres));
@@ -191,7 +156,8 @@ async fn serve(
         ended = &mut landing => return Ok(ended?),
         ended = settle(node) => return ended,
         () = tokens.follow_issuer() => {}
-        () = registrar.follow() => {}
+        // Nobody who tells the audit trail outlives it.
+        () = async move { registrar.follow().await } => {}
         ended = &mut auditing => return ended?,
     }
     // The doors first, so that what was let in is answered; then what was answered is landed.
@@ -208,32 +174,6 @@ async fn serve(
     Ok(landing.await?)
 }
 
-/// Through what the registry changes while the node serves.
-fn registry_door(node: &Arc<Node>, config: &Config, auditor: Auditor) -> registry::http::Door {
-    let (log, clock) = (Arc::clone(&node.log), Arc::clone(&node.clock));
-    let told = Arc::new(move |deed| auditor.tell(deed));
-    let approval = config.registry.approval;
-    let keys = Arc::clone(&node.terminal_keys);
-    let registrar = Registrar::new(log, clock, groups::check, told, approval, keys);
-    let simulator = Arc::new(Simulations::of(node));
-    registry::http::Door { registrar, tokens: node.tokens(), simulator }
-}
-
-/// What recipients see of their own; the audit trail is told of exports.
-fn recipients_door(handle: &Handle, tokens: &Tokens, auditor: Auditor) -> recipient::http::Door {
-    let tell = Arc::new(move |deed| auditor.tell(deed));
-    recipient::http::Door::new(handle.clone(), tokens.clone(), tell)
-}
-
-/// What other systems tell: events, and means.
-fn told_routes(node: &Node, tokens: &Tokens) -> Router {
-    let (loading, known) = (node.loading.clone(), Known::default());
-    let settings = source::Settings::default();
-    let sources = source::Door::new(loading.clone(), tokens.clone(), known, settings);
-    let means = issuer::http::Door::new(loading, tokens.clone());
-    source::http::routes(sources).merge(issuer::http::routes(means))
-}
-
 fn address(listener: &TcpListener) -> String {
     listener.local_addr().map(|address| address.to_string()).unwrap_or_default()
 }
@@ -248,6 +188,7 @@ async fn open(
         // An answer is one write; waiting for more would only delay it.
         let _ = stream.set_nodelay(true);
     });
+    let listener = edge::Patient::new(listener, PATIENCE);
     let server = axum::serve(listener, routes).with_graceful_shutdown(async move {
         // A sender that is gone has stopped, too.
         let _ = stop.wait_for(|stop| *stop).await;

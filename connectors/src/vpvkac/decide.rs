@@ -215,8 +215,8 @@ impl<'a> Decision<'a> {
         self.suits(official, &call.matter, call.wanted.as_ref(), handed_by)
     }
 
-    /// Whether an official may be given such a call. Who was asked for by name is waited for while
-    /// at work; who handed it over does not get it back.
+    /// Whether an official may be given such a call. Who was asked for by name, and consults on it,
+    /// is waited for while at work; who handed it over does not get it back.
     fn suits(
         &self,
         official: &Official,
@@ -224,13 +224,17 @@ impl<'a> Decision<'a> {
         wanted: Option<&OfficialId>,
         handed_by: Option<&str>,
     ) -> bool {
-        let at_work = |wanted: &OfficialId| {
-            matches!(self.board.availability(wanted), Availability::Available | Availability::Busy)
-                && self.roster.official(wanted.as_str()).is_some()
+        let waited_for = |wanted: &OfficialId| {
+            let consulting = self.roster.official(wanted.as_str());
+            consulting.is_some_and(|one| consults(one, matter))
+                && matches!(
+                    self.board.availability(wanted),
+                    Availability::Available | Availability::Busy
+                )
         };
         consults(official, matter)
             && handed_by != Some(official.id.as_str())
-            && wanted.is_none_or(|wanted| *wanted == official.id || !at_work(wanted))
+            && wanted.is_none_or(|wanted| *wanted == official.id || !waited_for(wanted))
     }
 
     fn offer(&mut self, id: CallId, official: &OfficialId) {

@@ -19,6 +19,7 @@ use ingest::{
 };
 use tempfile::TempDir;
 
+mod calls;
 mod client;
 mod events;
 mod files;
@@ -32,6 +33,11 @@ mod registry_api;
 mod sources;
 mod terminals;
 mod transactions;
+
+/// How much more than in CI the heavy tests do.
+fn scale() -> u32 {
+    std::env::var("AVIS_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1)
+}
 
 /// A node with streams in memory; the folder goes with it.
 struct Node {

@@ -1,0 +1,100 @@
+//! All that the node answers over HTTP: the routes of each package, with one description of them.
+
+use std::sync::Arc;
+
+use authoriser::service::Handle;
+use axum::Router;
+use connectors::{
+    access::Tokens,
+    edge, issuer,
+    known::Known,
+    portal::login,
+    recipient,
+    registry::{self, registrar::Registrar},
+    source,
+    terminal::{
+        enrolment::http as enrolment,
+        http::{self, Door},
+    },
+    vpvkac::{self, desk::Desk},
+};
+use pipelines::groups;
+use utoipa::OpenApi;
+
+use crate::{
+    audit::Auditor, config::Config, failure::Failure, node::Node, pull, simulate::Simulations,
+};
+
+/// The routes, with those of `health` beside them; and through what the registry changes.
+///
+/// # Errors
+/// Where the streams of calls cannot be read, or a setting is none.
+pub async fn all(
+    node: &Arc<Node>,
+    config: &Config,
+    handle: &Handle,
+    terminals: Door,
+    auditor: &Auditor,
+    health: Router,
+) -> Result<(Router, Registrar), Failure> {
+    let tokens = node.tokens();
+    let registrar = registrar(node, config, auditor.clone());
+    let registry = registry::http::Door {
+        registrar: registrar.clone(),
+        tokens: tokens.clone(),
+        simulator: Arc::new(Simulations::of(node)),
+    };
+    let enrolment = enrolment::Door {
+        registrar: registrar.clone(),
+        tokens: tokens.clone(),
+        vault: node.vault.clone(),
+    };
+    let sign_on = login::Door {
+        registrar: registrar.clone(),
+        tokens: tokens.clone(),
+        baskets: config.portal.baskets.clone(),
+    };
+    let (log, vault, clock) = (node.log.clone(), node.vault.clone(), node.clock.clone());
+    let desk = Desk::open(log, vault, clock, config.calls.desk()?).await?;
+    let routes = http::routes(terminals)
+        .merge(enrolment::routes(enrolment))
+        .merge(registry::http::routes(registry))
+        .merge(login::routes(sign_on))
+        .merge(told(node, &tokens))
+        .merge(recipient::http::routes(recipients(handle, &tokens, auditor.clone())))
+        .merge(vpvkac::http::routes(desk, tokens.clone()))
+        .merge(pull::routes(node, tokens, auditor.clone()))
+        .merge(health);
+    let mut description = registry::openapi::description();
+    description.merge(enrolment::Description::openapi());
+    description.merge(login::Description::openapi());
+    description.merge(source::http::Description::openapi());
+    description.merge(issuer::http::Description::openapi());
+    description.merge(recipient::http::Description::openapi());
+    description.merge(vpvkac::http::Description::openapi());
+    description.merge(pull::Description::openapi());
+    Ok((edge::around(routes, description, node.loading.metrics.clone()), registrar))
+}
+
+/// Through what the registry changes while the node serves.
+fn registrar(node: &Node, config: &Config, auditor: Auditor) -> Registrar {
+    let (log, clock) = (Arc::clone(&node.log), Arc::clone(&node.clock));
+    let told = Arc::new(move |deed| auditor.tell(deed));
+    let (approval, keys) = (config.registry.approval, Arc::clone(&node.terminal_keys));
+    Registrar::new(log, clock, groups::check, told, approval, keys)
+}
+
+/// What recipients see of their own; the audit trail is told of exports.
+fn recipients(handle: &Handle, tokens: &Tokens, auditor: Auditor) -> recipient::http::Door {
+    let tell = Arc::new(move |deed| auditor.tell(deed));
+    recipient::http::Door::new(handle.clone(), tokens.clone(), tell)
+}
+
+/// What other systems tell: events, and means.
+fn told(node: &Node, tokens: &Tokens) -> Router {
+    let (loading, known) = (node.loading.clone(), Known::default());
+    let settings = source::Settings::default();
+    let sources = source::Door::new(loading.clone(), tokens.clone(), known, settings);
+    let means = issuer::http::Door::new(loading, tokens.clone());
+    source::http::routes(sources).merge(issuer::http::routes(means))
+}
