@@ -200,10 +200,10 @@ pub struct CallState {
     /// The number of the written mandate; for those whose call it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     mandate: Option<String>,
-    /// While it waits: how many wait for the same officials, this call included.
+    /// While it waits: how many wait for the same officials, this call included; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<u32>,
-    /// While it waits: about how long still; none where nobody is on duty.
+    /// While it waits: about how long still; none where nobody is on duty; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     expected_wait_seconds: Option<i64>,
     /// When it was asked for.
@@ -234,8 +234,7 @@ pub struct CallState {
 impl CallState {
     /// A call as whoever watches sees it.
     #[must_use]
-    pub fn of(call: &Call, board: &Board, roster: &Roster, rules: Rules) -> Self {
-        let wait = (call.stage == Stage::Waiting).then(|| Wait::of(call, board, roster, rules));
+    pub fn of(call: &Call) -> Self {
         Self {
             call: call.id.to_string(),
             state: call.stage.code(),
@@ -247,8 +246,8 @@ impl CallState {
             official: call.official.as_ref().map(OfficialId::to_string),
             address: None,
             mandate: None,
-            position: wait.map(|wait| wait.position),
-            expected_wait_seconds: wait.and_then(|wait| wait.seconds),
+            position: None,
+            expected_wait_seconds: None,
             requested_at: said(call.requested_at),
             connected_at: call.connected_at.map(said),
             ended_at: call.ended_at.map(said),
@@ -258,6 +257,16 @@ impl CallState {
             continues: call.continues.map(|id| id.to_string()),
             continued_by: call.continued_by.map(|id| id.to_string()),
         }
+    }
+
+    /// The same with its wait, where it waits. Looks at all who wait, so not for lists.
+    #[must_use]
+    pub fn with_wait(self, call: &Call, board: &Board, roster: &Roster, rules: Rules) -> Self {
+        if call.stage != Stage::Waiting {
+            return self;
+        }
+        let wait = Wait::of(call, board, roster, rules);
+        Self { position: Some(wait.position), expected_wait_seconds: wait.seconds, ..self }
     }
 
     /// The same for those whose call it is.

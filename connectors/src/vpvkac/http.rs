@@ -153,7 +153,7 @@ impl Door {
         let (roster, rules) = (self.desk.roster(), self.desk.rules());
         let board = self.desk.board();
         let call = board.call(id).ok_or(Refusal::NotFound)?;
-        let state = || CallState::of(call, &board, &roster, rules);
+        let state = || CallState::of(call).with_wait(call, &board, &roster, rules);
         match caller {
             Caller::Watcher => Ok(state()),
             Caller::Centre(_) | Caller::Official(_) => {

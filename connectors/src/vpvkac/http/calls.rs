@@ -118,7 +118,7 @@ pub(super) async fn list(
         ));
     }
     let before = listing.cursor.as_deref().map(call_id).transpose()?;
-    let (roster, rules) = (door.desk.roster(), door.desk.rules());
+    let roster = door.desk.roster();
     let institution = match &caller {
         Caller::Official(official) => roster.official(official.as_str()),
         _ => None,
@@ -138,7 +138,7 @@ pub(super) async fn list(
         looked += 1;
         next = Some(call.id);
         if sees(call) && listing.has(call) {
-            calls.push(CallState::of(call, &board, &roster, rules));
+            calls.push(CallState::of(call));
         }
     }
     let more = next.is_some_and(|last| board.calls_before(Some(last)).next().is_some());
