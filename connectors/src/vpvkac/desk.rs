@@ -126,6 +126,8 @@ impl Desk {
         if let Err(error) = inner.turn(|_| Ok(())).await {
             tracing::warn!(error = error.message().detail, "the desk of calls cannot work yet");
         }
+        // Who listens from now on has the whole board once, and then changes.
+        inner.publish();
         tokio::spawn(beat(Arc::downgrade(&inner), view));
         Ok(Self(inner))
     }
@@ -228,6 +230,12 @@ impl Inner {
         let mut seen = self.seen_mut();
         records.iter().for_each(|record| seen.apply(record));
         self.live.changed(records, &seen);
+    }
+
+    /// Tells whoever listens what has changed.
+    fn publish(&self) {
+        let roster = self.roster();
+        self.live.publish(&self.seen(), &roster);
     }
 
     /// Finds out what the stream holds, after an append of which nobody knows what became. A record
@@ -336,8 +344,7 @@ async fn beat(desk: Weak<Inner>, mut view: RegistryView) {
             tracing::error!(error, "the desk of calls does not go on");
         }
         well = trouble.is_none();
-        let roster = desk.roster();
-        desk.live.publish(&desk.seen(), &roster);
+        desk.publish();
     }
 }
 
