@@ -256,7 +256,6 @@ fn print_tokens(tokens: &Tokens, registry: &Registry) -> Result<(), Failure> {
         (Role::Grantor, registry.grantors.first().map(|grantor| grantor.id.to_string())),
         (Role::Issuer, registry.issuers.first().map(|issuer| issuer.id.to_string())),
         (Role::Centre, registry.centres.first().map(|centre| centre.id.to_string())),
-        (Role::Source, Some(String::new())),
     ];
     for (role, organisation) in organisations {
         let Some(organisation) = organisation else { continue };

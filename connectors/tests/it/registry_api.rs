@@ -579,7 +579,10 @@ async fn the_whole_is_exported_compared_and_imported() {
     assert_eq!(changes.len(), 2, "{diff}");
     let unsaid = node.put(ADMINISTRATOR, "/v1/registry", "", &wanted).await;
     assert_eq!(unsaid.status, 428);
-    let put = node.put(ADMINISTRATOR, "/v1/registry", &exported.headers["etag"], &wanted).await;
+    let tag = exported.headers["etag"].clone();
+    let careless = node.put(ADMINISTRATOR, "/v1/registry", &tag, &wanted).await;
+    assert_eq!(code(&careless), (409, "removes".into()), "one of some thirty entries");
+    let put = node.put(ADMINISTRATOR, "/v1/registry?yes=true", &tag, &wanted).await;
     assert_eq!((put.status, put.json()), (200, diff));
     assert_eq!(node.get(ADMINISTRATOR, "/v1/registry").await.json(), wanted);
     wanted["grantors"] = json!([{"id": "x"}]);

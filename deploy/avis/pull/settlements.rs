@@ -142,8 +142,9 @@ pub(super) async fn list(
     headers: HeaderMap,
     Query(listing): Query<Listing>,
 ) -> Result<Json<Page>, Problem> {
-    let period = month(listing.period.as_deref())?;
-    let view = pulling.reader(&headers, "settlement.list", &period.to_string())?;
+    let period = month(listing.period.as_deref());
+    let view = pulling.reader(&headers, "settlement.list", &named(period.as_ref()))?;
+    let period = period?;
     let all = pulling.statements(&view, period).await?;
     let mut stated: Vec<_> = all.iter().map(|(_, told)| Stated::of(told)).collect();
     stated.sort_by(|one, other| one.statement.cmp(&other.statement));
@@ -269,6 +270,11 @@ pub(super) struct Which {
     grantor: Option<String>,
 }
 
+/// A month in the audit trail; of what is none nothing. Who may not ask is refused before what they ask.
+fn named(month: Result<&Month, &Problem>) -> String {
+    month.map(ToString::to_string).unwrap_or_default()
+}
+
 fn which(body: &Bytes) -> Result<(Month, Option<String>), Problem> {
     if serde_json::from_slice::<serde_json::Value>(body).is_err() {
         return Err(Problem::malformed("expected {\"period\": \"YYYY-MM\"}"));
@@ -297,8 +303,13 @@ pub(super) async fn close(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Closed>, Problem> {
-    let (period, _) = which(&body)?;
-    pulling.finance(&headers, "settlement.close", &period.to_string())?;
+    let asked = which(&body);
+    pulling.finance(
+        &headers,
+        "settlement.close",
+        &named(asked.as_ref().map(|(month, _)| month)),
+    )?;
+    let (period, _) = asked?;
     let now = pulling.node.clock.now();
     if period.last_day() >= LocalTime::of(now).date {
         let detail = format!("{period} is not over yet");
@@ -339,8 +350,9 @@ pub(super) async fn sent(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Sent>, Problem> {
-    let (period, grantor) = which(&body)?;
-    pulling.finance(&headers, "settlement.send", &period.to_string())?;
+    let asked = which(&body);
+    pulling.finance(&headers, "settlement.send", &named(asked.as_ref().map(|(month, _)| month)))?;
+    let (period, grantor) = asked?;
     let now = pulling.node.clock.now();
     let sent = settlement::send(&pulling.node, period, grantor.as_deref(), now).await;
     Ok(Json(Sent { statements: sent.map_err(failed)? }))

@@ -1,8 +1,10 @@
 //! The registry as one document: exported, compared, and imported whole or not at all.
 
+use std::collections::BTreeMap;
+
 use axum::{
     body::{Body, Bytes},
-    extract::State,
+    extract::{Query, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
@@ -99,10 +101,12 @@ pub(super) async fn diff(
     Ok(answer(StatusCode::OK, &told(&now, &changes), Some(now.standing().view.version())))
 }
 
-/// Makes the registry this one, YAML or JSON, whole or not at all.
+/// Makes the registry this one, YAML or JSON, whole or not at all. What would remove more than a hundredth
+/// of the entries is taken only with `yes=true`: a file that was cut must not empty the registry.
 pub(super) async fn import(
     State(door): State<Door>,
     headers: HeaderMap,
+    Query(query): Query<BTreeMap<String, String>>,
     bytes: Bytes,
 ) -> Result<Response, Problem> {
     let identity = administrator(&door, &headers)?;
@@ -110,6 +114,14 @@ pub(super) async fn import(
     let changes = changes(&now, &bytes)?;
     let version = now.standing().view.version();
     unchanged(&seen(&headers), (version > 0).then_some(version))?;
+    let removed = changes.iter().filter(|change| change.entry.is_none()).count();
+    let known = Kind::ALL.map(|kind| now.standing().view.after(kind, "").count());
+    let known: usize = known.into_iter().sum();
+    if removed * 100 > known && query.get("yes").is_none_or(|yes| yes != "true") {
+        let detail =
+            format!("it would remove {removed} of {known} entries; say yes=true if it is meant");
+        return Err(Problem::new(StatusCode::CONFLICT, "removes", "Removes much", detail));
+    }
     now.allowed(&identity, &changes, false)?;
     now.checked(&changes, |at| {
         changes.get(at).map(|of| format!("/{}/{}", of.kind.list(), of.id)).unwrap_or_default()

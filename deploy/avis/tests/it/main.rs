@@ -8,6 +8,7 @@ mod kill;
 mod operators;
 mod own;
 mod people;
+mod roles;
 mod simulation;
 mod up;
 

@@ -26,7 +26,13 @@ impl Drop for Server {
 
 impl Server {
     pub fn start(folder: &std::path::Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    /// As [`start`](Self::start), with settings from the environment.
+    pub fn start_with(folder: &std::path::Path, settings: &[(&str, &str)]) -> Self {
         let mut command = avis();
+        command.envs(settings.iter().copied());
         let any = "127.0.0.1:0";
         command.args(["up", "--http", any, "--grpc", any, "--postgres", any, "--flight", any]);
         command.arg("--data").arg(folder);
@@ -51,6 +57,10 @@ impl Server {
         stream.read_to_string(&mut text).expect("an answer");
         let status = text.split_whitespace().nth(1).and_then(|word| word.parse().ok());
         (status.expect("a status"), text)
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// Asks with a token; answers the status, the tag and the body.
