@@ -19,7 +19,7 @@ use connectors::{
     vpvkac::{self, desk::Desk},
 };
 use pipelines::groups;
-use utoipa::OpenApi;
+use utoipa::{OpenApi as _, openapi::OpenApi};
 
 use crate::{
     audit::Auditor, config::Config, failure::Failure, node::Node, pull, simulate::Simulations,
@@ -66,14 +66,26 @@ pub async fn all(
         .merge(pull::routes(node, tokens, auditor.clone()))
         .merge(health);
     let mut description = registry::openapi::description();
-    description.merge(enrolment::Description::openapi());
-    description.merge(login::Description::openapi());
-    description.merge(source::http::Description::openapi());
-    description.merge(issuer::http::Description::openapi());
-    description.merge(recipient::http::Description::openapi());
-    description.merge(vpvkac::http::Description::openapi());
-    description.merge(pull::Description::openapi());
+    join(&mut description, enrolment::Description::openapi());
+    join(&mut description, login::Description::openapi());
+    join(&mut description, source::http::Description::openapi());
+    join(&mut description, issuer::http::Description::openapi());
+    join(&mut description, recipient::http::Description::openapi());
+    join(&mut description, vpvkac::http::Description::openapi());
+    join(&mut description, pull::Description::openapi());
     Ok((edge::around(routes, description, node.loading.metrics.clone()), registrar))
+}
+
+/// Joins a description to the others. A name that two packages give to different things would describe one of
+/// them wrongly.
+fn join(description: &mut OpenApi, other: OpenApi) {
+    let schemas = |of: &OpenApi| of.components.clone().unwrap_or_default().schemas;
+    let known = schemas(description);
+    for (name, schema) in schemas(&other) {
+        let same = known.get(&name).is_none_or(|known| *known == schema);
+        debug_assert!(same, "two different schemas are called {name}");
+    }
+    description.merge(other);
 }
 
 /// Through what the registry changes while the node serves.

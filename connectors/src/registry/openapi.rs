@@ -7,6 +7,7 @@ use utoipa::openapi::OpenApi;
 use super::rights;
 
 const TEMPLATE: &str = include_str!("openapi.yaml");
+const SCHEMAS: &str = "#/components/schemas/";
 /// Why any of the routes may refuse.
 const REFUSALS: [(&str, &str); 11] = [
     ("400", "Not JSON"),
@@ -54,6 +55,12 @@ pub fn description() -> OpenApi {
 
 fn document() -> Value {
     let template: Value = serde_saphyr::from_str(TEMPLATE).unwrap_or_default();
+    // Other packages describe what they call by the same names.
+    let text = template.to_string().replace(SCHEMAS, &format!("{SCHEMAS}Registry"));
+    let template: Value = serde_json::from_str(&text).unwrap_or_default();
+    let schemas = template["components"]["schemas"].as_object().into_iter().flatten();
+    let schemas = schemas.map(|(name, schema)| (format!("Registry{name}"), schema.clone()));
+    let schemas: Map<String, Value> = schemas.collect();
     let mut paths = Map::new();
     for (path, item) in template["paths"].as_object().into_iter().flatten() {
         if !path.contains("<kind>") {
@@ -78,7 +85,7 @@ fn document() -> Value {
             parameter.entry("required").or_insert(json!(false));
         }
         for (status, description) in REFUSALS {
-            let problem = json!({"$ref": "#/components/schemas/Problem"});
+            let problem = json!({"$ref": format!("{SCHEMAS}Problem")});
             let content = json!({"application/problem+json": {"schema": problem}});
             operation["responses"][status] =
                 json!({"description": description, "content": content});
@@ -88,7 +95,7 @@ fn document() -> Value {
         "openapi": "3.1.0",
         "info": {"title": "AVIS", "version": "1"},
         "paths": paths,
-        "components": template["components"],
+        "components": {"schemas": schemas},
         "tags": [
             {"name": "registry", "description": "What grantors, merchants and administrators have described"},
             {"name": "drafts", "description": "What may come to hold, once a second person approves it"},
@@ -108,6 +115,6 @@ mod tests {
             assert!(description.paths.paths.contains_key(&path), "{path}");
         }
         let schemas = description.components.expect("components").schemas;
-        assert!(schemas.contains_key("Instruction"));
+        assert!(schemas.contains_key("RegistryInstruction"));
     }
 }
