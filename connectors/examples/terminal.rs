@@ -24,8 +24,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (server, terminal) = match arguments[..] {
         ["enrol", server, terminal, code] => {
-            let key = enrol(server, terminal, "first", code, TIMEOUT).await?;
-            std::fs::write(KEY, key.pkcs8)?;
+            let key = Key::generate("first")?;
+            std::fs::write(KEY, &key.pkcs8)?;
+            enrol(server, terminal, &key, code, TIMEOUT).await?;
             println!("{terminal} has a key of its own now, in {KEY}");
             return Ok(());
         }

@@ -151,8 +151,11 @@ impl Client {
         for pending in open {
             match self.deliver(&pending.settling(&self.settings.terminal)).await {
                 // Refused is an answer, too: there is nothing to undo, or it has been done.
-                Ok(_) | Err(ClientError::Refused { .. }) => self.journal().done(&pending.key)?,
-                Err(ClientError::Unknown) => {}
+                Ok(_) => self.journal().done(&pending.key)?,
+                Err(ClientError::Refused { status, .. }) if is_about_the_request(status) => {
+                    self.journal().done(&pending.key)?;
+                }
+                Err(ClientError::Unknown | ClientError::Refused { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -168,8 +171,15 @@ impl Client {
     async fn send(&self, pending: Pending) -> Result<Value, ClientError> {
         self.journal().begin(&pending)?;
         let answer = self.deliver(&pending).await;
-        if matches!(answer, Ok(_) | Err(ClientError::Refused { .. })) {
-            self.journal().done(&pending.key)?;
+        let is_known = match &answer {
+            Ok(_) => true,
+            Err(ClientError::Refused { status, .. }) => is_about_the_request(*status),
+            Err(_) => false,
+        };
+        let mut journal = self.journal();
+        match is_known {
+            true => journal.done(&pending.key)?,
+            false => journal.given_up(&pending.key),
         }
         answer
     }
@@ -218,6 +228,12 @@ impl Client {
     fn journal(&self) -> std::sync::MutexGuard<'_, Journal> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a refusal tells what became of a request. One of who asks, with a token that has expired say, tells
+/// nothing: an attempt before it may have been heard.
+const fn is_about_the_request(status: u16) -> bool {
+    !matches!(status, 401 | 403)
 }
 
 /// A key that no other request of the terminal has, before or after a restart.

@@ -38,6 +38,15 @@ pub fn around(routes: Router, beside: OpenApi, metrics: Metrics) -> Router {
         .layer(middleware::from_fn_with_state(metrics, answer))
 }
 
+/// Goes on with a request whose caller has hung up: what it began to write is written by then, and whoever
+/// comes next must find it done, or not begun.
+pub async fn detached(request: Request, next: Next) -> Response {
+    match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::unavailable("the request could not be finished").into_response(),
+    }
+}
+
 async fn answer(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
     let id = request_id(&request);
     let head = request.method() == Method::HEAD;

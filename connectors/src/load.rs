@@ -29,8 +29,16 @@ const BATCH: usize = 512;
 const BATCH_BYTES: usize = 2 << 20;
 /// Batches that may wait for the log; more make the reader wait.
 const WAITING: usize = 2;
-/// How many records of a stream are remembered for knowing what comes again.
+/// How many records of a stream are remembered for knowing what comes again; of means those of a nation.
 const REMEMBERED: usize = 4_000_000;
+const REMEMBERED_MEANS: usize = 8_000_000;
+
+const fn remembered(topic: Topic) -> usize {
+    match topic {
+        Topic::MeansChanges => REMEMBERED_MEANS,
+        _ => REMEMBERED,
+    }
+}
 
 /// What loading needs of the node.
 #[derive(Clone, Debug)]
@@ -82,9 +90,10 @@ pub async fn load<C: Connector>(
     mut progress: impl FnMut(u64),
 ) -> Result<Account, ConnectorError> {
     let topic = connector.topic();
-    let known =
-        Deduplication::of(&context.log, topic, REMEMBERED, |record| connector.identity(record))
-            .await?;
+    let known = Deduplication::of(&context.log, topic, remembered(topic), |record| {
+        connector.identity(record)
+    })
+    .await?;
     let letters =
         Deduplication::of(&context.log, Topic::DeadLetters, REMEMBERED, |letter| letter.id).await?;
     let name = connector.name();
@@ -133,7 +142,7 @@ pub async fn replay<C: Connector>(
 ) -> Result<Vec<Taking>, ConnectorError> {
     let topic = connector.topic();
     let identity = |record: &Record| connector.identity(record);
-    let mut known = Deduplication::of(&context.log, topic, REMEMBERED, identity).await?;
+    let mut known = Deduplication::of(&context.log, topic, remembered(topic), identity).await?;
     let (mut records, mut answers) = (Vec::new(), Vec::new());
     for translated in connector.translate(messages) {
         answers.push(match translated {

@@ -145,9 +145,7 @@ pub async fn forget(node: &Node) -> Result<usize, Failure> {
     replay(&node.log, Topic::PersonChanges, |stored| {
         if let Event::PersonChanged(change) = stored.record.event
             && is_erased(&change.person)
-            && people
-                .get(&change.person)
-                .is_none_or(|of| of.person_sequence < change.person_sequence)
+            && people.get(&change.person).is_none_or(|of| is_newer(of, &change))
         {
             people.insert(change.person.clone(), change);
         }
@@ -182,9 +180,18 @@ pub async fn forget(node: &Node) -> Result<usize, Failure> {
     let blocked = means.into_values().map(|newest| {
         let person = newest.person.clone().unwrap_or_default();
         let id = format!("{}/{}", newest.token, now.timestamp_micros());
-        record(id, &person, Event::MeansChanged(MeansChanged { blocked: true, ..newest }))
+        let request_hash = Vec::new();
+        let change = MeansChanged { blocked: true, request_hash, ..newest };
+        record(id, &person, Event::MeansChanged(change))
     });
     append(node, Topic::MeansChanges, blocked.collect()).await
+}
+
+/// Whether a change goes before another of the same person: by its number, and where a snapshot's removal and
+/// the return from it have the same, the return.
+fn is_newer(of: &PersonChanged, than: &PersonChanged) -> bool {
+    let (before, after) = (of.person_sequence, than.person_sequence);
+    before < after || (before == after && of.removed && !than.removed)
 }
 
 /// A record that this node makes of somebody.

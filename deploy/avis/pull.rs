@@ -12,6 +12,7 @@ use axum::{
 use connectors::{
     access::{self, Identity, Role, Tokens},
     problem::Problem,
+    registry::registrar::Registrar,
 };
 use ingest::audit::Deed;
 use utoipa::OpenApi;
@@ -19,6 +20,7 @@ use warehouse::{access::View, settlement::bank};
 
 use crate::{audit::Auditor, failure::Failure, gate, node::Node};
 
+mod groups;
 mod reports;
 mod settlements;
 
@@ -26,6 +28,7 @@ mod settlements;
 #[derive(Debug, OpenApi)]
 #[openapi(
     paths(
+        groups::count,
         reports::all,
         reports::one,
         settlements::list,
@@ -48,12 +51,14 @@ struct Pulling {
     node: Arc<Node>,
     tokens: Tokens,
     auditor: Auditor,
+    registrar: Registrar,
 }
 
 /// The routes.
-pub fn routes(node: &Arc<Node>, tokens: Tokens, auditor: Auditor) -> Router {
-    let pulling = Pulling { node: Arc::clone(node), tokens, auditor };
+pub fn routes(node: &Arc<Node>, tokens: Tokens, auditor: Auditor, registrar: Registrar) -> Router {
+    let pulling = Pulling { node: Arc::clone(node), tokens, auditor, registrar };
     Router::new()
+        .route("/v1/groups/{id}/members:count", get(groups::count))
         .route("/v1/reports", get(reports::all))
         .route("/v1/reports/{name}", get(reports::one))
         .route("/v1/settlements", get(settlements::list).post(settlements::close))

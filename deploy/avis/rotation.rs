@@ -115,6 +115,8 @@ async fn rename_means(node: &Node) -> Result<usize, Failure> {
         let holder = change.person.as_deref().and_then(RecipientId::parse);
         let holder = holder.map(RecipientId::as_u128);
         let id = holder.or_else(|| Some(MeansToken::parse(&change.token)?.as_u128()));
+        // It is nobody's registration any more.
+        change.request_hash.clear();
         change.recipient = id.map(|id| node.vault.pseudonym(Purpose::Recipient, id).to_string());
     }
     renamed

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use authoriser::service::Handle;
-use axum::Router;
+use axum::{Router, middleware};
 use connectors::{
     access::Tokens,
     edge, issuer,
@@ -56,15 +56,16 @@ pub async fn all(
     };
     let (log, vault, clock) = (node.log.clone(), node.vault.clone(), node.clock.clone());
     let desk = Desk::open(log, vault, clock, config.calls.desk()?).await?;
-    let routes = http::routes(terminals)
-        .merge(enrolment::routes(enrolment))
+    let others = enrolment::routes(enrolment)
         .merge(registry::http::routes(registry))
         .merge(login::routes(sign_on))
         .merge(told(node, &tokens))
         .merge(recipient::http::routes(recipients(handle, &tokens, auditor.clone())))
         .merge(vpvkac::http::routes(desk, tokens.clone()))
-        .merge(pull::routes(node, tokens, auditor.clone()))
-        .merge(health);
+        .merge(pull::routes(node, tokens, auditor.clone(), registrar.clone()))
+        .layer(middleware::from_fn(edge::detached));
+    // What terminals ask is finished by the authoriser, whoever hangs up.
+    let routes = http::routes(terminals).merge(others).merge(health);
     let mut description = registry::openapi::description();
     join(&mut description, enrolment::Description::openapi());
     join(&mut description, login::Description::openapi());

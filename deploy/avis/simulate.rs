@@ -123,6 +123,9 @@ impl Simulations {
                 Problem::unavailable("the simulation failed: the node's log says why")
             }
         };
+        if own.is_some() {
+            self.refuse_lists(&registry).await?;
+        }
         let quiet = Progress::new(true);
         let told = simulate(&self.node, &registry, (from, to), &quiet).await;
         let mut told = told.map_err(failed)?;
@@ -135,6 +138,26 @@ impl Simulations {
                 told.name_bands(&bands(&self.node).await.map_err(failed)?);
                 Ok(told.json())
             }
+        }
+    }
+}
+
+impl Simulations {
+    /// A list that is new could be of one person, about whom the figures would then tell.
+    async fn refuse_lists(&self, registry: &Registry) -> Result<(), Problem> {
+        let known = connectors::registry::view(&self.node.log).await;
+        let known = known.map_err(|_| Problem::unavailable("the registry cannot be read now"))?;
+        let known = known.registry();
+        let is_new = |group: &&Group| {
+            matches!(group.members, Membership::List(_))
+                && !known.groups.iter().any(|of| of.id == group.id && of.members == group.members)
+        };
+        match registry.groups.iter().find(is_new) {
+            Some(group) => {
+                let detail = format!("{} lists people: that is not simulated", group.id);
+                Err(Problem::invalid(detail))
+            }
+            None => Ok(()),
         }
     }
 }
@@ -282,6 +305,8 @@ pub struct Simulation {
     territories: BTreeMap<String, [Beside; 2]>,
     bands: BTreeMap<String, [Beside; 2]>,
     people: HashMap<Option<RecipientId>, Person>,
+    /// The first few people whom an instruction gave something, then and now.
+    given_to: HashMap<String, [Vec<RecipientId>; 2]>,
     recipients: [HashSet<RecipientId>; 2],
     most: Vec<(i64, i64, String)>,
     differing: u64,
@@ -294,6 +319,9 @@ impl Simulation {
         for (at, parts) in [&compared.then, &compared.now].into_iter().enumerate() {
             for part in parts {
                 add(&mut self.instructions, part.instruction.as_str(), at, part);
+                if let Some(recipient) = compared.recipient {
+                    note(&mut self.given_to, part.instruction.as_str(), at, recipient);
+                }
                 add(&mut self.territories, &compared.territory, at, part);
                 person.given[at].add(part);
                 sums[at] += part.cents;
@@ -340,8 +368,17 @@ impl Simulation {
         self.keep_most();
     }
 
-    /// What a grantor is told: of its own instructions alone.
-    fn of_instructions(&self) -> serde_json::Value {
+    /// What a grantor is told: of its own instructions alone, and of few people nothing.
+    fn of_instructions(&mut self) -> serde_json::Value {
+        for (id, sides) in &mut self.instructions {
+            let people = self.given_to.get(id);
+            for (at, side) in sides.iter_mut().enumerate() {
+                let few = people.map_or(0, |people| people[at].len());
+                if few > 0 && few < usize::try_from(FEWEST).unwrap_or(usize::MAX) {
+                    *side = Beside::default();
+                }
+            }
+        }
         serde_json::json!({
             "from": self.from.to_string(),
             "to": self.to.to_string(),
@@ -395,6 +432,23 @@ fn both(all: &BTreeMap<String, [Beside; 2]>) -> serde_json::Value {
         .iter()
         .map(|(name, [then, now])| (name.clone(), serde_json::json!({"then": then, "now": now})));
     serde_json::Value::Object(entries.collect())
+}
+
+/// Notes one of the first few people on one side of what stands under a name.
+fn note(
+    all: &mut HashMap<String, [Vec<RecipientId>; 2]>,
+    name: &str,
+    at: usize,
+    recipient: RecipientId,
+) {
+    if !all.contains_key(name) {
+        all.insert(name.to_owned(), <[Vec<RecipientId>; 2]>::default());
+    }
+    let Some(few) = all.get_mut(name).map(|sides| &mut sides[at]) else { return };
+    let enough = usize::try_from(FEWEST).is_ok_and(|fewest| few.len() >= fewest);
+    if !enough && !few.contains(&recipient) {
+        few.push(recipient);
+    }
 }
 
 /// Adds to one side of what stands under a name.

@@ -117,6 +117,9 @@ async fn serve(
     let health = Health { node: Arc::clone(node), ready: is_ready };
     let (auditor, told) = Auditor::new();
     let mut auditing = tokio::spawn(audit::keep(Arc::clone(node), told));
+    // Before anybody is let in: what was cut off is finished on what stood then.
+    person::forget(node).await?;
+    rotation::finish(node).await?;
     let (routes, registrar) =
         routes::all(node, config, &handle, door.clone(), &auditor, health_routes(health)).await?;
     println!("http     http://{}/ /openapi.json /healthz /readyz /metrics", address(&http));
@@ -125,8 +128,6 @@ async fn serve(
     println!("flight   grpc://{}", address(&flight));
     let over_http = tokio::spawn(open(http, routes, stop.clone()));
     let over_grpc = tokio::spawn(open(grpc, grpc::routes(door).await?, stop.clone()));
-    person::forget(node).await?;
-    rotation::finish(node).await?;
     let mut evaluator = node.evaluator().await?;
     evaluator.catch_up().await?;
     let runner = node.pipelines().await?;

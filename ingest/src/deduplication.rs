@@ -46,7 +46,7 @@ impl Deduplication {
     }
 
     /// Rebuilt from the stream's newest records, at most `capacity` of each partition, by the
-    /// identity that `identity` gives a record.
+    /// identity that `identity` gives a record. Which means are blocked is known of all.
     ///
     /// # Errors
     /// Where the stream cannot be read.
@@ -61,7 +61,9 @@ impl Deduplication {
         let mut deduplication = Self::empty(topic, all);
         for partition in 0..partitions {
             let (start, end) = (log.start(topic, partition)?, log.end(topic, partition)?);
-            let mut next = end.saturating_sub(capacity as u64).max(start);
+            let newest = end.saturating_sub(capacity as u64).max(start);
+            // Of means all have to be known that are blocked, however long ago they were.
+            let mut next = if topic == Topic::MeansChanges { start } else { newest };
             while next < end {
                 let batch = log.read(topic, partition, next, READ_BATCH).await?;
                 if batch.is_empty() {
@@ -107,7 +109,6 @@ impl Deduplication {
         while self.order.len() > self.capacity {
             if let Some(oldest) = self.order.pop_front() {
                 self.known.remove(&oldest);
-                self.blocked.remove(&oldest);
             }
         }
     }

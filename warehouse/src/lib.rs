@@ -8,6 +8,7 @@ pub mod endpoint;
 pub mod error;
 pub mod export;
 pub mod file;
+pub mod groups;
 pub mod metrics;
 pub mod open_data;
 pub mod page;

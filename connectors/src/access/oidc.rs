@@ -5,7 +5,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -48,7 +51,8 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Issuer {
     settings: Settings,
-    keys: RwLock<HashMap<String, DecodingKey>>,
+    keys: RwLock<HashMap<String, (Jwk, DecodingKey)>>,
+    generation: AtomicU64,
     wanted: Notify,
 }
 
@@ -78,7 +82,12 @@ impl Issuer {
     /// An issuer, of whom no key is known yet.
     #[must_use]
     pub fn new(settings: Settings) -> Arc<Self> {
-        Arc::new(Self { settings, keys: RwLock::default(), wanted: Notify::new() })
+        Arc::new(Self {
+            settings,
+            keys: RwLock::default(),
+            generation: AtomicU64::default(),
+            wanted: Notify::new(),
+        })
     }
 
     /// Whom a token names, until when, in seconds since 1970; `None` where it does not hold.
@@ -89,7 +98,7 @@ impl Issuer {
         }
         let kid = header.kid?;
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(key) = keys.get(&kid) else {
+        let Some((_, key)) = keys.get(&kid) else {
             self.wanted.notify_one();
             return None;
         };
@@ -113,17 +122,18 @@ impl Issuer {
         Some((expires, identity))
     }
 
-    /// Fetches the keys, again and again; `changed` is told when they are others.
-    pub async fn follow(&self, changed: impl Fn()) {
+    /// Rises whenever the keys change.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Fetches the keys, again and again.
+    pub async fn follow(&self) {
         loop {
-            match self.fetch().await {
-                Ok(true) => changed(),
-                Ok(false) => {}
+            if let Err(error) = self.fetch().await {
                 // Those that are known go on holding.
-                Err(error) => tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the issuer's keys could not be fetched"
-                ),
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "the issuer's keys could not be fetched");
             }
             tokio::time::sleep(AGAIN).await;
             let _ = tokio::time::timeout(EVERY, self.wanted.notified()).await;
@@ -149,9 +159,15 @@ impl Issuer {
             .map_err(|_| IssuerError::Answer { url, what: "a set of keys" })?;
         let keys: HashMap<_, _> = set.keys.iter().filter_map(usable).collect();
         let mut known = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        let same = keys.len() == known.len() && keys.keys().all(|kid| known.contains_key(kid));
+        let is_known = |(kid, (key, _)): (&String, &(Jwk, DecodingKey))| {
+            known.get(kid).is_some_and(|(known, _)| known == key)
+        };
+        if keys.len() == known.len() && keys.iter().all(is_known) {
+            return Ok(false);
+        }
         *known = keys;
-        Ok(!same)
+        self.generation.fetch_add(1, Ordering::Release);
+        Ok(true)
     }
 }
 
@@ -160,11 +176,12 @@ const fn is_asymmetric(algorithm: Algorithm) -> bool {
 }
 
 /// A key by which signatures are verified. One that both sides would have to know is none.
-fn usable(key: &Jwk) -> Option<(String, DecodingKey)> {
+fn usable(key: &Jwk) -> Option<(String, (Jwk, DecodingKey))> {
     if matches!(key.algorithm, AlgorithmParameters::OctetKey(_)) {
         return None;
     }
-    Some((key.common.key_id.clone()?, DecodingKey::from_jwk(key).ok()?))
+    let usable = DecodingKey::from_jwk(key).ok()?;
+    Some((key.common.key_id.clone()?, (key.clone(), usable)))
 }
 
 async fn fetch(url: &str) -> Result<Value, IssuerError> {

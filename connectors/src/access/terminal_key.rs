@@ -24,7 +24,7 @@ const LEEWAY: i64 = 600;
 /// The keys of all terminals that are enrolled and not revoked.
 #[derive(Debug, Default)]
 pub struct TerminalKeys {
-    keys: RwLock<HashMap<String, DecodingKey>>,
+    keys: RwLock<HashMap<String, (String, DecodingKey)>>,
     generation: AtomicU64,
 }
 
@@ -45,10 +45,18 @@ impl TerminalKeys {
     /// These are the keys now: each by its [`kid`], with the public key in base64url.
     pub fn set(&self, keys: impl Iterator<Item = (String, String)>) {
         let keys = keys.filter_map(|(kid, public)| {
-            Some((kid, DecodingKey::from_ed_components(&public).ok()?))
+            let key = DecodingKey::from_ed_components(&public).ok()?;
+            Some((kid, (public, key)))
         });
-        let keys = keys.collect();
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        let keys: HashMap<_, _> = keys.collect();
+        let mut known = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let is_known = |(kid, (public, _)): (&String, &(String, DecodingKey))| {
+            known.get(kid).is_some_and(|(known, _)| known == public)
+        };
+        if keys.len() == known.len() && keys.iter().all(is_known) {
+            return;
+        }
+        *known = keys;
         self.generation.fetch_add(1, Ordering::Release);
     }
 
@@ -67,7 +75,7 @@ impl TerminalKeys {
         validation.set_required_spec_claims(&["aud", "exp", "sub"]);
         // Our clock is not the library's.
         validation.validate_exp = false;
-        let claims = jsonwebtoken::decode::<Claims>(token, keys.get(&kid)?, &validation).ok()?;
+        let claims = jsonwebtoken::decode::<Claims>(token, &keys.get(&kid)?.1, &validation).ok()?;
         let Claims { sub, iat, exp } = claims.claims;
         let is_short = exp.checked_sub(iat).is_some_and(|held| held <= LONGEST);
         let holds = exp > now && iat <= now + LEEWAY && is_short && sub == terminal;

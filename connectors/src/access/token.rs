@@ -131,7 +131,7 @@ struct Inner {
 #[derive(Default)]
 struct Known {
     tokens: HashMap<[u8; 32], (i64, Identity)>,
-    /// Of the terminals' keys under which they were checked.
+    /// Of the terminals' and the issuer's keys under which they were checked.
     generation: u64,
 }
 
@@ -170,8 +170,7 @@ impl Tokens {
     /// Fetches the outside issuer's keys, again and again; for ever waiting where there is none.
     pub async fn follow_issuer(&self) {
         match &self.0.issuer {
-            // A key that the issuer no longer publishes vouches for nobody.
-            Some(issuer) => issuer.follow(|| self.known().tokens.clear()).await,
+            Some(issuer) => issuer.follow().await,
             None => std::future::pending().await,
         }
     }
@@ -207,7 +206,7 @@ impl Tokens {
         if let Some((expires, identity)) = self.known().tokens.get(&hash) {
             return (*expires > now).then(|| identity.clone());
         }
-        let generation = self.0.terminals.generation();
+        let generation = self.generation();
         let outside = || self.0.issuer.as_ref()?.verify(token, now);
         let signed = self.own(token).or_else(|| self.0.terminals.verify(token, now));
         let (expires, identity) = signed.or_else(outside)?;
@@ -241,11 +240,17 @@ impl Tokens {
         Some((claims.exp, identity))
     }
 
+    /// Rises whenever keys of others than ours change.
+    fn generation(&self) -> u64 {
+        let issuer = self.0.issuer.as_ref().map_or(0, |issuer| issuer.generation());
+        issuer + self.0.terminals.generation()
+    }
+
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let generation = self.0.terminals.generation();
+        let generation = self.generation();
         if known.generation != generation {
-            // A key that was revoked vouches for nothing any more.
+            // A key that was revoked, or is no longer published, vouches for nothing any more.
             known.tokens.clear();
             known.generation = generation;
         }

@@ -72,33 +72,43 @@ impl Credential {
     }
 }
 
-/// Makes a key and enrols it with the code that the merchant was given. Keep the key before anything
-/// else: it is told nobody.
+impl Key {
+    /// A new key. Keep it where it survives before it is enrolled: it is told nobody.
+    ///
+    /// # Errors
+    /// Where the operating system gives no randomness.
+    pub fn generate(id: &str) -> Result<Self, ClientError> {
+        let drawn = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new());
+        let pkcs8 = drawn.map_err(|_| ClientError::Random)?.as_ref().to_vec();
+        Ok(Self { id: id.to_owned(), pkcs8 })
+    }
+}
+
+/// Enrols a key with the code that the merchant was given. Where the answer was lost it may be asked again,
+/// with the same key.
 ///
 /// # Errors
 /// Where the server refuses or does not answer.
 pub async fn enrol(
     server: &str,
     terminal: &str,
-    id: &str,
+    key: &Key,
     code: &str,
     timeout: Duration,
-) -> Result<Key, ClientError> {
-    let drawn = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new());
-    let pkcs8 = drawn.map_err(|_| ClientError::Random)?.as_ref().to_vec();
-    let pair = Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_| ClientError::Key)?;
+) -> Result<(), ClientError> {
+    let pair = Ed25519KeyPair::from_pkcs8(&key.pkcs8).map_err(|_| ClientError::Key)?;
     let public_key = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
-    let proof = pair.sign(proof(terminal, id, &public_key).as_bytes());
+    let proof = pair.sign(proof(terminal, &key.id, &public_key).as_bytes());
     let proof = URL_SAFE_NO_PAD.encode(proof.as_ref());
     let http = reqwest::Client::builder().timeout(timeout).build()?;
     let response = http
-        .put(format!("{server}/v1/terminals/{terminal}/keys/{id}"))
+        .put(format!("{server}/v1/terminals/{terminal}/keys/{}", key.id))
         .json(&json!({"public_key": public_key, "proof": proof, "code": code}))
         .send()
         .await?;
     let status = response.status();
     if status.is_success() {
-        return Ok(Key { id: id.to_owned(), pkcs8 });
+        return Ok(());
     }
     let problem = response.json().await.unwrap_or(Value::Null);
     Err(ClientError::Refused { status: status.as_u16(), problem })

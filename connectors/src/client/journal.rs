@@ -2,7 +2,7 @@
 //! answered.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{File, OpenOptions},
     io::{self, BufRead, BufReader, Write},
     path::Path,
@@ -56,6 +56,8 @@ enum Line {
 pub(super) struct Journal {
     file: File,
     open: BTreeMap<String, Pending>,
+    /// The keys of open requests that are being delivered.
+    on_their_way: BTreeSet<String>,
 }
 
 impl Journal {
@@ -64,9 +66,9 @@ impl Journal {
         let mut open = BTreeMap::new();
         match File::open(path) {
             Ok(file) => {
-                for line in BufReader::new(file).lines() {
-                    // The last line may be cut: its request never left.
-                    match serde_json::from_str(&line?) {
+                for line in BufReader::new(file).split(b'\n') {
+                    // The last line may be cut, in a letter even: its request never left.
+                    match serde_json::from_slice(&line?) {
                         Ok(Line::Begun(pending)) => drop(open.insert(pending.key.clone(), pending)),
                         Ok(Line::Done(key)) => drop(open.remove(&key)),
                         Err(_) => {}
@@ -86,7 +88,8 @@ impl Journal {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             File::open(folder)?.sync_all()?;
         }
-        Ok(Self { file: OpenOptions::new().append(true).open(path)?, open })
+        let file = OpenOptions::new().append(true).open(path)?;
+        Ok(Self { file, open, on_their_way: BTreeSet::new() })
     }
 
     /// Notes a request that is about to leave; it is on the disk when this returns.
@@ -94,18 +97,29 @@ impl Journal {
         write(&mut self.file, &Line::Begun(pending.clone()))?;
         self.file.sync_data()?;
         self.open.insert(pending.key.clone(), pending.clone());
+        self.on_their_way.insert(pending.key.clone());
         Ok(())
     }
 
-    /// Notes that a request was answered. Lost, it is only asked about once more.
+    /// Notes that a request was answered; it is on the disk when this returns, since a benefit that the
+    /// customer has must not be undone after the next start.
     pub(super) fn done(&mut self, key: &str) -> io::Result<()> {
+        write(&mut self.file, &Line::Done(key.to_owned()))?;
+        self.file.sync_data()?;
         self.open.remove(key);
-        write(&mut self.file, &Line::Done(key.to_owned()))
+        self.on_their_way.remove(key);
+        Ok(())
     }
 
-    /// The requests whose outcome nobody heard.
+    /// Notes that nobody goes on delivering a request, though nobody knows what became of it.
+    pub(super) fn given_up(&mut self, key: &str) {
+        self.on_their_way.remove(key);
+    }
+
+    /// The requests whose outcome nobody heard, and that nobody is delivering.
     pub(super) fn open_requests(&self) -> Vec<Pending> {
-        self.open.values().cloned().collect()
+        let open = self.open.values().filter(|of| !self.on_their_way.contains(&of.key));
+        open.cloned().collect()
     }
 }
 
@@ -134,7 +148,7 @@ mod tests {
         journal.done("b").expect("noted");
         drop(journal);
         let mut file = OpenOptions::new().append(true).open(&path).expect("a file");
-        file.write_all(br#"{"begun":{"key":"d","pa"#).expect("cut");
+        file.write_all(b"{\"begun\":{\"key\":\"d\",\"path\":\"\xc4").expect("cut in a letter");
         for _ in 0..2 {
             let journal = Journal::open(&path).expect("a journal");
             let keys: Vec<_> = journal.open_requests().into_iter().map(|of| of.key).collect();

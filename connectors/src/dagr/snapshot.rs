@@ -16,6 +16,9 @@ use ingest::{
 
 use crate::{error::ConnectorError, load::Account};
 
+/// Removals that are appended at once.
+const REMOVED_AT_ONCE: usize = 4_096;
+
 /// What is known of a snapshot once its lines have been read.
 #[derive(Debug, Default)]
 pub struct Snapshot {
@@ -80,7 +83,9 @@ impl Snapshot {
         .await
         .map_err(Failure::into_error)?;
         let present = || people.iter().filter(|(_, person)| person.attributes.is_some());
-        let missing = present().filter(|(id, _)| !self.people.contains(id));
+        // Whoever was told of after the snapshot was made is not missing in it.
+        let missing = present().filter(|(_, person)| person.event_time <= at);
+        let missing = missing.filter(|(id, _)| !self.people.contains(id));
         let missing: Vec<_> = missing.map(|(id, person)| (id, person.sequence)).collect();
         let (removed, known) = (missing.len(), present().count());
         if removed * 100 > known && !yes {
@@ -88,8 +93,9 @@ impl Snapshot {
         }
         let records: Vec<_> =
             missing.into_iter().map(|(id, known)| removal(id, known, at, clock.now())).collect();
-        if !records.is_empty() {
-            log.append(Topic::PersonChanges, &records).await?;
+        // Nobody else waits long for a nation that goes.
+        for some in records.chunks(REMOVED_AT_ONCE) {
+            log.append(Topic::PersonChanges, some).await?;
         }
         Ok(removed)
     }

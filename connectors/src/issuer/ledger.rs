@@ -19,6 +19,8 @@ use tokio::sync::{Mutex, MutexGuard};
 /// Registrations that are remembered by their keys.
 const KEYS: usize = 1_000_000;
 const TOPIC: Topic = Topic::MeansChanges;
+/// Lists that are looked for at once.
+static LOOKING: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(1);
 
 /// The means, as new as their stream. It is read when they are first asked for.
 #[derive(Debug)]
@@ -95,6 +97,8 @@ impl Ledger {
         wanted: impl Fn(&Listed<'_>) -> bool,
     ) -> Result<Vec<Kept>, LogError> {
         drop(self.turn().await?);
+        // Whoever has few means is looked for among all: that must not take the machine from the tills.
+        let _turn = LOOKING.acquire().await;
         let first = after.map_or(0, Issued::part_of);
         let mut places = Vec::new();
         for part in first..Issued::PARTS {

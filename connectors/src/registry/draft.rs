@@ -71,9 +71,9 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// What it would change of what stands now.
+    /// What it would change of what stands now, and where in its body each change stands.
     #[must_use]
-    pub fn changes(&self, view: &RegistryView) -> Vec<Change> {
+    pub fn changes(&self, view: &RegistryView) -> (Vec<Change>, Vec<String>) {
         self.expanded(view, |_| {})
     }
 
@@ -87,13 +87,18 @@ impl Draft {
                 instruction["valid"]["from"] = json!(since.to_string());
             }
         })
+        .0
     }
 
-    fn expanded(&self, view: &RegistryView, of_instruction: impl Fn(&mut Value)) -> Vec<Change> {
-        let mut changes = Vec::new();
+    fn expanded(
+        &self,
+        view: &RegistryView,
+        of_instruction: impl Fn(&mut Value),
+    ) -> (Vec<Change>, Vec<String>) {
+        let (mut changes, mut places) = (Vec::new(), Vec::new());
         for (list, entries) in &self.entries {
             let Some(kind) = Kind::of_list(list) else { continue };
-            for entry in entries.as_array().into_iter().flatten() {
+            for (at, entry) in entries.as_array().into_iter().flatten().enumerate() {
                 let mut entry = entry.clone();
                 translate(&mut entry);
                 if kind == Kind::Instruction {
@@ -103,14 +108,17 @@ impl Draft {
                 } else {
                     changes.push(Change { kind, id: identity(kind, &entry), entry: Some(entry) });
                 }
+                // Putting an instruction may end its earlier version, too.
+                places.resize(changes.len(), format!("/entries/{list}/{at}"));
             }
         }
+        places.extend((0..self.remove.len()).map(|at| format!("/remove/{at}")));
         let removed = self.remove.iter().filter_map(|removed| {
             let kind = Kind::of_list(&removed.kind)?;
             Some(Change { kind, id: removed.id.clone(), entry: None })
         });
         changes.extend(removed);
-        changes
+        (changes, places)
     }
 }
 

@@ -213,7 +213,12 @@ fn found<'a>(
         return Ok(view.entry(kind, id).map(|entry| (&entry.document, entry.changed)));
     }
     let versions = versions::of(view, id);
-    let changed = versions.iter().map(|(_, entry)| entry.changed).max();
+    // Also of versions that were removed: that is a change of the instruction, too.
+    let below = format!("{id}/");
+    let ever = now.standing().ever(kind.list(), &below);
+    let ever = ever.filter(|of| of.rsplit_once('/').is_some_and(|(of, _)| of == id));
+    let changed = ever.filter_map(|of| now.standing().offsets(kind.list(), of).last().copied());
+    let changed = changed.max();
     let version = match query.get("version") {
         None => versions::on(&versions, door.registrar.today()),
         Some(text) => {
@@ -280,7 +285,7 @@ async fn put_one(
     let same = changes.iter().all(|of| now.standing().entry(of.kind, &of.id) == of.entry.as_ref());
     if !same {
         unchanged(&seen(&headers), standing)?;
-        now.checked(&changes, |_| String::new())?;
+        now.checked(&by, &changes, |_| String::new())?;
         now.commit(&by, &changes, None).await?;
         door.registrar.tell(&by, "registry.put", object(kind, &last.id));
     }
@@ -325,7 +330,7 @@ async fn remove(
     }
     let standing = found(&now, &door, kind, &id, &BTreeMap::new())?.map(|(_, offset)| offset);
     unchanged(&seen(&headers), standing)?;
-    now.checked(&changes, |_| String::new())?;
+    now.checked(&identity, &changes, |_| String::new())?;
     now.commit(&identity, &changes, None).await?;
     door.registrar.tell(&identity, "registry.remove", object(kind, &id));
     Ok(no_content())
@@ -371,7 +376,9 @@ async fn history(
     let ids: Vec<String> = match kind {
         Kind::Instruction => {
             let below = format!("{id}/");
-            now.standing().ever(kind.list(), &below).map(str::to_owned).collect()
+            let ever = now.standing().ever(kind.list(), &below);
+            let own = ever.filter(|of| of.rsplit_once('/').is_some_and(|(of, _)| of == id));
+            own.map(str::to_owned).collect()
         }
         _ => vec![id.clone()],
     };
@@ -389,6 +396,15 @@ async fn history(
     if identity.role != Role::Operator && !rights::changes(&identity, kind, &last, &find) {
         return Err(Problem::forbidden("the history is for those who may change the entry"));
     }
+    // An id may have been another's before; a removal is of whose the entry was.
+    let mut own = false;
+    changes.reverse();
+    changes.retain(|past| {
+        let entry = document(past);
+        own = entry.map_or(own, |entry| rights::reads(&identity, kind, &entry, &find));
+        own
+    });
+    changes.reverse();
     let next = (changes.len() > CHANGES).then(|| changes[CHANGES - 1].offset.to_string());
     let told = changes.iter().take(CHANGES).map(|past| {
         let entry = document(past).map(|entry| rights::shown(&identity, kind, &entry, &find));

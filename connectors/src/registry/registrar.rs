@@ -1,7 +1,7 @@
 //! The one writer of a node's registry: what is asked for is checked whole against what stands, appended
 //! as one batch, and only then told.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use chrono::{DateTime, NaiveDate, Utc};
@@ -22,7 +22,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
     rights,
-    standing::{Candidate, Change, Misfit, Standing},
+    standing::{Candidate, Change, Misfit, Place, Standing},
     versions,
 };
 use crate::{
@@ -165,9 +165,8 @@ impl Inner {
             from = last.position.offset + 1;
             batch.extend(read);
         }
-        if standing.apply(&batch) {
-            self.keys.set(standing.enrolments.holding());
-        }
+        standing.apply(&batch);
+        self.keys.set(standing.keys());
         *next = from;
         Ok(())
     }
@@ -203,9 +202,11 @@ impl Now<'_> {
         changes: &[Change],
         approved: bool,
     ) -> Result<(), Problem> {
-        let put = |kind: Kind, id: &str| {
-            let of = changes.iter().rev().find(|change| change.kind == kind && change.id == id);
-            of.map_or_else(|| self.standing().entry(kind, id), |change| change.entry.as_ref())
+        let changed: HashMap<(Kind, &str), &Change> =
+            changes.iter().map(|change| ((change.kind, change.id.as_str()), change)).collect();
+        let put = |kind: Kind, id: &str| match changed.get(&(kind, id)) {
+            Some(change) => change.entry.as_ref(),
+            None => self.standing().entry(kind, id),
         };
         let was = |kind: Kind, id: &str| self.standing().entry(kind, id);
         for Change { kind, id, entry } in changes {
@@ -224,11 +225,21 @@ impl Now<'_> {
                 return Err(Problem::forbidden(detail));
             }
             if *kind == Kind::Instruction
-                && let Some(group) = entry.as_ref().and_then(|entry| hidden(by, entry, &put))
+                && let Some(entry) = entry
             {
-                let message = format!("there is no {group} in groups");
-                let (reason, path) = (Reason::UnknownReference, "/recipients".into());
-                return Err(Problem::faults(&[Fault { reason, path, message }]));
+                // All versions of an instruction are of one grantor.
+                let of = entry["id"].as_str().unwrap_or_default();
+                let others = versions::of(&self.standing().view, of);
+                let mut others = others.iter().map(|(_, version)| &version.document);
+                if others.any(|version| !rights::changes(by, *kind, version, &was)) {
+                    return Err(none(*kind, of));
+                }
+                if let Some((list, group)) = hidden(by, entry, &put) {
+                    let message = format!("there is no {group} in groups");
+                    let path = format!("/recipients/{list}");
+                    let reason = Reason::UnknownReference;
+                    return Err(Problem::faults(&[Fault { reason, path, message }]));
+                }
             }
             if !approved && before != entry.as_ref() && self.wants_approval(by.role, *kind) {
                 let detail = format!(
@@ -245,7 +256,9 @@ impl Now<'_> {
     fn wants_approval(&self, role: Role, kind: Kind) -> bool {
         let decides = match kind {
             Kind::Instruction | Kind::Group => true,
-            Kind::EService => role != Role::Administrator,
+            // What makes approved instructions give at other merchants and in other places.
+            Kind::Contract | Kind::EService => role != Role::Administrator,
+            Kind::Place => role == Role::Merchant,
             _ => false,
         };
         self.inner.approval && decides
@@ -258,18 +271,18 @@ impl Now<'_> {
     /// where what stands does not allow it.
     pub fn checked(
         &self,
+        by: &Identity,
         changes: &[Change],
         pointer: impl Fn(usize) -> String,
     ) -> Result<Candidate, Problem> {
         let today = LocalTime::of(self.inner.clock.now()).date;
         let candidate = self.with(changes);
-        let at = |change: usize, fault: &Fault| Fault {
-            path: format!("{}{}", pointer(change), fault.path),
-            ..fault.clone()
+        let (of_changes, of_others): (Vec<_>, Vec<_>) =
+            candidate.faults.iter().partition(|misfit| matches!(misfit.place, Place::Change(_)));
+        let told = |misfits: Vec<&Misfit>| -> Vec<Fault> {
+            misfits.into_iter().map(|misfit| self.told(by, misfit, &pointer)).collect()
         };
-        let of_changes =
-            candidate.faults.iter().filter_map(|misfit| Some(at(misfit.change?, &misfit.fault)));
-        let own: Vec<_> = of_changes.collect();
+        let own = told(of_changes);
         if !own.is_empty() {
             return Err(Problem::faults(&own));
         }
@@ -283,18 +296,43 @@ impl Now<'_> {
             .filter_map(|(number, change)| {
                 let before = self.standing().entry(change.kind, &change.id);
                 let fault = versions::fault(before, change.entry.as_ref(), today)?;
-                Some(at(number, &fault))
+                Some(Fault { path: format!("{}{}", pointer(number), fault.path), ..fault })
             })
             .collect();
         if !applied.is_empty() {
             return conflict("in_force", "Has been applied", &applied);
         }
-        let dangling: Vec<_> =
-            candidate.faults.iter().map(|Misfit { fault, .. }| fault.clone()).collect();
+        let dangling = told(of_others);
         if !dangling.is_empty() {
             return conflict("referred_to", "Something else needs it", &dangling);
         }
         Ok(candidate)
+    }
+
+    /// A fault as somebody is told of it: where in what they put, which `pointer` completes by the number of
+    /// the change, or which other entry it is, as far as they may know of that.
+    #[must_use]
+    pub fn told(&self, by: &Identity, misfit: &Misfit, pointer: impl Fn(usize) -> String) -> Fault {
+        let Misfit { place, fault } = misfit;
+        let find = |kind: Kind, id: &str| self.standing().entry(kind, id);
+        let (path, message) = match place {
+            Place::Change(change) => {
+                (format!("{}{}", pointer(*change), fault.path), fault.message.clone())
+            }
+            Place::Entry(kind, id) => {
+                let entry = find(*kind, id);
+                let list = rights::path_of(*kind);
+                let message = match entry {
+                    Some(entry) if rights::reads(by, *kind, entry, &find) => {
+                        format!("{list} {id}{}: {}", fault.path, fault.message)
+                    }
+                    _ => format!("one of {list} would not fit any more"),
+                };
+                (String::new(), message)
+            }
+            Place::Nowhere => (String::new(), fault.message.clone()),
+        };
+        Fault { path, message, reason: fault.reason }
     }
 
     /// Appends changes that were allowed and checked, and what changes beside them, as one batch.
@@ -375,15 +413,21 @@ impl Now<'_> {
     }
 }
 
-/// A group that an instruction names and that is another's.
-fn hidden<'a>(by: &Identity, instruction: &'a Value, find: rights::Find<'_>) -> Option<&'a str> {
-    let lists = ["any", "all", "none"].map(|list| &instruction["recipients"][list]);
-    let named = lists.into_iter().filter_map(Value::as_array).flatten().filter_map(Value::as_str);
-    let is_hidden = |id: &&str| {
-        let group = find(Kind::Group, id);
-        group.is_some_and(|group| !rights::reads(by, Kind::Group, group, find))
-    };
-    { named }.find(is_hidden)
+/// A group that an instruction names and that is another's, with the list that names it.
+fn hidden<'a>(
+    by: &Identity,
+    instruction: &'a Value,
+    find: rights::Find<'_>,
+) -> Option<(&'static str, &'a str)> {
+    ["any", "all", "none"].into_iter().find_map(|list| {
+        let named = instruction["recipients"][list].as_array().into_iter().flatten();
+        let mut named = named.filter_map(Value::as_str);
+        let is_hidden = |id: &&str| {
+            let group = find(Kind::Group, id);
+            group.is_some_and(|group| !rights::reads(by, Kind::Group, group, find))
+        };
+        Some((list, named.find(is_hidden)?))
+    })
 }
 
 /// There is no such entry, or none for who asks.

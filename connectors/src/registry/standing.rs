@@ -12,7 +12,10 @@ use ingest::{
 use serde_json::{Map, Value};
 
 use super::{ConditionCheck, check, draft::Drafts};
-use crate::terminal::enrolment::Enrolments;
+use crate::{
+    access::terminal_key::kid,
+    terminal::enrolment::{Enrolled, Enrolments},
+};
 
 /// One entry that is put, or removed where there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,31 +52,64 @@ pub struct Candidate {
     pub faults: Vec<Misfit>,
 }
 
-/// A fault of a candidate, and which change has it.
+/// A fault of a candidate, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misfit {
-    /// The change; none where the fault is of an entry that stands, which the changes do not fit.
-    pub change: Option<usize>,
-    /// What is wrong; the path is within the change's entry.
+    /// In which entry.
+    pub place: Place,
+    /// What is wrong; the path is within the entry.
     pub fault: Fault,
 }
 
+/// In which entry a fault is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In that of a change.
+    Change(usize),
+    /// In one that stands, which the changes do not fit.
+    Entry(Kind, String),
+    /// In none that could be told.
+    Nowhere,
+}
+
 impl Standing {
-    /// Takes records of `registry-changes`, in order; whether terminals' keys are others now.
-    pub fn apply(&mut self, batch: &[Stored]) -> bool {
+    /// Takes records of `registry-changes`, in order.
+    pub fn apply(&mut self, batch: &[Stored]) {
         self.view.apply(batch);
-        let mut keys = false;
         for stored in batch {
             let Event::RegistryChanged(change) = &stored.record.event else { continue };
             self.drafts.apply(change, stored.position.offset);
-            keys |= self.enrolments.apply(change, stored.position.offset);
+            self.enrolments.apply(change);
             let key = (change.kind.clone(), change.id.clone());
             self.history.entry(key).or_default().push(stored.position.offset);
         }
         let groups = self.view.after(Kind::Group, "");
         let texts = groups.filter_map(|(_, entry)| entry.document["where"].as_str());
         self.conditions = texts.map(str::to_owned).collect();
-        keys
+    }
+
+    /// The merchant whose terminal it is.
+    #[must_use]
+    pub fn merchant_of(&self, terminal: &str) -> Option<&str> {
+        let place = self.entry(Kind::Terminal, terminal)?["place"].as_str()?;
+        self.entry(Kind::Place, place)?["merchant"].as_str()
+    }
+
+    /// What is known of a terminal's keys, as long as it is the same merchant's: who had the id before, or
+    /// the terminal, signs for nobody any more.
+    #[must_use]
+    pub fn enrolled(&self, terminal: &str) -> Option<&Enrolled> {
+        let merchant = self.merchant_of(terminal)?;
+        self.enrolments.of(terminal).filter(|enrolled| enrolled.merchant == merchant)
+    }
+
+    /// The keys that hold, by the names that tokens have.
+    pub fn keys(&self) -> impl Iterator<Item = (String, String)> {
+        let terminals = self.enrolments.terminals();
+        let enrolled = terminals.filter_map(|id| Some((id, self.enrolled(id)?)));
+        enrolled.flat_map(|(terminal, enrolled)| {
+            enrolled.holding().map(move |key| (kid(terminal, &key.id), key.public_key.clone()))
+        })
     }
 
     /// The offsets of all changes of an entry, in order.
@@ -142,15 +178,15 @@ fn located(
     let list = list.unwrap_or_default().to_owned();
     let place = at.and_then(|at| at.parse::<usize>().ok());
     let change = place.and_then(|place| *from.get(&list)?.get(place)?);
-    let rest = rest.map(|rest| format!("/{rest}")).unwrap_or_default();
-    if change.is_none()
-        && let (Some(place), Some(kind)) = (place, Kind::of_list(&list))
-    {
-        let entry = &document[&list][place];
-        fault.message = format!("{list} {}{rest}: {}", identity(kind, entry), fault.message);
-    }
-    fault.path = if change.is_some() { rest } else { String::new() };
-    Misfit { change, fault }
+    fault.path = rest.map(|rest| format!("/{rest}")).unwrap_or_default();
+    let place = match (change, place, Kind::of_list(&list)) {
+        (Some(change), ..) => Place::Change(change),
+        (None, Some(place), Some(kind)) => {
+            Place::Entry(kind, identity(kind, &document[&list][place]))
+        }
+        _ => Place::Nowhere,
+    };
+    Misfit { place, fault }
 }
 
 #[cfg(test)]
@@ -198,14 +234,13 @@ mod tests {
         let place = json!({"id": "shop-0", "merchant": "shop", "territory": "Riga"});
         let put = Change { kind: Kind::Place, id: "shop-0".into(), entry: Some(place) };
         let candidate = standing.with(&[removed, put], &|_| None);
-        let told: Vec<_> = candidate
-            .faults
-            .iter()
-            .map(|Misfit { change, fault }| (*change, fault.path.as_str(), fault.message.as_str()))
-            .collect();
+        let told = &candidate.faults;
         assert_eq!(told.len(), 2, "{told:?}");
-        assert_eq!((told[0].0, told[0].1), (Some(1), "/territory"));
-        let dangling = (None, "", "places shop-1/merchant: there is no shop in merchants");
-        assert_eq!(told[1], dangling);
+        assert_eq!(
+            (&told[0].place, told[0].fault.path.as_str()),
+            (&Place::Change(1), "/territory")
+        );
+        assert_eq!(told[1].place, Place::Entry(Kind::Place, "shop-1".into()));
+        assert_eq!(told[1].fault.to_string(), "/merchant: there is no shop in merchants");
     }
 }

@@ -37,6 +37,8 @@ const ORIGIN: &str = "/v1/events";
 const MOST_GAPS: usize = 1_000;
 /// The longest id of an event that is given back, in bytes; longer ones are refused anyway.
 const LONGEST_ID: usize = 256;
+/// Snapshots that are finished at once.
+static SNAPSHOTS: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(1);
 
 /// How a message's place is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +142,8 @@ impl<'a> Intake<'a> {
             if self.refused() > 0 {
                 account.refused.insert(Reason::InvalidValue, self.refused() as u64);
             }
+            // It looks at all people.
+            let _turn = SNAPSHOTS.acquire().await;
             let context = &self.door.context;
             let (log, vault, clock) = (&context.log, &context.vault, &*context.clock);
             let removed = snapshot.finish(log, vault, clock, &account, yes).await?;

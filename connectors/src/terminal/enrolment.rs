@@ -10,8 +10,6 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::access::terminal_key::kid;
-
 pub mod http;
 
 /// The list's name on the stream; what follows the registry alone passes it over.
@@ -22,6 +20,9 @@ pub const MOST_KEYS: usize = 2;
 /// A terminal's keys, and the code with which the next one is enrolled.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Enrolled {
+    /// The merchant whose terminal it is; of another's the keys hold no more.
+    #[serde(default)]
+    pub merchant: String,
     /// The keys, revoked ones too.
     pub keys: Vec<Key>,
     /// The code, where one is given out.
@@ -76,33 +77,30 @@ pub fn is_proved(terminal: &str, key: &str, public_key: &str, signature: &str) -
     UnparsedPublicKey::new(&ED25519, public).verify(text.as_bytes(), &signature).is_ok()
 }
 
-/// The keys of all terminals, as the stream has them, each with the offset of its last change.
+/// The keys of all terminals, as the stream has them.
 #[derive(Debug, Default)]
-pub struct Enrolments(BTreeMap<String, (Enrolled, u64)>);
+pub struct Enrolments(BTreeMap<String, Enrolled>);
 
 impl Enrolments {
-    /// Takes a change of the stream; whether it was one of keys.
-    pub fn apply(&mut self, change: &RegistryChanged, offset: u64) -> bool {
+    /// Takes a change of the stream.
+    pub fn apply(&mut self, change: &RegistryChanged) {
         if change.kind != LIST {
-            return false;
+            return;
         }
         match serde_json::from_str(&change.document) {
-            Ok(enrolled) => self.0.insert(change.id.clone(), (enrolled, offset)),
+            Ok(enrolled) => self.0.insert(change.id.clone(), enrolled),
             Err(_) => self.0.remove(&change.id),
         };
-        true
     }
 
     /// What is known of a terminal.
     #[must_use]
     pub fn of(&self, terminal: &str) -> Option<&Enrolled> {
-        self.0.get(terminal).map(|(enrolled, _)| enrolled)
+        self.0.get(terminal)
     }
 
-    /// The keys that hold, by the names that tokens have.
-    pub fn holding(&self) -> impl Iterator<Item = (String, String)> {
-        self.0.iter().flat_map(|(terminal, (enrolled, _))| {
-            enrolled.holding().map(move |key| (kid(terminal, &key.id), key.public_key.clone()))
-        })
+    /// The terminals that something is known of.
+    pub fn terminals(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 }

@@ -227,7 +227,7 @@ impl Door {
             purpose: PURPOSE.into(),
             given: true,
             text_version: version.to_string(),
-            recorded_by: format!("{}/{}", identity.role.code(), identity.subject),
+            recorded_by: identity.role.code().into(),
         };
         Record {
             id: outside_id("consent", &format!("{person}/{token}/{version}")),

@@ -144,28 +144,6 @@ fn removed(at: &Cursor<'_>) -> Option<Removed> {
     Some(Removed { kind: kind?, id: id? })
 }
 
-/// Where in a draft's body each of its changes stands.
-pub(super) fn places(draft: &Draft, now: &Now<'_>) -> Vec<String> {
-    let mut places = Vec::new();
-    for (list, entries) in &draft.entries {
-        for at in 0..entries.as_array().map_or(0, Vec::len) {
-            let alone = Draft {
-                entries: Map::from_iter([(
-                    list.clone(),
-                    Value::Array(entries.get(at).cloned().into_iter().collect()),
-                )]),
-                remove: Vec::new(),
-                ..draft.clone()
-            };
-            // Putting an instruction may end its earlier version, too.
-            let changes = alone.changes(&now.standing().view).len();
-            places.extend(std::iter::repeat_n(format!("/entries/{list}/{at}"), changes));
-        }
-    }
-    places.extend((0..draft.remove.len()).map(|at| format!("/remove/{at}")));
-    places
-}
-
 pub(super) async fn put(
     State(door): State<Door>,
     headers: HeaderMap,
@@ -230,10 +208,9 @@ fn note_writer(draft: &mut Draft, by: &Identity) {
 
 /// Whether the draft could hold as the registry is now.
 fn check(now: &Now<'_>, by: &Identity, draft: &Draft) -> Result<(), Problem> {
-    let changes = draft.changes(&now.standing().view);
+    let (changes, places) = draft.changes(&now.standing().view);
     now.allowed(by, &changes, true)?;
-    let places = places(draft, now);
-    now.checked(&changes, |at| places.get(at).cloned().unwrap_or_default())?;
+    now.checked(by, &changes, |at| places.get(at).cloned().unwrap_or_default())?;
     Ok(())
 }
 
@@ -318,7 +295,7 @@ pub(super) async fn move_to(
             draft.reason = reason;
             if state == Stands::Published {
                 check(&now, &identity, &draft)?;
-                changes = draft.changes(&now.standing().view);
+                changes = draft.changes(&now.standing().view).0;
             }
         }
         (from, to) => {
@@ -351,9 +328,12 @@ pub(super) async fn shadow(
         let (draft, _) = of(&now, &identity, &id)?;
         let since = draft.shadow_since.ok_or_else(|| not_now("this draft runs in no shadow"))?;
         let changes = draft.changes_from(&now.standing().view, since);
+        // What it names may have become another's since it was written.
+        now.allowed(&identity, &changes, true)?;
         let candidate = now.with(&changes);
         if let Some(misfit) = candidate.faults.first() {
-            return Err(not_now(format!("it no longer fits: {}", misfit.fault)));
+            let fault = now.told(&identity, misfit, |_| String::new());
+            return Err(not_now(format!("it no longer fits: {fault}")));
         }
         let own = super::preview::own(&identity, &candidate.registry);
         Simulating { registry: candidate.registry, days: Days { from: since, to }, own }

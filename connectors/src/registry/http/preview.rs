@@ -19,6 +19,7 @@ use crate::{
     registry::{
         draft::{Draft, State as Stands},
         registrar::Now,
+        rights,
         standing::{Change, Misfit},
         versions,
     },
@@ -61,8 +62,11 @@ pub(super) fn own(by: &Identity, registry: &Registry) -> Option<BTreeSet<Instruc
     let organisation = by.organisation.as_ref();
     let of_grantor = registry.benefits.iter().filter(|of| of.grantor.as_str() == organisation);
     let benefits: BTreeSet<_> = of_grantor.map(|of| &of.id).collect();
-    let own = registry.instructions.iter().filter(|of| benefits.contains(&of.benefit));
-    Some(own.map(|of| of.id.clone()).collect())
+    let (own, others): (Vec<_>, Vec<_>) =
+        registry.instructions.iter().partition(|of| benefits.contains(&of.benefit));
+    // Figures are by id: one that has a version of another's is nobody's alone.
+    let others: BTreeSet<_> = others.into_iter().map(|of| &of.id).collect();
+    Some(own.into_iter().map(|of| of.id.clone()).filter(|id| !others.contains(id)).collect())
 }
 
 /// What a preview asks for beside what a draft has.
@@ -109,6 +113,7 @@ fn days(at: &Cursor<'_>) -> Option<Days> {
 /// The next versions by which instructions come into an order: the priorities that they have now, spread
 /// anew; who keeps its priority stays as it is.
 fn reordered(
+    by: &Identity,
     now: &Now<'_>,
     order: &[String],
     (today, from): (NaiveDate, NaiveDate),
@@ -116,7 +121,11 @@ fn reordered(
     let mut known = Vec::new();
     for (at, id) in order.iter().enumerate() {
         let versions = versions::of(&now.standing().view, id);
-        let version = versions::on(&versions, today).ok_or_else(|| {
+        let find = |kind: Kind, id: &str| now.standing().entry(kind, id);
+        let own = versions::on(&versions, today).filter(|(_, version)| {
+            rights::changes(by, Kind::Instruction, &version.document, &find)
+        });
+        let version = own.ok_or_else(|| {
             let (path, message) = (format!("/order/{at}"), format!("there is no {id}"));
             let reason = ingest::dead_letter::Reason::UnknownReference;
             Problem::faults(&[Fault { reason, path, message }])
@@ -155,16 +164,15 @@ pub(super) async fn preview(
         let now = door.registrar.now().await?;
         if !asked.order.is_empty() {
             let from = asked.from.or_else(|| today.succ_opt()).unwrap_or(today);
-            let next = reordered(&now, &asked.order, (today, from))?;
+            let next = reordered(&identity, &now, &asked.order, (today, from))?;
             let list = body.entries.entry("instructions").or_insert_with(|| json!([]));
             list.as_array_mut().into_iter().for_each(|list| list.extend(next.iter().cloned()));
         }
         let draft = draft(&identity, &body);
-        let changes = draft.changes(&now.standing().view);
+        let (changes, places) = draft.changes(&now.standing().view);
         now.allowed(&identity, &changes, true)?;
         let candidate = now.with(&changes);
-        let places = drafts::places(&draft, &now);
-        let faults = conflicts(&now, &changes, &candidate.faults, &places, today);
+        let faults = conflicts((&identity, &now), &changes, &candidate.faults, &places, today);
         let day = first_day(&changes).unwrap_or(today);
         let told = json!({
             "faults": faults,
@@ -211,23 +219,24 @@ fn change(change: &Change) -> Value {
 }
 
 fn conflicts(
-    now: &Now<'_>,
+    (by, now): (&Identity, &Now<'_>),
     changes: &[Change],
     misfits: &[Misfit],
     places: &[String],
     today: NaiveDate,
 ) -> Vec<Value> {
-    let place = |at: Option<usize>| at.and_then(|at| places.get(at)).cloned().unwrap_or_default();
+    let place = |at: usize| places.get(at).cloned().unwrap_or_default();
     let told = |path: String, detail: &str| json!({"pointer": path, "detail": detail});
-    let misfits = misfits.iter().map(|Misfit { change, fault }| {
-        told(format!("{}{}", place(*change), fault.path), &fault.message)
+    let misfits = misfits.iter().map(|misfit| {
+        let fault = now.told(by, misfit, place);
+        told(fault.path, &fault.message)
     });
     let mut all: Vec<_> = misfits.collect();
     let instructions = changes.iter().enumerate().filter(|(_, of)| of.kind == Kind::Instruction);
     all.extend(instructions.filter_map(|(at, change)| {
         let before = now.standing().entry(change.kind, &change.id);
         let fault = versions::fault(before, change.entry.as_ref(), today)?;
-        Some(told(format!("{}{}", place(Some(at)), fault.path), &fault.message))
+        Some(told(format!("{}{}", place(at), fault.path), &fault.message))
     }));
     all
 }

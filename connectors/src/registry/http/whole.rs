@@ -123,7 +123,7 @@ pub(super) async fn import(
         return Err(Problem::new(StatusCode::CONFLICT, "removes", "Removes much", detail));
     }
     now.allowed(&identity, &changes, false)?;
-    now.checked(&changes, |at| {
+    now.checked(&identity, &changes, |at| {
         changes.get(at).map(|of| format!("/{}/{}", of.kind.list(), of.id)).unwrap_or_default()
     })?;
     let told = told(&now, &changes);

@@ -123,7 +123,9 @@ impl Door {
 }
 
 fn known(now: &Now<'_>, id: &str) -> Enrolled {
-    now.standing().enrolments.of(id).cloned().unwrap_or_default()
+    let merchant = now.standing().merchant_of(id).unwrap_or_default().to_owned();
+    let fresh = Enrolled { merchant, ..Enrolled::default() };
+    now.standing().enrolled(id).cloned().unwrap_or(fresh)
 }
 
 async fn keep(
@@ -190,8 +192,18 @@ async fn enrol(
 ) -> Result<Response, Problem> {
     let NewKey { public_key, proof, code } = new_key(&body)?;
     TerminalId::new(&name).map_err(|error| Problem::invalid(format!("the key's name {error}")))?;
+    if !is_proved(&id, &name, &public_key, &proof) {
+        let detail = "/proof is not the new key's signature over the text that it signs";
+        return Err(Problem::invalid(detail));
+    }
     let mut now = door.registrar.now().await?;
     let mut enrolled = known(&now, &id);
+    // Whoever has the key may ask whether it holds: the answer may have been lost, and the code with it.
+    if let Some(same) =
+        enrolled.holding().find(|key| key.id == name && key.public_key == public_key)
+    {
+        return Ok(Json(same.clone()).into_response());
+    }
     let at = door.registrar.instant();
     let by_code = code.as_deref().is_some_and(|code| {
         let hash = door.hash(&id, code);
@@ -204,9 +216,8 @@ async fn enrol(
         false => {
             let identity = access::identity(&door.tokens, &headers)?;
             if identity.role != Role::Terminal || *identity.subject != *id {
-                return Err(Problem::forbidden(
-                    "a terminal enrols its own keys, or somebody with its code",
-                ));
+                let detail = "a terminal enrols its own keys, or somebody with its code";
+                return Err(Problem::forbidden(detail));
             }
             identity
         }
@@ -214,21 +225,9 @@ async fn enrol(
     if now.standing().entry(Kind::Terminal, &id).is_none() {
         return Err(none(Kind::Terminal, &id));
     }
-    if !is_proved(&id, &name, &public_key, &proof) {
-        return Err(Problem::invalid(
-            "/proof is not the new key's signature over the text that it signs",
-        ));
-    }
-    if let Some(same) = enrolled.keys.iter().find(|key| key.id == name) {
-        if same.public_key == public_key && same.revoked_at.is_none() {
-            return Ok(Json(same.clone()).into_response());
-        }
-        return Err(Problem::new(
-            StatusCode::CONFLICT,
-            "key_taken",
-            "Not this name",
-            "there was a key of this name",
-        ));
+    if enrolled.keys.iter().any(|key| key.id == name) {
+        let detail = "there was a key of this name";
+        return Err(Problem::new(StatusCode::CONFLICT, "key_taken", "Not this name", detail));
     }
     let key = Key { id: name, public_key, since: at, revoked_at: None };
     // The one in use and the next; what was before them goes.
