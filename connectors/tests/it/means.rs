@@ -384,7 +384,7 @@ async fn an_official_enrols_under_a_consent_and_the_holder_reports_it_lost() {
     assert_eq!((consent.person.as_str(), consent.given), (id.to_string().as_str(), true));
     assert_eq!(
         (consent.text_version.as_str(), consent.recorded_by.as_str()),
-        ("2025-1", "official/official-1")
+        ("2025-1", "official")
     );
     assert_eq!(consent.consent_id, format!("means-{token}"));
     assert!(!node.text().await.contains("33995"), "no code is on a stream");

@@ -262,7 +262,8 @@ fn order(by: &Identity, registry: &Registry, changes: &[Change], day: NaiveDate)
             return json!({"grantor": grantor, "priority": of.priority});
         }
         let id = format!("{}/{}", of.id, of.version);
-        let changed = changes.iter().any(|change| change.kind == Kind::Instruction && change.id == id);
+        let is_it = |change: &Change| change.kind == Kind::Instruction && change.id == id;
+        let changed = changes.iter().any(is_it);
         json!({"grantor": grantor, "priority": of.priority, "instruction": of.id.as_str(),
             "version": of.version, "label": {"lv": of.label.lv, "en": of.label.en}, "changed": changed})
     });
