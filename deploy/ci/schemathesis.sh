@@ -19,18 +19,20 @@ export AVIS__TERMINALS__REQUESTS_PER_SECOND=1000000 AVIS__TERMINALS__REQUESTS_AT
 node=$!
 until grep -q '^ready' "$folder/up"; do kill -0 "$node"; sleep 0.2; done
 address="$(awk '$1 == "http" { sub("/$", "", $2); print $2 }' "$folder/up")"
-# Asks with the token of a role, the paths of a pattern. The board's stream never ends.
+# Asks with the token of a role, the paths of a pattern, in some phases: the stateful one follows what it takes
+# for links between paths, and is of use only where there are such. The board's stream never ends.
 ask() {
-  local token
+  local token phases="${3:-examples,coverage,fuzzing}"
   token="$(awk -v role="$1" '$1 == "token" && $2 == role { print $NF; exit }' "$folder/up")"
   SCHEMATHESIS_HOOKS="$PWD/deploy/ci/schemathesis_hooks.py" "$folder/venv/bin/schemathesis" run \
     "$address/openapi.json" --url "$address" -H "Authorization: Bearer $token" --include-path-regex "$2" \
-    --exclude-path /v1/officials/board \
+    --exclude-path /v1/officials/board --phases "$phases" \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,unsupported_method \
     --max-examples "$((50 * scale))" --seed 1 --request-timeout 10 --suppress-health-check all
 }
-ask terminal .
-ask finance '^/v1/(reports|settlements|bank-files)'
+all=examples,coverage,fuzzing,stateful
+ask terminal . "$all"
+ask finance '^/v1/(reports|settlements|bank-files)' "$all"
 ask administrator '^/v1/(registry|drafts|instructions|groups|merchants|terminals|catalogue|subsidies|officials)'
 ask grantor '^/v1/(drafts|benefits|instructions|groups|means)'
 ask source '^/v1/(events|e-services)'
