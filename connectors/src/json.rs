@@ -3,14 +3,17 @@
 
 use std::fmt;
 
-use ingest::dead_letter::Reason;
+use ingest::{
+    dead_letter::Reason,
+    document::{Cursor, Fields},
+};
 use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value, error::Category};
 
-use crate::connector::Refusal;
+use crate::{connector::Refusal, problem::Problem};
 
 /// The JSON of a message.
 ///
@@ -27,6 +30,46 @@ pub fn message(bytes: &[u8]) -> Result<Value, Refusal> {
             Refusal::new(Reason::MalformedJson, detail)
         }
     })
+}
+
+/// The JSON of a request's body.
+///
+/// # Errors
+/// 400 where it is no JSON, 422 where a key stands twice.
+pub(crate) fn body(bytes: &[u8]) -> Result<Value, Problem> {
+    message(bytes).map_err(|refusal| match refusal.reason {
+        Reason::MalformedJson => Problem::malformed(refusal.detail),
+        _ => refusal.into(),
+    })
+}
+
+/// What `fields` makes of a request's body, whose every key it has to have looked at.
+///
+/// # Errors
+/// As [`body`], and 422 for every fault at once, each with its pointer.
+pub(crate) fn read<T>(
+    bytes: &[u8],
+    fields: impl FnOnce(&Fields<'_>) -> Option<T>,
+) -> Result<T, Problem> {
+    read_document(&body(bytes)?, fields)
+}
+
+/// As [`read`], of a body that is JSON already.
+///
+/// # Errors
+/// 422 for every fault at once, each with its pointer.
+pub(crate) fn read_document<T>(
+    document: &Value,
+    fields: impl FnOnce(&Fields<'_>) -> Option<T>,
+) -> Result<T, Problem> {
+    let root = Cursor::root(document);
+    let read = root.fields().and_then(|of| {
+        let read = fields(&of);
+        of.finish();
+        read
+    });
+    let faults = root.faults();
+    read.filter(|_| faults.is_empty()).ok_or_else(|| Problem::faults(&faults))
 }
 
 /// The value in `bytes`.

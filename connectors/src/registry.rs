@@ -18,8 +18,9 @@ use domain::registry::Registry;
 use ingest::{
     dead_letter::Reason,
     document::Fault,
+    error::LogError,
     log::{Log, READ_BATCH},
-    record::{Record, outside_id},
+    record::{Record, Stored, outside_id},
     register::registry::{self, RegistryView},
     topic::Topic,
     wire::v1::{Event, RegistryChanged},
@@ -94,33 +95,33 @@ pub fn parse(text: &str) -> Result<Value, String> {
     serde_saphyr::from_str(text).map_err(|error| error.to_string())
 }
 
+/// What the registry's stream has from an offset on.
+pub(crate) async fn news(log: &Arc<dyn Log>, from: u64) -> Result<Vec<Stored>, LogError> {
+    let topic = Topic::RegistryChanges;
+    let (end, mut next) = (log.end(topic, 0)?, from.max(log.start(topic, 0)?));
+    let mut news = Vec::new();
+    while next < end {
+        let read = log.read(topic, 0, next, READ_BATCH).await?;
+        let Some(last) = read.last() else { break };
+        next = last.position.offset + 1;
+        news.extend(read);
+    }
+    Ok(news)
+}
+
 /// The registry as the stream has it.
 ///
 /// # Errors
 /// Where the stream cannot be read.
 pub async fn view(log: &Arc<dyn Log>) -> Result<RegistryView, ConnectorError> {
     let mut view = RegistryView::default();
-    let mut batch = Vec::new();
-    let mut next = 0;
-    loop {
-        let read = log.read(Topic::RegistryChanges, 0, next, READ_BATCH).await?;
-        let Some(last) = read.last() else { break };
-        next = last.position.offset + 1;
-        batch.extend(read);
-    }
-    view.apply(&batch);
+    view.apply(&news(log, 0).await?);
     Ok(view)
 }
 
 /// The registry, kept as new as its stream. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Current(Arc<Mutex<Followed>>);
-
-#[derive(Debug, Default)]
-struct Followed {
-    view: RegistryView,
-    next: u64,
-}
+pub struct Current(Arc<Mutex<RegistryView>>);
 
 impl Current {
     /// The registry as it is now.
@@ -128,21 +129,31 @@ impl Current {
     /// # Errors
     /// Where the stream cannot be read.
     pub async fn registry(&self, log: &Arc<dyn Log>) -> Result<Arc<Registry>, ConnectorError> {
-        let mut followed = self.0.lock().await;
-        let end = log.end(Topic::RegistryChanges, 0)?;
-        let (mut next, mut batch) = (followed.next, Vec::new());
-        while next < end {
-            let read = log.read(Topic::RegistryChanges, 0, next, READ_BATCH).await?;
-            let Some(last) = read.last() else { break };
-            next = last.position.offset + 1;
-            batch.extend(read);
+        let mut view = self.0.lock().await;
+        let news = news(log, view.version()).await?;
+        if !news.is_empty() {
+            view.apply(&news);
         }
-        if !batch.is_empty() {
-            followed.view.apply(&batch);
-            followed.next = next;
-        }
-        Ok(followed.view.registry())
+        Ok(view.registry())
     }
+}
+
+/// The records of changes of the registry that has this version.
+fn records(
+    version: u64,
+    changes: impl Iterator<Item = RegistryChanged>,
+    now: DateTime<Utc>,
+) -> Vec<Record> {
+    let record = |(version, change): (u64, RegistryChanged)| Record {
+        id: outside_id("registry", &version.to_string()),
+        key: "registry".into(),
+        source: "registry".into(),
+        sequence: version,
+        event_time: now,
+        recorded_at: now,
+        event: Event::RegistryChanged(change),
+    };
+    (version..).zip(changes).map(record).collect()
 }
 
 /// Applies a document: everything that differs is appended as one batch, whole or not at all.
@@ -157,16 +168,7 @@ pub async fn apply(
 ) -> Result<Vec<RegistryChanged>, ConnectorError> {
     let view = view(log).await?;
     let changes = view.changes_to(&translated(&document.value));
-    let records = changes.iter().zip(view.version()..).map(|(change, version)| Record {
-        id: outside_id("registry", &version.to_string()),
-        key: "registry".into(),
-        source: "registry".into(),
-        sequence: version,
-        event_time: now,
-        recorded_at: now,
-        event: Event::RegistryChanged(change.clone()),
-    });
-    let records: Vec<_> = records.collect();
+    let records = records(view.version(), changes.iter().cloned(), now);
     if !records.is_empty() {
         log.append(Topic::RegistryChanges, &records).await?;
     }

@@ -6,13 +6,8 @@ use domain::{
     identification_means::MeansKind,
     period::Validity,
 };
-use ingest::{
-    dead_letter::Reason,
-    document::{Cursor, Fields},
-    vault::Vault,
-};
+use ingest::{document::Cursor, vault::Vault};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::translate::holder;
@@ -159,9 +154,9 @@ impl Changed {
 
 /// Reads a registration, with every fault at once.
 pub(super) fn register(body: &[u8], vault: &Vault) -> Result<Register, Problem> {
-    let document = document(body)?;
+    let document = json::body(body)?;
     let hash = vault.hash("means registration", &document.to_string());
-    read(&document, |fields| {
+    json::read_document(&document, |fields| {
         let issuer = fields.optional("issuer").map(|at| at.id(IssuerId::new));
         let kind = fields.required("kind").and_then(|at| means_kind(&at));
         let value = fields.required("value").and_then(|at| means_value(&at));
@@ -191,8 +186,8 @@ pub(super) fn register(body: &[u8], vault: &Vault) -> Result<Register, Problem> 
 
 /// Reads a change, with every fault at once.
 pub(super) fn changed(body: &[u8]) -> Result<Changed, Problem> {
-    let document = document(body)?;
-    read(&document, |fields| {
+    let document = json::body(body)?;
+    json::read_document(&document, |fields| {
         let status = fields.optional("status").map(|at| at.word(&Status::TOLD));
         let replaced_by = fields.optional("replaced_by").map(|at| token(&at));
         let from = fields.optional("valid_from").map(|at| at.date());
@@ -209,24 +204,6 @@ pub(super) fn changed(body: &[u8]) -> Result<Changed, Problem> {
             valid_to: optional(to)?.map_or_else(|| ends.then_some(None), |to| Some(Some(to))),
         })
     })
-}
-
-fn document(body: &[u8]) -> Result<Value, Problem> {
-    json::message(body).map_err(|refusal| match refusal.reason {
-        Reason::MalformedJson => Problem::malformed(refusal.detail),
-        _ => refusal.into(),
-    })
-}
-
-fn read<T>(document: &Value, fields: impl FnOnce(&Fields<'_>) -> Option<T>) -> Result<T, Problem> {
-    let root = Cursor::root(document);
-    let read = root.fields().and_then(|of| {
-        let read = fields(&of);
-        of.finish();
-        read
-    });
-    let faults = root.faults();
-    read.filter(|_| faults.is_empty()).ok_or_else(|| Problem::faults(&faults))
 }
 
 /// A field that may be missing, but not wrong.

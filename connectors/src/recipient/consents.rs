@@ -23,11 +23,7 @@ use super::{
     http::{Door, Person, inside, own},
     page::{Listing, cut},
 };
-use crate::{
-    access::Role,
-    problem::Problem,
-    terminal::{openapi::Refusals, request},
-};
+use crate::{access::Role, json, problem::Problem, terminal::openapi::Refusals};
 
 /// Consents of one person.
 const MOST_CONSENTS: usize = 100;
@@ -203,7 +199,7 @@ impl OwnConsent {
 /// What is agreed to; every fault of the body at once. Identifiers alone are taken, so nothing personal
 /// comes into the stream.
 fn terms_of(body: &[u8]) -> Result<(PurposeId, TextVersion), Problem> {
-    request::read(body, |fields| {
+    json::read(body, |fields| {
         let purpose = fields.required("purpose").and_then(|at| at.id(PurposeId::new));
         let version = fields.required("text_version").and_then(|at| at.id(TextVersion::new));
         Some((purpose?, version?))

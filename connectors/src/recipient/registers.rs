@@ -12,6 +12,7 @@ use ingest::{
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::names::Names;
+use crate::registry::news;
 
 /// The views of one node.
 #[derive(Debug)]
@@ -38,15 +39,9 @@ impl Registers {
     pub(super) async fn names(&self) -> Result<Arc<Names>, LogError> {
         let mut known = self.registry.lock().await;
         let (view, names) = &mut *known;
-        let (mut changes, mut next) = (Vec::new(), view.version());
-        loop {
-            let read = self.log.read(Topic::RegistryChanges, 0, next, READ_BATCH).await?;
-            let Some(last) = read.last() else { break };
-            next = last.position.offset + 1;
-            changes.extend(read);
-        }
-        if !changes.is_empty() {
-            view.apply(&changes);
+        let news = news(&self.log, view.version()).await?;
+        if !news.is_empty() {
+            view.apply(&news);
             *names = Arc::new(Names::of(view.registry()));
         }
         Ok(Arc::clone(names))

@@ -12,8 +12,7 @@ use ingest::{
     dead_letter::Reason,
     document::Fault,
     error::LogError,
-    log::{Log, READ_BATCH},
-    record::{Record, outside_id},
+    log::Log,
     topic::Topic,
     wire::v1::{Event, RegistryChanged},
 };
@@ -21,7 +20,7 @@ use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
-    rights,
+    news, records, rights,
     standing::{Candidate, Change, Misfit, Place, Standing},
     versions,
 };
@@ -51,7 +50,7 @@ struct Inner {
     approval: bool,
     /// The terminals' keys, told whenever they change.
     keys: Arc<TerminalKeys>,
-    standing: Mutex<(Standing, u64)>,
+    standing: Mutex<Standing>,
 }
 
 impl fmt::Debug for Inner {
@@ -75,7 +74,7 @@ pub struct Beside<'a> {
 #[derive(Debug)]
 pub struct Now<'a> {
     inner: &'a Inner,
-    guard: MutexGuard<'a, (Standing, u64)>,
+    guard: MutexGuard<'a, Standing>,
 }
 
 /// A change of an entry that was.
@@ -121,8 +120,7 @@ impl Registrar {
     pub async fn now(&self) -> Result<Now<'_>, Problem> {
         let inner = &*self.0;
         let mut guard = inner.standing.lock().await;
-        let (standing, next) = &mut *guard;
-        inner.follow(standing, next).await.map_err(unavailable)?;
+        inner.follow(&mut guard).await.map_err(unavailable)?;
         Ok(Now { inner, guard })
     }
 
@@ -151,23 +149,12 @@ impl Registrar {
 }
 
 impl Inner {
-    async fn follow(&self, standing: &mut Standing, next: &mut u64) -> Result<(), LogError> {
-        let topic = Topic::RegistryChanges;
-        let end = self.log.end(topic, 0)?;
-        if *next >= end {
-            return Ok(());
+    async fn follow(&self, standing: &mut Standing) -> Result<(), LogError> {
+        let news = news(&self.log, standing.view.version()).await?;
+        if !news.is_empty() {
+            standing.apply(&news);
+            self.keys.set(standing.keys());
         }
-        let mut batch = Vec::new();
-        let mut from = (*next).max(self.log.start(topic, 0)?);
-        while from < end {
-            let read = self.log.read(topic, 0, from, READ_BATCH).await?;
-            let Some(last) = read.last() else { break };
-            from = last.position.offset + 1;
-            batch.extend(read);
-        }
-        standing.apply(&batch);
-        self.keys.set(standing.keys());
-        *next = from;
         Ok(())
     }
 }
@@ -176,7 +163,7 @@ impl Now<'_> {
     /// What stands.
     #[must_use]
     pub fn standing(&self) -> &Standing {
-        &self.guard.0
+        &self.guard
     }
 
     /// What stands, with changes in it.
@@ -362,25 +349,14 @@ impl Now<'_> {
             document,
             changed_by: changed_by.clone(),
         });
-        let events: Vec<_> = of_entries.chain(beside).collect();
         let (now, version) = (self.inner.clock.now(), standing.view.version());
-        let record = |(version, event): (u64, RegistryChanged)| Record {
-            id: outside_id("registry", &version.to_string()),
-            key: "registry".into(),
-            source: "registry".into(),
-            sequence: version,
-            event_time: now,
-            recorded_at: now,
-            event: Event::RegistryChanged(event),
-        };
-        let records: Vec<_> = (version..).zip(events).map(record).collect();
+        let records = records(version, of_entries.chain(beside), now);
         if records.is_empty() {
             return Ok(());
         }
         let inner = self.inner;
         inner.log.append(Topic::RegistryChanges, &records).await.map_err(unavailable)?;
-        let (standing, next) = &mut *self.guard;
-        inner.follow(standing, next).await.map_err(unavailable)
+        inner.follow(&mut self.guard).await.map_err(unavailable)
     }
 
     /// The last changes of an entry before an offset, the newest first.

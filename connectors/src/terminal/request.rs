@@ -16,15 +16,17 @@ use domain::{
 };
 use ingest::{
     dead_letter::Reason,
-    document::{self, Cursor, Fault, Fields},
+    document::{self, Cursor, Fault},
     vault::Vault,
     wire::v1::TransactionUploaded,
 };
 use prost::Message;
-use serde_json::Value;
 
 use super::{basket, plain, wire};
-use crate::{json, problem::Problem};
+use crate::{
+    json::{self, read},
+    problem::Problem,
+};
 
 /// The largest body of one request, in bytes.
 pub const LARGEST_BODY: usize = 256 << 10;
@@ -36,35 +38,6 @@ pub struct Asked {
     pub request: Request,
     /// The hash of what it says.
     pub body: BodyHash,
-}
-
-/// Reads a body with every fault at once.
-pub(crate) fn read<T>(
-    bytes: &[u8],
-    fields: impl FnOnce(&Fields<'_>) -> Option<T>,
-) -> Result<T, Problem> {
-    let document = match json::message(bytes) {
-        Ok(document) => document,
-        Err(refusal) if refusal.reason == Reason::MalformedJson => {
-            return Err(Problem::malformed(refusal.detail));
-        }
-        Err(refusal) => return Err(refusal.into()),
-    };
-    read_document(&document, fields)
-}
-
-fn read_document<T>(
-    document: &Value,
-    fields: impl FnOnce(&Fields<'_>) -> Option<T>,
-) -> Result<T, Problem> {
-    let root = Cursor::root(document);
-    let read = root.fields().and_then(|of| {
-        let read = fields(&of);
-        of.finish();
-        read
-    });
-    let faults = root.faults();
-    read.filter(|_| faults.is_empty()).ok_or_else(|| Problem::faults(&faults))
 }
 
 /// `POST /v1/authorisations`.

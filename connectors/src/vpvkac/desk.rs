@@ -293,22 +293,15 @@ impl Inner {
 
     /// Takes what is new in the registry; whether anything was.
     async fn follow(&self, view: &mut RegistryView) -> Result<bool, LogError> {
-        let mut new = false;
-        while self.log.end(Topic::RegistryChanges, 0)? > view.version() {
-            let read = self.log.read(Topic::RegistryChanges, 0, view.version(), READ_BATCH);
-            let batch = read.await?;
-            if batch.is_empty() {
-                break;
-            }
-            view.apply(&batch);
-            new = true;
-        }
-        if new {
+        let news = registry::news(&self.log, view.version()).await?;
+        let is_new = !news.is_empty();
+        if is_new {
+            view.apply(&news);
             let roster = Arc::new(Roster::of(&view.registry(), view.version()));
             *self.roster.write().unwrap_or_else(PoisonError::into_inner) = roster;
             self.live.renewed();
         }
-        Ok(new)
+        Ok(is_new)
     }
 
     /// Whether a turn is due though nobody asks.

@@ -15,7 +15,7 @@ use super::{
     decide::{Ask, VisitAsk},
     roster::{Roster, consults},
 };
-use crate::{json, problem::Problem};
+use crate::{json::read, problem::Problem};
 
 /// The largest body of one request, in bytes.
 pub const LARGEST_BODY: usize = 16 << 10;
@@ -69,25 +69,6 @@ impl HandOver {
         };
         (matter, self.official)
     }
-}
-
-/// Reads a body with every fault at once; an empty one where that may be is an empty object.
-fn read<T>(bytes: &[u8], fields: impl FnOnce(&Fields<'_>) -> Option<T>) -> Result<T, Problem> {
-    let document = match json::message(bytes) {
-        Ok(document) => document,
-        Err(refusal) if refusal.reason == Reason::MalformedJson => {
-            return Err(Problem::malformed(refusal.detail));
-        }
-        Err(refusal) => return Err(refusal.into()),
-    };
-    let root = Cursor::root(&document);
-    let read = root.fields().and_then(|of| {
-        let read = fields(&of);
-        of.finish();
-        read
-    });
-    let faults = root.faults();
-    read.filter(|_| faults.is_empty()).ok_or_else(|| Problem::faults(&faults))
 }
 
 /// `POST /v1/calls`.

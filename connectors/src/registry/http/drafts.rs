@@ -108,10 +108,8 @@ pub(super) struct Body {
 }
 
 /// Reads what a draft puts and removes.
-pub(super) fn read(bytes: &[u8]) -> Result<Body, Problem> {
-    let document = json::message(bytes).map_err(|refusal| Problem::malformed(refusal.detail))?;
-    let root = Cursor::root(&document);
-    let body = root.fields().map(|fields| {
+pub(super) fn read(document: &Value) -> Result<Body, Problem> {
+    json::read_document(document, |fields| {
         let note = fields.short_text("note", LONGEST).unwrap_or_default();
         let entries = fields.optional("entries");
         let lists = entries.as_ref().map(|at| at.entries()).unwrap_or_default();
@@ -125,11 +123,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Body, Problem> {
             put.insert(list.to_owned(), at.value().clone());
         }
         let remove = fields.list("remove").iter().filter_map(removed).collect();
-        fields.finish();
-        Body { note, entries: put, remove }
-    });
-    let faults = root.faults();
-    body.filter(|_| faults.is_empty()).ok_or_else(|| Problem::faults(&faults))
+        Some(Body { note, entries: put, remove })
+    })
 }
 
 fn removed(at: &Cursor<'_>) -> Option<Removed> {
@@ -152,7 +147,7 @@ pub(super) async fn put(
 ) -> Result<Response, Problem> {
     let identity = door.drafting(&headers)?;
     domain::id::GroupId::new(&id).map_err(|error| Problem::invalid(format!("the id {error}")))?;
-    let body = read(&bytes)?;
+    let body = read(&json::body(&bytes)?)?;
     let mut now = door.registrar.now().await?;
     let standing = now.standing().drafts.get(&id);
     if standing.is_some_and(|(draft, _)| !sees(&identity, draft)) {
@@ -244,16 +239,11 @@ fn wanted(bytes: &[u8]) -> Result<(Stands, Option<String>), Problem> {
         ("published", Stands::Published),
         ("rejected", Stands::Rejected),
     ];
-    let document = json::message(bytes).map_err(|refusal| Problem::malformed(refusal.detail))?;
-    let root = Cursor::root(&document);
-    let wanted = root.fields().and_then(|fields| {
+    json::read(bytes, |fields| {
         let state = fields.required("state").and_then(|at| at.word(&STATES));
         let reason = fields.short_text("reason", LONGEST);
-        fields.finish();
         Some((state?, reason))
-    });
-    let faults = root.faults();
-    wanted.filter(|_| faults.is_empty()).ok_or_else(|| Problem::faults(&faults))
+    })
 }
 
 pub(super) async fn move_to(

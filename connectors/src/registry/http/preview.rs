@@ -78,16 +78,14 @@ struct Asked {
 
 /// The order of `order` and the days of `simulate` are taken out of the body; the rest is a draft's.
 fn read(bytes: &[u8]) -> Result<(Asked, drafts::Body), Problem> {
-    let mut document =
-        json::message(bytes).map_err(|refusal| Problem::malformed(refusal.detail))?;
+    let mut document = json::body(bytes)?;
     let fields = document.as_object_mut().ok_or_else(|| Problem::invalid("must be an object"))?;
     let mut taken = Map::new();
     for name in ["order", "from", "simulate"] {
         taken.extend(fields.remove(name).map(|value| (name.to_owned(), value)));
     }
     let taken = Value::Object(taken);
-    let root = Cursor::root(&taken);
-    let asked = root.fields().and_then(|fields| {
+    let asked = json::read_document(&taken, |fields| {
         let order = fields.list("order");
         let order = order.iter().filter_map(|at| at.text().map(str::to_owned)).collect();
         let from = fields.optional("from").and_then(|at| at.date());
@@ -96,10 +94,8 @@ fn read(bytes: &[u8]) -> Result<(Asked, drafts::Body), Problem> {
             None => None,
         };
         Some(Asked { order, from, simulate })
-    });
-    let faults = root.faults();
-    let asked = asked.filter(|_| faults.is_empty()).ok_or_else(|| Problem::faults(&faults))?;
-    Ok((asked, drafts::read(document.to_string().as_bytes())?))
+    })?;
+    Ok((asked, drafts::read(&document)?))
 }
 
 fn days(at: &Cursor<'_>) -> Option<Days> {

@@ -10,7 +10,7 @@ use axum::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{id::TerminalId, registry::Kind};
-use ingest::{document::Cursor, vault::Vault};
+use ingest::vault::Vault;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
@@ -165,17 +165,12 @@ async fn give_code(
 }
 
 fn new_key(body: &[u8]) -> Result<NewKey, Problem> {
-    let document = json::message(body).map_err(|refusal| Problem::malformed(refusal.detail))?;
-    let root = Cursor::root(&document);
-    let read = root.fields().and_then(|fields| {
+    json::read(body, |fields| {
         let text = |name| fields.required(name).and_then(|at| at.short_text(128));
         let (public_key, proof) = (text("public_key"), text("proof"));
         let code = fields.short_text("code", 64);
-        fields.finish();
         Some(NewKey { public_key: public_key?.to_owned(), proof: proof?.to_owned(), code })
-    });
-    let faults = root.faults();
-    read.filter(|_| faults.is_empty()).ok_or_else(|| Problem::faults(&faults))
+    })
 }
 
 /// Enrols a key: the first with a code, each next one with a code or under the one before it.
