@@ -1,7 +1,7 @@
 //! What decisions look things up in, kept as new as the streams: rules, means, entitlements.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -20,9 +20,11 @@ use ingest::{
         entitlements::{self, Entitlements},
         holders::Holders,
         means::{self, MeansRegister},
+        memberships::Memberships,
         registry::RegistryView,
     },
     topic::Topic,
+    wire::v1::Event,
 };
 
 use crate::{error::AuthoriserError, rules::RuleSet};
@@ -46,8 +48,12 @@ pub struct People {
     pub holders: Holders,
     /// Every person's groups.
     pub entitlements: Entitlements,
-    /// Groups that list a means which stands without a person.
+    /// Groups that list a means in the registry itself.
     listed: HashMap<MeansToken, Vec<GroupId>>,
+    /// The means on the lists of grantors' own systems.
+    lists: Memberships,
+    /// The groups that are lists.
+    list_groups: HashSet<GroupId>,
     /// How far they were read.
     pub version: Version,
 }
@@ -59,8 +65,10 @@ pub struct Version {
     pub registry: u64,
     /// The means, likewise.
     pub means: u64,
-    /// The memberships, likewise.
+    /// What people's groups are, likewise.
     pub entitlements: u64,
+    /// The lists, likewise.
+    pub memberships: u64,
 }
 
 /// Who stands in front of the terminal.
@@ -124,12 +132,13 @@ impl Registers {
         if self.registry_version() != before {
             let registry = self.registry.registry();
             self.rules = compile(&registry)?;
-            let listed = listed_means(&registry);
+            let (list_groups, listed) = listed_means(&registry);
             let mut people = write(&self.people);
+            people.list_groups = list_groups;
             people.listed = listed;
             people.version.registry = self.registry_version();
         }
-        for topic in [Topic::MeansChanges, Topic::Entitlements] {
+        for topic in [Topic::MeansChanges, Topic::Memberships, Topic::Entitlements] {
             for partition in 0..log.partitions(topic) {
                 while let Some(batch) = self.read(log, topic, partition).await? {
                     write(&self.people).apply(topic, &batch);
@@ -178,12 +187,21 @@ impl People {
                     self.means.apply(stored);
                     self.holders.apply(stored);
                 }
+                // Of people the evaluation tells, with their other groups.
+                Topic::Memberships => {
+                    if let Event::MembershipChanged(change) = &stored.record.event
+                        && change.token.is_some()
+                    {
+                        self.lists.apply(stored);
+                    }
+                }
                 _ => self.entitlements.apply(stored),
             }
         }
         let next = batch.last().map_or(0, |last| last.position.offset + 1);
         match topic {
             Topic::MeansChanges => self.version.means = next,
+            Topic::Memberships => self.version.memberships = next,
             _ => self.version.entitlements = next,
         }
     }
@@ -206,13 +224,29 @@ impl People {
     /// Who holds a valid means, as of an instant and a local day.
     #[must_use]
     pub fn holder(&self, means: &Means, instant: DateTime<Utc>, day: NaiveDate) -> Presented {
-        let status = MeansStatus::Valid;
-        let Some(person) = means.person else {
-            let groups = self.listed.get(&means.token).cloned().unwrap_or_default();
-            let recipient = Some(alone(means.token.as_u128(), groups));
-            return Presented { status, recipient, declined: None };
+        let mut presented = match means.person {
+            Some(person) => self.person(person, instant, day),
+            None => {
+                let recipient = Some(alone(means.token.as_u128(), Vec::new()));
+                Presented { status: MeansStatus::Valid, recipient, declined: None }
+            }
         };
-        self.person(person, instant, day)
+        if let Some(recipient) = &mut presented.recipient {
+            for group in self.groups_of(means.token, day) {
+                if !recipient.groups.contains(group) {
+                    recipient.groups.push(group.clone());
+                }
+            }
+        }
+        presented
+    }
+
+    /// The groups that whoever presents a means is in because the means itself is on a list.
+    fn groups_of(&self, token: MeansToken, day: NaiveDate) -> impl Iterator<Item = &GroupId> {
+        let listed = self.listed.get(&token).into_iter().flatten();
+        let days = self.lists.of_means(token).iter().filter(move |days| days.contains(day));
+        let told = days.map(|days| &days.group).filter(|group| self.list_groups.contains(*group));
+        listed.chain(told)
     }
 
     /// A person, as of an instant and a local day.
@@ -265,15 +299,18 @@ fn compile(registry: &Registry) -> Result<Arc<RuleSet>, AuthoriserError> {
     RuleSet::compile(registry).map(Arc::new).map_err(faults)
 }
 
-fn listed_means(registry: &Registry) -> HashMap<MeansToken, Vec<GroupId>> {
+/// The groups that are lists, and those that list a means in the registry itself.
+fn listed_means(registry: &Registry) -> (HashSet<GroupId>, HashMap<MeansToken, Vec<GroupId>>) {
     let mut listed: HashMap<MeansToken, Vec<GroupId>> = HashMap::new();
+    let mut list_groups = HashSet::new();
     for group in &registry.groups {
         let Membership::List(members) = &group.members else { continue };
+        list_groups.insert(group.id.clone());
         for member in members {
             if let Member::Means(token) = member {
                 listed.entry(*token).or_default().push(group.id.clone());
             }
         }
     }
-    listed
+    (list_groups, listed)
 }

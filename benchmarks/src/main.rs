@@ -1,10 +1,11 @@
-//! Measurements beside the physical limit, in the same run: `cargo run --release -p benchmarks`,
-//! or with the names of some of them behind it.
+//! Measurements beside the physical limit, in the same run: `cargo run --release -p benchmarks -- all`,
+//! or the names of some of them; `-- compare A B` puts two results beside each other.
 //!
 //! These machines are noisy, so what counts is the ratio.
 
 mod append;
 mod case;
+mod compare;
 mod counters;
 mod decide;
 mod fluvio;
@@ -13,6 +14,7 @@ mod generate;
 mod lake;
 mod landing;
 mod nation;
+mod national;
 mod questions;
 mod reads;
 mod registers;
@@ -29,53 +31,72 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use tokio::runtime::Runtime;
+
 /// The allocator that is shipped, so that memory is measured as it will be.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// What is measured, in this order.
+const MEASURES: [&str; 13] = [
+    "append",
+    "reads",
+    "fluvio",
+    "decide",
+    "sale",
+    "redis",
+    "counters",
+    "registers",
+    "national",
+    "landing",
+    "windows",
+    "freshness",
+    "questions",
+];
+const USAGE: &str = "cargo run --release -p benchmarks -- all
+cargo run --release -p benchmarks -- NAME…
+cargo run --release -p benchmarks -- compare BEFORE.md AFTER.md";
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let only: Vec<_> = std::env::args().skip(1).collect();
-    let wanted = |name: &str| only.is_empty() || only.iter().any(|only| only == name);
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    if let [word, before, after] = arguments.as_slice()
+        && word == "compare"
+    {
+        print!("{}", compare::table(Path::new(before), Path::new(after))?);
+        return Ok(());
+    }
+    let all = arguments.is_empty() || arguments == ["all"];
+    if let Some(unknown) = arguments.iter().find(|name| !all && !MEASURES.contains(&name.as_str()))
+    {
+        let known = MEASURES.join(", ");
+        return Err(format!("there is no measure {unknown}; known are {known}\n{USAGE}").into());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     say("| measured | rate per second | beside it | rate per second | ratio |".into());
     say("|---|---:|---|---:|---:|".into());
-    if wanted("append") {
-        runtime.block_on(append::measure())?;
+    for name in MEASURES.into_iter().filter(|name| all || arguments.iter().any(|of| of == name)) {
+        measure(name, &runtime)?;
     }
-    if wanted("reads") {
-        runtime.block_on(reads::measure())?;
+    Ok(keep(if all { &[] } else { &arguments })?)
+}
+
+fn measure(name: &str, runtime: &Runtime) -> Result<(), Box<dyn std::error::Error>> {
+    match name {
+        "append" => runtime.block_on(append::measure())?,
+        "reads" => runtime.block_on(reads::measure())?,
+        "fluvio" => runtime.block_on(fluvio::measure())?,
+        "decide" => decide::measure()?,
+        "sale" => runtime.block_on(sale::measure())?,
+        "redis" => runtime.block_on(shared::measure())?,
+        "counters" => counters::measure()?,
+        "registers" => registers::measure()?,
+        "national" => runtime.block_on(national::measure())?,
+        "landing" => runtime.block_on(landing::measure())?,
+        "windows" => runtime.block_on(windows::measure())?,
+        "freshness" => runtime.block_on(freshness::measure())?,
+        _ => runtime.block_on(questions::measure())?,
     }
-    if wanted("fluvio") {
-        runtime.block_on(fluvio::measure())?;
-    }
-    if wanted("decide") {
-        decide::measure()?;
-    }
-    if wanted("sale") {
-        runtime.block_on(sale::measure())?;
-    }
-    if wanted("redis") {
-        runtime.block_on(shared::measure())?;
-    }
-    if wanted("counters") {
-        counters::measure()?;
-    }
-    if wanted("registers") {
-        registers::measure()?;
-    }
-    if wanted("landing") {
-        runtime.block_on(landing::measure())?;
-    }
-    if wanted("windows") {
-        runtime.block_on(windows::measure())?;
-    }
-    if wanted("freshness") {
-        runtime.block_on(freshness::measure())?;
-    }
-    if wanted("questions") {
-        runtime.block_on(questions::measure())?;
-    }
-    Ok(keep(&only)?)
+    Ok(())
 }
 
 /// What was said so far.

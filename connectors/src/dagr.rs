@@ -8,7 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ingest::{clock::Clock, record::Record, topic::Topic, vault::Vault};
 
 use self::snapshot::Snapshot;
-use crate::connector::{Connector, Refusal};
+use crate::{
+    connector::{Connector, Refusal},
+    spread,
+};
 
 /// Takes person changes; what a snapshot says of itself is kept beside.
 #[derive(Debug)]
@@ -31,8 +34,7 @@ impl Connector for PersonChanges {
     }
 
     fn translate(&mut self, messages: &[&[u8]]) -> Vec<Result<Record, Refusal>> {
-        let parsed: Vec<_> =
-            messages.iter().map(|message| translate::person_change(message)).collect();
+        let parsed = spread::map(messages.to_vec(), translate::person_change);
         let mut snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
         let records = translate::records(&self.vault, parsed, self.clock.now(), &mut snapshot);
         snapshot.lines += messages.len() as u64;

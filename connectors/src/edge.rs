@@ -1,5 +1,6 @@
 //! What every answer of ours has: the request's id, a problem for what is refused, and a count.
 
+pub(crate) mod body;
 mod patience;
 
 pub use patience::Patient;

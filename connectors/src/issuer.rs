@@ -16,7 +16,10 @@ use ingest::{
     wire::v1::Event,
 };
 
-use crate::connector::{Again, Connector, Refusal};
+use crate::{
+    connector::{Again, Connector, Refusal},
+    spread,
+};
 
 /// Takes files of means.
 #[derive(Debug)]
@@ -52,7 +55,7 @@ impl Connector for MeansFiles {
 
     fn translate(&mut self, messages: &[&[u8]]) -> Vec<Result<Record, Refusal>> {
         let now = self.clock.now();
-        let one = |message: &&[u8]| translate::means(message, &self.issuers, &self.vault, now);
-        messages.iter().map(one).collect()
+        let one = |message: &[u8]| translate::means(message, &self.issuers, &self.vault, now);
+        spread::map(messages.to_vec(), one)
     }
 }

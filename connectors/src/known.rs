@@ -14,7 +14,10 @@ use ingest::{
     error::LogError,
     log::{Log, READ_BATCH},
     record::{Record, Stored},
-    register::sequences::{Order, Sequences},
+    register::{
+        memberships::Memberships,
+        sequences::{Order, Sequences},
+    },
     topic::Topic,
     wire::v1::{Event, PersonChanged},
 };
@@ -45,6 +48,7 @@ pub struct Stream {
 struct Held {
     ids: Option<Deduplication>,
     people: Sequences,
+    lists: Memberships,
     /// Where reading goes on, by partition.
     next: Vec<u64>,
     /// Records were noted that have not reached the stream. Whoever finds it so begins anew.
@@ -104,11 +108,11 @@ impl Stream {
         Ok(())
     }
 
-    /// Where reading begins. The newest change of every person has to be known, of other streams
+    /// Where reading begins. The newest change of every person and member has to be known, of others
     /// what came lately.
     fn first(&self, partition: u32) -> Result<u64, LogError> {
         let start = self.log.start(self.topic, partition)?;
-        if self.topic == Topic::PersonChanges {
+        if matches!(self.topic, Topic::PersonChanges | Topic::Memberships) {
             return Ok(start);
         }
         let end = self.log.end(self.topic, partition)?;
@@ -150,6 +154,12 @@ impl Stream {
         &self.held.people
     }
 
+    /// Who is on the lists of grantors' own systems.
+    #[must_use]
+    pub fn lists(&self) -> &Memberships {
+        &self.held.lists
+    }
+
     /// Appends what was noted, and answers once it is durable.
     ///
     /// # Errors
@@ -161,8 +171,12 @@ impl Stream {
         }
         let positions = self.log.append(self.topic, records).await?;
         for (record, position) in records.iter().zip(positions) {
-            if let Event::PersonChanged(change) = &record.event {
-                self.held.people.place(change, position);
+            match &record.event {
+                Event::PersonChanged(change) => self.held.people.place(change, position),
+                Event::MembershipChanged(_) => {
+                    self.held.lists.apply(&Stored { position, record: record.clone() });
+                }
+                _ => {}
             }
             // What stands directly behind the last known one need not be read again.
             let at = usize::try_from(position.partition).unwrap_or(usize::MAX);
@@ -183,6 +197,7 @@ impl Held {
             ids.note(id, &stored.record.event);
         }
         self.people.apply(stored);
+        self.lists.apply(stored);
     }
 }
 

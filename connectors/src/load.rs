@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Lines translated and appended at once, at most.
-const BATCH: usize = 512;
+const BATCH: usize = 4_096;
 /// The bytes of lines after which a batch is not filled further; with it a file of the longest
 /// lines stays within a few of them in memory.
 const BATCH_BYTES: usize = 2 << 20;

@@ -1,7 +1,6 @@
 //! Systems that send events over HTTP: the register of people, service centres and the portal.
 
 mod answer;
-mod body;
 pub mod http;
 mod intake;
 

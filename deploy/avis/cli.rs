@@ -69,7 +69,7 @@ pub enum Command {
     /// The registry as a file: check it, show what would change, apply all of it or nothing.
     #[command(subcommand)]
     Registry(RegistryCommand),
-    /// Load files of people, means, transactions or events.
+    /// Load files of people, means, memberships, transactions or events.
     #[command(subcommand)]
     Load(LoadCommand),
     /// The open data sets.
@@ -347,6 +347,8 @@ pub enum LoadCommand {
     Persons(LoadArguments),
     /// Identification means.
     Means(LoadArguments),
+    /// Members of groups, as grantors' own systems list them.
+    Memberships(LoadArguments),
     /// Offline transactions.
     Transactions(LoadArguments),
     /// Service-centre and portal events (CloudEvents).

@@ -178,6 +178,7 @@ pub async fn load_command(command: LoadCommand) -> Result<(), Failure> {
     let (arguments, what) = match &command {
         LoadCommand::Persons(arguments) => (arguments, "persons"),
         LoadCommand::Means(arguments) => (arguments, "means"),
+        LoadCommand::Memberships(arguments) => (arguments, "memberships"),
         LoadCommand::Transactions(arguments) => (arguments, "transactions"),
         LoadCommand::Events(arguments) => (arguments, "events"),
     };
@@ -210,6 +211,12 @@ async fn load_file(
         }
         LoadCommand::Means(_) => {
             load::load(loading, sources.means(), reader, &origin, told).await?
+        }
+        LoadCommand::Memberships(_) => {
+            let lists = sources.memberships();
+            let account = load::load(loading, lists, reader, &origin, told).await?;
+            node.evaluator().await?.catch_up().await?;
+            account
         }
         LoadCommand::Transactions(_) => {
             load::load(loading, sources.transactions(), reader, &origin, told).await?

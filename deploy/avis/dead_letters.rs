@@ -127,6 +127,7 @@ async fn replay(node: &Node, mut letters: Vec<Open>) -> Result<(), Failure> {
             let (done, refused) = match of_one[0].letter.connector.as_str() {
                 "terminal" => again(node, sources.transactions(), some).await?,
                 "issuer" => again(node, sources.means(), some).await?,
+                "grantor" => again(node, sources.memberships(), some).await?,
                 "dagr" => again(node, sources.persons(&Arc::default()), some).await?,
                 "vpvkac" => again(node, sources.centre_events(), some).await?,
                 "portal" => again(node, sources.portal_events(), some).await?,

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use domain::{id::RecipientId, person_code::PersonCode};
 use ingest::{
     audit::Deed,
@@ -99,9 +99,15 @@ async fn export(node: &Node, id: RecipientId) -> Result<Value, Failure> {
         Ok::<(), Failure>(())
     })
     .await?;
-    let attributes = people.get(id).and_then(|person| person.attributes.as_ref());
+    let person = people.get(id).filter(|person| person.is_present());
+    let attributes = person.map(|person| {
+        let told = person.attributes().map(|(name, value)| (name.to_owned(), value.value()));
+        Value::Object(told.collect())
+    });
     let mut told = Map::new();
-    told.insert("attributes".into(), json!(attributes.map(|known| known.expose().clone())));
+    told.insert("attributes".into(), json!(attributes));
+    told.insert("consents".into(), Value::Array(of_person(node, Topic::Consents, id).await?));
+    told.insert("memberships".into(), Value::Array(of_person(node, Topic::Memberships, id).await?));
     let pseudonyms = node.vault.pseudonyms(Purpose::Recipient, id.as_u128());
     let pseudonyms: Vec<_> = pseudonyms.map(|pseudonym| pseudonym.to_string()).collect();
     for (name, rows) in person::export(&node.session()?, &pseudonyms).await? {
@@ -110,6 +116,25 @@ async fn export(node: &Node, id: RecipientId) -> Result<Value, Failure> {
         told.insert(name.into(), rows);
     }
     Ok(Value::Object(told))
+}
+
+/// What a stream says of a person under the internal id, in order, each with its instant.
+async fn of_person(node: &Node, topic: Topic, id: RecipientId) -> Result<Vec<Value>, Failure> {
+    let (id, mut found) = (id.to_string(), Vec::new());
+    replay(&node.log, topic, |stored| {
+        let event = match &stored.record.event {
+            Event::ConsentChanged(change) if change.person == id => json!(change),
+            Event::MembershipChanged(change) if change.person.as_ref() == Some(&id) => {
+                json!(change)
+            }
+            _ => return Ok::<(), Failure>(()),
+        };
+        let at = stored.record.event_time.to_rfc3339_opts(SecondsFormat::Millis, true);
+        found.push(json!({ "at": at, "told": event }));
+        Ok(())
+    })
+    .await?;
+    Ok(found)
 }
 
 #[derive(Debug, Serialize, Deserialize)]

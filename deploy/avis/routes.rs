@@ -6,7 +6,7 @@ use authoriser::service::Handle;
 use axum::{Router, middleware};
 use connectors::{
     access::Tokens,
-    edge, issuer,
+    edge, grantor, issuer,
     known::Known,
     portal::login,
     recipient,
@@ -59,7 +59,7 @@ pub async fn all(
     let others = enrolment::routes(enrolment)
         .merge(registry::http::routes(registry))
         .merge(login::routes(sign_on))
-        .merge(told(node, &tokens))
+        .merge(told(node, &tokens, auditor))
         .merge(recipient::http::routes(recipients(handle, &tokens, auditor.clone())))
         .merge(vpvkac::http::routes(desk, tokens.clone()))
         .merge(pull::routes(node, tokens, auditor.clone(), registrar.clone()))
@@ -70,6 +70,7 @@ pub async fn all(
     join(&mut description, enrolment::Description::openapi());
     join(&mut description, login::Description::openapi());
     join(&mut description, source::http::Description::openapi());
+    join(&mut description, grantor::http::Description::openapi());
     join(&mut description, issuer::http::Description::openapi());
     join(&mut description, recipient::http::Description::openapi());
     join(&mut description, vpvkac::http::Description::openapi());
@@ -103,11 +104,15 @@ fn recipients(handle: &Handle, tokens: &Tokens, auditor: Auditor) -> recipient::
     recipient::http::Door::new(handle.clone(), tokens.clone(), tell)
 }
 
-/// What other systems tell: events, and means.
-fn told(node: &Node, tokens: &Tokens) -> Router {
+/// What other systems tell: events, members and means.
+fn told(node: &Node, tokens: &Tokens, auditor: &Auditor) -> Router {
     let (loading, known) = (node.loading.clone(), Known::default());
     let settings = source::Settings::default();
-    let sources = source::Door::new(loading.clone(), tokens.clone(), known, settings);
+    let sources = source::Door::new(loading.clone(), tokens.clone(), known.clone(), settings);
+    let auditor = auditor.clone();
+    let tell = Arc::new(move |deed| auditor.tell(deed));
+    let lists = grantor::http::Door::new(loading.clone(), tokens.clone(), known, tell);
     let means = issuer::http::Door::new(loading, tokens.clone());
-    source::http::routes(sources).merge(issuer::http::routes(means))
+    let routes = source::http::routes(sources).merge(grantor::http::routes(lists));
+    routes.merge(issuer::http::routes(means))
 }

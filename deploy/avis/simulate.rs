@@ -24,7 +24,7 @@ use domain::{
 };
 use ingest::{
     log::{Log, replay},
-    register::people::People,
+    register::{memberships::Memberships, people::People},
     topic::Topic,
 };
 use pipelines::groups::{Groups, HORIZON_DAYS};
@@ -216,14 +216,20 @@ async fn regroup(node: &Node, registry: &Registry) -> Result<Option<Changed>, Fa
         Ok::<(), Failure>(())
     })
     .await?;
-    let everybody: Vec<_> = people.iter().map(|(id, _)| id).collect();
+    let mut lists = Memberships::default();
+    replay(&node.log, Topic::Memberships, |stored| {
+        lists.apply(&stored);
+        Ok::<(), Failure>(())
+    })
+    .await?;
     let groups = Groups::new(&changed, &node.vault);
     // Days before the first transaction tell nothing.
     let (now, horizon) = (node.clock.now(), TimeDelta::days(HORIZON_DAYS.cast_signed()));
     let mut since = first_instant(&node.log).await?.unwrap_or(now);
     let mut days: HashMap<_, Vec<_>> = HashMap::new();
     while since <= now {
-        let evaluated = groups.evaluate(&people, &everybody, since, &node.vault).await;
+        let everybody: Vec<_> = people.iter().map(|(id, _)| (id, since)).collect();
+        let evaluated = groups.evaluate(&people, &lists, &everybody, &node.vault);
         let evaluated = evaluated.map_err(warehouse::error::WarehouseError::Query)?;
         since += horizon;
         let end = LocalTime::of(since).date;

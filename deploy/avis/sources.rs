@@ -7,6 +7,7 @@ use std::{
 
 use connectors::{
     dagr::{PersonChanges, snapshot::Snapshot},
+    grantor::{self, MembershipLists},
     issuer::MeansFiles,
     load::{self, Account},
     portal::PortalEvents,
@@ -45,6 +46,13 @@ impl Sources {
     pub fn means(&self) -> MeansFiles {
         let issuers = self.registry.issuers.iter().map(|issuer| issuer.id.clone()).collect();
         MeansFiles { issuers, vault: self.vault.clone(), clock: Arc::clone(&self.clock) }
+    }
+
+    /// Of lists of members.
+    pub fn memberships(&self) -> MembershipLists {
+        let groups = grantor::lists(&self.registry);
+        let (vault, clock) = (self.vault.clone(), Arc::clone(&self.clock));
+        MembershipLists { groups, only: None, vault, clock }
     }
 
     /// Of offline transactions.
@@ -107,7 +115,7 @@ impl Sources {
         let account = load::load(&node.loading, connector, reader, origin, told).await?;
         let snapshot =
             std::mem::take(&mut *snapshot.lock().unwrap_or_else(PoisonError::into_inner));
-        snapshot.finish(&node.log, &node.vault, &*node.clock, &account, yes).await?;
+        snapshot.finish(&node.log, &*node.clock, &account, yes).await?;
         Ok(account)
     }
 }

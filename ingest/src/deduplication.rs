@@ -136,6 +136,7 @@ fn said(event: &Event) -> u64 {
         Event::DeadLetter(_) => Vec::new(),
         Event::ServiceEvent(event) => event.encode_to_vec(),
         Event::PortalEvent(event) => event.encode_to_vec(),
+        Event::MembershipChanged(event) => event.encode_to_vec(),
         // Not whether it is blocked, nor by which request it came: a file says neither.
         Event::MeansChanged(event) => {
             let mut said = event.clone();

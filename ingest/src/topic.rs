@@ -27,13 +27,15 @@ pub enum Topic {
     DeadLetters,
     /// Consents of recipients.
     Consents,
+    /// Members of groups, as the lists of grantors' own systems tell them.
+    Memberships,
     /// Who read or changed what.
     Audit,
 }
 
 impl Topic {
     /// Every stream.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::RegistryChanges,
         Self::PersonChanges,
         Self::MeansChanges,
@@ -45,6 +47,7 @@ impl Topic {
         Self::Settlements,
         Self::DeadLetters,
         Self::Consents,
+        Self::Memberships,
         Self::Audit,
     ];
 
@@ -63,6 +66,7 @@ impl Topic {
             Self::Settlements => "settlements",
             Self::DeadLetters => "dead-letters",
             Self::Consents => "consents",
+            Self::Memberships => "memberships",
             Self::Audit => "audit",
         }
     }

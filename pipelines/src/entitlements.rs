@@ -1,18 +1,19 @@
 //! Follows `person-changes` and the registry's groups, and tells who is in which group on which days.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    pin::Pin,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 
-use chrono::{DateTime, Utc};
-use domain::{id::RecipientId, recipient::Group};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use domain::{id::RecipientId, period::LocalTime, recipient::Group};
 use ingest::{
     clock::Clock,
     log::{Log, READ_BATCH},
     record::{Record, Stored, outside_id},
-    register::{people::People, registry::RegistryView},
+    register::{
+        memberships::{Listed, Memberships},
+        people::{Change, People},
+        registry::RegistryView,
+        told::Told,
+    },
     topic::Topic,
     vault::Vault,
     wire::{
@@ -21,12 +22,19 @@ use ingest::{
     },
 };
 
-use crate::{error::PipelineError, groups::Groups};
+use crate::{
+    error::PipelineError,
+    groups::{Groups, HORIZON_DAYS},
+};
 
 mod rename;
 
 /// Records of people in one append and one sync: few enough that nobody else waits long.
 pub const APPENDED_AT_ONCE: usize = 16_384;
+
+/// After how long somebody of whom nothing new came is told of again: well before the days to which
+/// groups are told ahead.
+const RENEWED_AFTER: TimeDelta = TimeDelta::days(HORIZON_DAYS.cast_signed() / 2);
 
 /// How many people were told of, once they are.
 pub type Telling<'a> = Pin<Box<dyn Future<Output = Result<usize, PipelineError>> + Send + 'a>>;
@@ -40,12 +48,22 @@ pub struct Evaluator {
     people: People,
     registry: RegistryView,
     registry_next: u64,
-    groups: Vec<Group>,
+    /// The groups of the registry, and as they are evaluated.
+    described: Vec<Group>,
+    groups: Groups,
+    /// How many people there were when those on lists were looked up.
+    listed_of: usize,
     changes_next: u64,
+    /// Who is on the lists of grantors' own systems.
+    lists: Memberships,
+    lists_next: u64,
     /// The version of the registry whose groups everybody has been evaluated with.
     evaluated_with: Option<u64>,
-    /// From when on what was told last of a person is known.
-    told_from: HashMap<RecipientId, DateTime<Utc>>,
+    told: Told,
+    /// Whom is to be told of, and from when on.
+    affected: BTreeMap<RecipientId, DateTime<Utc>>,
+    /// The local day on which was looked for those who were told of long ago.
+    renewed_on: Option<NaiveDate>,
 }
 
 impl Evaluator {
@@ -65,21 +83,28 @@ impl Evaluator {
             people: People::default(),
             registry: RegistryView::default(),
             registry_next: 0,
-            groups: Vec::new(),
+            described: Vec::new(),
+            groups: Groups::default(),
+            listed_of: 0,
             changes_next: 0,
+            lists: Memberships::default(),
+            lists_next: 0,
             evaluated_with: None,
-            told_from: HashMap::new(),
+            told: Told::default(),
+            affected: BTreeMap::new(),
+            renewed_on: None,
         };
-        let mut told = 0;
+        let (mut told, mut lists_told) = (0, 0);
         let mut next = 0;
         while let Some(batch) = evaluator.read(Topic::Entitlements, &mut next).await? {
             for stored in &batch {
                 let Event::EntitlementEvaluated(event) = &stored.record.event else { continue };
                 if let Some(person) = RecipientId::parse(&event.person) {
-                    evaluator.told_from.insert(person, stored.record.event_time);
+                    evaluator.told.note(person, stored.record.event_time);
                 }
                 if let Some(changes_next) = event.changes_next {
                     told = changes_next;
+                    lists_told = event.memberships_next.unwrap_or(0);
                     evaluator.evaluated_with = Some(event.registry_version);
                 }
             }
@@ -93,20 +118,30 @@ impl Evaluator {
             }
             evaluator.changes_next = next.min(told);
         }
+        while evaluator.lists_next < lists_told {
+            let mut next = evaluator.lists_next;
+            let Some(batch) = evaluator.read(Topic::Memberships, &mut next).await? else { break };
+            let told = batch.iter().take_while(|stored| stored.position.offset < lists_told);
+            told.for_each(|stored| evaluator.lists.apply(stored));
+            evaluator.lists_next = next.min(lists_told);
+        }
         Ok(evaluator)
     }
 
-    /// Evaluates everything that is new. Answers how many people were told of.
+    /// Evaluates everything that is new, and whoever was last told of too long ago. Answers how many
+    /// people were told of. After an error it goes on where it was.
     ///
     /// # Errors
     /// Where a stream cannot be read or appended to, or a condition fails.
     pub fn catch_up(&mut self) -> Telling<'_> {
         Box::pin(async move {
-            let mut told = self.follow_registry().await?;
+            self.follow_registry().await?;
+            self.renew();
+            let mut told = self.tell().await? + self.follow_lists().await?;
             loop {
                 let mut next = self.changes_next;
                 let Some(batch) = self.read(Topic::PersonChanges, &mut next).await? else { break };
-                told += self.take(&batch, next).await?;
+                told += self.take(&batch).await?;
             }
             Ok(told)
         })
@@ -114,7 +149,7 @@ impl Evaluator {
 
     /// Reads the registry; where its groups are others than everybody was evaluated with, everybody
     /// is evaluated again, from the change's event time on.
-    async fn follow_registry(&mut self) -> Result<usize, PipelineError> {
+    async fn follow_registry(&mut self) -> Result<(), PipelineError> {
         let mut changed_at = None;
         let mut next = self.registry_next;
         let mut all = Vec::new();
@@ -122,103 +157,135 @@ impl Evaluator {
             changed_at = batch.last().map(|stored| stored.record.event_time);
             all.extend(batch);
         }
-        let Some(changed_at) = changed_at else { return Ok(0) };
+        let Some(changed_at) = changed_at else { return Ok(()) };
         self.registry_next = next;
         // After a restart the groups that everybody was evaluated with are those of that version.
         let evaluated_with = self.evaluated_with.unwrap_or(0);
         let known = all.partition_point(|stored| stored.position.offset < evaluated_with);
         if known > 0 {
             self.registry.apply(&all[..known]);
-            self.groups.clone_from(&self.registry.registry().groups);
+            self.described.clone_from(&self.registry.registry().groups);
         }
         self.registry.apply(&all[known..]);
-        let registry = self.registry.registry();
-        let same = self.groups == registry.groups;
-        self.groups.clone_from(&registry.groups);
-        if same || self.people.is_empty() {
-            return Ok(0);
-        }
-        let everybody: Vec<_> = self.people.iter().map(|(id, _)| id).collect();
-        self.tell(everybody, changed_at, self.changes_next).await
-    }
-
-    /// Takes changes in groups of one event time each; who is in a changed family is told of too.
-    async fn take(&mut self, batch: &[Stored], next: u64) -> Result<usize, PipelineError> {
-        let mut told = 0;
-        let mut rest = batch;
-        while let Some(first) = rest.first() {
-            let at = first.record.event_time;
-            let length = rest.iter().take_while(|stored| stored.record.event_time == at).count();
-            let (together, later) = rest.split_at(length);
-            rest = later;
-            let mut affected = BTreeSet::new();
-            for stored in together {
-                self.affected_by(stored, &mut affected)?;
-            }
-            let reached = together.last().map_or(next, |stored| stored.position.offset + 1);
-            told += self.tell(affected.into_iter().collect(), at, reached).await?;
-            self.changes_next = reached;
-        }
-        Ok(told)
-    }
-
-    /// Applies a change; the person, and the families left and joined, are affected.
-    fn affected_by(
-        &mut self,
-        stored: &Stored,
-        affected: &mut BTreeSet<RecipientId>,
-    ) -> Result<(), PipelineError> {
-        if let Event::PersonChanged(change) = &stored.record.event
-            && let Some(id) = RecipientId::parse(&change.person)
-        {
-            self.add_family(id, affected);
-        }
-        if let Some(id) = self.people.apply(&self.vault, stored)? {
-            affected.insert(id);
-            self.add_family(id, affected);
+        let described = &self.registry.registry().groups;
+        let same = &self.described == described;
+        self.described.clone_from(described);
+        self.groups = Groups::new(described, &self.vault);
+        self.listed_of = self.people.len();
+        if !same {
+            self.affected.extend(self.people.iter().map(|(id, _)| (id, changed_at)));
         }
         Ok(())
     }
 
-    fn add_family(&self, id: RecipientId, affected: &mut BTreeSet<RecipientId>) {
-        let family = self.people.get(id).and_then(|person| person.family_id());
-        affected.extend(family.into_iter().flat_map(|family| self.people.family(family)));
+    /// Reads the lists of grantors' own systems.
+    async fn follow_lists(&mut self) -> Result<usize, PipelineError> {
+        let mut told = 0;
+        loop {
+            let mut next = self.lists_next;
+            let Some(batch) = self.read(Topic::Memberships, &mut next).await? else { break };
+            for stored in &batch {
+                if let Event::MembershipChanged(change) = &stored.record.event
+                    && let Some(Listed::Person(person)) = Listed::of(change)
+                {
+                    told += self.affect(&[person], stored.record.event_time).await?;
+                    self.lists.apply(stored);
+                }
+                self.lists_next = stored.position.offset + 1;
+            }
+            told += self.tell().await?;
+        }
+        Ok(told)
     }
 
-    /// Tells of people from `at` on, or from the instant of what was told of them last: what is
-    /// known later is told as known later, in whatever order changes come.
-    async fn tell(
-        &mut self,
-        whom: Vec<RecipientId>,
-        at: DateTime<Utc>,
-        changes_next: u64,
-    ) -> Result<usize, PipelineError> {
-        let mut from: BTreeMap<DateTime<Utc>, Vec<RecipientId>> = BTreeMap::new();
-        for id in whom {
-            let known_from = self.told_from.get(&id).map_or(at, |told| at.max(*told));
-            from.entry(known_from).or_default().push(id);
+    /// Takes changes, in order; who is in a changed family is told of too. What comes at different
+    /// instants is evaluated together, unless it is about the same people.
+    async fn take(&mut self, batch: &[Stored]) -> Result<usize, PipelineError> {
+        let mut told = 0;
+        for stored in batch {
+            let at = stored.record.event_time;
+            if let Some(change) = self.people.change(&self.vault, stored)? {
+                let whom = self.affected_by(&change);
+                told += self.affect(&whom, at).await?;
+                self.people.take(change, &self.vault);
+            }
+            self.changes_next = stored.position.offset + 1;
         }
-        let groups = Groups::new(&self.groups, &self.vault);
-        let (mut told, mut evaluated) = (0, Vec::new());
-        for (known_from, whom) in from {
-            for some in whom.chunks(APPENDED_AT_ONCE) {
-                let of = groups.evaluate(&self.people, some, known_from, &self.vault).await;
-                evaluated.extend(of.map_err(|source| PipelineError::Execute {
-                    pipeline: "groups".into(),
-                    source: Box::new(source),
-                })?);
-                if evaluated.len() > APPENDED_AT_ONCE {
-                    // The last one is kept back, because it says where reading goes on.
-                    let last = evaluated.split_off(evaluated.len() - 1);
-                    told += self.append(evaluated, changes_next).await?;
-                    evaluated = last;
-                }
+        Ok(told + self.tell().await?)
+    }
+
+    /// Notes who is to be told of, as of an instant. Where something of another instant was noted of
+    /// them, that is told first: before it, the change must not be taken.
+    async fn affect(
+        &mut self,
+        whom: &[RecipientId],
+        at: DateTime<Utc>,
+    ) -> Result<usize, PipelineError> {
+        let noted_otherwise = |id| self.affected.get(id).is_some_and(|noted| *noted != at);
+        let full = self.affected.len() >= APPENDED_AT_ONCE;
+        let told = match full || whom.iter().any(noted_otherwise) {
+            true => self.tell().await?,
+            false => 0,
+        };
+        self.affected.extend(whom.iter().map(|id| (*id, at)));
+        Ok(told)
+    }
+
+    /// Whom a change is about: the person, and the families left and joined.
+    fn affected_by(&self, change: &Change) -> Vec<RecipientId> {
+        let mut whom = vec![change.id()];
+        let left = self.people.family_of(change.id(), &self.vault);
+        let joined = change.family().filter(|joined| Some(*joined) != left);
+        for family in [left, joined].into_iter().flatten() {
+            whom.extend_from_slice(self.people.family(family));
+        }
+        whom
+    }
+
+    /// Once a day, those are affected of whom was last told so long ago that what was told ahead comes
+    /// to its end.
+    fn renew(&mut self) {
+        let now = self.clock.now();
+        let today = LocalTime::of(now).date;
+        if self.renewed_on != Some(today) {
+            let long_ago = self.told.before(now - RENEWED_AFTER);
+            self.affected.extend(long_ago.map(|id| (id, now)));
+            self.renewed_on = Some(today);
+        }
+    }
+
+    /// Tells of all who are affected, each from an instant on, or from the instant of what was told
+    /// of them last: what is known later is told as known later, in whatever order changes come.
+    async fn tell(&mut self) -> Result<usize, PipelineError> {
+        // Whoever is new may have been on a list before.
+        if self.listed_of != self.people.len() {
+            self.groups.find_listed(&self.vault);
+            self.listed_of = self.people.len();
+        }
+        let mut told = 0;
+        while !self.affected.is_empty() {
+            let some = self.affected.iter().take(APPENDED_AT_ONCE);
+            let known_from = |(id, at): (&RecipientId, &DateTime<Utc>)| {
+                (*id, self.told.of(*id).map_or(*at, |told| told.max(*at)))
+            };
+            let some: Vec<_> = some.map(known_from).collect();
+            let evaluated = self.groups.evaluate(&self.people, &self.lists, &some, &self.vault);
+            let mut evaluated = evaluated.map_err(|source| PipelineError::Execute {
+                pipeline: "groups".into(),
+                source: Box::new(source),
+            })?;
+            // The last one of all says where reading goes on.
+            if some.len() == self.affected.len()
+                && let Some(last) = evaluated.last_mut()
+            {
+                last.changes_next = Some(self.changes_next);
+                last.memberships_next = Some(self.lists_next);
+            }
+            told += self.append(evaluated).await?;
+            for (id, _) in some {
+                self.affected.remove(&id);
             }
         }
-        if let Some(last) = evaluated.last_mut() {
-            last.changes_next = Some(changes_next);
-        }
-        told += self.append(evaluated, changes_next).await?;
         self.evaluated_with = Some(self.registry.version());
         Ok(told)
     }
@@ -226,13 +293,11 @@ impl Evaluator {
     async fn append(
         &mut self,
         evaluated: Vec<EntitlementEvaluated>,
-        changes_next: u64,
     ) -> Result<usize, PipelineError> {
         if evaluated.is_empty() {
             return Ok(0);
         }
-        let records: Vec<_> =
-            evaluated.into_iter().map(|event| self.record(event, changes_next)).collect();
+        let records: Vec<_> = evaluated.into_iter().map(|event| self.record(event)).collect();
         let told = records.iter().filter_map(|record| match &record.event {
             Event::EntitlementEvaluated(event) => {
                 Some((RecipientId::parse(&event.person)?, record.event_time))
@@ -242,15 +307,16 @@ impl Evaluator {
         let told: Vec<_> = told.collect();
         let count = records.len();
         self.log.append(Topic::Entitlements, &records).await?;
-        self.told_from.extend(told);
+        told.into_iter().for_each(|(person, known_from)| self.told.note(person, known_from));
         Ok(count)
     }
 
-    fn record(&self, mut event: EntitlementEvaluated, changes_next: u64) -> Record {
+    fn record(&self, mut event: EntitlementEvaluated) -> Record {
         event.registry_version = self.registry.version();
         let known_from = wire::instant(event.known_from).unwrap_or_default();
         // One person may be told of twice from one instant on, by changes that came apart.
-        let said = format!("{}/{}/{changes_next}", event.known_from, event.registry_version);
+        let read = format!("{}/{}", self.changes_next, self.lists_next);
+        let said = format!("{}/{}/{read}", event.known_from, event.registry_version);
         let whom = if event.person.is_empty() { &event.recipient } else { &event.person };
         Record {
             id: outside_id(whom, &said),

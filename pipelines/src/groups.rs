@@ -5,17 +5,22 @@
 //! which somebody in the family has a birthday, for all people together as rows of one batch; equal
 //! neighbours are one run. What is missing is NULL, and NULL is no member.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
-use chrono::{DateTime, Days, NaiveDate, Utc};
+use arrow::buffer::BooleanBuffer;
+use chrono::{DateTime, NaiveDate, Utc};
 use datafusion::error::DataFusionError;
 use domain::{
     id::{GroupId, RecipientId},
     period::LocalTime,
+    person_code::PersonCode,
     recipient::{Group, Member, Membership},
 };
 use ingest::{
-    register::people::{People, Person},
+    register::{
+        memberships::Memberships,
+        people::{People, Person},
+    },
     vault::{Purpose, Vault},
     wire::v1::{EntitlementEvaluated, GroupDays},
 };
@@ -36,10 +41,18 @@ const CHUNK_ROWS: usize = 65_536;
 
 /// A person on a day: one row of the evaluation.
 #[derive(Clone, Copy, Debug)]
-struct Row<'a> {
-    person: &'a Person,
+struct Row {
+    /// The place among the people who are evaluated together.
+    person: usize,
     family: Family,
     day: NaiveDate,
+}
+
+/// People and their days, which stand together, in the same order.
+#[derive(Clone, Copy, Debug)]
+struct Rows<'a> {
+    people: &'a [Person<'a>],
+    rows: &'a [Row],
 }
 
 /// What is evaluated: all groups of the registry.
@@ -48,6 +61,14 @@ pub struct Groups {
     conditions: Conditions,
     /// Groups that list people.
     lists: Vec<(GroupId, HashSet<RecipientId>)>,
+    /// Whom the register had not told of when they were looked up, with the places of their lists.
+    unknown: Vec<(usize, PersonCode)>,
+}
+
+impl Default for Groups {
+    fn default() -> Self {
+        Self { conditions: Conditions::new(Vec::new()), lists: Vec::new(), unknown: Vec::new() }
+    }
 }
 
 impl Groups {
@@ -56,83 +77,115 @@ impl Groups {
     #[must_use]
     pub fn new(groups: &[Group], vault: &Vault) -> Self {
         let mut conditions = Vec::new();
-        let mut lists = Vec::new();
+        let (mut lists, mut unknown) = (Vec::new(), Vec::new());
         for group in groups {
             match &group.members {
                 Membership::Where(text) => conditions.push((group.id.clone(), text.clone())),
                 Membership::List(members) => {
-                    let people = members.iter().filter_map(|member| match member {
-                        Member::Person(code) => vault.find(code.expose()).ok().flatten(),
+                    let codes = members.iter().filter_map(|member| match member {
+                        Member::Person(code) => Some((lists.len(), code.expose().clone())),
                         Member::Means(_) => None,
                     });
-                    lists.push((group.id.clone(), people.collect()));
+                    unknown.extend(codes);
+                    lists.push((group.id.clone(), HashSet::new()));
                 }
             }
         }
-        Self { conditions: Conditions::new(conditions), lists }
+        let mut groups = Self { conditions: Conditions::new(conditions), lists, unknown };
+        groups.find_listed(vault);
+        groups
     }
 
-    /// The memberships of some people from an instant on.
+    /// Looks up those on lists whom the register had not told of.
+    pub fn find_listed(&mut self, vault: &Vault) {
+        let Self { lists, unknown, .. } = self;
+        unknown.retain(|(list, code)| match vault.find(code) {
+            Ok(Some(id)) => {
+                lists[*list].1.insert(id);
+                false
+            }
+            _ => true,
+        });
+    }
+
+    /// The memberships of some people, each from an instant on.
     ///
     /// # Errors
     /// Where a condition fails over these attributes.
-    pub async fn evaluate(
+    pub fn evaluate(
         &self,
         people: &People,
-        whom: &[RecipientId],
-        known_from: DateTime<Utc>,
+        lists: &Memberships,
+        whom: &[(RecipientId, DateTime<Utc>)],
         vault: &Vault,
     ) -> Result<Vec<EntitlementEvaluated>, DataFusionError> {
-        let first = LocalTime::of(known_from).date;
-        let last = first.checked_add_days(Days::new(HORIZON_DAYS)).unwrap_or(first);
-        let known: Vec<(RecipientId, &Person)> =
-            whom.iter().filter_map(|id| Some((*id, people.get(*id)?))).collect();
+        let of = |(id, at): &(RecipientId, DateTime<Utc>)| Some((*id, people.get(*id)?, *at));
+        let known: Vec<(RecipientId, Person<'_>, DateTime<Utc>)> =
+            whom.iter().filter_map(of).collect();
         let mut evaluated = Vec::with_capacity(known.len());
         let mut rest = known.as_slice();
         while !rest.is_empty() {
-            let (mut rows, mut of_person) = (Vec::new(), Vec::new());
-            while let Some(((id, person), tail)) = rest.split_first() {
-                let days = family::days(people, person, first, last);
-                if !rows.is_empty() && rows.len() + days.len() > CHUNK_ROWS {
-                    break;
-                }
-                let start = rows.len();
-                rows.extend(days.into_iter().map(|(day, family)| Row { person, family, day }));
-                of_person.push((*id, *person, start..rows.len()));
+            let (mut rows, mut together, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+            while let Some(((id, person, known_from), tail)) = rest.split_first()
+                && rows.len() < CHUNK_ROWS
+            {
+                let place = together.len();
+                let days = family::days(people, vault, *id, *person, day_of(*known_from));
+                rows.extend(days.map(|(day, family)| Row { person: place, family, day }));
+                together.push(*person);
+                ends.push(rows.len());
                 rest = tail;
             }
-            let members = self.conditions.evaluate(&rows).await?;
-            for (id, person, range) in of_person {
-                let mut groups = Vec::new();
-                for (group, is_member) in &members {
-                    groups.extend(runs(group, &rows[range.clone()], &is_member[range.clone()]));
+            let mut groups = vec![Vec::new(); together.len()];
+            for (group, holds) in
+                self.conditions.evaluate(Rows { people: &together, rows: &rows })?
+            {
+                runs(&group, &holds, &rows, &ends, &mut groups);
+            }
+            let done = known.len() - rest.len() - together.len();
+            for ((id, person, known_from), mut groups) in known[done..].iter().zip(groups) {
+                for (group, listed) in &self.lists {
+                    let told = lists.of_person(*id).iter().find(|days| days.group == *group);
+                    groups.extend(match (told, listed.contains(id)) {
+                        (_, true) => Some(whole(group, day_of(*known_from))),
+                        (Some(days), false) => Some(GroupDays {
+                            until: days.until.map(|until| until.to_string()),
+                            ..whole(group, days.from)
+                        }),
+                        (None, false) => None,
+                    });
                 }
-                let listed = self.lists.iter().filter(|(_, listed)| listed.contains(&id));
-                groups.extend(listed.map(|(group, _)| whole(group, first)));
-                evaluated.push(entitlement(id, person, groups, known_from, vault));
+                evaluated.push(entitlement(*id, *person, groups, *known_from, vault));
             }
         }
         Ok(evaluated)
     }
 }
 
-/// The runs of days on which a group holds; the last one has no end, as none is known.
-fn runs(group: &GroupId, rows: &[Row<'_>], is_member: &[bool]) -> Vec<GroupDays> {
-    let mut runs: Vec<GroupDays> = Vec::new();
-    let mut before = false;
-    for (row, is_member) in rows.iter().zip(is_member) {
-        match (before, is_member) {
-            (false, true) => runs.push(whole(group, row.day)),
-            (true, false) => {
-                if let Some(run) = runs.last_mut() {
-                    run.until = Some(row.day.to_string());
-                }
-            }
-            _ => {}
+/// Adds the runs of days on which a group holds to those of each person; the last one has no end, as
+/// none is known.
+fn runs(
+    group: &GroupId,
+    holds: &BooleanBuffer,
+    rows: &[Row],
+    ends: &[usize],
+    of_person: &mut [Vec<GroupDays>],
+) {
+    for (mut start, end) in holds.set_slices() {
+        // What holds for neighbours in a row stands together.
+        while start < end {
+            let Row { person, day, .. } = rows[start];
+            let stop = end.min(ends[person]);
+            let mut run = whole(group, day);
+            run.until = (stop < ends[person]).then(|| rows[stop].day.to_string());
+            of_person[person].push(run);
+            start = stop;
         }
-        before = *is_member;
     }
-    runs
+}
+
+fn day_of(instant: DateTime<Utc>) -> NaiveDate {
+    LocalTime::of(instant).date
 }
 
 fn whole(group: &GroupId, from: NaiveDate) -> GroupDays {
@@ -141,15 +194,15 @@ fn whole(group: &GroupId, from: NaiveDate) -> GroupDays {
 
 fn entitlement(
     id: RecipientId,
-    person: &Person,
+    person: Person<'_>,
     groups: Vec<GroupDays>,
     known_from: DateTime<Utc>,
     vault: &Vault,
 ) -> EntitlementEvaluated {
-    let day = LocalTime::of(known_from).date;
-    let born = person.text("birth_date").and_then(|text| text.parse().ok());
+    let day = day_of(known_from);
+    let born = person.birth_date();
     let household = match person.family_id() {
-        Some(family) => vault.household(family).to_string(),
+        Some(family) => vault.household(&family).to_string(),
         None => id.to_string(),
     };
     EntitlementEvaluated {
@@ -161,10 +214,11 @@ fn entitlement(
         recipient: vault.pseudonym(Purpose::Recipient, id.as_u128()).to_string(),
         age_band: born.map_or("", |born| age_band(domain::period::age(born, day))).into(),
         municipality: person.text("territory").unwrap_or_default().into(),
-        removed: person.attributes.is_none(),
+        removed: !person.is_present(),
         changes_next: None,
+        memberships_next: None,
         registry_version: 0,
-        person_sequence: person.sequence,
+        person_sequence: person.sequence(),
     }
 }
 
@@ -181,16 +235,4 @@ pub const fn age_band(age: i32) -> &'static str {
         65..75 => "65-74",
         75.. => "75+",
     }
-}
-
-/// Every attribute that somebody has, and those of the family.
-fn attribute_names<'a>(rows: &[Row<'a>]) -> BTreeMap<&'a str, Vec<&'a serde_json::Value>> {
-    let mut names: BTreeMap<&str, Vec<&serde_json::Value>> = BTreeMap::new();
-    for row in rows {
-        let attributes = row.person.attributes.as_ref().map(domain::masked::Masked::expose);
-        for (name, value) in attributes.into_iter().flatten() {
-            names.entry(name).or_default().push(value);
-        }
-    }
-    names
 }

@@ -6,11 +6,11 @@ use chrono::{DateTime, Utc};
 use domain::id::RecipientId;
 use ingest::{
     clock::Clock,
+    error::LogError,
     log::{Log, replay},
     record::{Record, outside_id},
-    register::people::People,
+    register::present::Present,
     topic::Topic,
-    vault::{Vault, VaultError},
     wire::v1::{Event, PersonChanged},
 };
 
@@ -61,7 +61,6 @@ impl Snapshot {
     pub async fn finish(
         &self,
         log: &Arc<dyn Log>,
-        vault: &Vault,
         clock: &dyn Clock,
         account: &Account,
         yes: bool,
@@ -76,18 +75,17 @@ impl Snapshot {
             tracing::warn!(refused, "the snapshot has refused lines: nobody is removed");
             return Ok(0);
         }
-        let mut people = People::default();
+        let mut people = Present::default();
         replay(log, Topic::PersonChanges, |stored| {
-            people.apply(vault, &stored).map(drop).map_err(Failure::from)
+            people.apply(&stored);
+            Ok::<(), LogError>(())
         })
-        .await
-        .map_err(Failure::into_error)?;
-        let present = || people.iter().filter(|(_, person)| person.attributes.is_some());
+        .await?;
         // Whoever was told of after the snapshot was made is not missing in it.
-        let missing = present().filter(|(_, person)| person.event_time <= at);
-        let missing = missing.filter(|(id, _)| !self.people.contains(id));
-        let missing: Vec<_> = missing.map(|(id, person)| (id, person.sequence)).collect();
-        let (removed, known) = (missing.len(), present().count());
+        let missing = people.iter().filter(|(_, _, told)| *told <= at);
+        let missing = missing.filter(|(id, ..)| !self.people.contains(id));
+        let missing: Vec<_> = missing.map(|(id, sequence, _)| (id, sequence)).collect();
+        let (removed, known) = (missing.len(), people.iter().count());
         if removed * 100 > known && !yes {
             return Err(ConnectorError::SnapshotRemoves { removed, known });
         }
@@ -118,31 +116,5 @@ fn removal(id: RecipientId, known: u64, at: DateTime<Utc>, now: DateTime<Utc>) -
             removed: true,
             snapshot: true,
         }),
-    }
-}
-
-enum Failure {
-    Log(ingest::error::LogError),
-    Vault(VaultError),
-}
-
-impl From<ingest::error::LogError> for Failure {
-    fn from(error: ingest::error::LogError) -> Self {
-        Self::Log(error)
-    }
-}
-
-impl From<VaultError> for Failure {
-    fn from(error: VaultError) -> Self {
-        Self::Vault(error)
-    }
-}
-
-impl Failure {
-    fn into_error(self) -> ConnectorError {
-        match self {
-            Self::Log(error) => error.into(),
-            Self::Vault(error) => error.into(),
-        }
     }
 }

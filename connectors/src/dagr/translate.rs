@@ -1,7 +1,7 @@
 //! A person change of DAGR as a record of the stream.
 
 use chrono::{DateTime, Utc};
-use domain::person_code::PersonCode;
+use domain::{id::RecipientId, person_code::PersonCode};
 use ingest::{
     dead_letter::Reason,
     document::Cursor,
@@ -16,7 +16,7 @@ use super::snapshot::Snapshot;
 use crate::{
     connector::Refusal,
     event::{self, Headers},
-    json,
+    json, spread,
 };
 
 /// The type of a person change.
@@ -106,37 +106,52 @@ pub fn records(
             return parsed.iter().map(|_| Err(refusal.clone())).collect();
         }
     };
-    let record = |change: Result<PersonChange, Refusal>| {
+    let identify = |change: Result<PersonChange, Refusal>| {
         let change = change?;
         // One id for each parsed change, in the same order.
         let id = ids.next().ok_or_else(|| Refusal::new(Reason::InvalidValue, "not enrolled"))?;
         snapshot.saw(id, change.snapshot, change.headers.time);
-        let sealed = change.attributes.as_ref().and_then(|attributes| {
-            let event_id = &change.headers.id;
-            match people::seal_event(vault, id, &change.person, attributes, event_id) {
-                // Whoever was forgotten stays so, whatever the register goes on telling.
-                Err(VaultError::NoKey) => None,
-                sealed => Some(sealed),
-            }
-        });
-        let refused = |error: VaultError| Refusal::new(Reason::InvalidValue, error.to_string());
-        let sealed = sealed.transpose().map_err(refused)?;
-        let event = Event::PersonChanged(PersonChanged {
-            person: id.to_string(),
-            person_sequence: change.sequence,
-            removed: sealed.is_none(),
-            snapshot: snapshot.has_begun(),
-            sealed: sealed.unwrap_or_default(),
-        });
-        Ok(Record {
-            id: outside_id(&change.headers.source, &change.headers.id),
-            key: id.to_string(),
-            source: change.headers.source,
-            sequence: change.sequence,
-            event_time: change.headers.time,
-            recorded_at: now,
-            event,
-        })
+        Ok((id, change, snapshot.has_begun()))
     };
-    parsed.into_iter().map(record).collect()
+    let identified: Vec<_> = parsed.into_iter().map(identify).collect();
+    spread::map(identified, |identified| {
+        let (id, change, in_snapshot) = identified?;
+        record(vault, id, change, in_snapshot, now)
+    })
+}
+
+/// The record of one person's change, sealed.
+fn record(
+    vault: &Vault,
+    id: RecipientId,
+    change: PersonChange,
+    in_snapshot: bool,
+    now: DateTime<Utc>,
+) -> Result<Record, Refusal> {
+    let sealed = change.attributes.as_ref().and_then(|attributes| {
+        let event_id = &change.headers.id;
+        match people::seal_event(vault, id, &change.person, attributes, event_id) {
+            // Whoever was forgotten stays so, whatever the register goes on telling.
+            Err(VaultError::NoKey) => None,
+            sealed => Some(sealed),
+        }
+    });
+    let refused = |error: VaultError| Refusal::new(Reason::InvalidValue, error.to_string());
+    let sealed = sealed.transpose().map_err(refused)?;
+    let event = Event::PersonChanged(PersonChanged {
+        person: id.to_string(),
+        person_sequence: change.sequence,
+        removed: sealed.is_none(),
+        snapshot: in_snapshot,
+        sealed: sealed.unwrap_or_default(),
+    });
+    Ok(Record {
+        id: outside_id(&change.headers.source, &change.headers.id),
+        key: id.to_string(),
+        source: change.headers.source,
+        sequence: change.sequence,
+        event_time: change.headers.time,
+        recorded_at: now,
+        event,
+    })
 }

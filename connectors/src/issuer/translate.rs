@@ -93,7 +93,7 @@ fn read(fields: &Fields<'_>, issuers: &HashSet<IssuerId>, vault: &Vault) -> Opti
     })
 }
 
-pub(super) fn holder(at: &Cursor<'_>, vault: &Vault) -> Option<RecipientId> {
+pub(crate) fn holder(at: &Cursor<'_>, vault: &Vault) -> Option<RecipientId> {
     let code = match PersonCode::parse(at.text()?) {
         Ok(code) => code,
         Err(error) => {

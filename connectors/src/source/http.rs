@@ -25,12 +25,12 @@ use utoipa::{IntoParams, OpenApi};
 use super::{
     Door, Route,
     answer::{CloudEvent, GapPage, MissingChanges, Told},
-    body::{self, After, BodyLines, LARGEST_BATCH, Pieces, too_large},
     intake::{Intake, Places, known_by},
 };
 use crate::{
     access::{self, Identity, Role},
     connector::Refusal,
+    edge::body::{self, After, BodyLines, LARGEST_BATCH, Pieces, too_large},
     lines::{LONGEST_LINE, Line},
     problem::Problem,
     terminal::{http::json, openapi::Refusals, wire::Problem as Message},
@@ -206,10 +206,7 @@ async fn batch(
         Ok(events) => events,
         Err(refusal) => {
             intake.refuse(&whole, refusal.clone()).await?;
-            return Err(match refusal.reason {
-                Reason::MalformedJson => Problem::malformed(refusal.detail),
-                _ => refusal.into(),
-            });
+            return Err(body::no_list(refusal));
         }
     };
     while !rest.is_empty() {

@@ -145,8 +145,8 @@ impl<'a> Intake<'a> {
             // It looks at all people.
             let _turn = SNAPSHOTS.acquire().await;
             let context = &self.door.context;
-            let (log, vault, clock) = (&context.log, &context.vault, &*context.clock);
-            let removed = snapshot.finish(log, vault, clock, &account, yes).await?;
+            let (log, clock) = (&context.log, &*context.clock);
+            let removed = snapshot.finish(log, clock, &account, yes).await?;
             self.told.removed = Some(removed as u64);
         }
         Ok(self.told)

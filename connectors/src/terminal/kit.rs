@@ -431,13 +431,16 @@ async fn documents(
 }
 
 fn written(version: Version) -> String {
-    format!("{}.{}.{}", version.registry, version.means, version.entitlements)
+    let Version { registry, means, entitlements, memberships } = version;
+    format!("{registry}.{means}.{entitlements}.{memberships}")
 }
 
 fn parse(text: &str) -> Option<Version> {
     let mut numbers = text.split('.').map(|part| part.parse().ok());
     let mut next = || numbers.next().flatten();
-    Some(Version { registry: next()?, means: next()?, entitlements: next()? })
+    let (registry, means, entitlements) = (next()?, next()?, next()?);
+    // Kits of before lists have three numbers.
+    Some(Version { registry, means, entitlements, memberships: next().unwrap_or(0) })
 }
 
 #[cfg(test)]

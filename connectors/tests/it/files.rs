@@ -31,7 +31,7 @@ async fn load_all(node: &Node) -> Vec<Account> {
     };
     let persons = load(node, people, "persons.ndjson.gz").await;
     let snapshot = std::mem::take(&mut *snapshot.lock().expect("no panic"));
-    let removed = snapshot.finish(&node.context.log, vault, &**clock, &persons, false).await;
+    let removed = snapshot.finish(&node.context.log, &**clock, &persons, false).await;
     assert_eq!(removed.expect("a whole snapshot"), 0);
     let issuers = registry.issuers.iter().map(|issuer| issuer.id.clone()).collect::<HashSet<_>>();
     let means = MeansFiles { issuers, vault: vault.clone(), clock: Arc::clone(clock) };

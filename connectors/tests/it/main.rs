@@ -23,6 +23,7 @@ mod calls;
 mod client;
 mod events;
 mod files;
+mod lists;
 mod means;
 mod oidc;
 mod people;

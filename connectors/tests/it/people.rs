@@ -62,7 +62,7 @@ async fn persons(node: &Node, text: String) -> Loaded {
 async fn finish(node: &Node, loaded: &Loaded, yes: bool) -> Result<usize, ConnectorError> {
     let Node { context, .. } = node;
     let clock = &*context.clock;
-    loaded.snapshot.finish(&context.log, &context.vault, clock, &loaded.account, yes).await
+    loaded.snapshot.finish(&context.log, clock, &loaded.account, yes).await
 }
 
 /// How many people are in the register.
@@ -73,7 +73,7 @@ async fn present(node: &Node) -> usize {
         Ok::<(), ingest::error::LogError>(())
     };
     replay(&node.context.log, Topic::PersonChanges, each).await.expect("a readable stream");
-    people.iter().filter(|(_, person)| person.attributes.is_some()).count()
+    people.iter().filter(|(_, person)| person.is_present()).count()
 }
 
 #[tokio::test]

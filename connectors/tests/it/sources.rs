@@ -102,7 +102,7 @@ impl Served {
             let stored = ingest::record::Stored { position, record };
             people.apply(&self.node.context.vault, &stored).expect("a readable person");
         }
-        people.iter().filter(|(_, person)| person.attributes.is_some()).count()
+        people.iter().filter(|(_, person)| person.is_present()).count()
     }
 }
 
@@ -281,7 +281,7 @@ async fn changes_out_of_order_leave_a_gap_until_the_missing_ones_come() {
         let position = ingest::record::Position { partition: 0, offset: 0 };
         people.apply(vault, &ingest::record::Stored { position, record }).expect("readable");
     }
-    assert!(people.iter().all(|(_, person)| person.sequence == 5), "and changes nothing");
+    assert!(people.iter().all(|(_, person)| person.sequence() == 5), "and changes nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -71,6 +71,11 @@ impl<V> Dense<V> {
         held.map(|(id, record)| (id.number(), record))
     }
 
+    /// All records, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u128, &V)> {
+        (0..TABLES).flat_map(|table| self.table_of(table))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.tables.iter().map(|table| table.held).sum()
     }

@@ -2,54 +2,147 @@
 //!
 //! The only view that holds attributes in the clear, in memory; the stream holds them sealed.
 
-use std::collections::{BTreeSet, HashMap};
-
-use chrono::{DateTime, Utc};
-use domain::{id::RecipientId, masked::Masked, person_code::PersonCode};
+use domain::{
+    id::{HouseholdId, RecipientId},
+    person_code::PersonCode,
+};
 use serde_json::{Map, Value};
 
+use self::attributes::{Names, Packed};
+use super::dense::Dense;
 use crate::{
     record::Stored,
     vault::{Vault, VaultError},
     wire::v1::{Event, PersonChanged},
 };
 
+mod attributes;
+
+pub use attributes::Attribute;
+
 /// One person, as the register's newest change has it.
-#[derive(Clone, Debug)]
-pub struct Person {
-    /// The register's count of this person's changes.
-    pub sequence: u64,
-    /// When the newest change happened.
-    pub event_time: DateTime<Utc>,
-    /// The attributes; `None` once the person has left the register.
-    pub attributes: Option<Masked<Map<String, Value>>>,
+#[derive(Clone, Copy)]
+pub struct Person<'a> {
+    held: &'a Held,
+    names: &'a Names,
 }
 
-impl Person {
-    /// The text of an attribute, where it is one.
+/// What is kept of a person.
+struct Held {
+    /// The register's count of this person's changes.
+    sequence: u64,
+    attributes: Packed,
+    /// Whether the person is in the register.
+    present: bool,
+}
+
+impl std::fmt::Debug for Person<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Person").field("sequence", &self.held.sequence).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Person<'a> {
+    /// The register's count of this person's changes.
     #[must_use]
-    pub fn text(&self, name: &str) -> Option<&str> {
-        self.attributes.as_ref()?.expose().get(name)?.as_str()
+    pub const fn sequence(&self) -> u64 {
+        self.held.sequence
+    }
+
+    /// Whether the person is in the register: known, and neither removed nor erased.
+    #[must_use]
+    pub const fn is_present(&self) -> bool {
+        self.held.present
+    }
+
+    /// The attributes, in the order in which the register told them.
+    pub fn attributes(&self) -> impl Iterator<Item = (&'a str, Attribute<'a>)> + use<'a> {
+        self.held.attributes.iter(self.names)
+    }
+
+    /// One attribute.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<Attribute<'a>> {
+        self.held.attributes.get(name, self.names)
+    }
+
+    /// The text of an attribute, where it is one that is no date.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&'a str> {
+        match self.attribute(name)? {
+            Attribute::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// When the person was born.
+    #[must_use]
+    pub fn birth_date(&self) -> Option<chrono::NaiveDate> {
+        self.attribute("birth_date")?.date()
     }
 
     /// The register's id of the family.
     #[must_use]
-    pub fn family_id(&self) -> Option<&str> {
-        self.text("family_id")
+    pub fn family_id(&self) -> Option<String> {
+        match self.attribute("family_id")? {
+            Attribute::Text(text) => Some(text.to_owned()),
+            Attribute::Date(date) => Some(date.to_string()),
+            _ => None,
+        }
     }
 
     /// Whether the person lives: in the register and not said to be dead.
     #[must_use]
     pub fn alive(&self) -> bool {
-        self.attributes.is_some() && self.text("status").is_none_or(|status| status == "alive")
+        self.held.present
+            && match self.attribute("status") {
+                Some(Attribute::Text(status)) => status == "alive",
+                Some(Attribute::Date(_)) => false,
+                _ => true,
+            }
+    }
+}
+
+/// What one record changes of a person. Nothing shows the attributes.
+pub struct Change {
+    id: RecipientId,
+    sequence: u64,
+    family: Option<HouseholdId>,
+    attributes: Option<Map<String, Value>>,
+}
+
+impl std::fmt::Debug for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Change").field("sequence", &self.sequence).finish_non_exhaustive()
+    }
+}
+
+impl Change {
+    /// Whose it is.
+    #[must_use]
+    pub const fn id(&self) -> RecipientId {
+        self.id
+    }
+
+    /// The family that the person is in then.
+    #[must_use]
+    pub const fn family(&self) -> Option<HouseholdId> {
+        self.family
     }
 }
 
 /// Everybody whom the register has told of.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct People {
-    people: HashMap<RecipientId, Person>,
-    families: HashMap<String, BTreeSet<RecipientId>>,
+    people: Dense<Held>,
+    families: Dense<Vec<RecipientId>>,
+    names: Names,
+}
+
+impl std::fmt::Debug for People {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("People").field("people", &self.people.len()).finish_non_exhaustive()
+    }
 }
 
 /// Seals what the register says of a person.
@@ -104,9 +197,21 @@ impl People {
         vault: &Vault,
         stored: &Stored,
     ) -> Result<Option<RecipientId>, VaultError> {
+        let Some(change) = self.change(vault, stored)? else { return Ok(None) };
+        let id = change.id;
+        self.take(change, vault);
+        Ok(Some(id))
+    }
+
+    /// What a record of `person-changes` would change; `None` where that is nothing.
+    ///
+    /// # Errors
+    /// Where the vault fails or sealed data is damaged.
+    pub fn change(&self, vault: &Vault, stored: &Stored) -> Result<Option<Change>, VaultError> {
         let Event::PersonChanged(change) = &stored.record.event else { return Ok(None) };
         let Some(id) = RecipientId::parse(&change.person) else { return Ok(None) };
-        if self.people.get(&id).is_some_and(|known| is_older(change, known)) {
+        let known = self.people.get(id.as_u128());
+        if known.is_some_and(|known| is_older(change, known.sequence, known.present)) {
             return Ok(None);
         }
         let attributes = match unseal(vault, id, change) {
@@ -114,33 +219,54 @@ impl People {
             Err(VaultError::NoKey) => None,
             Err(error) => return Err(error),
         };
-        let person = Person {
-            sequence: change.person_sequence,
-            event_time: stored.record.event_time,
-            attributes: attributes.map(Masked::new),
+        let family = attributes.as_ref().and_then(|of| of.get("family_id")?.as_str());
+        let family = family.map(|family| vault.household(family));
+        Ok(Some(Change { id, sequence: change.person_sequence, family, attributes }))
+    }
+
+    /// Takes what a record changes.
+    pub fn take(&mut self, change: Change, vault: &Vault) {
+        let Change { id, sequence, family, attributes } = change;
+        self.leave_family(id, vault);
+        let present = attributes.is_some();
+        let attributes = match attributes {
+            Some(attributes) => Packed::of(&attributes, &mut self.names),
+            None => Packed::none(),
         };
-        self.leave_family(id);
-        if let Some(family) = person.family_id() {
-            self.families.entry(family.to_owned()).or_default().insert(id);
+        self.people.update(id.as_u128(), |_| Held { sequence, attributes, present });
+        if let Some(family) = family {
+            self.families.update(family.as_u128(), |members| {
+                let mut members = members.unwrap_or_default();
+                members.reserve_exact(1);
+                members.push(id);
+                members
+            });
         }
-        self.people.insert(id, person);
-        Ok(Some(id))
     }
 
     /// A person.
     #[must_use]
-    pub fn get(&self, id: RecipientId) -> Option<&Person> {
-        self.people.get(&id)
+    pub fn get(&self, id: RecipientId) -> Option<Person<'_>> {
+        Some(Person { held: self.people.get(id.as_u128())?, names: &self.names })
     }
 
     /// Everybody, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (RecipientId, &Person)> {
-        self.people.iter().map(|(id, person)| (*id, person))
+    pub fn iter(&self) -> impl Iterator<Item = (RecipientId, Person<'_>)> {
+        self.people
+            .iter()
+            .map(|(id, held)| (RecipientId::from_u128(id), Person { held, names: &self.names }))
     }
 
-    /// The members of a family, living or not.
-    pub fn family(&self, family_id: &str) -> impl Iterator<Item = RecipientId> + '_ {
-        self.families.get(family_id).into_iter().flatten().copied()
+    /// The members of a family, living or not, oneself included; nobody where there is none.
+    #[must_use]
+    pub fn family(&self, family: HouseholdId) -> &[RecipientId] {
+        self.families.get(family.as_u128()).map_or(&[], Vec::as_slice)
+    }
+
+    /// The family that a person is in.
+    #[must_use]
+    pub fn family_of(&self, id: RecipientId, vault: &Vault) -> Option<HouseholdId> {
+        Some(vault.household(&self.get(id)?.family_id()?))
     }
 
     /// How many people the register has told of.
@@ -152,27 +278,24 @@ impl People {
     /// Whether the register has told of nobody.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.people.is_empty()
+        self.len() == 0
     }
 
-    fn leave_family(&mut self, id: RecipientId) {
-        let Some(family) = self.people.get(&id).and_then(Person::family_id) else { return };
-        let family = family.to_owned();
-        if let Some(members) = self.families.get_mut(&family) {
-            members.remove(&id);
-            if members.is_empty() {
-                self.families.remove(&family);
-            }
-        }
+    fn leave_family(&mut self, id: RecipientId, vault: &Vault) {
+        let Some(family) = self.family_of(id, vault) else { return };
+        self.families.update(family.as_u128(), |members| {
+            let mut members = members.unwrap_or_default();
+            members.retain(|member| *member != id);
+            members
+        });
     }
 }
 
 /// Whether a change is not newer than what is known. Who was missing from a snapshot was removed
 /// under the next number, which the register itself gives when the person comes back.
-fn is_older(change: &PersonChanged, known: &Person) -> bool {
-    let comes_back = known.attributes.is_none() && !change.removed;
-    known.sequence > change.person_sequence
-        || (known.sequence == change.person_sequence && !comes_back)
+pub(super) const fn is_older(change: &PersonChanged, sequence: u64, present: bool) -> bool {
+    let comes_back = !present && !change.removed;
+    sequence > change.person_sequence || (sequence == change.person_sequence && !comes_back)
 }
 
 fn unseal(
@@ -196,6 +319,8 @@ fn unseal(
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
     use crate::record::{Position, Record, outside_id};
 
@@ -234,17 +359,18 @@ mod tests {
             |family: &str| Some(serde_json::json!({"family_id": family, "status": "alive"}));
         let first = change(&vault, "326180-33995", 1, attributes("F-1"));
         let id = people.apply(&vault, &first).expect("taken").expect("changed");
-        assert_eq!(people.family("F-1").collect::<Vec<_>>(), [id]);
+        let family = |name| vault.household(name);
+        assert_eq!(people.family(family("F-1")), [id]);
         let moved = change(&vault, "326180-33995", 3, attributes("F-2"));
         people.apply(&vault, &moved).expect("taken");
         let older = change(&vault, "326180-33995", 2, attributes("F-1"));
         assert_eq!(people.apply(&vault, &older).expect("passed over"), None);
-        assert_eq!(people.family("F-1").count(), 0);
-        assert_eq!(people.family("F-2").collect::<Vec<_>>(), [id]);
+        assert_eq!(people.family(family("F-1")), []);
+        assert_eq!(people.family(family("F-2")), [id]);
         let gone = change(&vault, "326180-33995", 4, None);
         people.apply(&vault, &gone).expect("taken");
         assert!(!people.get(id).expect("known").alive());
-        assert_eq!(people.family("F-2").count(), 0);
+        assert_eq!(people.family(family("F-2")), []);
         let back = change(&vault, "326180-33995", 4, attributes("F-1"));
         people.apply(&vault, &back).expect("taken");
         assert!(people.get(id).expect("known").alive());
@@ -260,6 +386,6 @@ mod tests {
         vault.destroy(&[id]).expect("destroyed");
         let mut people = People::default();
         people.apply(&vault, &stored).expect("passed over");
-        assert!(people.get(id).is_some_and(|person| person.attributes.is_none()));
+        assert!(people.get(id).is_some_and(|person| !person.is_present()));
     }
 }

@@ -16,6 +16,8 @@ use super::{
 
 mod authorisation;
 mod consent;
+mod dead_letter;
+mod membership;
 
 pub use authorisation::{
     AuthorisationChanged, AuthorisationDecided, AuthorisationLine, AuthoriserStarted,
@@ -23,6 +25,8 @@ pub use authorisation::{
     PointsMovement,
 };
 pub use consent::ConsentChanged;
+pub use dead_letter::{DeadLetter, DeadLetterSettled};
+pub use membership::MembershipChanged;
 
 /// Headers and event, as they lie in the log.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -41,7 +45,7 @@ pub struct Envelope {
     pub recorded_at: i64,
     #[prost(
         oneof = "Event",
-        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34"
+        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 36"
     )]
     pub event: Option<Event>,
 }
@@ -88,6 +92,8 @@ pub enum Event {
     Audited(Audited),
     #[prost(message, tag = "34")]
     ConsentChanged(ConsentChanged),
+    #[prost(message, tag = "36")]
+    MembershipChanged(MembershipChanged),
 }
 
 impl Event {
@@ -114,6 +120,7 @@ impl Event {
             Self::BankFileRead(_) => "bank_file_read",
             Self::Audited(_) => "audited",
             Self::ConsentChanged(_) => "consent_changed",
+            Self::MembershipChanged(_) => "membership_changed",
         }
     }
 
@@ -125,6 +132,7 @@ impl Event {
             Self::RegistryChanged(event) => of(&event.kind, &event.id),
             Self::PersonChanged(event) => of("person", &event.person),
             Self::MeansChanged(event) => of("means", &event.token),
+            Self::MembershipChanged(event) => of("member", &event.member()),
             // What takes a former pseudonym out of what holds is of nobody.
             Self::EntitlementEvaluated(event) if event.person.is_empty() => {
                 of("former", &event.recipient)
@@ -254,6 +262,10 @@ pub struct EntitlementEvaluated {
     /// The register's count of this person's changes.
     #[prost(uint64, tag = "12")]
     pub person_sequence: u64,
+    /// Where the evaluation goes on reading `memberships`; beside `changes_next`.
+    #[prost(uint64, optional, tag = "13")]
+    #[serde(skip_serializing_if = "hidden")]
+    pub memberships_next: Option<u64>,
 }
 
 /// Days in a group, from the first to before `until`.
@@ -546,48 +558,4 @@ pub struct PaymentUnmatched {
     /// Why it fits none.
     #[prost(string, tag = "4")]
     pub why: String,
-}
-
-/// What was refused, and why.
-#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
-#[serde(default)]
-pub struct DeadLetter {
-    /// The connector: `terminal`, `dagr`, `issuer`, `vpvkac`, `portal`, `registry`.
-    #[prost(string, tag = "1")]
-    pub connector: String,
-    /// A stable code of a closed set.
-    #[prost(string, tag = "2")]
-    pub reason: String,
-    /// What was wrong and where, without the values.
-    #[prost(string, tag = "3")]
-    pub detail: String,
-    /// The file or route it came by.
-    #[prost(string, tag = "4")]
-    pub origin: String,
-    /// The line in the file, counted from 1; 0 where there is none.
-    #[prost(uint64, tag = "5")]
-    pub line: u64,
-    /// The first bytes of what came, encrypted under the node's key where it may hold personal data.
-    #[prost(bytes = "vec", tag = "6")]
-    #[serde(skip_serializing_if = "hidden", with = "bytes")]
-    pub payload: Vec<u8>,
-    #[prost(uint64, tag = "7")]
-    pub payload_bytes: u64,
-    #[prost(string, tag = "8")]
-    pub date: String,
-}
-
-/// Somebody dealt with what was refused.
-#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
-#[serde(default)]
-pub struct DeadLetterSettled {
-    /// The dead letter's record.
-    #[prost(string, tag = "1")]
-    pub letter_id: String,
-    /// `replayed` or `dropped`.
-    #[prost(string, tag = "2")]
-    pub outcome: String,
-    /// Why it was dropped, in the operator's words.
-    #[prost(string, tag = "3")]
-    pub note: String,
 }

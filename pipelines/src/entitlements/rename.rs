@@ -23,11 +23,12 @@ impl Evaluator {
             let mut former = self.former().await?;
             while !former.is_empty() {
                 let later = former.split_off(former.len().min(APPENDED_AT_ONCE));
-                self.append(former, self.changes_next).await?;
+                self.append(former).await?;
                 former = later;
             }
-            let everybody: Vec<_> = self.people.iter().map(|(id, _)| id).collect();
-            self.tell(everybody, self.clock.now(), self.changes_next).await
+            let now = self.clock.now();
+            self.affected.extend(self.people.iter().map(|(id, _)| (id, now)));
+            self.tell().await
         })
     }
 
@@ -54,6 +55,7 @@ impl Evaluator {
             known_from,
             removed: true,
             changes_next: None,
+            memberships_next: None,
             person_sequence: 0,
             ..told
         });

@@ -4,112 +4,135 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayRef, BooleanBuilder, Date32Array, Date32Builder, Float64Builder, Int64Array,
-        Int64Builder, NullArray, RecordBatch, StringBuilder,
+        ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, NullArray, RecordBatch,
+        RecordBatchOptions, StringBuilder,
     },
-    datatypes::{DataType, Date32Type, Field, Schema},
+    datatypes::{Date32Type, Field, Schema},
     error::ArrowError,
 };
 use chrono::NaiveDate;
+use domain::period::age;
+use ingest::register::people::{Attribute, Person};
 use serde_json::Value;
 
-use super::{Row, attribute_names};
+use super::{Row, Rows};
 
-/// The column of the day that a row is evaluated for; no attribute can have this name.
+/// The column of the day that a row is evaluated for; no attribute has this name.
 pub(super) const DAY: &str = "evaluated day";
+/// What the columns of ages begin with; the name of a date follows. No attribute begins so.
+pub(super) const AGE_OF: &str = "evaluated age of ";
 
-/// The rows as columns: every attribute that somebody has, every wanted one, and the family's.
-pub(super) fn batch(rows: &[Row<'_>], wanted: &[String]) -> Result<RecordBatch, ArrowError> {
-    let mut fields: Vec<(String, ArrayRef)> = Vec::new();
-    for (name, values) in attribute_names(rows) {
-        if wanted.iter().any(|wanted| wanted == name) && !is_family(name) {
-            fields.push((name.to_owned(), attribute(rows, name, kind(name, &values))));
-        }
-    }
-    let days: Date32Array =
-        rows.iter().map(|row| Some(Date32Type::from_naive_date(row.day))).collect();
-    let size: Int64Array = rows.iter().map(|row| Some(row.family.size)).collect();
-    let children: Int64Array = rows.iter().map(|row| Some(row.family.children)).collect();
-    let youngest: Date32Array =
-        rows.iter().map(|row| row.family.youngest.map(Date32Type::from_naive_date)).collect();
-    fields.push((DAY.into(), Arc::new(days)));
-    fields.push(("family_size".into(), Arc::new(size)));
-    fields.push(("family_children".into(), Arc::new(children)));
-    fields.push(("family_youngest_birth_date".into(), Arc::new(youngest)));
-    for name in wanted {
-        if fields.iter().all(|(known, _)| known != name) {
-            fields.push((name.clone(), Arc::new(NullArray::new(rows.len()))));
-        }
-    }
-    let schema =
-        fields.iter().map(|(name, column)| Field::new(name, column.data_type().clone(), true));
-    let schema = Arc::new(Schema::new(schema.collect::<Vec<_>>()));
-    RecordBatch::try_new(schema, fields.into_iter().map(|(_, column)| column).collect())
+const SIZE: &str = "family_size";
+const CHILDREN: &str = "family_children";
+const YOUNGEST: &str = "family_youngest_birth_date";
+
+/// The rows as columns: those wanted, be they attributes, the family's, ages or the day. What nobody
+/// has is NULL.
+pub(super) fn batch(rows: Rows<'_>, wanted: &[String]) -> Result<RecordBatch, ArrowError> {
+    let columns: Vec<ArrayRef> = wanted.iter().map(|name| column(rows, name)).collect();
+    let fields = wanted.iter().zip(&columns);
+    let fields = fields.map(|(name, column)| Field::new(name, column.data_type().clone(), true));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.rows.len()));
+    RecordBatch::try_new_with_options(schema, columns, &options)
 }
 
-fn is_family(name: &str) -> bool {
-    matches!(name, "family_size" | "family_children" | "family_youngest_birth_date")
+fn column(rows: Rows<'_>, name: &str) -> ArrayRef {
+    match name {
+        DAY => dates(rows.rows.iter().map(|row| Some(row.day))),
+        SIZE => whole(rows.rows.iter().map(|row| Some(row.family.size))),
+        CHILDREN => whole(rows.rows.iter().map(|row| Some(row.family.children))),
+        YOUNGEST => dates(rows.rows.iter().map(|row| row.family.youngest)),
+        _ => match name.strip_prefix(AGE_OF) {
+            Some(date) => ages(rows, date),
+            None => attribute(rows, name),
+        },
+    }
 }
 
-/// The type that all values have; text where they differ. A name that ends in `_date` is a date.
-fn kind(name: &str, values: &[&Value]) -> DataType {
-    let values = || values.iter().filter(|value| !value.is_null());
-    if values().next().is_none() {
+fn dates(values: impl Iterator<Item = Option<NaiveDate>>) -> ArrayRef {
+    let days = values.map(|date| date.map(Date32Type::from_naive_date));
+    Arc::new(days.collect::<Date32Array>())
+}
+
+fn whole(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
+    Arc::new(values.collect::<Int64Array>())
+}
+
+/// Full years from a date to the day of each row: what `age` is, once for all conditions.
+fn ages(rows: Rows<'_>, date: &str) -> ArrayRef {
+    let years = |born: Option<NaiveDate>, row: &Row| Some(i64::from(age(born?, row.day)));
+    if date == YOUNGEST {
+        return whole(rows.rows.iter().map(|row| years(row.family.youngest, row)));
+    }
+    let born = Values::of(rows, |person| person.attribute(date).and_then(|value| value.date()));
+    whole(rows.rows.iter().map(|row| years(born.at(row), row)))
+}
+
+/// An attribute as a column of the type that all values have; text where they differ. A name that
+/// ends in `_date` is a date.
+fn attribute(rows: Rows<'_>, name: &str) -> ArrayRef {
+    let values = Values::of(rows, |person| person.attribute(name).filter(|value| !value.is_null()));
+    let of_rows = || rows.rows.iter().map(|row| values.at(row));
+    let all = |is: fn(&Attribute<'_>) -> bool| values.values.iter().flatten().all(is);
+    if values.values.iter().all(Option::is_none) {
         // Whoever compares NULL with whatever gets NULL; a guessed type could refuse to compare.
-        DataType::Null
-    } else if values().all(|value| value.is_boolean()) {
-        DataType::Boolean
-    } else if values().all(|value| value.is_i64()) {
-        DataType::Int64
-    } else if values().all(|value| value.is_number()) {
-        DataType::Float64
+        Arc::new(NullArray::new(rows.rows.len()))
+    } else if all(|value| matches!(value, Attribute::Flag(_))) {
+        let flags = of_rows().map(|value| match value {
+            Some(Attribute::Flag(flag)) => Some(flag),
+            _ => None,
+        });
+        Arc::new(flags.collect::<BooleanArray>())
+    } else if all(|value| matches!(value, Attribute::Whole(_))) {
+        whole(of_rows().map(|value| match value {
+            Some(Attribute::Whole(number)) => Some(number),
+            _ => None,
+        }))
+    } else if all(|value| matches!(value, Attribute::Whole(_) | Attribute::Real(_))) {
+        let numbers = of_rows().map(|value| match value {
+            Some(Attribute::Whole(number)) => Some(number as f64),
+            Some(Attribute::Real(number)) => Some(number),
+            _ => None,
+        });
+        Arc::new(numbers.collect::<Float64Array>())
     } else if name.ends_with("_date") {
-        DataType::Date32
+        dates(of_rows().map(|value| value.and_then(|value| value.date())))
     } else {
-        DataType::Utf8
+        texts(of_rows())
     }
 }
 
-fn attribute(rows: &[Row<'_>], name: &str, kind: DataType) -> ArrayRef {
-    let value = |row: &Row<'_>| {
-        let attributes = row.person.attributes.as_ref()?;
-        attributes.expose().get(name).filter(|value| !value.is_null()).cloned()
-    };
-    match kind {
-        DataType::Boolean => {
-            let mut column = BooleanBuilder::with_capacity(rows.len());
-            rows.iter()
-                .for_each(|row| column.append_option(value(row).and_then(|of| of.as_bool())));
-            Arc::new(column.finish())
+fn texts<'a>(values: impl Iterator<Item = Option<Attribute<'a>>>) -> ArrayRef {
+    let mut column = StringBuilder::new();
+    for value in values {
+        match value {
+            Some(Attribute::Text(text) | Attribute::Other(text)) => column.append_value(text),
+            Some(other) => column.append_value(match other.value() {
+                Value::String(text) => text,
+                other => other.to_string(),
+            }),
+            None => column.append_null(),
         }
-        DataType::Int64 => {
-            let mut column = Int64Builder::with_capacity(rows.len());
-            rows.iter().for_each(|row| column.append_option(value(row).and_then(|of| of.as_i64())));
-            Arc::new(column.finish())
-        }
-        DataType::Float64 => {
-            let mut column = Float64Builder::with_capacity(rows.len());
-            rows.iter().for_each(|row| column.append_option(value(row).and_then(|of| of.as_f64())));
-            Arc::new(column.finish())
-        }
-        DataType::Null => Arc::new(NullArray::new(rows.len())),
-        DataType::Date32 => {
-            let mut column = Date32Builder::with_capacity(rows.len());
-            let date = |value: Value| value.as_str()?.parse::<NaiveDate>().ok();
-            rows.iter().for_each(|row| {
-                column.append_option(value(row).and_then(date).map(Date32Type::from_naive_date));
-            });
-            Arc::new(column.finish())
-        }
-        _ => {
-            let mut column = StringBuilder::new();
-            for row in rows {
-                column.append_option(value(row).map(|of| match of {
-                    Value::String(text) => text,
-                    other => other.to_string(),
-                }));
-            }
-            Arc::new(column.finish())
-        }
+    }
+    Arc::new(column.finish())
+}
+
+/// Something of each person, found once for all days.
+struct Values<T> {
+    /// The place of the first person.
+    first: usize,
+    values: Vec<Option<T>>,
+}
+
+impl<'a, T: Copy> Values<T> {
+    fn of(rows: Rows<'a>, value: impl Fn(&Person<'a>) -> Option<T>) -> Self {
+        let first = rows.rows.first().map_or(0, |row| row.person);
+        let end = rows.rows.last().map_or(0, |row| row.person + 1);
+        Self { first, values: rows.people[first..end].iter().map(value).collect() }
+    }
+
+    fn at(&self, row: &Row) -> Option<T> {
+        self.values[row.person - self.first]
     }
 }

@@ -1,10 +1,19 @@
 //! Conditions: SQL booleans over attributes, checked at load, evaluated over rows of people.
 
-use std::ops::ControlFlow;
+use std::{
+    collections::VecDeque,
+    ops::ControlFlow,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::{
+    array::{Array, AsArray, RecordBatch},
+    buffer::BooleanBuffer,
+    datatypes::SchemaRef,
+};
 use datafusion::{
-    common::DFSchema, error::DataFusionError, logical_expr::cast, prelude::SessionContext,
+    common::DFSchema, error::DataFusionError, logical_expr::cast, physical_plan::PhysicalExpr,
+    prelude::SessionContext,
 };
 use domain::id::GroupId;
 use sqlparser::{
@@ -17,8 +26,11 @@ use sqlparser::{
     tokenizer::Token,
 };
 
-use super::{Row, columns};
+use super::{Rows, columns};
 use crate::session::session;
+
+/// For so many combinations of the attributes' types conditions stay planned.
+const KEPT_PLANS: usize = 16;
 
 /// Scalar functions that conditions may call; each gives the same for the same attributes.
 const FUNCTIONS: [&str; 12] = [
@@ -72,6 +84,14 @@ struct Reader {
     attributes: Vec<String>,
 }
 
+impl Reader {
+    fn note(&mut self, name: String) {
+        if !self.attributes.contains(&name) {
+            self.attributes.push(name);
+        }
+    }
+}
+
 impl VisitorMut for Reader {
     type Break = String;
 
@@ -81,40 +101,69 @@ impl VisitorMut for Reader {
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<String> {
         match expression {
-            Expr::Identifier(name) if name.value != columns::DAY => {
-                let attribute = match name.quote_style {
-                    Some(_) => name.value.clone(),
-                    None => name.value.to_lowercase(),
-                };
-                if !self.attributes.contains(&attribute) {
-                    self.attributes.push(attribute);
+            Expr::Identifier(name) => {
+                let name = attribute(name);
+                // The evaluation's own columns are named where `age` is read.
+                if name == columns::DAY || name.starts_with(columns::AGE_OF) {
+                    return ControlFlow::Break(format!("no attribute has the name {name}"));
                 }
+                self.note(name);
             }
             Expr::CompoundIdentifier(_) => {
                 return ControlFlow::Break("an attribute has no dot in its name".into());
             }
-            Expr::Function(function) => return check_function(function),
+            Expr::Function(function) => check_function(function)?,
             _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// What `age` needs is added once its argument was read: a date's age is a column, that of
+    /// anything else is counted to the column of the day.
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<String> {
+        let Expr::Function(function) = expression else { return ControlFlow::Continue(()) };
+        if function.name.to_string().to_lowercase() != "age" {
+            return ControlFlow::Continue(());
+        }
+        let FunctionArguments::List(list) = &mut function.args else {
+            return ControlFlow::Continue(());
+        };
+        let column = |name: &str| Expr::Identifier(Ident::with_quote('"', name));
+        match list.args.as_slice() {
+            [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(date)))] => {
+                let age = format!("{}{}", columns::AGE_OF, attribute(date));
+                *expression = column(&age);
+                self.note(age);
+            }
+            _ => {
+                let day = FunctionArgExpr::Expr(column(columns::DAY));
+                list.args.push(FunctionArg::Unnamed(day));
+                self.note(columns::DAY.to_owned());
+            }
         }
         ControlFlow::Continue(())
     }
 }
 
-fn check_function(function: &mut Function) -> ControlFlow<String> {
+/// The attribute that an identifier names.
+fn attribute(name: &Ident) -> String {
+    match name.quote_style {
+        Some(_) => name.value.clone(),
+        None => name.value.to_lowercase(),
+    }
+}
+
+fn check_function(function: &Function) -> ControlFlow<String> {
     let name = function.name.to_string().to_lowercase();
     if function.over.is_some() || !FUNCTIONS.contains(&name.as_str()) {
         let known = FUNCTIONS.join(", ");
         return ControlFlow::Break(format!("there is no function {name}; known are {known}"));
     }
     if name == "age" {
-        let FunctionArguments::List(list) = &mut function.args else {
-            return ControlFlow::Break("age(date) has one argument".into());
-        };
-        if list.args.len() != 1 {
+        let alone = matches!(&function.args, FunctionArguments::List(list) if list.args.len() == 1);
+        if !alone {
             return ControlFlow::Break("age(date) has one argument".into());
         }
-        let day = Expr::Identifier(Ident::with_quote('"', columns::DAY));
-        list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Expr(day)));
     }
     ControlFlow::Continue(())
 }
@@ -125,6 +174,15 @@ pub(super) struct Conditions {
     /// One that does not parse has been refused when the registry was checked.
     conditions: Vec<(GroupId, Condition)>,
     attributes: Vec<String>,
+    /// The conditions as they were planned lately, the last one first: people who are evaluated together
+    /// mostly have attributes of the same types.
+    planned: Mutex<VecDeque<Arc<Planned>>>,
+}
+
+/// The conditions over columns of these types; none where one fails over them.
+struct Planned {
+    schema: SchemaRef,
+    conditions: Vec<Option<Arc<dyn PhysicalExpr>>>,
 }
 
 impl std::fmt::Debug for Conditions {
@@ -141,66 +199,81 @@ impl Conditions {
             conditions.iter().flat_map(|(_, condition)| condition.attributes.clone()).collect();
         attributes.sort_unstable();
         attributes.dedup();
-        Self { context: session(), conditions, attributes }
+        Self { context: session(), conditions, attributes, planned: Mutex::default() }
     }
 
-    /// Whether each row is in each group.
-    pub(super) async fn evaluate(
+    /// Which rows are in each group.
+    pub(super) fn evaluate(
         &self,
-        rows: &[Row<'_>],
-    ) -> Result<Vec<(GroupId, Vec<bool>)>, DataFusionError> {
+        rows: Rows<'_>,
+    ) -> Result<Vec<(GroupId, BooleanBuffer)>, DataFusionError> {
         let batch = columns::batch(rows, &self.attributes)?;
+        let planned = self.planned(&batch);
         let mut members = Vec::with_capacity(self.conditions.len());
-        for (group, condition) in &self.conditions {
-            let holds = match self.holds(condition, &batch) {
-                Ok(holds) => holds,
-                Err(_) => {
-                    // What the engine says may quote an attribute, so it is not told.
-                    tracing::warn!(%group, "a condition fails for some people; they are no members");
-                    self.holds_apart(condition, rows)
-                }
-            };
+        for ((group, condition), planned) in self.conditions.iter().zip(&planned.conditions) {
+            let holds = planned.as_deref().and_then(|planned| true_for(planned, &batch).ok());
+            let holds = holds.unwrap_or_else(|| {
+                // What the engine says may quote an attribute, so it is not told.
+                tracing::warn!(%group, "a condition fails for some people; they are no members");
+                BooleanBuffer::from(self.holds_apart(condition, rows))
+            });
             members.push((group.clone(), holds));
         }
         Ok(members)
     }
 
+    fn planned(&self, batch: &RecordBatch) -> Arc<Planned> {
+        let mut kept = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = kept.iter().position(|planned| planned.schema == batch.schema());
+        let planned = known.and_then(|at| kept.remove(at)).unwrap_or_else(|| {
+            let schema = batch.schema();
+            let plan = |(_, condition): &(_, Condition)| self.plan(condition, &schema).ok();
+            let conditions = self.conditions.iter().map(plan).collect();
+            Arc::new(Planned { schema, conditions })
+        });
+        kept.push_front(Arc::clone(&planned));
+        kept.truncate(KEPT_PLANS);
+        planned
+    }
+
     /// Whether rows are in a group whose condition fails over all of them together, as where one
     /// attribute of one person is of another type: by halves, down to the rows that it fails for.
     /// For those it is unknown, and they are no members.
-    fn holds_apart(&self, condition: &Condition, rows: &[Row<'_>]) -> Vec<bool> {
-        if rows.len() <= 1 {
-            return vec![false; rows.len()];
+    fn holds_apart(&self, condition: &Condition, rows: Rows<'_>) -> Vec<bool> {
+        if rows.rows.len() <= 1 {
+            return vec![false; rows.rows.len()];
         }
-        let (first, second) = rows.split_at(rows.len() / 2);
-        let mut holds = Vec::with_capacity(rows.len());
+        let (first, second) = rows.rows.split_at(rows.rows.len() / 2);
+        let mut found = Vec::with_capacity(rows.rows.len());
         for half in [first, second] {
+            let half = Rows { rows: half, ..rows };
             let together = columns::batch(half, &condition.attributes)
                 .map_err(DataFusionError::from)
-                .and_then(|batch| self.holds(condition, &batch));
-            holds.extend(together.unwrap_or_else(|_| self.holds_apart(condition, half)));
+                .and_then(|batch| true_for(&*self.plan(condition, &batch.schema())?, &batch));
+            match together {
+                Ok(together) => found.extend(together.iter()),
+                Err(_) => found.extend(self.holds_apart(condition, half)),
+            }
         }
-        holds
+        found
     }
 
-    fn holds(
+    fn plan(
         &self,
         condition: &Condition,
-        batch: &RecordBatch,
-    ) -> Result<Vec<bool>, DataFusionError> {
-        let schema = DFSchema::try_from(batch.schema().as_ref().clone())?;
+        schema: &SchemaRef,
+    ) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
+        let schema = DFSchema::try_from(schema.as_ref().clone())?;
         let text = condition.expression.to_string();
         let expression = self.context.parse_sql_expr(&text, &schema)?;
         let boolean = cast(expression, arrow::datatypes::DataType::Boolean);
-        let physical = self.context.create_physical_expr(boolean, &schema)?;
-        let value = physical.evaluate(batch)?.into_array(batch.num_rows())?;
-        let value = value.as_boolean();
-        Ok((0..value.len()).map(|row| value.is_valid(row) && value.value(row)).collect())
+        self.context.create_physical_expr(boolean, &schema)
     }
 
     /// Plans a condition over a row where nothing is known, to find what the engine refuses.
     fn plan_check(&self, condition: &Condition) -> Option<String> {
-        let batch = columns::batch(&[], &condition.attributes).ok()?;
+        let nobody = Rows { people: &[], rows: &[] };
+        let batch = columns::batch(nobody, &condition.attributes).ok()?;
         let schema = DFSchema::try_from(batch.schema().as_ref().clone()).ok()?;
         let text = condition.expression.to_string();
         // Types are known only with the attributes; names and functions are known now.
@@ -209,6 +282,19 @@ impl Conditions {
             Err(error) => Some(error.strip_backtrace()),
         }
     }
+}
+
+/// The rows for which a condition is true; what is NULL is not.
+fn true_for(
+    condition: &dyn PhysicalExpr,
+    batch: &RecordBatch,
+) -> Result<BooleanBuffer, DataFusionError> {
+    let value = condition.evaluate(batch)?.into_array(batch.num_rows())?;
+    let value = value.as_boolean();
+    Ok(match value.nulls() {
+        Some(nulls) => value.values() & nulls.inner(),
+        None => value.values().clone(),
+    })
 }
 
 #[cfg(test)]
@@ -226,6 +312,8 @@ mod tests {
             "a.b = 1",
             "true; DROP TABLE x",
             "age() > 3",
+            "\"evaluated day\" IS NULL",
+            "\"evaluated age of birth_date\" > 3",
         ] {
             assert!(check(wrong).is_some(), "{wrong}");
         }

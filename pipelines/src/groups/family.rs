@@ -1,10 +1,13 @@
 //! What a family adds to a person's attributes, day by day.
 
-use std::collections::{BTreeMap, BTreeSet};
+use chrono::{Datelike, Days, NaiveDate};
+use domain::{id::RecipientId, period::age};
+use ingest::{
+    register::people::{People, Person},
+    vault::Vault,
+};
 
-use chrono::{Datelike, NaiveDate};
-use domain::period::age;
-use ingest::register::people::{People, Person};
+use super::HORIZON_DAYS;
 
 /// What is known of a family on a day: the living, oneself included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,42 +20,41 @@ pub(super) struct Family {
     pub(super) youngest: Option<NaiveDate>,
 }
 
-fn birth_date(person: &Person) -> Option<NaiveDate> {
-    person.text("birth_date")?.parse().ok()
-}
-
-/// Every date among a person's attributes; `age` counts from any of them.
-fn dates(person: &Person) -> impl Iterator<Item = NaiveDate> {
-    let attributes = person.attributes.as_ref().map(domain::masked::Masked::expose);
-    let values = attributes.into_iter().flat_map(serde_json::Map::values);
-    values.filter_map(|value| value.as_str()?.parse().ok())
-}
-
-/// The days from `first` to `last` on which a condition over ages may change for a person, with what
-/// is known of the family on each: the first day, every birthday in the family, and the anniversary
-/// of every other date that the register has of the person.
+/// The days from `first` on, as far as memberships are told ahead, on which a condition over ages may
+/// change for a person, with what is known of the family on each: the first day, every birthday in
+/// the family, and the anniversary of every other date that the register has of the person.
 pub(super) fn days(
     people: &People,
-    person: &Person,
+    vault: &Vault,
+    id: RecipientId,
+    person: Person<'_>,
     first: NaiveDate,
-    last: NaiveDate,
-) -> BTreeMap<NaiveDate, Family> {
-    let members: Vec<&Person> = match person.family_id() {
-        Some(family) => people.family(family).filter_map(|id| people.get(id)).collect(),
-        None => vec![person],
+) -> impl Iterator<Item = (NaiveDate, Family)> {
+    let last = first.checked_add_days(Days::new(HORIZON_DAYS)).unwrap_or(first);
+    let (mut size, mut births) = (0, Vec::new());
+    let alone = [id];
+    let members = match people.family_of(id, vault) {
+        Some(family) => people.family(family),
+        None => &alone,
     };
-    let living: Vec<&Person> = members.into_iter().filter(|member| member.alive()).collect();
-    let births: Vec<NaiveDate> = living.iter().filter_map(|member| birth_date(member)).collect();
-    let mut days = BTreeSet::from([first]);
-    for date in births.iter().copied().chain(dates(person)) {
+    for member in members.iter().filter_map(|member| people.get(*member)) {
+        if member.alive() {
+            size += 1;
+            births.extend(member.birth_date());
+        }
+    }
+    let mut days = vec![first];
+    let own = person.attributes().filter_map(|(_, value)| value.date());
+    for date in births.iter().copied().chain(own) {
         days.extend(birthdays(date, first, last));
     }
-    let on = |day: NaiveDate| Family {
-        size: i64::try_from(living.len()).unwrap_or(i64::MAX),
-        children: births.iter().map(|born| i64::from(age(*born, day) < 18)).sum(),
-        youngest: births.iter().max().copied(),
-    };
-    days.into_iter().map(|day| (day, on(day))).collect()
+    days.sort_unstable();
+    days.dedup();
+    let youngest = births.iter().max().copied();
+    days.into_iter().map(move |day| {
+        let children = births.iter().map(|born| i64::from(age(*born, day) < 18)).sum();
+        (day, Family { size, children, youngest })
+    })
 }
 
 /// The birthdays after `first` up to `last`; of 29 February 1 March in years without one.

@@ -3,7 +3,10 @@
 
 use chrono::{DateTime, Days, TimeDelta, Utc};
 use domain::period::LocalTime;
-use ingest::{register::people::People, topic::Topic};
+use ingest::{
+    register::{memberships::Memberships, people::People},
+    topic::Topic,
+};
 use pipelines::groups::Groups;
 use serde_json::{Value, json};
 
@@ -100,6 +103,10 @@ async fn at_once(register: &Register, now: DateTime<Utc>) -> Vec<(u32, u64, Vec<
     let registry = register.log.read(Topic::RegistryChanges, 0, 0, 100).await.expect("records");
     let mut view = ingest::register::registry::RegistryView::default();
     view.apply(&registry);
+    let mut lists = Memberships::default();
+    for stored in register.log.read(Topic::Memberships, 0, 0, 10_000).await.expect("records") {
+        lists.apply(&stored);
+    }
     let groups = Groups::new(&view.registry().groups, &register.vault);
     let mut found = Vec::new();
     for number in 0..12 {
@@ -107,7 +114,7 @@ async fn at_once(register: &Register, now: DateTime<Utc>) -> Vec<(u32, u64, Vec<
         if people.get(id).is_none() {
             continue;
         }
-        let evaluated = groups.evaluate(&people, &[id], now, &register.vault).await;
+        let evaluated = groups.evaluate(&people, &lists, &[(id, now)], &register.vault);
         let evaluated = evaluated.expect("evaluated").remove(0);
         for ahead in [0, 30, 200] {
             let day = LocalTime::of(now).date + Days::new(ahead);
@@ -143,13 +150,16 @@ async fn as_told(register: &Register, now: DateTime<Utc>) -> Vec<(u32, u64, Vec<
 
 #[tokio::test]
 async fn one_change_at_a_time_and_all_at_once_agree() {
-    for seed in 0..30 {
+    let scale: u64 =
+        std::env::var("AVIS_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1);
+    for seed in 0..34 * scale {
         let mut random = Random(seed);
         let register = Register::new();
         let start = at("2025-01-01T00:00:00Z");
         for (id, condition) in &CONDITIONS[..3] {
             register.group(id, condition, start).await;
         }
+        register.list("staff", start).await;
         let mut evaluator = register.evaluator().await.expect("opened");
         let mut now = start;
         for sequence in 1..60 {
@@ -157,6 +167,13 @@ async fn one_change_at_a_time_and_all_at_once_agree() {
             let late = if random.below(5) == 0 { TimeDelta::hours(40) } else { TimeDelta::zero() };
             let number = u32::try_from(random.below(12)).expect("small");
             register.change(number, sequence, now - late, random.attributes()).await;
+            if random.below(3) == 0 {
+                let (number, days) = (random.below(12), random.below(90));
+                let number = u32::try_from(number).expect("small");
+                let from = LocalTime::of(now).date + Days::new(random.below(60));
+                let until = (random.below(2) == 0).then(|| from + Days::new(days));
+                register.member("staff", number, from, until, random.below(4) == 0, now).await;
+            }
             now += TimeDelta::hours(i64::try_from(random.below(3)).expect("small") * 17);
             if sequence == 40 {
                 let (id, condition) = CONDITIONS[3];
@@ -171,6 +188,50 @@ async fn one_change_at_a_time_and_all_at_once_agree() {
         evaluator.catch_up().await.expect("evaluated");
         assert_eq!(as_told(&register, now).await, at_once(&register, now).await, "seed {seed}");
     }
+}
+
+#[tokio::test]
+async fn whoever_is_on_a_list_is_a_member_on_its_days() {
+    let register = Register::new();
+    let start = at("2025-01-01T00:00:00Z");
+    register.list("staff", start).await;
+    register.change(0, 1, start, json!({})).await;
+    register.change(1, 1, start, json!({})).await;
+    assert_eq!(register.evaluate().await, 2);
+    let told = at("2025-01-10T09:00:00Z");
+    register.member("staff", 0, day("2025-01-15"), Some(day("2025-02-01")), false, told).await;
+    // Of whom the register has not told, nothing follows.
+    register.member("staff", 7, day("2025-01-15"), None, false, told).await;
+    assert_eq!(register.evaluate().await, 1);
+    assert_eq!(register.evaluate().await, 0, "nothing is new");
+    let groups = |number, on| register.groups(number, day(on));
+    assert_eq!(groups(0, "2025-01-14").await, [""; 0]);
+    assert_eq!(groups(0, "2025-01-15").await, ["staff"]);
+    assert_eq!(groups(0, "2025-01-31").await, ["staff"]);
+    assert_eq!(groups(0, "2025-02-01").await, [""; 0]);
+    assert_eq!(groups(1, "2025-01-20").await, [""; 0]);
+    let gone = at("2025-01-20T12:00:00Z");
+    register.member("staff", 0, day("2025-01-15"), None, true, gone).await;
+    assert_eq!(register.evaluate().await, 1);
+    assert_eq!(groups(0, "2025-01-21").await, [""; 0]);
+    // What was known then is still what was known then.
+    assert_eq!(groups(0, "2025-01-19").await, ["staff"]);
+}
+
+#[tokio::test]
+async fn who_has_not_changed_for_long_is_told_of_again() {
+    let register = Register::new();
+    let start = at("2025-01-01T00:00:00Z");
+    register.group("grown", "age(birth_date) >= 18", start).await;
+    register.change(0, 1, start, json!({"birth_date": "2009-06-01"})).await;
+    let mut evaluator = register.evaluator_at(start).await.expect("opened");
+    assert_eq!(evaluator.catch_up().await.expect("evaluated"), 1);
+    assert_eq!(register.groups(0, day("2027-06-01")).await, [""; 0], "beyond what is told ahead");
+    let mut later = register.evaluator_at(at("2026-12-01T00:00:00Z")).await.expect("opened");
+    assert_eq!(later.catch_up().await.expect("evaluated"), 1);
+    assert_eq!(later.catch_up().await.expect("evaluated"), 0, "once a day at most");
+    assert_eq!(register.groups(0, day("2027-05-31")).await, [""; 0]);
+    assert_eq!(register.groups(0, day("2027-06-01")).await, ["grown"]);
 }
 
 #[tokio::test]

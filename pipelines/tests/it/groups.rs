@@ -8,7 +8,10 @@ use domain::{
     recipient::{Group, Member, Membership},
     text::Text,
 };
-use ingest::{register::people::People, topic::Topic};
+use ingest::{
+    register::{memberships::Memberships, people::People},
+    topic::Topic,
+};
 use pipelines::groups::Groups;
 use serde_json::{Value, json};
 
@@ -36,7 +39,8 @@ async fn runs_of(group: Group, from: &str, attributes: &[Value]) -> Vec<Vec<Stri
     }
     let groups = Groups::new(&[group], &register.vault);
     let from = start_of_day(day(from));
-    let evaluated = groups.evaluate(&people, &whom, from, &register.vault).await;
+    let whom: Vec<_> = whom.into_iter().map(|id| (id, from)).collect();
+    let evaluated = groups.evaluate(&people, &Memberships::default(), &whom, &register.vault);
     let run = |days: &ingest::wire::v1::GroupDays| {
         format!("{} to {}", days.from, days.until.as_deref().unwrap_or("open"))
     };

@@ -11,7 +11,7 @@ use ingest::{
     register::{entitlements::Entitlements, people},
     topic::Topic,
     vault::Vault,
-    wire::v1::{Event, PersonChanged, RegistryChanged},
+    wire::v1::{Event, MembershipChanged, PersonChanged, RegistryChanged},
 };
 use pipelines::{entitlements::Evaluator, error::PipelineError};
 use serde_json::Value;
@@ -74,6 +74,41 @@ impl Register {
             changed_by: String::new(),
         });
         self.append(Topic::RegistryChanges, &format!("{id} {condition}"), at, event).await;
+    }
+
+    /// Appends a group that is a list.
+    pub async fn list(&self, id: &str, at: DateTime<Utc>) {
+        let name = serde_json::json!({ "lv": id, "en": id });
+        let document = serde_json::json!({ "id": id, "name": name, "members": [] });
+        let event = Event::RegistryChanged(RegistryChanged {
+            kind: "groups".into(),
+            id: id.into(),
+            document: document.to_string(),
+            changed_by: String::new(),
+        });
+        self.append(Topic::RegistryChanges, id, at, event).await;
+    }
+
+    /// Appends that the n-th person is on a group's list, or no longer.
+    pub async fn member(
+        &self,
+        group: &str,
+        number: u32,
+        from: NaiveDate,
+        until: Option<NaiveDate>,
+        removed: bool,
+        at: DateTime<Utc>,
+    ) {
+        let event = MembershipChanged {
+            group_id: group.into(),
+            person: Some(self.id(number).to_string()),
+            token: None,
+            from: from.to_string(),
+            until: until.map(|until| until.to_string()),
+            removed,
+        };
+        let name = format!("{}/{from}/{}", event.member(), at.timestamp_micros());
+        self.append(Topic::Memberships, &name, at, Event::MembershipChanged(event)).await;
     }
 
     async fn append(&self, topic: Topic, name: &str, at: DateTime<Utc>, event: Event) {

@@ -21,9 +21,9 @@ use crate::{
 };
 
 /// The largest batch, in bytes.
-pub(super) const LARGEST_BATCH: usize = 16 << 20;
+pub(crate) const LARGEST_BATCH: usize = 16 << 20;
 /// The most events of a batch.
-pub(super) const MOST_EVENTS: usize = 20_000;
+pub(crate) const MOST_EVENTS: usize = 20_000;
 /// Lines handed on at once, at most.
 const LINES: usize = 512;
 /// The bytes of lines after which no more are waited for.
@@ -35,14 +35,14 @@ const KEPT: usize = 1_024;
 
 /// The pieces of a body.
 #[derive(Debug)]
-pub(super) struct Pieces {
+pub(crate) struct Pieces {
     stream: BodyDataStream,
     idle: Duration,
 }
 
 impl Pieces {
     /// Those of a body that may bring no byte for so long.
-    pub(super) fn of(body: Body, idle: Duration) -> Self {
+    pub(crate) fn of(body: Body, idle: Duration) -> Self {
         Self { stream: body.into_data_stream(), idle }
     }
 
@@ -67,7 +67,7 @@ impl Pieces {
     }
 
     /// All of it, where it is not larger than `most`.
-    pub(super) async fn whole(mut self, most: usize) -> Result<Vec<u8>, Problem> {
+    pub(crate) async fn whole(mut self, most: usize) -> Result<Vec<u8>, Problem> {
         let mut whole = Vec::new();
         while let Some(piece) = self.next().await? {
             if whole.len() + piece.len() > most {
@@ -81,7 +81,7 @@ impl Pieces {
 
 /// What comes after some lines.
 #[derive(Debug)]
-pub(super) enum After {
+pub(crate) enum After {
     /// Perhaps more lines.
     More,
     /// Nothing.
@@ -92,7 +92,7 @@ pub(super) enum After {
 
 /// The lines of a body.
 #[derive(Debug)]
-pub(super) struct BodyLines {
+pub(crate) struct BodyLines {
     pieces: Pieces,
     piece: Bytes,
     /// The beginning of a line whose end has not come.
@@ -102,13 +102,13 @@ pub(super) struct BodyLines {
 }
 
 impl BodyLines {
-    pub(super) fn of(pieces: Pieces) -> Self {
+    pub(crate) fn of(pieces: Pieces) -> Self {
         Self { pieces, piece: Bytes::new(), begun: Vec::new(), number: 0, empty: 0 }
     }
 
     /// Some lines, and what comes after them. Empty ones are passed over. Nothing more is read while
     /// the caller deals with them, so that a sender waits.
-    pub(super) async fn next(&mut self) -> (Vec<Line>, After) {
+    pub(crate) async fn next(&mut self) -> (Vec<Line>, After) {
         let (mut lines, mut bytes) = (Vec::new(), 0);
         loop {
             while let Some(end) = self.piece.iter().position(|byte| *byte == b'\n') {
@@ -173,16 +173,24 @@ impl BodyLines {
 }
 
 /// A body beyond its bound.
-pub(super) fn too_large(detail: impl Into<String>) -> Problem {
+pub(crate) fn too_large(detail: impl Into<String>) -> Problem {
     let status = StatusCode::PAYLOAD_TOO_LARGE;
     Problem::new(status, "body_too_large", "The body is too large", detail)
+}
+
+/// The problem of a body that is no list: one that is no JSON is told apart.
+pub(crate) fn no_list(refusal: Refusal) -> Problem {
+    match refusal.reason {
+        Reason::MalformedJson => Problem::malformed(refusal.detail),
+        _ => refusal.into(),
+    }
 }
 
 /// The events of a batch as they stand in it.
 ///
 /// # Errors
 /// Where it is no list of JSON, or a longer one than is taken.
-pub(super) fn events(batch: &[u8]) -> Result<Vec<Line>, Refusal> {
+pub(crate) fn events(batch: &[u8]) -> Result<Vec<Line>, Refusal> {
     let events = serde_json::from_slice::<Events<'_>>(batch).map_err(|error| {
         let column = error.column();
         match error.classify() {
