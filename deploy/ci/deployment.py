@@ -1,0 +1,219 @@
+"""What the files of the deployment say, judged by other people's schemas and by what they promise.
+
+Charts are rendered by Helm's own library; Kubernetes' schemas judge the manifests, Compose's the compose files. Beyond
+them each promise of deploy/README.md about privileges, limits and secrets is looked up in what is rendered, and every
+variable of a setting in what `avis config reference` lists. Usage: deployment.py FOLDER BINARY; rendered files go to the folder.
+"""
+
+import copy
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import helm_python as helm
+import jsonschema
+import kubernetes_validate
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CHART = ROOT / "deploy/kubernetes/avis"
+# From the chart's kubeVersion to the newest that the validator knows.
+NEWEST = int(kubernetes_validate.latest_version().split(".")[1])
+VERSIONS = [f"1.{minor}" for minor in range(29, NEWEST + 1)]
+OUT = pathlib.Path(sys.argv[1])
+SETTINGS = set(re.findall(r"^\| `[^`]+` \| `(AVIS__\w+)`", (ROOT / "deploy/configuration.md").read_text(), re.M))
+OTHERS = {"AVIS_DATA", "AVIS_CONFIG", "AVIS_LOG"}
+checked = 0
+
+
+def holds(what, condition):
+    """Counts a check, and ends with its name where it fails."""
+    global checked
+    checked += 1
+    if not condition:
+        sys.exit(f"deployment: {what}")
+
+
+def known(where, name):
+    """A variable that the node reads."""
+    setting = name.removesuffix("_FILE")
+    holds(f"{where}: {name} is no setting", not name.startswith("AVIS_") or name in OTHERS or setting in SETTINGS)
+
+
+def refused(what, values):
+    """Values that the chart's schema has to refuse."""
+    with helm.Chart.load(CHART) as chart:
+        try:
+            chart.validate_schema(values)
+        except helm.HelmError:
+            holds(what, True)
+            return
+    sys.exit(f"deployment: values.schema.json takes {what}")
+
+
+def rendered(name, values):
+    """The objects of the chart with some values, each good for every version of Kubernetes."""
+    objects, text = [], []
+    with helm.Chart.load(CHART) as chart:
+        chart.validate_schema(values)
+        for path, manifest in sorted(chart.render(values, name="prod", namespace="benefits").items()):
+            if not path.endswith(".yaml"):
+                continue
+            text.append(manifest)
+            objects += [one for one in yaml.safe_load_all(manifest) if one]
+    (OUT / f"{name}.yaml").write_text("\n---\n".join(text))
+    for one in objects:
+        if one["apiVersion"].startswith("monitoring.coreos.com/"):
+            print(f"deployment: {one['kind']} is the Prometheus operator's: its schema is not here, so not checked by one")
+            continue
+        for version in VERSIONS:
+            kubernetes_validate.validate(one, version, strict=True)
+            holds(f"{one['kind']} for {version}", True)
+    return {kind: [one for one in objects if one["kind"] == kind] for kind in {one["kind"] for one in objects}}
+
+
+def manifests(name, values):
+    """What the chart promises of its pod, its door policy and its budget."""
+    kinds = rendered(name, values)
+    names = [(kind, one["metadata"]["name"]) for kind, of in kinds.items() for one in of]
+    holds("two objects have one name", len(names) == len(set(names)))
+    stateful = kinds["StatefulSet"][0]
+    pod, container = stateful["spec"]["template"]["spec"], stateful["spec"]["template"]["spec"]["containers"][0]
+    holds("one node has the folder", stateful["spec"]["replicas"] == 1)
+    labels = stateful["spec"]["template"]["metadata"]["labels"]
+    selectors = [stateful["spec"]["selector"]["matchLabels"]]
+    selectors += [one["spec"]["selector"] for one in kinds["Service"]]
+    selectors += [one["spec"]["selector"]["matchLabels"] for one in kinds["PodDisruptionBudget"]]
+    selectors += [one["spec"]["podSelector"]["matchLabels"] for one in kinds["NetworkPolicy"]]
+    holds("a selector misses the pod", all(selector.items() <= labels.items() for selector in selectors))
+    # The Pod Security Standards' "restricted", and a root that nobody writes to.
+    own = container["securityContext"]
+    holds("non-root", pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] > 0)
+    holds("seccomp", pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"})
+    holds("capabilities", own["capabilities"] == {"drop": ["ALL"]} and own["allowPrivilegeEscalation"] is False)
+    holds("read-only root", own["readOnlyRootFilesystem"] is True)
+    holds("no token", pod["automountServiceAccountToken"] is False)
+    holds("no token of the account", kinds["ServiceAccount"][0]["automountServiceAccountToken"] is False)
+    holds("limits", {"cpu", "memory"} <= container["resources"]["requests"].keys())
+    holds("a limit of memory", "memory" in container["resources"]["limits"])
+    ports = {port["name"] for port in container["ports"]}
+    probes = {probe: container[probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")}
+    wanted = {"startupProbe": "/healthz", "readinessProbe": "/readyz", "livenessProbe": "/healthz"}
+    holds("probes", probes == wanted)
+    for service in kinds["Service"]:
+        holds("a service's port is the pod's", {port["targetPort"] for port in service["spec"]["ports"]} <= ports)
+    policy = kinds["NetworkPolicy"][0]["spec"]
+    holds("both directions", policy["policyTypes"] == ["Ingress", "Egress"])
+    for rule in policy["ingress"] or []:
+        holds("a door for everybody", rule["from"] and {port["port"] for port in rule["ports"]} <= ports)
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    volumes |= {claim["metadata"]["name"] for claim in stateful["spec"]["volumeClaimTemplates"]}
+    holds("every mount has its volume", {mount["name"] for mount in container["volumeMounts"]} == volumes)
+    for variable in container["env"]:
+        known("the chart", variable["name"])
+    holds("no Secret is in the chart", "Secret" not in kinds)
+    settings = OUT / f"{name}.toml"
+    settings.write_text(kinds["ConfigMap"][0]["data"]["avis.toml"])
+    return settings
+
+
+def charts():
+    """The chart: Helm's lint, its defaults, everything at once, and what its schema refuses."""
+    findings = helm.lint(CHART)
+    serious = [one for one in findings["messages"] if one["severity"] > 1]
+    holds(f"helm lint: {serious or findings['errors']}", not serious and not findings["errors"])
+    everything = yaml.safe_load((CHART / "ci/everything-values.yaml").read_text())
+    files = [manifests("defaults", {}), manifests("everything", everything)]
+    refused("an unknown value", {"replicas": 2})
+    refused("Redis without its secret", {"redis": {"enabled": True}})
+    refused("a digest that is none", {"image": {"repository": "avis", "digest": "sha256:1"}})
+    refused("one data node", {"fluvio": {"enabled": True, "replication": 1}})
+    refused("a folder for many nodes", {"storage": {"accessModes": ["ReadWriteMany"]}})
+    refused("a peer that is none", {"networkPolicy": {"http": [{"everybody": True}]}})
+    print(f"deployment: chart rendered by Helm {helm.helm_sdk_version()}, for Kubernetes {VERSIONS[0]} to {VERSIONS[-1]}")
+    return files
+
+
+def merged(under, over):
+    """Two compose files as Compose puts one over the other, as far as ours need it."""
+    if isinstance(under, dict) and isinstance(over, dict):
+        return {key: merged(under.get(key), over.get(key)) for key in {**under, **over}}
+    if isinstance(under, list) and isinstance(over, list):
+        return under + [one for one in over if one not in under]
+    return under if over is None else over
+
+
+def compose():
+    """The compose files: alone, one over the other, and what each service promises."""
+    schema = json.loads((ROOT / "deploy/ci/compose_spec/schema.json").read_text())
+    validator = jsonschema.Draft7Validator(schema)
+    single = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
+    over = yaml.safe_load((ROOT / "deploy/compose.full.yaml").read_text())
+    full = merged(copy.deepcopy(single), over)
+    for name, document in (("compose.yaml", single), ("compose.full.yaml", over), ("both", full)):
+        faults = [f"{'/'.join(map(str, fault.path))}: {fault.message}" for fault in validator.iter_errors(document)]
+        holds(f"{name}: {faults}", not faults)
+    wrong = copy.deepcopy(single)
+    wrong["services"]["avis"]["port"] = ["8080:8080"]
+    holds("the schema takes an unknown key", any(validator.iter_errors(wrong)))
+    for name, service in full["services"].items():
+        where = f"compose: {name}"
+        image = service["image"]
+        holds(f"{where}: the image has no version", re.search(r":(\$\{\w+:-)?[\w.-]*\d|:local", image))
+        holds(f"{where}: the newest is no version", "latest" not in image and "stable" not in image)
+        holds(f"{where}: limits", {"cpus", "memory"} <= service["deploy"]["resources"]["limits"].keys())
+        holds(f"{where}: privileges", "no-new-privileges:true" in service["security_opt"])
+        holds(f"{where}: networks", set(service["networks"]) <= set(full["networks"]))
+        for port in service.get("ports", []):
+            holds(f"{where}: {port} is open to everybody", port.startswith("127.0.0.1:"))
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            holds(f"{where}: {source} is no volume", source.startswith(".") or source in full["volumes"])
+        for other in service.get("depends_on", {}):
+            holds(f"{where}: {other} is not there", other in full["services"])
+            if service["depends_on"][other]["condition"] == "service_healthy":
+                holds(f"{where}: {other} has no health check", "healthcheck" in full["services"][other])
+        for variable, value in service.get("environment", {}).items():
+            known(where, variable)
+            secret = re.search(r"PASSWORD|SECRET|TOKEN|URLS", variable)
+            holds(f"{where}: {variable} is in the open", not secret or str(value).startswith("/run/secrets/"))
+        for secret in service.get("secrets", []):
+            holds(f"{where}: {secret} is not named", secret in full["secrets"])
+    for secret, of in full["secrets"].items():
+        holds(f"compose: {secret} lies in the tree", of["file"].startswith("${AVIS_SECRETS:-../../"))
+    node = full["services"]["avis"]
+    holds("the node's root is read-only", node["read_only"] and node["cap_drop"] == ["ALL"])
+    holds("the node is no root", node["user"] == "10001:10001")
+    print(f"deployment: {len(full['services'])} services of compose by the specification's schema")
+
+
+def variables():
+    """Settings that the image, the service and its examples name."""
+    paths = [ROOT / "deploy/docker/Containerfile", ROOT / "deploy/systemd/avis.service"]
+    paths += sorted((ROOT / "deploy/systemd/examples").iterdir())
+    for path in paths:
+        for name in re.findall(r"\bAVIS__?[A-Z_]+\b", path.read_text()):
+            known(path.name, name)
+
+
+def main():
+    files = charts()
+    compose()
+    variables()
+    binary = sys.argv[2]
+    for file in files:
+        subprocess.run([binary, "config", "check", file], check=True, stdout=subprocess.DEVNULL)
+        holds("settings", True)
+    version = subprocess.run([binary, "--version"], check=True, capture_output=True, text=True).stdout.split()[1]
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    holds(f"the chart is of {chart['appVersion']}, the binary of {version}", chart["appVersion"] == version)
+    image = (ROOT / "deploy/docker/Containerfile").read_text()
+    holds("the image's label is of another version", f"ARG VERSION={version}\n" in image)
+    toolchain = re.search(r'channel = "([^"]+)"', (ROOT / "rust-toolchain.toml").read_text()).group(1)
+    holds("the image is built by another toolchain", f"/rust:{toolchain}-" in image)
+    print(f"deployment: {checked} checks of manifests and compose files hold")
+
+
+main()
