@@ -5,7 +5,7 @@
 //! movement without a record cannot outlive the process.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,7 +13,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use domain::id::{AuthorisationId, RecordId};
+use domain::id::{AuthorisationId, HouseholdId, RecipientId, RecordId};
 use ingest::{
     clock::Clock,
     log::Log,
@@ -41,6 +41,7 @@ use crate::{
 
 mod batch;
 mod decide;
+mod moves;
 mod open;
 
 /// What the authoriser is told at its start.
@@ -89,6 +90,12 @@ pub struct Authoriser<C> {
     batches: u64,
     /// The number of the last record that was decided.
     order: u64,
+    /// Who moved and has not brought everything yet, with the household that was left, if known.
+    moving: BTreeMap<RecipientId, Option<HouseholdId>>,
+    /// Whether somebody could not bring it, so that limits cannot be read in this batch.
+    behind: bool,
+    /// In which household a batch wants a recipient, where the cache keeps it in one.
+    seats: HashMap<RecipientId, HouseholdId>,
     /// How often what was decided had to be forgotten; whoever appends tells.
     era: u64,
     /// On which counters the last batch was decided.
@@ -178,12 +185,16 @@ impl<C: Cache> Authoriser<C> {
             uploads_next,
             batches: 0,
             order,
+            moving: BTreeMap::new(),
+            behind: false,
+            seats: HashMap::new(),
             era: 0,
             stamp,
             sent: 0,
             marks,
         };
         authoriser.registers.refresh(&authoriser.parts.log).await?;
+        authoriser.find_moved()?;
         Ok(authoriser)
     }
 
@@ -374,9 +385,12 @@ pub async fn append_records(
     }
     let count = records.len();
     match parts.fence.append(stamp, &parts.log, topic, records).await {
-        Ok(stored) => Ok(Some(stored)),
+        Ok(stored) => {
+            parts.metrics.recorded(&stored);
+            Ok(Some(stored))
+        }
         Err(FenceError::Stale) => {
-            tracing::warn!(records = count, "decided on counters that were lost");
+            parts.metrics.counters_lost(count);
             marks.eras.fetch_max(decided.era + 1, Ordering::AcqRel);
             Ok(None)
         }

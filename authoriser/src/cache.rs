@@ -9,7 +9,7 @@
 
 use domain::{
     id::{AuthorisationId, BenefitId, HouseholdId, RecipientId, RecordId},
-    limit::{CounterKey, CounterMovement},
+    limit::{CounterKey, CounterMovement, Holder},
 };
 
 use ingest::error::LogError;
@@ -31,6 +31,17 @@ pub struct Wanted {
     pub budgets: Vec<(CounterKey, i64)>,
     /// Points of the recipient under these benefits.
     pub points: Vec<(RecipientId, BenefitId)>,
+}
+
+impl Wanted {
+    /// The recipients whose own counters or points are wanted.
+    pub fn recipients(&self) -> impl Iterator<Item = RecipientId> {
+        let counted = self.counters.iter().filter_map(|key| match key.holder {
+            Holder::Recipient(who) => Some(who),
+            Holder::Household(_) | Holder::Instruction => None,
+        });
+        counted.chain(self.points.iter().map(|(who, _)| *who))
+    }
 }
 
 /// What a decision or a change moves, all of it or nothing.
@@ -74,7 +85,8 @@ pub struct Operation {
     pub step: u32,
     /// The household under which the authorisation was decided; none for an anonymous one.
     pub household: Option<HouseholdId>,
-    /// What moves.
+    /// What moves: counters and points of the recipient, of that household and of all; and of the
+    /// household where the recipient lives by now, which no limit is read of.
     pub movements: Movements,
 }
 
@@ -154,6 +166,13 @@ pub trait Cache: Counters + Send + 'static {
     /// Drops what was staged and not committed, and makes what is wanted readable.
     /// What was never moved is 0; what is lost is an error, never 0.
     fn load(&mut self, wanted: &[Wanted]) -> impl Future<Output = Result<(), CacheError>> + Send;
+
+    /// Whether somebody is wanted in another household than before, and so moves there with the next
+    /// load. All that was committed before must then have been appended or refused, and nothing of
+    /// that recipient be under way in the batch itself.
+    fn moves_somebody(&self, _: &[Wanted]) -> bool {
+        false
+    }
 
     /// Moves; what follows in this batch sees it.
     fn stage(&mut self, operation: Operation);

@@ -121,6 +121,23 @@ fn minutes(seconds: i64) -> String {
 }
 
 impl Refusal {
+    /// Every code.
+    pub const CODES: [&'static str; 13] = [
+        "key_reused",
+        "key_reversed",
+        "unknown_terminal",
+        "not_found",
+        "wrong_state",
+        "invalid_refund",
+        "not_reversible",
+        "clock_off",
+        "too_old",
+        "limits_away",
+        "no_room",
+        "busy",
+        "stopping",
+    ];
+
     /// A stable code.
     #[must_use]
     pub const fn code(&self) -> &'static str {

@@ -80,6 +80,12 @@ impl History {
         u32::try_from(self.changes.len() + 1).unwrap_or(u32::MAX)
     }
 
+    /// Who asked; none for an anonymous basket.
+    #[must_use]
+    pub fn recipient(&self) -> Option<RecipientId> {
+        self.decided.recipient_id.as_deref().and_then(RecipientId::parse)
+    }
+
     /// The household whose counters it moved.
     #[must_use]
     pub fn household(&self) -> Option<HouseholdId> {
@@ -90,7 +96,7 @@ impl History {
     #[must_use]
     pub fn wanted(&self) -> Wanted {
         let household = self.household();
-        let Some(movements) = publish::movements_of(&self.decided) else {
+        let Some(movements) = publish::own_movements_of(&self.decided) else {
             return Wanted { household, ..Wanted::default() };
         };
         let counters = movements.counters.into_iter().map(|moved| moved.key);
@@ -190,7 +196,7 @@ fn decision(event: &v1::AuthorisationDecided) -> Option<Decision> {
         means_status: MeansStatus::parse(&event.means_status)?,
         lines: event.lines.iter().map(line_decision).collect::<Option<_>>()?,
         instructions: event.instructions.iter().map(outcome_of).collect::<Option<_>>()?,
-        counters: publish::movements_of(event)?.counters,
+        counters: publish::own_movements_of(event)?.counters,
         points: points.collect::<Option<_>>()?,
     })
 }

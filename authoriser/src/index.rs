@@ -1,6 +1,6 @@
 //! The index on disk: what each key did, where an authorisation's records stand, and what is used of
-//! every limit, and which authorisations are a recipient's, as of an offset of each partition of
-//! `authorisations`.
+//! every limit, by whom of a household's, and which authorisations are a recipient's, as of an offset
+//! of each partition of `authorisations`.
 //!
 //! It is a materialisation of that stream and is written without a sync: rows and the offsets they
 //! follow from enter in one atomic batch, so after any crash it stands at some offset, and the
@@ -36,8 +36,11 @@ use crate::{
 
 mod recipients;
 mod row;
+mod uses;
+mod witness;
 
 pub use recipients::Place;
+pub use witness::Entry;
 
 /// What the index says of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,9 @@ pub struct Index {
     counters: Keyspace,
     points: Keyspace,
     recipients: Keyspace,
+    uses: Keyspace,
+    users: uses::Users,
+    bringing: tokio::sync::Mutex<()>,
     progress: Keyspace,
     next: Vec<AtomicU64>,
     uploads_next: AtomicU64,
@@ -86,7 +92,7 @@ const STARTS: &[u8] = b"starts";
 const BLOCK_CACHE_BYTES: u64 = 64 << 20;
 /// And of each keyspace's rows before they become a table: few, as they come in random order.
 const MEMTABLE_BYTES: u64 = 8 << 20;
-/// Sums of counters, and of points, that are remembered: about 10 MB each.
+/// Sums of counters, of points, and of uses, that are remembered: about 10 MB each.
 const SUMS: usize = 65_536;
 
 impl Index {
@@ -108,6 +114,7 @@ impl Index {
             }
         };
         index.list_what_it_has(log).await?;
+        index.enter_uses(log).await?;
         index.catch_up(log).await?;
         Ok(Arc::new(index))
     }
@@ -138,6 +145,9 @@ impl Index {
             counters: open("counters")?,
             points: open("points")?,
             recipients: open("recipients")?,
+            uses: open("uses")?,
+            users: uses::Users::default(),
+            bringing: tokio::sync::Mutex::default(),
             progress,
             database,
         })
@@ -186,6 +196,12 @@ impl Index {
     #[must_use]
     pub fn next(&self, partition: u32) -> u64 {
         self.next.get(partition as usize).map_or(0, |next| next.load(Ordering::Acquire))
+    }
+
+    /// How many records it has read of all partitions together.
+    #[must_use]
+    pub fn read_in_all(&self) -> u64 {
+        self.next.iter().map(|next| next.load(Ordering::Acquire)).sum()
     }
 
     /// Where reading uploads goes on.
@@ -336,6 +352,10 @@ impl Index {
         for (key, sum) in &points {
             batch.insert(&self.points, key.as_slice(), sum.to_be_bytes());
         }
+        let uses = changed(&self.uses, &sums.uses, entered.uses)?;
+        for (key, sum) in &uses {
+            batch.insert(&self.uses, key.as_slice(), sum.to_be_bytes());
+        }
         for row in entered.recipients {
             batch.insert(&self.recipients, row, [0_u8; 0]);
         }
@@ -349,6 +369,7 @@ impl Index {
         batch.commit()?;
         remember(&mut sums.counters, counters);
         remember(&mut sums.points, points);
+        remember(&mut sums.uses, uses);
         self.uploads_next.store(uploads, Ordering::Release);
         self.starts.store(starts, Ordering::Release);
         for (partition, next) in entered.next {
@@ -366,6 +387,7 @@ impl Index {
 struct Sums {
     counters: HashMap<Vec<u8>, i64>,
     points: HashMap<Vec<u8>, i64>,
+    uses: HashMap<Vec<u8>, i64>,
 }
 
 /// The sums after some changes.
@@ -400,6 +422,7 @@ struct Entered {
     held: HashMap<AuthorisationId, Option<i64>>,
     counters: HashMap<Vec<u8>, i64>,
     points: HashMap<Vec<u8>, i64>,
+    uses: HashMap<Vec<u8>, i64>,
     recipients: Vec<[u8; 36]>,
     next: HashMap<u32, u64>,
     uploads_next: u64,
@@ -411,6 +434,7 @@ impl Entered {
         let position = stored.position;
         let broken = || AuthoriserError::Record { offset: position.offset };
         self.recipients.extend(recipients::row(stored));
+        self.uses_of(stored);
         let mut key = |terminal: &str, key: &str, body: &[u8]| {
             self.keys.push((key_of(terminal, key), Used { position, body: body_hash(body) }));
         };
@@ -432,6 +456,9 @@ impl Entered {
                 self.changes.push(((id, event.step), position));
                 self.held.insert(id, None);
                 self.moves(&publish::movements_of_change(event).ok_or_else(broken)?);
+            }
+            Event::HouseholdJoined(event) => {
+                self.moves(&publish::movements_of_joined(event).ok_or_else(broken)?);
             }
             Event::AuthoriserStarted(event) => self.starts = self.starts.max(event.start),
             Event::KeyBlocked(event) => {

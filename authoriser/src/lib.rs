@@ -22,3 +22,4 @@ pub mod reply;
 pub mod rules;
 pub mod service;
 pub mod upload;
+pub mod uses;

@@ -36,6 +36,8 @@ pub struct Facts<'a> {
     pub expires_at: Option<DateTime<Utc>>,
     /// The recipient, as limits count; none for an anonymous basket.
     pub recipient: Option<&'a Recipient>,
+    /// Where the recipient lives by now, where that is another household.
+    pub home: Option<HouseholdId>,
     /// The recipient as tables see it.
     pub pseudonym: Option<String>,
     /// Each line's category as decided: the catalogue's before the terminal's.
@@ -110,6 +112,7 @@ pub fn decided(
         registry_version: facts.registry_version,
         uploads_next: facts.uploads_next,
         excess_cents: facts.excess.iter().map(|excess| excess.cents).sum(),
+        home_id: facts.home.map(|home| home.to_string()),
     }
 }
 
@@ -135,10 +138,39 @@ pub fn points_of(
     recipient.map(of).unwrap_or_default()
 }
 
+/// The movements of a household's counters, as they are in the household where the recipient lives by
+/// now.
+#[must_use]
+pub fn at_home(home: HouseholdId, counters: &[CounterMovement]) -> Vec<CounterMovement> {
+    let of_household = counters.iter().filter(|moved| moved.key.household().is_some());
+    let there = of_household
+        .map(|moved| CounterMovement { key: moved.key.of_household(home), change: moved.change });
+    there.collect()
+}
+
 /// What a record of the stream moves in the cache, for its rebuild; `None` where the record is not
 /// one that this version wrote.
 #[must_use]
 pub fn movements_of(event: &v1::AuthorisationDecided) -> Option<Movements> {
+    with_home(own_movements_of(event)?, event.home_id.as_deref())
+}
+
+/// As [`movements_of`], for a record of what became of an authorisation.
+#[must_use]
+pub fn movements_of_change(event: &v1::AuthorisationChanged) -> Option<Movements> {
+    with_home(own_movements_of_change(event)?, event.home_id.as_deref())
+}
+
+/// As [`movements_of`], for a record of who joined a household.
+#[must_use]
+pub fn movements_of_joined(event: &v1::HouseholdJoined) -> Option<Movements> {
+    let (who, household) = (event.recipient_id.as_str(), event.household_id.as_str());
+    recorded_movements(Some(who), Some(household), &event.counters, &[])
+}
+
+/// As [`movements_of`], without what moves where the recipient lives by now.
+#[must_use]
+pub fn own_movements_of(event: &v1::AuthorisationDecided) -> Option<Movements> {
     recorded_movements(
         event.recipient_id.as_deref(),
         event.household_id.as_deref(),
@@ -147,15 +179,23 @@ pub fn movements_of(event: &v1::AuthorisationDecided) -> Option<Movements> {
     )
 }
 
-/// As [`movements_of`], for a record of what became of an authorisation.
+/// As [`own_movements_of`], for a record of what became of an authorisation.
 #[must_use]
-pub fn movements_of_change(event: &v1::AuthorisationChanged) -> Option<Movements> {
+pub fn own_movements_of_change(event: &v1::AuthorisationChanged) -> Option<Movements> {
     recorded_movements(
         event.recipient_id.as_deref(),
         event.household_id.as_deref(),
         &event.counters,
         &event.points,
     )
+}
+
+fn with_home(mut movements: Movements, home: Option<&str>) -> Option<Movements> {
+    if let Some(home) = home {
+        let home = HouseholdId::parse(home)?;
+        movements.counters.extend(at_home(home, &movements.counters));
+    }
+    Some(movements)
 }
 
 fn recorded_movements(

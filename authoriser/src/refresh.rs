@@ -10,14 +10,14 @@ use domain::{
     decision::DeclineReason,
     id::{GroupId, HouseholdId, MeansToken, RecipientId},
     identification_means::{Means, MeansStatus},
-    recipient::{Member, Membership, Recipient},
+    recipient::{self, Member, Membership, Recipient},
     registry::Registry,
 };
 use ingest::{
     log::{Log, READ_BATCH},
     record::Stored,
     register::{
-        entitlements::{self, Entitlements},
+        entitlements::{self, Entitlements, Moved},
         holders::Holders,
         means::{self, MeansRegister},
         memberships::Memberships,
@@ -36,6 +36,8 @@ pub struct Registers {
     rules: Arc<RuleSet>,
     people: Arc<RwLock<People>>,
     next: HashMap<(Topic, u32), u64>,
+    /// Who has moved since it was last asked; none are noted before it was asked once.
+    moved: Option<Vec<Moved>>,
 }
 
 /// Means and memberships: large, so there is one of each in a process, which the decision loop
@@ -93,6 +95,7 @@ impl Registers {
             rules: compile(&Registry::default())?,
             people: Arc::default(),
             next: HashMap::new(),
+            moved: None,
         })
     }
 
@@ -141,11 +144,26 @@ impl Registers {
         for topic in [Topic::MeansChanges, Topic::Memberships, Topic::Entitlements] {
             for partition in 0..log.partitions(topic) {
                 while let Some(batch) = self.read(log, topic, partition).await? {
-                    write(&self.people).apply(topic, &batch);
+                    let moved = write(&self.people).apply(topic, &batch);
+                    if let Some(all) = &mut self.moved {
+                        all.extend(moved);
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Who lives in another household than when this was last asked. Where it is asked for the first
+    /// time nobody is told of: what moved before is found otherwise.
+    pub fn take_moved(&mut self) -> Vec<Moved> {
+        self.moved.replace(Vec::new()).unwrap_or_default()
+    }
+
+    /// Where a recipient lives by what is known last.
+    #[must_use]
+    pub fn home(&self, who: RecipientId) -> HouseholdId {
+        read(&self.people).home(who)
     }
 
     /// Who stands in front of the terminal, from the attributes known at that instant and the
@@ -180,7 +198,9 @@ impl Registers {
 }
 
 impl People {
-    fn apply(&mut self, topic: Topic, batch: &[Stored]) {
+    /// Takes a batch, and tells who has moved by it.
+    fn apply(&mut self, topic: Topic, batch: &[Stored]) -> Vec<Moved> {
+        let mut moved = Vec::new();
         for stored in batch {
             match topic {
                 Topic::MeansChanges => {
@@ -195,7 +215,7 @@ impl People {
                         self.lists.apply(stored);
                     }
                 }
-                _ => self.entitlements.apply(stored),
+                _ => moved.extend(self.entitlements.apply(stored)),
             }
         }
         let next = batch.last().map_or(0, |last| last.position.offset + 1);
@@ -204,6 +224,14 @@ impl People {
             Topic::Memberships => self.version.memberships = next,
             _ => self.version.entitlements = next,
         }
+        moved
+    }
+
+    /// Where a recipient lives by what is known last: of a person of whom nothing is known, and of a
+    /// means that stands without one, alone.
+    #[must_use]
+    pub fn home(&self, who: RecipientId) -> HouseholdId {
+        self.entitlements.home(who).unwrap_or_else(|| recipient::alone(who))
     }
 
     /// Who a means stands for.
@@ -288,7 +316,8 @@ fn write(people: &RwLock<People>) -> RwLockWriteGuard<'_, People> {
 
 /// A recipient that is a household alone.
 fn alone(id: u128, groups: Vec<GroupId>) -> Recipient {
-    Recipient { id: RecipientId::from_u128(id), household: HouseholdId::from_u128(id), groups }
+    let id = RecipientId::from_u128(id);
+    Recipient { id, household: recipient::alone(id), groups }
 }
 
 fn compile(registry: &Registry) -> Result<Arc<RuleSet>, AuthoriserError> {

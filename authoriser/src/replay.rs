@@ -3,7 +3,9 @@
 //! Every record of the stream is played in the order in which it was decided: baskets are decided anew
 //! with the recorded recipient and groups, and what became of them (captured, voided, expired, refunded)
 //! happens to the new decision too. Counters start where the stream starts, so limits bind as they would
-//! have. Under the rules of then this gives what happened.
+//! have. Who moved brings to the new household what it used under these rules, when the stream tells of
+//! it; it does of everybody who had used a limit per household by then. Under the rules of then this
+//! gives what happened.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,7 +13,7 @@ use chrono::NaiveDate;
 use domain::{
     authorisation::Status,
     decision::Decision,
-    id::{AuthorisationId, GroupId, InstructionId, RecipientId},
+    id::{AuthorisationId, GroupId, HouseholdId, InstructionId, RecipientId},
 };
 use ingest::{
     error::LogError,
@@ -20,7 +22,9 @@ use ingest::{
     topic::Topic,
     wire::{
         Shared,
-        v1::{AuthorisationChanged, AuthorisationDecided, AuthorisationLine, Event},
+        v1::{
+            AuthorisationChanged, AuthorisationDecided, AuthorisationLine, Event, HouseholdJoined,
+        },
     },
 };
 use rustc_hash::FxHashMap;
@@ -30,6 +34,7 @@ use crate::{
     history::{self, History, Sold},
     publish,
     rules::{self, Refunded, RuleSet, Sale, TerminalIndex},
+    uses::Uses,
 };
 use merged::{Merged, Read};
 
@@ -57,8 +62,9 @@ pub async fn play(
     regrouped: Option<&dyn Regrouped>,
     mut each: impl FnMut(Progress),
 ) -> Result<u64, LogError> {
-    let (counters, decided) = (EmbeddedCache::default(), FxHashMap::default());
-    let mut replay = Replay { log, rules, regrouped, counters, decided };
+    let counters = EmbeddedCache::default();
+    let (uses, decided) = (FxHashMap::default(), FxHashMap::default());
+    let mut replay = Replay { log, rules, regrouped, counters, uses, decided };
     let mut merged = Merged::open(log).await?;
     let mut played = 0;
     while let Some(read) = merged.next().await? {
@@ -83,6 +89,8 @@ struct Replay<'a> {
     rules: &'a RuleSet,
     regrouped: Option<&'a dyn Regrouped>,
     counters: EmbeddedCache,
+    /// What recipients used of limits per household.
+    uses: FxHashMap<RecipientId, Uses>,
     /// Decisions that something may still become of.
     decided: FxHashMap<AuthorisationId, Kept>,
 }
@@ -180,8 +188,40 @@ impl Replay<'_> {
                 Ok(sold.and_then(|sold| self.decide(position, event, sold)))
             }
             Event::AuthorisationChanged(change) => self.change(&change).await,
+            Event::HouseholdJoined(joined) => {
+                self.join(&joined);
+                Ok(None)
+            }
             _ => Ok(None),
         }
+    }
+
+    /// Who joined a household brings what it used under these rules.
+    fn join(&mut self, joined: &HouseholdJoined) {
+        let who = RecipientId::parse(&joined.recipient_id);
+        let home = HouseholdId::parse(&joined.household_id);
+        let (Some(who), Some(home)) = (who, home) else { return };
+        let Some(uses) = self.uses.get_mut(&who) else { return };
+        let counters = uses.to_bring(home);
+        counters.iter().for_each(|moved| uses.bring(&moved.key, moved.change));
+        self.counters.restore(&Movements { counters, points: Vec::new() });
+    }
+
+    /// Moves counters, in the household where the recipient lived by then, too.
+    fn moves(&mut self, who: Option<RecipientId>, home: Option<&str>, mut movements: Movements) {
+        let counters = &movements.counters;
+        if let Some(who) = who.filter(|_| counters.iter().any(|of| of.key.household().is_some())) {
+            let uses = self.uses.entry(who).or_default();
+            for moved in counters.iter().filter(|moved| moved.key.household().is_some()) {
+                uses.decide(&moved.key, moved.change);
+            }
+            if let Some(home) = home.and_then(HouseholdId::parse) {
+                let there = publish::at_home(home, counters);
+                there.iter().for_each(|moved| uses.bring(&moved.key, moved.change));
+                movements.counters.extend(there);
+            }
+        }
+        self.counters.restore(&movements);
     }
 
     fn decide(
@@ -199,7 +239,8 @@ impl Replay<'_> {
         };
         let now = (now != sold.decision).then(|| Box::new(now));
         let played = Played { event, sold, now };
-        self.counters.restore(&publish::movements(played.decision(), played.recipient()));
+        let movements = publish::movements(played.decision(), played.recipient());
+        self.moves(played.recipient(), played.event.home_id.as_deref(), movements);
         let status = Status::parse(&played.event.status);
         let captured = status == Some(Status::Captured);
         let compared = captured.then(|| played.captured(&played.event.lines)).flatten();
@@ -232,11 +273,12 @@ impl Replay<'_> {
             "capture" => played.captured(&change.lines),
             "void" | "expire" => {
                 let movements = publish::movements(played.decision(), played.recipient());
-                self.counters.restore(&movements.reversed());
+                let home = change.home_id.as_deref();
+                self.moves(played.recipient(), home, movements.reversed());
                 return Ok(None);
             }
             "refund" => {
-                let now = self.refund(&played, refunded.get_or_insert_default(), &change.lines);
+                let now = self.refund(&played, refunded.get_or_insert_default(), change);
                 let day = change.date.parse().ok();
                 let then = recorded(&change.lines, &[], 0);
                 day.and_then(|day| played.compared(day, then, now))
@@ -282,16 +324,17 @@ impl Replay<'_> {
         &mut self,
         played: &Played,
         refunded: &mut Refunded,
-        lines: &[AuthorisationLine],
+        change: &AuthorisationChanged,
     ) -> Vec<Part> {
         let Some(terminal) = self.terminal(&played.event) else { return Vec::new() };
-        let returned = history::returned(lines);
+        let returned = history::returned(&change.lines);
         let sale = Sale { input: played.sold.input(terminal), decision: played.decision() };
         let Ok(refund) = rules::refund(self.rules, &sale, refunded, &returned) else {
             return Vec::new();
         };
         let points = publish::points_of(played.recipient(), &refund.points);
-        self.counters.restore(&Movements { counters: refund.counters, points });
+        let movements = Movements { counters: refund.counters, points };
+        self.moves(played.recipient(), change.home_id.as_deref(), movements);
         let mut parts = Parts::default();
         for back in &refund.benefits {
             parts.add(&back.instruction, -back.amount.cents(), -back.grantor_amount.cents());

@@ -8,7 +8,7 @@ use std::{
         Arc, RwLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chrono::TimeDelta;
@@ -151,10 +151,15 @@ async fn turns<C: Cache>(
         if !more {
             break;
         }
+        let started = Instant::now();
         let (taken, _) = authoriser.take_uploads(BATCH).await?;
         batch.extend(taken);
+        let requests = batch.len();
         let outgoing = authoriser.decide(std::mem::take(&mut batch)).await?;
-        let now = authoriser.registers().rules();
+        let (parts, registers) = (authoriser.parts(), authoriser.registers());
+        parts.metrics.turned(requests, started.elapsed());
+        parts.metrics.refreshed(parts.clock.now(), registers.registry_version());
+        let now = registers.rules();
         rules.send_if_modified(|known| {
             let changed = !Arc::ptr_eq(known, now);
             known.clone_from(now);
@@ -262,7 +267,7 @@ impl Handle {
     pub async fn authorise(&self, request: Request, body: BodyHash) -> Result<Reply, Refusal> {
         let key = key_of(request.terminal.as_str(), request.key.as_str());
         let command = || self.check_clock(&request).map(|()| Command::Decide(Box::new(request)));
-        self.once(key, body, command).await
+        self.told("authorise", self.once(key, body, command).await)
     }
 
     /// Captures, voids or refunds.
@@ -272,7 +277,7 @@ impl Handle {
     pub async fn change(&self, change: Change) -> Result<Reply, Refusal> {
         let caller = &change.caller;
         let key = key_of(caller.terminal.as_str(), caller.key.as_str());
-        self.once(key, caller.body, || Ok(Command::Change(change))).await
+        self.told("change", self.once(key, caller.body, || Ok(Command::Change(change))).await)
     }
 
     /// Undoes what a key did, or blocks it where nothing came under it.
@@ -280,6 +285,10 @@ impl Handle {
     /// # Errors
     /// Why it is refused; nothing has changed then.
     pub async fn reverse(&self, caller: Caller, key: IdempotencyKey) -> Result<Reply, Refusal> {
+        self.told("reverse", self.undo(caller, key).await)
+    }
+
+    async fn undo(&self, caller: Caller, key: IdempotencyKey) -> Result<Reply, Refusal> {
         let own = key_of(caller.terminal.as_str(), caller.key.as_str());
         let undone = key_of(caller.terminal.as_str(), key.as_str());
         if own == undone {
@@ -374,6 +383,16 @@ impl Handle {
     #[must_use]
     pub const fn parts(&self) -> &Parts {
         &self.parts
+    }
+
+    /// Tells operators how full the queue is; called when they look.
+    pub fn observe(&self) {
+        let limit = self.queue.max_capacity();
+        self.parts.metrics.queued(limit - self.queue.capacity(), limit);
+    }
+
+    fn told(&self, command: &str, answer: Result<Reply, Refusal>) -> Result<Reply, Refusal> {
+        answer.inspect_err(|refusal| self.parts.metrics.refused(command, refusal))
     }
 
     /// One request of all under its key is decided; the others get its answer.
@@ -472,10 +491,15 @@ impl Handle {
     }
 
     async fn submit(&self, command: Command, tickets: Vec<Ticket>) -> Result<Reply, Refusal> {
+        let (started, decides) = (Instant::now(), matches!(command, Command::Decide(_)));
         let (reply, answer) = oneshot::channel();
         let job = Job { command, tickets, reply: Some(reply), uploads_next: None };
         self.queue.send(job).await.map_err(|_| Refusal::Stopped)?;
-        answer.await.unwrap_or(Err(Refusal::Stopped))
+        let answer = answer.await.unwrap_or(Err(Refusal::Stopped));
+        if let (true, Ok(Reply::Authorisation(history))) = (decides, &answer) {
+            self.parts.metrics.answered(&history.decided.decision, started.elapsed());
+        }
+        answer
     }
 
     fn check_clock(&self, request: &Request) -> Result<(), Refusal> {

@@ -52,6 +52,7 @@ pub async fn measure() -> Result<()> {
         open,
         Limits::default(),
         Arc::new(|_| ()),
+        warehouse::metrics::Metrics::register(&prometheus::Registry::new())?,
         tokio::runtime::Handle::current(),
     )?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;

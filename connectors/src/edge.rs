@@ -2,8 +2,12 @@
 
 pub(crate) mod body;
 mod patience;
+mod secured;
 
 pub use patience::Patient;
+pub use secured::Secured;
+
+use std::time::Instant;
 
 use axum::{
     Router,
@@ -14,14 +18,19 @@ use axum::{
     routing::get,
 };
 use ring::rand::{SecureRandom, SystemRandom};
+use tracing::Instrument;
 use utoipa::{OpenApi as _, openapi::OpenApi};
 
 use crate::{metrics::Metrics, problem::Problem, terminal::openapi::Description};
 
-/// The header by which a request is found in logs; a caller's own is kept.
+/// The header by which a request is found in logs; a caller's own is kept, and logged if it is long
+/// enough (`LEAST_LOGGED`).
 pub const REQUEST_ID: &str = "x-request-id";
 /// The longest request id of a caller's.
 const LONGEST_ID: usize = 64;
+/// The shortest request id that is logged: longer than a person's code or a card's number, which somebody
+/// might take for an id.
+const LEAST_LOGGED: usize = 20;
 const PAGE: &str = include_str!("edge/try.html");
 
 /// Puts the description, that of `beside` in it, the page to try it and what every answer has around
@@ -42,7 +51,7 @@ pub fn around(routes: Router, beside: OpenApi, metrics: Metrics) -> Router {
 /// Goes on with a request whose caller has hung up: what it began to write is written by then, and whoever
 /// comes next must find it done, or not begun.
 pub async fn detached(request: Request, next: Next) -> Response {
-    match tokio::spawn(next.run(request)).await {
+    match tokio::spawn(next.run(request).in_current_span()).await {
         Ok(response) => response,
         Err(_) => Problem::unavailable("the request could not be finished").into_response(),
     }
@@ -51,11 +60,14 @@ pub async fn detached(request: Request, next: Next) -> Response {
 async fn answer(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
     let id = request_id(&request);
     let head = request.method() == Method::HEAD;
-    let mut response = next.run(request).await;
+    let (started, answering) = (Instant::now(), metrics.came("http"));
+    let span = tracing::error_span!("request", id = logged(&id));
+    let mut response = next.run(request).instrument(span).await;
     if is_bare_refusal(&response) && !head {
         response = refusal(response);
     }
-    metrics.answered(response.status().as_u16());
+    drop(answering);
+    metrics.answered("http", response.status().as_u16().into(), started.elapsed());
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -75,6 +87,11 @@ fn request_id(request: &Request) -> String {
     // Without randomness the id is of no use, but the answer is.
     let _ = SystemRandom::new().fill(&mut bytes);
     format!("{:032x}", u128::from_be_bytes(bytes))
+}
+
+/// What logs have of a request's id.
+fn logged(id: &str) -> &str {
+    if id.len() < LEAST_LOGGED { "-" } else { id }
 }
 
 /// Whether it is a refusal of the framework's, which knows no problem details.
@@ -101,4 +118,18 @@ fn refusal(response: Response) -> Response {
         problem.headers_mut().insert(header::ALLOW, allow);
     }
     problem
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_may_be_somebodys_is_not_logged() {
+        for somebodys in ["010180-12346", "01018012346", "04A2B3C4D5E6F7", "4751290000000000000"] {
+            assert_eq!(logged(somebodys), "-");
+        }
+        let generated = "0192f3a4-5b6c-7d8e-9f00-112233445566";
+        assert_eq!(logged(generated), generated);
+    }
 }

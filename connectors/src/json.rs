@@ -72,6 +72,14 @@ pub(crate) fn read_document<T>(
     read.filter(|_| faults.is_empty()).ok_or_else(|| Problem::faults(&faults))
 }
 
+/// A field that may be missing, but not wrong.
+pub(crate) fn optional<T>(field: Option<Option<T>>) -> Option<Option<T>> {
+    match field {
+        Some(found) => found.map(Some),
+        None => Some(None),
+    }
+}
+
 /// The value in `bytes`.
 ///
 /// # Errors

@@ -18,6 +18,7 @@ pub mod lines;
 pub mod load;
 pub mod metrics;
 pub mod portal;
+pub(crate) mod precondition;
 pub mod problem;
 pub mod recipient;
 pub mod registry;

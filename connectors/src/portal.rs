@@ -1,6 +1,7 @@
-//! The state portal: e-services of merchants, and logins to them.
+//! The state portal: e-services of merchants, logins to them, and what they show in clients' workspaces.
 
 pub mod login;
+pub mod panels;
 pub mod translate;
 
 use std::sync::Arc;

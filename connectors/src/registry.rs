@@ -119,7 +119,7 @@ pub async fn view(log: &Arc<dyn Log>) -> Result<RegistryView, ConnectorError> {
     Ok(view)
 }
 
-/// The registry, kept as new as its stream. Cheap to clone.
+/// The registry, kept as new as its stream, once for all who look things up in it. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Current(Arc<Mutex<RegistryView>>);
 

@@ -96,12 +96,18 @@ impl Route {
 impl Door {
     /// The door of one node.
     #[must_use]
-    pub fn new(context: Context, tokens: Tokens, known: Known, settings: Settings) -> Self {
+    pub fn new(
+        context: Context,
+        tokens: Tokens,
+        known: Known,
+        registry: Current,
+        settings: Settings,
+    ) -> Self {
         Self {
             context,
             tokens,
             known,
-            registry: Current::default(),
+            registry,
             pace: Pace::new(settings.per_second, settings.at_once),
             bodies: Semaphore::new(settings.bodies),
             idle: settings.idle,

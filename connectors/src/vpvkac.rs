@@ -12,6 +12,7 @@ pub mod board;
 pub mod call;
 pub mod decide;
 pub mod desk;
+pub mod elsewhere;
 pub mod http;
 pub mod live;
 pub mod request;

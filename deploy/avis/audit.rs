@@ -15,7 +15,7 @@ use warehouse::file;
 use crate::{cli::AuditCommand, commands::node, failure::Failure, node::Node};
 
 /// Where checkpoints are put in a node's folder; they are of use only with a copy elsewhere.
-const CHECKPOINTS: &str = "audit-checkpoints.ndjson";
+pub const CHECKPOINTS: &str = "audit-checkpoints.ndjson";
 /// How often a node that serves makes one.
 pub const EVERY: Duration = Duration::from_secs(3_600);
 /// Deeds noted with one sync.
@@ -72,7 +72,11 @@ fn text(checkpoint: &Checkpoint) -> Result<String, Failure> {
     Ok(serde_json::to_string(checkpoint).map_err(std::io::Error::from)?)
 }
 
-fn read(path: &Path) -> Result<Vec<Checkpoint>, Failure> {
+/// The checkpoints in a file.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn read(path: &Path) -> Result<Vec<Checkpoint>, Failure> {
     let failed = |source| Failure::Read { path: path.to_path_buf(), source };
     let file = std::fs::File::open(path).map_err(failed)?;
     let mut kept = Vec::new();

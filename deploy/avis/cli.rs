@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+mod keep;
 mod people;
 mod pipelines;
 mod settle;
 
+pub use keep::{BackupArguments, RestoreArguments, VerifyArguments};
 pub use people::{AuditCommand, PersonCommand};
 pub use pipelines::{ExportArguments, ExportTarget, PipelinesCommand, RestartArguments};
 pub use settle::SettleCommand;
@@ -41,6 +43,11 @@ pub enum Command {
                             avis up --data /var/lib/avis --config avis.toml\n\n\
                             Settings and their defaults: avis config show")]
     Up(UpArguments),
+    /// Ask the node that runs with these settings whether it is well; for supervisors.
+    #[command(
+        after_help = "Examples:\n  avis health --config /etc/avis/avis.toml\n  avis health --live"
+    )]
+    Health(HealthArguments),
     /// SQL over the warehouse's tables.
     #[command(
         after_help = "Example:\n  avis sql \"SELECT decision, COUNT(*) AS n FROM authorisations \
@@ -66,6 +73,21 @@ pub enum Command {
     /// Who read or changed what, and the proof that nobody rewrote it.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Compare streams, tables, index, statements, payment orders, trail and keys, and name every row or
+    /// cent that drifts.
+    #[command(after_help = "Examples:\n  avis verify --data avis-demo\n  \
+                            avis verify --data avis-demo --json\n\n\
+                            Exit 1 where anything drifts. Nothing is changed.")]
+    Verify(VerifyArguments),
+    /// Copy a node's streams up to one instant, running or stopped; its keys apart.
+    #[command(after_help = "Examples:\n  avis backup /backup/avis --data /var/lib/avis\n  \
+                            AVIS_TOKEN=… avis backup /backup/avis --server http://[::1]:8080\n\n\
+                            Again into the same folder only what is new is copied.")]
+    Backup(BackupArguments),
+    /// Bring a node's folder back from a backup, as it was at an instant; then verify it.
+    #[command(after_help = "Examples:\n  avis restore /backup/avis --data /var/lib/avis\n  \
+                            avis restore /backup/avis --to 2025-01-15T12:00:00Z --data elsewhere")]
+    Restore(RestoreArguments),
     /// The registry as a file: check it, show what would change, apply all of it or nothing.
     #[command(subcommand)]
     Registry(RegistryCommand),
@@ -169,6 +191,20 @@ pub struct UpArguments {
     pub flight: Option<std::net::SocketAddr>,
 }
 
+/// Arguments of `avis health`.
+#[derive(Debug, Args)]
+pub struct HealthArguments {
+    /// The file of settings that the node runs with.
+    #[arg(long, value_name = "FILE", env = "AVIS_CONFIG", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Where its HTTP listens, whatever the settings say.
+    #[arg(long, value_name = "ADDRESS")]
+    pub http: Option<std::net::SocketAddr>,
+    /// Only whether it lives; else whether it is ready, too.
+    #[arg(long)]
+    pub live: bool,
+}
+
 /// What `avis config` does.
 #[derive(Debug, Subcommand)]
 #[allow(missing_docs, reason = "the variants' texts are the command line's help")]
@@ -176,6 +212,9 @@ pub enum ConfigCommand {
     /// Every setting with its default and what it means.
     #[command(after_help = "Example:\n  avis config show > avis.toml")]
     Show,
+    /// Every setting as a page in Markdown, with the name of its environment variable.
+    #[command(after_help = "Example:\n  avis config reference > configuration.md")]
+    Reference,
     /// Check a file of settings.
     #[command(after_help = "Example:\n  avis config check avis.toml")]
     Check {
@@ -206,7 +245,7 @@ pub enum TokenCommand {
         #[command(flatten)]
         data: Data,
     },
-    /// Issue a signed token; it is printed and kept nowhere.
+    /// Issue a signed token; it is printed and kept nowhere. The node may run meanwhile.
     #[command(
         after_help = "Example:\n  avis token issue --role terminal --subject T-000001 --data avis-data"
     )]
@@ -215,8 +254,11 @@ pub enum TokenCommand {
         #[arg(long)]
         role: String,
         /// Who it is: of a terminal its id.
-        #[arg(long)]
-        subject: String,
+        #[arg(long, required_unless_present = "person", conflicts_with = "person")]
+        subject: Option<String>,
+        /// A recipient's personal code, in place of the subject.
+        #[arg(long, value_name = "CODE")]
+        person: Option<String>,
         /// The organisation it acts for.
         #[arg(long, default_value = "")]
         organisation: String,

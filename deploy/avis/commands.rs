@@ -4,7 +4,7 @@ use std::{io::Write, path::Path, sync::Arc};
 
 use chrono::TimeDelta;
 use connectors::{
-    access::{Identity, Role, Tokens},
+    access::{Identity, Role},
     lines,
     load::{self, Account},
     registry,
@@ -32,9 +32,11 @@ use crate::{
     failure::Failure,
     gate,
     node::{Node, own_folder},
+    person,
     progress::Progress,
     rotation::Rotations,
     sources::Sources,
+    token_key,
 };
 
 fn open(data: &Data) -> Result<Node, Failure> {
@@ -276,8 +278,12 @@ pub fn config(command: ConfigCommand) -> Result<(), Failure> {
             print!("{}", config::DEFAULT);
             Ok(())
         }
+        ConfigCommand::Reference => {
+            print!("{}", config::markdown());
+            Ok(())
+        }
         ConfigCommand::Check { file } => {
-            Config::load(Some(&file), std::env::vars())?;
+            Config::load(Some(&file), std::env::vars())?.check()?;
             println!("{}: fine", file.display());
             Ok(())
         }
@@ -305,17 +311,25 @@ pub fn token(command: TokenCommand) -> Result<(), Failure> {
             println!("{user} may log in when the node starts the next time");
             Ok(())
         }
-        TokenCommand::Issue { role, subject, organisation, days, data } => {
+        TokenCommand::Issue { role, subject, person, organisation, days, data } => {
             let role = parsed(&role)?;
-            let vault = Vault::open(&data.folder.join("keys"))?;
             let clock = Arc::new(SystemClock);
             let expires = clock.now() + TimeDelta::days(days.into());
-            let identity = Identity {
-                role,
-                organisation: organisation.as_str().into(),
-                subject: subject.as_str().into(),
+            let tokens = token_key::tokens(&data.folder, clock)?;
+            let token = match person {
+                Some(_) if role != Role::Recipient => {
+                    let text = "--person is for --role recipient";
+                    return Err(Failure::Usage(text.into()));
+                }
+                Some(code) => tokens.issue_to(&person::code(&code)?, expires)?,
+                None => {
+                    let (organisation, subject) =
+                        (organisation.into(), subject.unwrap_or_default());
+                    let subject = subject.into();
+                    tokens.issue(&Identity { role, organisation, subject }, expires)?
+                }
             };
-            println!("{}", Tokens::of(&vault, clock).issue(&identity, expires)?);
+            println!("{token}");
             Ok(())
         }
     }

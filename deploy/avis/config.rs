@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -22,15 +22,18 @@ use ingest::{
 };
 use pipelines::config as runner;
 use serde::Deserialize;
-use toml::{Table, Value};
+use toml::Table;
 use warehouse::{endpoint::Limits, open_data::Publisher};
 
 use crate::failure::Failure;
 
+mod layers;
+mod reference;
+
+pub use reference::markdown;
+
 /// Every default.
 pub const DEFAULT: &str = include_str!("config/default.toml");
-/// What environment variables of settings begin with.
-const PREFIX: &str = "AVIS__";
 
 /// All settings.
 #[derive(Clone, Debug, Deserialize)]
@@ -40,6 +43,8 @@ pub struct Config {
     pub http: Listening,
     /// Where gRPC listens.
     pub grpc: Listening,
+    /// Encryption of all doors.
+    pub tls: Tls,
     /// The streams.
     pub log: Log,
     /// The cluster that has them, where one does.
@@ -70,6 +75,24 @@ pub struct Config {
     pub terminals: Terminals,
     /// Calls to remote officials.
     pub calls: Calls,
+    /// Backups.
+    pub backup: Backup,
+}
+
+/// Where a running node puts what `avis backup --server` asks it to copy.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backup {
+    /// The folder of copies of its keys; none where it is empty.
+    keys: PathBuf,
+}
+
+impl Backup {
+    /// The folder, where there is one.
+    #[must_use]
+    pub fn folder(&self) -> Option<PathBuf> {
+        (!self.keys.as_os_str().is_empty()).then(|| self.keys.clone())
+    }
 }
 
 /// An address.
@@ -78,6 +101,14 @@ pub struct Config {
 pub struct Listening {
     /// Host and port.
     pub address: SocketAddr,
+}
+
+/// Encryption of all doors.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    certificate: String,
+    key: String,
 }
 
 /// The streams.
@@ -209,6 +240,7 @@ struct Oidc {
     keys: String,
     role_claim: String,
     organisation_claim: String,
+    person_claim: String,
 }
 
 /// The portal.
@@ -241,6 +273,8 @@ pub struct Terminals {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calls {
+    /// Whether this node has the desk.
+    pub desk: bool,
     offer_seconds: u32,
     meeting: String,
     listeners: u32,
@@ -267,15 +301,25 @@ impl Config {
                 std::fs::read_to_string(file).map_err(|error| fault(&origin, error.to_string()))?;
             let over: Table =
                 text.parse().map_err(|error: toml::de::Error| fault(&origin, error.to_string()))?;
-            merge(&mut table, over, &mut Vec::new()).map_err(|reason| fault(&origin, reason))?;
+            layers::merge(&mut table, over, &mut Vec::new())
+                .map_err(|reason| fault(&origin, reason))?;
         }
-        for (name, value) in environment {
-            let Some(path) = name.strip_prefix(PREFIX) else { continue };
-            let path = path.to_ascii_lowercase();
-            let over = nested(&path, &value);
-            merge(&mut table, over, &mut Vec::new()).map_err(|reason| fault(&name, reason))?;
-        }
+        layers::environment(&mut table, environment)
+            .map_err(|(name, reason)| fault(&name, reason))?;
         table.try_into().map_err(|error: toml::de::Error| fault("configuration", error.to_string()))
+    }
+
+    /// Whether what is said goes together.
+    ///
+    /// # Errors
+    /// With what does not.
+    pub fn check(&self) -> Result<(), Failure> {
+        self.embedded()?;
+        self.fluvio()?;
+        self.calls.settings()?;
+        self.tls.files()?;
+        self.sql.tls()?;
+        Ok(())
     }
 
     /// How the embedded log is kept.
@@ -357,8 +401,15 @@ impl Config {
     /// The outside issuer of tokens, where there is one.
     #[must_use]
     pub fn issuer(&self) -> Option<Arc<Issuer>> {
-        let Oidc { issuer, audience, keys, role_claim, organisation_claim } = self.oidc.clone();
-        let settings = oidc::Settings { issuer, audience, keys, role_claim, organisation_claim };
+        let of = self.oidc.clone();
+        let settings = oidc::Settings {
+            issuer: of.issuer,
+            audience: of.audience,
+            keys: of.keys,
+            role_claim: of.role_claim,
+            organisation_claim: of.organisation_claim,
+            person_claim: of.person_claim,
+        };
         (!settings.issuer.is_empty()).then(|| Issuer::new(settings))
     }
 
@@ -381,7 +432,7 @@ impl Calls {
     ///
     /// # Errors
     /// Where the address of a meeting has no place for its room.
-    pub fn desk(&self) -> Result<desk::Settings, Failure> {
+    pub fn settings(&self) -> Result<desk::Settings, Failure> {
         if !self.meeting.starts_with("https://") || !self.meeting.contains("{room}") {
             let text = "calls.meeting: it has to begin with https:// and hold {room}";
             return Err(Failure::Usage(text.into()));
@@ -441,14 +492,17 @@ impl Sql {
     /// # Errors
     /// Where one of the two is missing.
     pub fn tls(&self) -> Result<Option<(&Path, &Path)>, Failure> {
-        match (self.tls_certificate.as_str(), self.tls_key.as_str()) {
-            ("", "") => Ok(None),
-            ("", _) | (_, "") => {
-                let text = "sql.tls_…: both a certificate and its key are given, or none";
-                Err(Failure::Usage(text.into()))
-            }
-            (certificate, key) => Ok(Some((Path::new(certificate), Path::new(key)))),
-        }
+        pair("sql.tls_certificate, sql.tls_key", &self.tls_certificate, &self.tls_key)
+    }
+}
+
+impl Tls {
+    /// The files of the certificate and its key, where the doors are encrypted.
+    ///
+    /// # Errors
+    /// Where one of the two is missing.
+    pub fn files(&self) -> Result<Option<(&Path, &Path)>, Failure> {
+        pair("tls.certificate, tls.key", &self.certificate, &self.key)
     }
 }
 
@@ -483,83 +537,21 @@ impl Fluvio {
     }
 }
 
-/// A value at a path of the environment: `authoriser__hold_minutes`. Text that is no TOML value is
-/// text.
-fn nested(path: &str, value: &str) -> Table {
-    let parsed: Option<Table> = format!("value = {value}").parse().ok();
-    let value = parsed
-        .and_then(|mut table| table.remove("value"))
-        .unwrap_or_else(|| Value::String(value.to_owned()));
-    let mut inner = value;
-    for key in path.split("__").collect::<Vec<_>>().into_iter().rev() {
-        inner = Value::Table(Table::from_iter([(key.to_owned(), inner)]));
-    }
-    match inner {
-        Value::Table(table) => table,
-        _ => Table::new(),
-    }
-}
-
-/// Puts a table over another; a key that the other does not have is refused by its path.
-fn merge(table: &mut Table, over: Table, path: &mut Vec<String>) -> Result<(), String> {
-    for (key, value) in over {
-        path.push(key.clone());
-        match (table.get_mut(&key), value) {
-            (None, _) => return Err(format!("unknown key {}", path.join("."))),
-            (Some(Value::Table(known)), Value::Table(over)) => merge(known, over, path)?,
-            (Some(known), value) => *known = value,
+/// A certificate's file and its key's.
+fn pair<'a>(
+    named: &str,
+    certificate: &'a str,
+    key: &'a str,
+) -> Result<Option<(&'a Path, &'a Path)>, Failure> {
+    match (certificate, key) {
+        ("", "") => Ok(None),
+        ("", _) | (_, "") => {
+            let text = format!("{named}: both a certificate and its key are given, or none");
+            Err(Failure::Usage(text))
         }
-        path.pop();
+        (certificate, key) => Ok(Some((Path::new(certificate), Path::new(key)))),
     }
-    Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn with(name: &str, value: &str) -> Result<Config, Failure> {
-        Config::load(None, [(name.to_owned(), value.to_owned())].into_iter())
-    }
-
-    #[test]
-    fn the_environment_goes_before_the_defaults() {
-        let config = with("AVIS__AUTHORISER__HOLD_MINUTES", "5").expect("settings");
-        assert_eq!(config.settings().hold, TimeDelta::minutes(5));
-        let config = with("AVIS__AUTHORISER__CACHE", "redis-cluster").expect("settings");
-        assert_eq!(config.authoriser.cache, Cache::RedisCluster);
-    }
-
-    #[test]
-    fn every_stream_says_what_it_keeps() {
-        let config = Config::load(None, std::iter::empty()).expect("settings");
-        let mut named: Vec<_> = config.log.keep.keys().map(String::as_str).collect();
-        let mut streams = Topic::ALL.map(Topic::name);
-        named.sort_unstable();
-        streams.sort_unstable();
-        assert_eq!(named, streams);
-        assert!(config.embedded().expect("settings").keep.is_empty(), "all of it");
-        let days = with("AVIS__LOG__KEEP__MEANS-CHANGES__REPLACED_DAYS", "400").expect("settings");
-        let keep = days.embedded().expect("settings").keep;
-        assert_eq!(keep[&Topic::MeansChanges].replaced, Some(TimeDelta::days(400)));
-        let short = with("AVIS__LOG__KEEP__MEANS-CHANGES__REPLACED_DAYS", "40").expect("settings");
-        let told = short.embedded().expect_err("too short").to_string();
-        assert!(told.starts_with("log.keep.means-changes.replaced_days"), "{told}");
-    }
-
-    #[test]
-    fn a_cluster_keeps_two_of_each_record_at_least() {
-        let told = |name, value| {
-            with(name, value).expect("settings").fluvio().expect_err("a fault").to_string()
-        };
-        assert!(told("AVIS__FLUVIO__REPLICATION", "1").starts_with("fluvio.replication"));
-        assert!(told("AVIS__FLUVIO__TLS_DOMAIN", "avis.lv").starts_with("fluvio.tls"));
-    }
-
-    #[test]
-    fn what_is_unknown_or_wrong_is_named() {
-        let told = |name, value| with(name, value).expect_err("a fault").to_string();
-        assert!(told("AVIS__AUTHORISER__HOLD", "5").contains("unknown key authoriser.hold"));
-        assert!(told("AVIS__AUTHORISER__HOLD_MINUTES", "soon").contains("hold_minutes"));
-    }
-}
+mod tests;

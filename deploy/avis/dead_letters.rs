@@ -7,6 +7,7 @@ use connectors::{
     load::{self, Taking},
     registry,
 };
+use domain::id::RecordId;
 use ingest::{
     dead_letter::{LONGEST_PAYLOAD, Open, Outcome, open},
     topic::Topic,
@@ -53,12 +54,18 @@ pub async fn run(command: DeadLettersCommand) -> Result<(), Failure> {
         DeadLettersCommand::Replay { which, data } => {
             let node = node(&data)?;
             let letters = chosen(&node, &which).await?;
-            replay(&node, letters).await
+            let Replayed { taken, left } = replay(&node, letters).await?;
+            for Left { id, why } in &left {
+                println!("{id} stays: {why}");
+            }
+            node.evaluator().await?.catch_up().await?;
+            println!("{taken} replayed, {} left", left.len());
+            Ok(())
         }
         DeadLettersCommand::Drop { which, note, data } => {
             let node = node(&data)?;
             let letters = chosen(&node, &which).await?;
-            settle(&node, &letters.iter().collect::<Vec<_>>(), Outcome::Dropped, &note).await?;
+            drop(&node, &letters, &note).await?;
             println!("{} dropped", letters.len());
             Ok(())
         }
@@ -109,47 +116,74 @@ fn show(node: &Node, open: &Open) -> Result<(), Failure> {
     Ok(writeln!(out)?)
 }
 
+/// What became of letters that were translated again.
+#[derive(Debug, Default)]
+pub struct Replayed {
+    /// How many are dealt with.
+    pub taken: usize,
+    /// Those that stay.
+    pub left: Vec<Left>,
+}
+
+/// A letter that stays.
+#[derive(Debug)]
+pub struct Left {
+    /// Its id.
+    pub id: RecordId,
+    /// Why.
+    pub why: String,
+}
+
 /// Translates letters again, connector by connector, in the order in which they came.
-async fn replay(node: &Node, mut letters: Vec<Open>) -> Result<(), Failure> {
+///
+/// # Errors
+/// Where a stream or the vault fails.
+pub async fn replay(node: &Node, mut letters: Vec<Open>) -> Result<Replayed, Failure> {
     let sources = Sources::of(node, registry::view(&node.log).await?.registry());
-    let (mut taken, mut left) = (0, 0);
+    let mut replayed = Replayed::default();
     letters.retain(|open| {
         let whole = open.is_whole();
         if !whole {
-            left += 1;
-            println!("{} stays: only {LONGEST_PAYLOAD} bytes of it were kept", open.id);
+            let why = format!("only {LONGEST_PAYLOAD} bytes of it were kept");
+            replayed.left.push(Left { id: open.id, why });
         }
         whole
     });
     letters.sort_by(|one, other| one.letter.connector.cmp(&other.letter.connector));
     for of_one in letters.chunk_by(|one, other| one.letter.connector == other.letter.connector) {
         for some in of_one.chunks(AT_ONCE) {
-            let (done, refused) = match of_one[0].letter.connector.as_str() {
-                "terminal" => again(node, sources.transactions(), some).await?,
-                "issuer" => again(node, sources.means(), some).await?,
-                "grantor" => again(node, sources.memberships(), some).await?,
-                "dagr" => again(node, sources.persons(&Arc::default()), some).await?,
-                "vpvkac" => again(node, sources.centre_events(), some).await?,
-                "portal" => again(node, sources.portal_events(), some).await?,
-                other => {
-                    println!("{} letters of {other} stay: send them to it again", some.len());
-                    (0, some.len())
-                }
-            };
-            (taken, left) = (taken + done, left + refused);
+            let done = &mut replayed;
+            match of_one[0].letter.connector.as_str() {
+                "terminal" => again(node, sources.transactions(), some, done).await?,
+                "issuer" => again(node, sources.means(), some, done).await?,
+                "grantor" => again(node, sources.memberships(), some, done).await?,
+                "dagr" => again(node, sources.persons(&Arc::default()), some, done).await?,
+                "vpvkac" => again(node, sources.centre_events(), some, done).await?,
+                "portal" => again(node, sources.portal_events(), some, done).await?,
+                other => done.left.extend(some.iter().map(|open| {
+                    let why = format!("send it to {other} again");
+                    Left { id: open.id, why }
+                })),
+            }
         }
     }
-    node.evaluator().await?.catch_up().await?;
-    println!("{taken} replayed, {left} left");
-    Ok(())
+    Ok(replayed)
 }
 
-/// How many were taken, and how many stay.
+/// Notes that letters are not wanted.
+///
+/// # Errors
+/// Where the stream cannot be appended to.
+pub async fn drop(node: &Node, letters: &[Open], note: &str) -> Result<(), Failure> {
+    settle(node, &letters.iter().collect::<Vec<_>>(), Outcome::Dropped, note).await
+}
+
 async fn again(
     node: &Node,
     connector: impl Connector,
     letters: &[Open],
-) -> Result<(usize, usize), Failure> {
+    replayed: &mut Replayed,
+) -> Result<(), Failure> {
     let payloads = letters.iter().map(|open| open.payload(&node.vault));
     let payloads: Vec<Vec<u8>> = payloads.collect::<Result<_, _>>()?;
     let messages: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
@@ -160,12 +194,14 @@ async fn again(
             // Appended before this is told: told twice is harmless, lost is not.
             Taking::Taken | Taking::AlreadyThere => done.push(open),
             Taking::Refused(refusal) => {
-                println!("{} stays: {}: {}", open.id, refusal.reason.code(), refusal.detail);
+                let why = format!("{}: {}", refusal.reason.code(), refusal.detail);
+                replayed.left.push(Left { id: open.id, why });
             }
         }
     }
     settle(node, &done, Outcome::Replayed, "").await?;
-    Ok((done.len(), letters.len() - done.len()))
+    replayed.taken += done.len();
+    Ok(())
 }
 
 async fn settle(

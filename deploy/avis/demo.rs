@@ -1,6 +1,7 @@
 //! `avis demo`: the main job, embedded, to its end. It is no shortcut: the same log, decision loop and
 //! pipelines as when serving; only the clock is the baskets' own.
 
+pub mod centres;
 pub mod generate;
 pub mod input;
 pub mod publish;
@@ -43,7 +44,7 @@ pub async fn run(arguments: DemoArguments) -> Result<(), Failure> {
     let mut summary = Summary::read(&node, &published).await?;
     summary.took(started.elapsed(), streamed);
     summary.print(&arguments)?;
-    node.metrics().books.set(published.proof.difference_cents());
+    node.metrics().vitals.proved(published.proof.difference_cents(), node.clock.now());
     published.proof.balanced()
 }
 

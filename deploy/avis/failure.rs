@@ -24,6 +24,12 @@ pub enum Failure {
     Pipeline(#[from] pipelines::error::PipelineError),
     #[error(transparent)]
     Warehouse(#[from] warehouse::error::WarehouseError),
+    #[error(transparent)]
+    Backup(#[from] ingest::backup::BackupError),
+    #[error(transparent)]
+    Keys(#[from] ingest::vault::copy::CopyError),
+    #[error("{0}")]
+    Server(String),
     #[error("cannot sign a token")]
     Token(#[from] jsonwebtoken::errors::Error),
     #[error("cannot describe the gRPC service")]
@@ -40,6 +46,10 @@ pub enum Failure {
     Books { cents: i64, list: String },
     #[error("the audit trail is not what it was:\n  {0}")]
     Audit(String),
+    #[error("{url}: {reason}")]
+    Health { url: String, reason: String },
+    #[error("{drifts} rows or cents drift")]
+    Drift { drifts: u64 },
     #[error("{0}")]
     Usage(String),
     #[error("cannot listen on {address}")]

@@ -1,6 +1,7 @@
 //! `avis`: the one binary of the platform; every role is a subcommand.
 
 mod audit;
+mod backup;
 mod books;
 mod cli;
 mod commands;
@@ -9,12 +10,14 @@ mod dead_letters;
 mod demo;
 mod failure;
 mod gate;
+mod health;
 mod node;
 mod notes;
 mod person;
 mod pipelines;
 mod progress;
 mod pull;
+mod restore;
 mod rotation;
 mod routes;
 mod settle;
@@ -23,7 +26,11 @@ mod simulate;
 mod sources;
 mod sql;
 mod stream;
+mod tls;
+mod token_key;
 mod up;
+mod verify;
+mod vitals;
 
 use std::{error::Error, io::IsTerminal, process::ExitCode};
 
@@ -38,14 +45,10 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("AVIS_LOG")
-                .unwrap_or_else(|_| "warn,avis=info".into()),
-        )
-        .init();
+    if let Err(failure) = logs() {
+        tell(&failure);
+        return ExitCode::from(failure.exit_code());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(run(cli.command)),
@@ -62,6 +65,24 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// What is logged, on standard error: `AVIS_LOG` says what, `AVIS_LOG_FORMAT` how.
+fn logs() -> Result<(), Failure> {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("AVIS_LOG");
+    let logs = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_env_filter(filter.unwrap_or_else(|_| "warn,avis=info".into()));
+    match std::env::var("AVIS_LOG_FORMAT").as_deref() {
+        Ok("json") => logs.json().flatten_event(true).init(),
+        Ok("text") | Err(_) => logs.init(),
+        Ok(other) => {
+            let text = format!("AVIS_LOG_FORMAT is {other:?}: say text or json");
+            return Err(Failure::Usage(text));
+        }
+    }
+    Ok(())
 }
 
 /// The failure and what it came from, each once.
@@ -83,12 +104,16 @@ async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Up(arguments) => up::run(arguments).await,
+        Command::Health(arguments) => health::run(arguments).await,
         Command::Sql(arguments) => commands::sql(arguments).await,
         Command::Report(arguments) => commands::report(arguments).await,
         Command::Settle(command) => settle::run(command).await,
         Command::Simulate(arguments) => simulate::run(arguments).await,
         Command::Person(command) => person::run(command).await,
         Command::Audit(command) => audit::run(command).await,
+        Command::Backup(arguments) => backup::run(arguments).await,
+        Command::Restore(arguments) => restore::run(arguments).await,
+        Command::Verify(arguments) => verify::run(arguments).await,
         Command::Registry(command) => commands::registry_command(command).await,
         Command::Load(command) => commands::load_command(command).await,
         Command::OpenData(OpenDataCommand::Publish { out, ckan, data }) => {

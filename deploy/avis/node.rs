@@ -28,7 +28,7 @@ use pipelines::{
     states::States,
     summary::Summary,
 };
-use prometheus::Registry;
+use prometheus::{Registry, TextEncoder};
 use warehouse::{
     error::WarehouseError,
     schema,
@@ -43,7 +43,12 @@ use crate::{
     failure::Failure,
     person,
     rotation::Rotations,
+    token_key,
+    vitals::Vitals,
 };
+
+/// Lies in a folder while a restore into it is not finished.
+pub const UNFINISHED: &str = "restore-unfinished";
 
 /// A node over a folder: `log`, `keys`, `index` and `warehouse` lie in it.
 #[derive(Debug)]
@@ -81,9 +86,10 @@ pub struct Metrics {
     connectors: connectors::metrics::Metrics,
     authoriser: authoriser::metrics::Metrics,
     pipelines: pipelines::metrics::Metrics,
-    warehouse: warehouse::metrics::Metrics,
-    /// What the books differ by, in cents: 0, always.
-    pub books: prometheus::IntGauge,
+    /// Those of the tables and the doors to them.
+    pub warehouse: warehouse::metrics::Metrics,
+    /// The node's own.
+    pub vitals: Arc<Vitals>,
 }
 
 impl Metrics {
@@ -91,20 +97,15 @@ impl Metrics {
     ///
     /// # Errors
     /// Never in practice: the registry is new.
-    pub fn new() -> Result<Self, Failure> {
+    pub fn new(folder: &Path) -> Result<Self, Failure> {
         let registry = Registry::new();
-        let books = prometheus::IntGauge::new(
-            "avis_books_difference_cents",
-            "what statements and stream differ by",
-        )?;
-        registry.register(Box::new(books.clone()))?;
         Ok(Self {
             ingest: ingest::metrics::Metrics::register(&registry)?,
             connectors: connectors::metrics::Metrics::register(&registry)?,
             authoriser: authoriser::metrics::Metrics::register(&registry)?,
             pipelines: pipelines::metrics::Metrics::register(&registry)?,
             warehouse: warehouse::metrics::Metrics::register(&registry)?,
-            books,
+            vitals: Arc::new(Vitals::register(&registry, folder)?),
             registry,
         })
     }
@@ -132,10 +133,16 @@ impl Node {
     pub fn open(folder: &Path, config: &Config, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
         std::fs::create_dir_all(folder)
             .map_err(|source| Failure::Folder { path: folder.to_path_buf(), source })?;
-        let metrics = Metrics::new()?;
+        if folder.join(UNFINISHED).exists() {
+            let folder = folder.display();
+            let text = format!("a restore into {folder} was cut off; run `avis restore` again");
+            return Err(Failure::Usage(text));
+        }
+        let metrics = Metrics::new(folder)?;
         // The log first: its lock says in words that another process has the folder.
         let log = metrics.log(folder, config)?;
         let vault = Vault::open(&folder.join("keys"))?;
+        token_key::keep(folder, &vault)?;
         person::forget_keys(folder, &vault)?;
         let rotations = Rotations::read(folder)?;
         vault.set_rotations(rotations.count());
@@ -179,6 +186,18 @@ impl Node {
     #[must_use]
     pub const fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// The text that Prometheus reads, as of now.
+    ///
+    /// # Errors
+    /// Never in practice: what is registered can be written.
+    pub fn exposition(&self) -> Result<String, prometheus::Error> {
+        self.metrics.vitals.observe();
+        for (table, fill) in self.tails.fills() {
+            self.metrics.warehouse.waiting(table, fill.rows);
+        }
+        TextEncoder::new().encode_to_string(&self.metrics.registry.gather())
     }
 
     /// What an authoriser works over; the index is brought up to the stream's end.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use connectors::portal::panels::PanelBook;
 use domain::{id::RecipientId, person_code::PersonCode};
 use ingest::{
     audit::Deed,
@@ -33,7 +34,7 @@ use crate::{
 
 /// Whom a node has forgotten; kept apart from keys and streams, so that whoever brings those back from a
 /// backup forgets again.
-const ERASURES: &str = "erasures.ndjson";
+pub const ERASURES: &str = "erasures.ndjson";
 
 /// `avis person`.
 ///
@@ -84,11 +85,17 @@ fn deed(action: &'static str, id: RecipientId) -> Deed {
 }
 
 fn find(node: &Node, code: &str) -> Result<RecipientId, Failure> {
-    let shape = "this is no personal code: six digits, a hyphen, five digits";
-    let wrong = |_| Failure::Usage(shape.into());
-    let code = PersonCode::parse(code).map_err(wrong)?;
-    let found = node.vault.find(&code)?;
+    let found = node.vault.find(&self::code(code)?)?;
     found.ok_or_else(|| Failure::Usage("the register has not told of this person".into()))
+}
+
+/// A personal code as somebody wrote it.
+///
+/// # Errors
+/// Where it is none.
+pub fn code(text: &str) -> Result<PersonCode, Failure> {
+    let shape = "this is no personal code: six digits, a hyphen, five digits";
+    PersonCode::parse(text).map_err(|_| Failure::Usage(shape.into()))
 }
 
 /// Everything that is held of a person.
@@ -115,6 +122,9 @@ async fn export(node: &Node, id: RecipientId) -> Result<Value, Failure> {
         let rows: Value = serde_json::from_slice(&text).map_err(std::io::Error::from)?;
         told.insert(name.into(), rows);
     }
+    let (log, clock) = (node.log.clone(), node.clock.clone());
+    let panels = PanelBook::over(log, node.vault.clone(), clock);
+    told.insert("panels".into(), panels.export(id).await?);
     Ok(Value::Object(told))
 }
 
@@ -137,10 +147,13 @@ async fn of_person(node: &Node, topic: Topic, id: RecipientId) -> Result<Vec<Val
     Ok(found)
 }
 
+/// Somebody who was erased: a line of the list.
 #[derive(Debug, Serialize, Deserialize)]
-struct Erasure {
-    person: String,
-    at: DateTime<Utc>,
+pub struct Erasure {
+    /// The internal id.
+    pub person: String,
+    /// When.
+    pub at: DateTime<Utc>,
 }
 
 /// Forgets a person, from the list on, so that whatever cuts this off is finished later.
@@ -265,7 +278,10 @@ pub fn forget_keys(folder: &Path, vault: &Vault) -> Result<(), Failure> {
 }
 
 /// Whoever is on the list.
-fn erased(folder: &Path) -> Result<BTreeSet<RecipientId>, Failure> {
+///
+/// # Errors
+/// Where the list cannot be read.
+pub fn erased(folder: &Path) -> Result<BTreeSet<RecipientId>, Failure> {
     let erasures = notes::read::<Erasure>(&folder.join(ERASURES))?.into_iter();
     Ok(erasures.filter_map(|erasure| RecipientId::parse(&erasure.person)).collect())
 }

@@ -20,6 +20,7 @@ use warehouse::{access::View, settlement::bank};
 
 use crate::{audit::Auditor, failure::Failure, gate, node::Node};
 
+mod dead_letters;
 mod groups;
 mod reports;
 mod settlements;
@@ -28,6 +29,9 @@ mod settlements;
 #[derive(Debug, OpenApi)]
 #[openapi(
     paths(
+        dead_letters::list,
+        dead_letters::replay,
+        dead_letters::drop,
         groups::count,
         reports::all,
         reports::one,
@@ -39,6 +43,7 @@ mod settlements;
         settlements::bank_file
     ),
     tags(
+        (name = "operation", description = "What was refused, and what is done about it"),
         (name = "reports", description = "What was given, to whom and where"),
         (name = "settlements", description = "What grantors owe merchants")
     )
@@ -58,6 +63,9 @@ struct Pulling {
 pub fn routes(node: &Arc<Node>, tokens: Tokens, auditor: Auditor, registrar: Registrar) -> Router {
     let pulling = Pulling { node: Arc::clone(node), tokens, auditor, registrar };
     Router::new()
+        .route("/v1/dead-letters", get(dead_letters::list))
+        .route("/v1/dead-letters:replay", post(dead_letters::replay))
+        .route("/v1/dead-letters:drop", post(dead_letters::drop))
         .route("/v1/groups/{id}/members:count", get(groups::count))
         .route("/v1/reports", get(reports::all))
         .route("/v1/reports/{name}", get(reports::one))

@@ -19,7 +19,7 @@ use crate::{audit, failure::Failure, node::Node, notes, person};
 
 /// When pseudonyms rotated; beside the streams, so that keys that are brought back from a backup make the
 /// same pseudonyms.
-const FILE: &str = "rotations.ndjson";
+pub const FILE: &str = "rotations.ndjson";
 
 /// One line of the file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,6 +65,17 @@ impl Rotations {
     pub fn days(&self) -> Vec<NaiveDate> {
         self.begun.iter().map(|at| LocalTime::of(*at).date).collect()
     }
+}
+
+/// The lines of the file that were there at an instant: a restore to before a rotation undoes it.
+#[must_use]
+pub fn until(text: &str, instant: DateTime<Utc>) -> String {
+    let was_there = |line: &&str| match serde_json::from_str(line) {
+        Ok(Line::Begun(at) | Line::Told(at)) => at <= instant,
+        // A line that was cut off has nothing done behind it.
+        Err(_) => false,
+    };
+    text.lines().filter(was_there).map(|line| format!("{line}\n")).collect()
 }
 
 /// Gives every recipient another pseudonym; where that was cut off before, it is finished instead.

@@ -2,15 +2,21 @@
 
 use std::sync::Arc;
 
-use authoriser::service::Handle;
+use authoriser::{refresh::read, service::Handle};
 use axum::{Router, middleware};
 use connectors::{
     access::Tokens,
     edge, grantor, issuer,
     known::Known,
-    portal::login,
+    portal::{
+        login,
+        panels::{self, PanelBook},
+    },
     recipient,
-    registry::{self, registrar::Registrar},
+    registry::{
+        self, Current,
+        registrar::{Registrar, Told},
+    },
     source,
     terminal::{
         enrolment::http as enrolment,
@@ -22,7 +28,8 @@ use pipelines::groups;
 use utoipa::{OpenApi as _, openapi::OpenApi};
 
 use crate::{
-    audit::Auditor, config::Config, failure::Failure, node::Node, pull, simulate::Simulations,
+    audit::Auditor, backup::server, config::Config, failure::Failure, node::Node, pull,
+    simulate::Simulations,
 };
 
 /// The routes, with those of `health` beside them; and through what the registry changes.
@@ -54,27 +61,33 @@ pub async fn all(
         tokens: tokens.clone(),
         baskets: config.portal.baskets.clone(),
     };
-    let (log, vault, clock) = (node.log.clone(), node.vault.clone(), node.clock.clone());
-    let desk = Desk::open(log, vault, clock, config.calls.desk()?).await?;
+    let current = Current::default();
+    let book = PanelBook::over(node.log.clone(), node.vault.clone(), node.clock.clone());
+    let panels = panels(node, handle, &book, &registrar, auditor);
+    let own = recipients(handle, &tokens, current.clone(), book, auditor.clone());
     let others = enrolment::routes(enrolment)
         .merge(registry::http::routes(registry))
         .merge(login::routes(sign_on))
-        .merge(told(node, &tokens, auditor))
-        .merge(recipient::http::routes(recipients(handle, &tokens, auditor.clone())))
-        .merge(vpvkac::http::routes(desk, tokens.clone()))
-        .merge(pull::routes(node, tokens, auditor.clone(), registrar.clone()))
+        .merge(panels::http::routes(panels))
+        .merge(told(node, handle, current, auditor.clone()))
+        .merge(recipient::http::routes(own))
+        .merge(calls(node, config).await?)
+        .merge(pull::routes(node, tokens.clone(), auditor.clone(), registrar.clone()))
+        .merge(server::routes(node, tokens, auditor.clone(), config.backup.folder()))
         .layer(middleware::from_fn(edge::detached));
     // What terminals ask is finished by the authoriser, whoever hangs up.
     let routes = http::routes(terminals).merge(others).merge(health);
     let mut description = registry::openapi::description();
     join(&mut description, enrolment::Description::openapi());
     join(&mut description, login::Description::openapi());
+    join(&mut description, panels::http::Description::openapi());
     join(&mut description, source::http::Description::openapi());
     join(&mut description, grantor::http::Description::openapi());
     join(&mut description, issuer::http::Description::openapi());
     join(&mut description, recipient::http::Description::openapi());
     join(&mut description, vpvkac::http::Description::openapi());
     join(&mut description, pull::Description::openapi());
+    join(&mut description, server::Description::openapi());
     Ok((edge::around(routes, description, node.loading.metrics.clone()), registrar))
 }
 
@@ -99,20 +112,60 @@ fn registrar(node: &Node, config: &Config, auditor: Auditor) -> Registrar {
 }
 
 /// What recipients see of their own; the audit trail is told of exports.
-fn recipients(handle: &Handle, tokens: &Tokens, auditor: Auditor) -> recipient::http::Door {
+fn recipients(
+    handle: &Handle,
+    tokens: &Tokens,
+    registry: Current,
+    panels: PanelBook,
+    auditor: Auditor,
+) -> recipient::http::Door {
     let tell = Arc::new(move |deed| auditor.tell(deed));
-    recipient::http::Door::new(handle.clone(), tokens.clone(), tell)
+    recipient::http::Door::new(handle.clone(), tokens.clone(), registry, panels, tell)
+}
+
+/// What merchants' applications put into their clients' workspaces.
+fn panels(
+    node: &Node,
+    handle: &Handle,
+    book: &PanelBook,
+    registrar: &Registrar,
+    auditor: &Auditor,
+) -> panels::http::Door {
+    let (people, auditor) = (Arc::clone(handle.people()), auditor.clone());
+    let holder = Arc::new(move |token| read(&people).means.get(token)?.person);
+    let tell = Arc::new(move |deed| auditor.tell(deed));
+    let (registrar, vault) = (registrar.clone(), node.vault.clone());
+    panels::http::Door::new(book.clone(), registrar, node.tokens(), vault, holder, tell)
+}
+
+/// Calls of service centres, where this node has the desk.
+async fn calls(node: &Node, config: &Config) -> Result<Router, Failure> {
+    if !config.calls.desk {
+        return Ok(vpvkac::elsewhere::routes(node.tokens()));
+    }
+    let (log, vault, clock) = (node.log.clone(), node.vault.clone(), node.clock.clone());
+    let metrics = node.loading.metrics.clone();
+    let desk = Desk::open(log, vault, clock, config.calls.settings()?, metrics).await?;
+    Ok(vpvkac::http::routes(desk, node.tokens()))
 }
 
 /// What other systems tell: events, members and means.
-fn told(node: &Node, tokens: &Tokens, auditor: &Auditor) -> Router {
-    let (loading, known) = (node.loading.clone(), Known::default());
+fn told(node: &Node, handle: &Handle, registry: Current, auditor: Auditor) -> Router {
+    let (loading, known, tokens) = (node.loading.clone(), Known::default(), node.tokens());
     let settings = source::Settings::default();
-    let sources = source::Door::new(loading.clone(), tokens.clone(), known.clone(), settings);
-    let auditor = auditor.clone();
-    let tell = Arc::new(move |deed| auditor.tell(deed));
-    let lists = grantor::http::Door::new(loading.clone(), tokens.clone(), known, tell);
-    let means = issuer::http::Door::new(loading, tokens.clone());
+    let sources = source::Door::new(
+        loading.clone(),
+        tokens.clone(),
+        known.clone(),
+        registry.clone(),
+        settings,
+    );
+    let people = Arc::clone(handle.people());
+    let holdings = Arc::new(move |person| read(&people).holders.tokens(person).collect::<Vec<_>>());
+    let tell: Told = Arc::new(move |deed| auditor.tell(deed));
+    let (log, current) = (loading.clone(), registry.clone());
+    let lists = grantor::http::Door::new(log, tokens.clone(), known, current, Arc::clone(&tell));
+    let means = issuer::http::Door::new(loading, tokens, registry, holdings, tell);
     let routes = source::http::routes(sources).merge(grantor::http::routes(lists));
     routes.merge(issuer::http::routes(means))
 }

@@ -1,5 +1,9 @@
 //! Periods: closed by a record of the stream, told as statements, proved against the stream.
 
+mod standing;
+
+pub use standing::tell;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

@@ -1,10 +1,11 @@
 //! The doors to SQL: a runtime of their own at a low priority, so that an analyst never slows a till.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use ingest::audit::Deed;
 use tokio::{net::TcpListener, runtime::Runtime, sync::watch, task::JoinHandle};
-use warehouse::endpoint::{Endpoint, Entry, Gate, flight, postgres, tls};
+use tokio_rustls::TlsAcceptor;
+use warehouse::endpoint::{Endpoint, Entry, Gate, flight, postgres};
 
 use crate::{audit::Auditor, config::Config, failure::Failure, gate::Keeper, node::Node};
 
@@ -24,11 +25,12 @@ impl Doors {
     /// Opens both doors; they close when told to stop.
     ///
     /// # Errors
-    /// Where a certificate cannot be read, or no threads are to be had.
+    /// Where the passwords cannot be read, or no threads are to be had.
     pub fn open(
         node: &Arc<Node>,
         config: &Config,
         (over_postgres, over_flight): (TcpListener, TcpListener),
+        secured: Option<TlsAcceptor>,
         auditor: Auditor,
         stop: &watch::Receiver<bool>,
     ) -> Result<Self, Failure> {
@@ -37,10 +39,14 @@ impl Doors {
         let tables = Arc::clone(node);
         let open = Arc::new(move || tables.tables());
         let tell = Arc::new(move |entry: &Entry<'_>| auditor.tell(asked(entry)));
-        let endpoint = Endpoint::new(open, config.sql.limits(), tell, answers.handle().clone())?;
+        let endpoint = Endpoint::new(
+            open,
+            config.sql.limits(),
+            tell,
+            node.metrics().warehouse.clone(),
+            answers.handle().clone(),
+        )?;
         let gate: Arc<dyn Gate> = Arc::new(Keeper::open(&node.folder, &node.vault, node.tokens())?);
-        let secured = config.sql.tls()?.map(|(certificate, key)| secure(certificate, key));
-        let secured = secured.transpose()?;
         let postgres = postgres::serve(
             Arc::clone(&endpoint),
             Arc::clone(&gate),
@@ -85,11 +91,6 @@ fn asked(entry: &Entry<'_>) -> Deed {
         object: entry.statement.chars().take(LONGEST).collect(),
         outcome: entry.outcome.into(),
     }
-}
-
-fn secure(certificate: &Path, key: &Path) -> Result<tls::Acceptor, Failure> {
-    tls::acceptor(certificate, key)
-        .map_err(|source| Failure::Read { path: certificate.to_path_buf(), source })
 }
 
 fn runtime(name: &str, threads: u32) -> Result<Runtime, Failure> {

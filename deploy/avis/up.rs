@@ -1,6 +1,10 @@
 //! `avis up`: serves, all roles in one process on embedded engines.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use authoriser::{
     authorise::Authoriser,
@@ -22,18 +26,25 @@ use connectors::{
 use domain::registry::Registry;
 use ingest::{clock::SystemClock, heartbeat::Heartbeats, topic::Topic};
 use pipelines::{entitlements::Evaluator, settlements};
-use prometheus::TextEncoder;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
-use warehouse::endpoint::DATABASE;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinHandle,
+};
+use tokio_rustls::TlsAcceptor;
+use warehouse::{endpoint::DATABASE, error::WarehouseError};
 
 use crate::{
     audit::{self, Auditor},
     cli::UpArguments,
     config::{Cache, Config},
     failure::Failure,
+    health::notify,
     node::Node,
     person, rotation, routes, settlement,
     sql::Doors,
+    tls,
 };
 
 /// How long nothing may come before new people and rules are looked for anyway.
@@ -42,6 +53,12 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const SETTLED_EVERY: Duration = Duration::from_secs(5);
 /// How often summaries are asked again: they read whole tables.
 const SUMMARISED_EVERY: Duration = Duration::from_secs(300);
+/// How often the books are proved again, and how much longer than that took is waited at least: the
+/// proof reads the whole stream.
+const PROVED_EVERY: Duration = Duration::from_secs(3_600);
+const PROVED_SPARINGLY: u32 = 50;
+/// How long a proof waits for rows that are not in the tables yet.
+const PROVED_SOON: Duration = Duration::from_secs(5);
 /// How long a door waits for those who are still inside.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long a client may take nothing of what there is for it.
@@ -52,6 +69,7 @@ const DEV_TOKENS: TimeDelta = TimeDelta::days(30);
 #[derive(Clone)]
 struct Health {
     node: Arc<Node>,
+    authoriser: Handle,
     ready: watch::Receiver<bool>,
 }
 
@@ -61,6 +79,46 @@ struct Listening {
     grpc: TcpListener,
     postgres: TcpListener,
     flight: TcpListener,
+    tls: tls::Doors,
+}
+
+impl Listening {
+    /// Opens every door, for which somebody may have to be told that others can read along.
+    async fn open(config: &Config) -> Result<Self, Failure> {
+        let tls = tls::Doors::open(config)?;
+        for (door, address, is_secured) in [
+            ("http", config.http.address, tls.http.is_some()),
+            ("grpc", config.grpc.address, tls.grpc.is_some()),
+            ("postgres", config.postgres.address, tls.sql.is_some()),
+            ("flight", config.flight.address, tls.sql.is_some()),
+        ] {
+            if !is_secured && !address.ip().is_loopback() {
+                tracing::warn!(door, %address, "[tls] gives this door no certificate, so whoever is on the way reads along");
+            }
+        }
+        Ok(Self {
+            http: listen(config.http.address).await?,
+            grpc: listen(config.grpc.address).await?,
+            postgres: listen(config.postgres.address).await?,
+            flight: listen(config.flight.address).await?,
+            tls,
+        })
+    }
+
+    /// Prints where it listens.
+    fn tell(&self) {
+        let secured = |tls: &Option<TlsAcceptor>, yes, no| if tls.is_some() { yes } else { no };
+        let scheme = secured(&self.tls.http, "https", "http");
+        println!(
+            "http     {scheme}://{}/ /openapi.json /healthz /readyz /metrics",
+            address(&self.http)
+        );
+        println!("grpc     {}{}", address(&self.grpc), secured(&self.tls.grpc, " (TLS)", ""));
+        let mode = secured(&self.tls.sql, " (TLS)", "");
+        println!("sql      postgres://{}/{DATABASE}{mode}", address(&self.postgres));
+        let scheme = secured(&self.tls.sql, "grpc+tls", "grpc");
+        println!("flight   {scheme}://{}", address(&self.flight));
+    }
 }
 
 /// Serves until told to stop.
@@ -73,13 +131,13 @@ pub async fn run(arguments: UpArguments) -> Result<(), Failure> {
     config.grpc.address = arguments.grpc.unwrap_or(config.grpc.address);
     config.postgres.address = arguments.postgres.unwrap_or(config.postgres.address);
     config.flight.address = arguments.flight.unwrap_or(config.flight.address);
+    config.check()?;
+    // Before anything that takes long: unheard, it would end the process.
+    let hangup = signal(SignalKind::hangup())?;
     let node = Arc::new(Node::open(&arguments.data.folder, &config, Arc::new(SystemClock))?);
-    let listening = Listening {
-        http: listen(config.http.address).await?,
-        grpc: listen(config.grpc.address).await?,
-        postgres: listen(config.postgres.address).await?,
-        flight: listen(config.flight.address).await?,
-    };
+    let listening = Listening::open(&config).await?;
+    // For as long as the process lives; what it serves ends with the doors.
+    tokio::spawn(listening.tls.clone().follow(hangup, Arc::clone(&node.metrics().vitals)));
     println!("data     {}", arguments.data.folder.display());
     let (ready, is_ready) = watch::channel(false);
     let (stop, stopped) = watch::channel(false);
@@ -89,6 +147,7 @@ pub async fn run(arguments: UpArguments) -> Result<(), Failure> {
         ended = &mut work => ended,
         () = told_to_stop() => {
             tracing::info!("stopping");
+            notify("STOPPING=1");
             // Readers that are gone need no word.
             let _ = stop.send(true);
             work.await
@@ -101,7 +160,7 @@ async fn serve(
     node: &Arc<Node>,
     config: &Config,
     dev: bool,
-    Listening { http, grpc, postgres, flight }: Listening,
+    listening: Listening,
     (ready, is_ready): (watch::Sender<bool>, watch::Receiver<bool>),
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
@@ -114,7 +173,8 @@ async fn serve(
         node.loading.metrics.clone(),
         config.doors(),
     );
-    let health = Health { node: Arc::clone(node), ready: is_ready };
+    let authoriser = handle.clone();
+    let health = Health { node: Arc::clone(node), authoriser, ready: is_ready };
     let (auditor, told) = Auditor::new();
     let mut auditing = tokio::spawn(audit::keep(Arc::clone(node), told));
     // Before anybody is let in: what was cut off is finished on what stood then.
@@ -122,12 +182,10 @@ async fn serve(
     rotation::finish(node).await?;
     let (routes, registrar) =
         routes::all(node, config, &handle, door.clone(), &auditor, health_routes(health)).await?;
-    println!("http     http://{}/ /openapi.json /healthz /readyz /metrics", address(&http));
-    println!("grpc     {}", address(&grpc));
-    println!("sql      postgres://{}/{DATABASE}", address(&postgres));
-    println!("flight   grpc://{}", address(&flight));
-    let over_http = tokio::spawn(open(http, routes, stop.clone()));
-    let over_grpc = tokio::spawn(open(grpc, grpc::routes(door).await?, stop.clone()));
+    listening.tell();
+    let Listening { http, grpc, postgres, flight, tls } = listening;
+    let over_http = tokio::spawn(open((http, tls.http), routes, stop.clone()));
+    let over_grpc = tokio::spawn(open((grpc, tls.grpc), grpc::routes(door).await?, stop.clone()));
     let mut evaluator = node.evaluator().await?;
     evaluator.catch_up().await?;
     let runner = node.pipelines().await?;
@@ -136,15 +194,17 @@ async fn serve(
     runner.catch_up(&runner.ends()?).await?;
     settlement::follow(node).await?;
     let proof = settlement::prove(&node.log, &node.session()?, &landed).await?;
-    node.metrics().books.set(proof.difference_cents());
+    node.metrics().vitals.proved(proof.difference_cents(), node.clock.now());
     proof.balanced()?;
-    let sql = Doors::open(node, config, (postgres, flight), auditor, &stop)?;
+    let sql = Doors::open(node, config, (postgres, flight), tls.sql, auditor, &stop)?;
     if dev {
         let registry = connectors::registry::view(&node.log).await?.registry();
         print_tokens(&tokens, &registry)?;
     }
     let _ = ready.send(true);
+    node.metrics().vitals.ready();
     println!("ready");
+    notify("READY=1");
     let (last, landed) = watch::channel(false);
     let mut landing = std::pin::pin!(runner.run(landed));
     let heartbeats = Heartbeats::new(Arc::clone(&node.log), Arc::clone(&node.clock));
@@ -156,11 +216,14 @@ async fn serve(
         ended = summarise(node) => return ended,
         ended = &mut landing => return Ok(ended?),
         ended = settle(node) => return ended,
+        ended = prove(node) => return ended,
         () = tokens.follow_issuer() => {}
         // Nobody who tells the audit trail outlives it.
         () = async move { registrar.follow().await } => {}
         ended = &mut auditing => return ended?,
     }
+    // Whoever sends people here hears that it is over before a door closes.
+    let _ = ready.send(false);
     // The doors first, so that what was let in is answered; then what was answered is landed.
     close(over_http).await?;
     close(over_grpc).await?;
@@ -181,15 +244,29 @@ fn address(listener: &TcpListener) -> String {
 
 /// Opens a door until told to stop; what was let in is answered.
 async fn open(
-    listener: TcpListener,
+    (listener, tls): (TcpListener, Option<TlsAcceptor>),
+    routes: Router,
+    stop: watch::Receiver<bool>,
+) -> Result<(), Failure> {
+    let Some(tls) = tls else {
+        let plain = axum::serve::ListenerExt::tap_io(listener, |stream| {
+            // An answer is one write; waiting for more would only delay it.
+            let _ = stream.set_nodelay(true);
+        });
+        return answer(edge::Patient::new(plain, PATIENCE), routes, stop).await;
+    };
+    answer(edge::Patient::new(edge::Secured::new(listener, tls)?, PATIENCE), routes, stop).await
+}
+
+async fn answer<L>(
+    listener: L,
     routes: Router,
     mut stop: watch::Receiver<bool>,
-) -> Result<(), Failure> {
-    let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
-        // An answer is one write; waiting for more would only delay it.
-        let _ = stream.set_nodelay(true);
-    });
-    let listener = edge::Patient::new(listener, PATIENCE);
+) -> Result<(), Failure>
+where
+    L: axum::serve::Listener,
+    L::Addr: std::fmt::Debug,
+{
     let server = axum::serve(listener, routes).with_graceful_shutdown(async move {
         // A sender that is gone has stopped, too.
         let _ = stop.wait_for(|stop| *stop).await;
@@ -264,6 +341,14 @@ fn print_tokens(tokens: &Tokens, registry: &Registry) -> Result<(), Failure> {
             Identity { role, organisation: organisation.as_str().into(), subject: "dev".into() };
         println!("token    {} {organisation} {}", role.code(), tokens.issue(&identity, expires)?);
     }
+    if let Some(official) = registry.officials.first() {
+        let identity = Identity {
+            role: Role::Official,
+            organisation: official.institution.as_str().into(),
+            subject: official.id.as_str().into(),
+        };
+        println!("token    official {} {}", official.id, tokens.issue(&identity, expires)?);
+    }
     Ok(())
 }
 
@@ -288,8 +373,8 @@ async fn readiness(State(health): State<Health>) -> impl IntoResponse {
 }
 
 async fn metrics(State(health): State<Health>) -> impl IntoResponse {
-    let families = health.node.metrics().registry.gather();
-    match TextEncoder::new().encode_to_string(&families) {
+    health.authoriser.observe();
+    match health.node.exposition() {
         Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text),
         Err(error) => (
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -302,8 +387,13 @@ async fn metrics(State(health): State<Health>) -> impl IntoResponse {
 /// Evaluates groups again whenever people or rules change.
 async fn evaluate(mut evaluator: Evaluator, node: &Node) -> Result<(), Failure> {
     let mut people = node.log.subscribe(Topic::PersonChanges);
+    let mut lists = node.log.subscribe(Topic::Memberships);
     loop {
-        match evaluator.catch_up().await {
+        let told = match evaluator.catch_up().await {
+            Ok(_) => evaluator.renew().await,
+            failed => failed,
+        };
+        match told {
             // It goes on when the disk has room again.
             Err(error) if node.log.takes().is_err() => {
                 tracing::error!(%error, "memberships are not evaluated");
@@ -313,7 +403,11 @@ async fn evaluate(mut evaluator: Evaluator, node: &Node) -> Result<(), Failure> 
             }
         }
         // Whether people changed or not, they are looked at again.
-        let _ = tokio::time::timeout(LONGEST_PAUSE, people.changed()).await;
+        tokio::select! {
+            _ = people.changed() => {}
+            _ = lists.changed() => {}
+            () = tokio::time::sleep(LONGEST_PAUSE) => {}
+        }
     }
 }
 
@@ -321,12 +415,47 @@ async fn evaluate(mut evaluator: Evaluator, node: &Node) -> Result<(), Failure> 
 /// next time.
 async fn settle(node: &Node) -> Result<(), Failure> {
     let mut grown = node.log.subscribe(Topic::Settlements);
+    let mut told = None;
     loop {
+        let end = node.log.end(Topic::Settlements, 0)?;
         match settlement::follow(node).await {
             Err(Failure::Pipeline(error)) if settlements::is_early(&error) => {}
-            done => done?,
+            done => {
+                done?;
+                if told.replace(end) != Some(end) {
+                    settlement::tell(node).await?;
+                }
+            }
         }
         let _ = tokio::time::timeout(SETTLED_EVERY, grown.changed()).await;
+    }
+}
+
+/// Proves the books again now and then, while the node serves. A cent that differs is told and not
+/// guessed away: the node goes on, since what it decides does not depend on statements.
+async fn prove(node: &Node) -> Result<(), Failure> {
+    let mut pause = PROVED_EVERY;
+    loop {
+        tokio::time::sleep(pause).await;
+        let (began, ends) = (Instant::now(), settlement::ends(&node.log)?);
+        let proof = loop {
+            match settlement::prove(&node.log, &node.session()?, &ends).await {
+                Err(Failure::Warehouse(WarehouseError::NotLanded { .. })) => {
+                    tokio::time::sleep(PROVED_SOON).await;
+                }
+                done => break done,
+            }
+        };
+        pause = PROVED_EVERY.max(began.elapsed().saturating_mul(PROVED_SPARINGLY));
+        match proof {
+            Ok(proof) => {
+                node.metrics().vitals.proved(proof.difference_cents(), node.clock.now());
+                if let Err(error) = proof.balanced() {
+                    tracing::error!(%error, "the books do not balance");
+                }
+            }
+            Err(error) => tracing::error!(%error, "the books could not be proved"),
+        }
     }
 }
 
@@ -345,7 +474,6 @@ async fn summarise(node: &Node) -> Result<(), Failure> {
 }
 
 async fn told_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
     let terminate = async {
         match signal(SignalKind::terminate()) {
             Ok(mut terminate) => {

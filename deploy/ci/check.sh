@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 # The target folder lives in the user's cache, so that a second run builds only what changed.
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/avis/target}"
 export AVIS_TEST_SCALE="${AVIS_TEST_SCALE:-1}"
-for check in prepare format lints tests demo schemathesis sql_clients published_files; do
+for check in prepare format lints tests demo schemathesis sql_clients published_files prometheus; do
   printf '\n== %s\n' "$check"
   started=$SECONDS
   "deploy/ci/$check.sh"

@@ -157,12 +157,28 @@ pub enum Outcome {
 /// # Errors
 /// Where the stream cannot be read.
 pub async fn open(log: &Arc<dyn Log>) -> Result<Vec<Open>, LogError> {
+    each_open(log, |_| ()).await
+}
+
+/// The same without what came, so that any number of them fits in memory.
+///
+/// # Errors
+/// Where the stream cannot be read.
+pub async fn listed(log: &Arc<dyn Log>) -> Result<Vec<Open>, LogError> {
+    each_open(log, |letter| letter.payload = Vec::new()).await
+}
+
+async fn each_open(
+    log: &Arc<dyn Log>,
+    trim: impl Fn(&mut v1::DeadLetter),
+) -> Result<Vec<Open>, LogError> {
     let mut letters = BTreeMap::new();
     let mut places = BTreeMap::new();
     replay(log, Topic::DeadLetters, |stored| {
         let Stored { position, record } = stored;
         match record.event {
-            Event::DeadLetter(letter) => {
+            Event::DeadLetter(mut letter) => {
+                trim(&mut letter);
                 let (id, recorded_at) = (record.id, record.recorded_at);
                 places.insert(id.to_string(), position);
                 letters.insert(position, Open { id, position, recorded_at, letter });
@@ -179,6 +195,22 @@ pub async fn open(log: &Arc<dyn Log>) -> Result<Vec<Open>, LogError> {
 }
 
 impl Open {
+    /// The same with what came, after it was [`listed`].
+    ///
+    /// # Errors
+    /// Where the stream cannot be read, or has let go of it.
+    pub async fn again(mut self, log: &Arc<dyn Log>) -> Result<Self, LogError> {
+        let Position { partition, offset } = self.position;
+        for stored in log.read(Topic::DeadLetters, partition, offset, 1).await? {
+            if let Event::DeadLetter(letter) = stored.record.event
+                && stored.position == self.position
+            {
+                self.letter = letter;
+            }
+        }
+        Ok(self)
+    }
+
     /// What came, as far as it was kept: the whole of it, unless it was longer than
     /// [`LONGEST_PAYLOAD`].
     ///

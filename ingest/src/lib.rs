@@ -6,6 +6,7 @@
 //! records for ever.
 
 pub mod audit;
+pub mod backup;
 pub mod clock;
 pub mod dead_letter;
 pub mod deduplication;

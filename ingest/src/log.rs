@@ -65,6 +65,22 @@ pub trait Log: Send + Sync + std::fmt::Debug + 'static {
     /// How many partitions the topic has.
     fn partitions(&self, topic: Topic) -> u32;
 
+    /// The ends of all partitions at one instant: what stands before them is what a power cut at that
+    /// instant would have left, so nothing in it follows from what is not.
+    ///
+    /// # Errors
+    /// Where the log is stopped or broken.
+    fn cut(&self) -> Result<Vec<(Topic, u32, u64)>, LogError> {
+        // What follows from other streams is asked first; what it follows from is there by then.
+        let partitions = Topic::FOLLOWING
+            .into_iter()
+            .flat_map(|topic| (0..self.partitions(topic)).map(move |partition| (topic, partition)));
+        let ends = partitions.map(|(topic, partition)| {
+            self.end(topic, partition).map(|end| (topic, partition, end))
+        });
+        ends.collect()
+    }
+
     /// Tells of growth: the value rises with every batch that became durable in the topic.
     fn subscribe(&self, topic: Topic) -> watch::Receiver<u64>;
 }

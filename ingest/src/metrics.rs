@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    core::Collector,
 };
 
 use crate::{dead_letter::Reason, topic::Topic};
@@ -16,6 +17,14 @@ pub const END_OFFSET: &str = "avis_ingest_end_offset";
 pub const SYNC_DURATION: &str = "avis_ingest_sync_duration_seconds";
 /// Records under one sync.
 pub const SYNC_RECORDS: &str = "avis_ingest_sync_records";
+/// Appends that were begun and are not acknowledged yet.
+pub const WAITING: &str = "avis_ingest_waiting_appends";
+/// Appends that may wait for the one writer; more wait outside.
+pub const WAITING_LIMIT: &str = "avis_ingest_waiting_appends_limit";
+/// Appends that were refused before anything was written, by why.
+pub const REFUSED: &str = "avis_ingest_refused_appends_total";
+/// 1 once a write or sync has failed: nothing is taken any more until the node starts again.
+pub const STOPPED: &str = "avis_ingest_stopped";
 /// What was refused, by connector and reason.
 pub const DEAD_LETTERS: &str = "avis_ingest_dead_letters_total";
 
@@ -32,6 +41,9 @@ pub const FLUVIO_WAITING: &str = "avis_ingest_fluvio_waiting_records";
 /// act.
 pub const FLUVIO_STOPPED: &str = "avis_ingest_fluvio_stopped";
 
+/// Why nothing is written.
+const REFUSALS: [&str; 3] = ["disk_full", "read_only", "stopped"];
+
 /// The metrics of the streams.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -39,7 +51,21 @@ pub struct Metrics {
     end_offset: IntGaugeVec,
     sync_duration: Histogram,
     sync_records: Histogram,
+    waiting: IntGauge,
+    waiting_limit: IntGauge,
+    refused: IntCounterVec,
+    stopped: IntGauge,
     dead_letters: IntCounterVec,
+}
+
+/// An append that is on its way, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Waiting(IntGauge);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Metrics {
@@ -70,14 +96,36 @@ impl Metrics {
                 "records under one sync",
                 prometheus::exponential_buckets(1.0, 4.0, 8)?,
             )?,
+            waiting: IntGauge::new(WAITING, "appends that are not acknowledged yet")?,
+            waiting_limit: IntGauge::new(WAITING_LIMIT, "appends that may wait for the writer")?,
+            refused: counters(REFUSED, "appends refused before a write", &["reason"])?,
+            stopped: IntGauge::new(STOPPED, "1 once a write or sync has failed")?,
             dead_letters: counters(DEAD_LETTERS, "what was refused", &["source", "reason"])?,
         };
-        registry.register(Box::new(metrics.appended.clone()))?;
-        registry.register(Box::new(metrics.end_offset.clone()))?;
-        registry.register(Box::new(metrics.sync_duration.clone()))?;
-        registry.register(Box::new(metrics.sync_records.clone()))?;
-        registry.register(Box::new(metrics.dead_letters.clone()))?;
+        let all: [Box<dyn Collector>; 9] = [
+            Box::new(metrics.appended.clone()),
+            Box::new(metrics.end_offset.clone()),
+            Box::new(metrics.sync_duration.clone()),
+            Box::new(metrics.sync_records.clone()),
+            Box::new(metrics.waiting.clone()),
+            Box::new(metrics.waiting_limit.clone()),
+            Box::new(metrics.refused.clone()),
+            Box::new(metrics.stopped.clone()),
+            Box::new(metrics.dead_letters.clone()),
+        ];
+        all.into_iter().try_for_each(|metric| registry.register(metric))?;
+        metrics.begin();
         Ok(metrics)
+    }
+
+    /// What can be counted is there from the start, at 0.
+    fn begin(&self) {
+        for topic in Topic::ALL {
+            let _ = self.appended.with_label_values(&[topic.name()]);
+        }
+        for reason in REFUSALS {
+            let _ = self.refused.with_label_values(&[reason]);
+        }
     }
 
     /// For a log that stands in front of a cluster, and for the copy that is read instead of it:
@@ -100,6 +148,28 @@ impl Metrics {
     pub(crate) fn synced(&self, took: Duration, records: usize) {
         self.sync_duration.observe(took.as_secs_f64());
         self.sync_records.observe(f64::from(u32::try_from(records).unwrap_or(u32::MAX)));
+    }
+
+    /// So many appends may wait for the writer.
+    pub(crate) fn limited(&self, limit: usize) {
+        self.waiting_limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
+    }
+
+    /// An append is on its way.
+    pub(crate) fn begun(&self) -> Waiting {
+        self.waiting.inc();
+        Waiting(self.waiting.clone())
+    }
+
+    /// Nothing was written of so many appends: one of [`REFUSALS`] says why.
+    pub(crate) fn not_written(&self, reason: &str, appends: usize) {
+        self.refused.with_label_values(&[reason]).inc_by(appends as u64);
+    }
+
+    /// A write or sync has failed.
+    pub(crate) fn failed(&self, error: &dyn std::fmt::Display) {
+        self.stopped.set(1);
+        tracing::error!(%error, "a write to the log failed; nothing is taken any more");
     }
 
     /// Something was refused.

@@ -9,6 +9,7 @@ pub mod means;
 pub mod memberships;
 mod numbered;
 mod older;
+pub mod panels;
 pub mod people;
 pub mod present;
 pub mod registry;

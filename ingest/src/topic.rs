@@ -51,6 +51,23 @@ impl Topic {
         Self::Audit,
     ];
 
+    /// Every stream, each before those that its records follow from.
+    pub const FOLLOWING: [Self; 13] = [
+        Self::Audit,
+        Self::Settlements,
+        Self::Authorisations,
+        Self::Entitlements,
+        Self::Memberships,
+        Self::TerminalTransactions,
+        Self::ServiceEvents,
+        Self::PortalEvents,
+        Self::Consents,
+        Self::MeansChanges,
+        Self::PersonChanges,
+        Self::RegistryChanges,
+        Self::DeadLetters,
+    ];
+
     /// The stream's name.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -26,6 +26,8 @@ use ring::{
 
 use crate::{first_start, record::first_u128};
 
+pub mod copy;
+
 /// The vault cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
@@ -47,6 +49,14 @@ pub enum VaultError {
     /// What was sealed does not open: damaged, or sealed under another key.
     #[error("sealed data does not open: damaged, or from another node's vault")]
     Damaged,
+}
+
+impl VaultError {
+    /// Whether another process has the vault.
+    #[must_use]
+    pub const fn is_in_use(&self) -> bool {
+        matches!(self, Self::Store { source: fjall::Error::Locked, .. })
+    }
 }
 
 /// What a pseudonym is for; different purposes cannot be joined.

@@ -128,15 +128,14 @@ impl Evaluator {
         Ok(evaluator)
     }
 
-    /// Evaluates everything that is new, and whoever was last told of too long ago. Answers how many
-    /// people were told of. After an error it goes on where it was.
+    /// Evaluates everything that is new. Answers how many people were told of. After an error it goes
+    /// on where it was.
     ///
     /// # Errors
     /// Where a stream cannot be read or appended to, or a condition fails.
     pub fn catch_up(&mut self) -> Telling<'_> {
         Box::pin(async move {
             self.follow_registry().await?;
-            self.renew();
             let mut told = self.tell().await? + self.follow_lists().await?;
             loop {
                 let mut next = self.changes_next;
@@ -242,16 +241,22 @@ impl Evaluator {
         whom
     }
 
-    /// Once a day, those are affected of whom was last told so long ago that what was told ahead comes
-    /// to its end.
-    fn renew(&mut self) {
-        let now = self.clock.now();
-        let today = LocalTime::of(now).date;
-        if self.renewed_on != Some(today) {
-            let long_ago = self.told.before(now - RENEWED_AFTER);
-            self.affected.extend(long_ago.map(|id| (id, now)));
-            self.renewed_on = Some(today);
-        }
+    /// Tells again, once a day, of those of whom was last told so long ago that what was told ahead
+    /// comes to its end: for a node that serves on and on.
+    ///
+    /// # Errors
+    /// As [`catch_up`](Self::catch_up).
+    pub fn renew(&mut self) -> Telling<'_> {
+        Box::pin(async move {
+            let now = self.clock.now();
+            let today = LocalTime::of(now).date;
+            if self.renewed_on != Some(today) {
+                let long_ago = self.told.before(now - RENEWED_AFTER);
+                self.affected.extend(long_ago.map(|id| (id, now)));
+                self.renewed_on = Some(today);
+            }
+            self.tell().await
+        })
     }
 
     /// Tells of all who are affected, each from an instant on, or from the instant of what was told

@@ -1,11 +1,26 @@
 //! What operators see of the pipelines.
 
-use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use std::{
+    fmt::{Debug, Display},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use prometheus::{
+    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    core::Collector,
+};
 
 /// Records that a pipeline has not landed yet.
 pub const LAG: &str = "avis_pipelines_lag_records";
 /// How long the oldest record of a table's newest commit had waited for it, in seconds.
 pub const FRESHNESS: &str = "avis_pipelines_freshness_seconds";
+/// How long the oldest record of a batch waited until queries saw its rows, in seconds.
+pub const VISIBLE_DURATION: &str = "avis_pipelines_visible_duration_seconds";
+/// Since when the oldest record that has not landed waits; 0 where none does.
+pub const WAITING_SINCE: &str = "avis_pipelines_waiting_since_timestamp_seconds";
+/// How often pipelines began again after a failure that may pass.
+pub const RESTARTS: &str = "avis_pipelines_restarts_total";
 /// Records that came after their window had closed.
 pub const LATE: &str = "avis_pipelines_late_records_total";
 
@@ -15,7 +30,14 @@ pub struct Metrics {
     lag: IntGaugeVec,
     freshness: GaugeVec,
     late: IntCounterVec,
+    visible: HistogramVec,
+    waiting_since: GaugeVec,
+    restarts: IntCounter,
 }
+
+/// Bounds of freshness: one at the service level of 2 seconds.
+const FRESHNESS_BOUNDS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 600.0];
 
 impl Metrics {
     /// Registers the metrics.
@@ -26,15 +48,54 @@ impl Metrics {
         let lag = Opts::new(LAG, "records that a pipeline has not landed yet");
         let fresh = Opts::new(FRESHNESS, "wait of the oldest record of a table's newest commit");
         let late = Opts::new(LATE, "records that came after their window had closed");
+        let visible =
+            HistogramOpts::new(VISIBLE_DURATION, "wait until queries see a record's rows");
+        let since = Opts::new(WAITING_SINCE, "since when the oldest record waits to land");
         let metrics = Self {
             lag: IntGaugeVec::new(lag, &["pipeline"])?,
             freshness: GaugeVec::new(fresh, &["table"])?,
             late: IntCounterVec::new(late, &["pipeline"])?,
+            visible: HistogramVec::new(visible.buckets(FRESHNESS_BOUNDS.into()), &["pipeline"])?,
+            waiting_since: GaugeVec::new(since, &["pipeline"])?,
+            restarts: IntCounter::new(RESTARTS, "pipelines began again after a failure")?,
         };
-        registry.register(Box::new(metrics.lag.clone()))?;
-        registry.register(Box::new(metrics.freshness.clone()))?;
-        registry.register(Box::new(metrics.late.clone()))?;
+        let all: [Box<dyn Collector>; 6] = [
+            Box::new(metrics.lag.clone()),
+            Box::new(metrics.freshness.clone()),
+            Box::new(metrics.late.clone()),
+            Box::new(metrics.visible.clone()),
+            Box::new(metrics.waiting_since.clone()),
+            Box::new(metrics.restarts.clone()),
+        ];
+        all.into_iter().try_for_each(|metric| registry.register(metric))?;
         Ok(metrics)
+    }
+
+    /// A pipeline begins, so many records behind; what can be counted is there from the start.
+    pub(crate) fn begins(&self, pipeline: &str, lag: u64) {
+        self.lag(pipeline, lag);
+        let _ = self.freshness.with_label_values(&[pipeline]);
+        let _ = self.late.with_label_values(&[pipeline]);
+        let _ = self.visible.with_label_values(&[pipeline]);
+        self.waiting_since(pipeline, None);
+    }
+
+    /// Queries see the rows of a batch, so long after its oldest record was recorded.
+    pub(crate) fn visible(&self, pipeline: &str, waited: Duration) {
+        self.visible.with_label_values(&[pipeline]).observe(waited.as_secs_f64());
+    }
+
+    /// The oldest record that has not landed waits since then; none does.
+    pub(crate) fn waiting_since(&self, pipeline: &str, since: Option<DateTime<Utc>>) {
+        #[allow(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit")]
+        let since = since.map_or(0.0, |since| since.timestamp_millis() as f64 / 1_000.0);
+        self.waiting_since.with_label_values(&[pipeline]).set(since);
+    }
+
+    /// Pipelines over some streams begin again after a failure, so often still.
+    pub(crate) fn restarted(&self, topics: &dyn Debug, error: &dyn Display, left: u32) {
+        self.restarts.inc();
+        tracing::warn!(?topics, %error, left, "pipelines start again");
     }
 
     /// A pipeline landed; so many records are still to come, and the oldest landed one waited.

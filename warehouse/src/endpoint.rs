@@ -34,6 +34,7 @@ use datafusion_pg_catalog::{
 use crate::{
     access::{Reader, View},
     error::WarehouseError,
+    metrics::Metrics,
     session::Session,
 };
 use names::Names;
@@ -46,7 +47,6 @@ pub mod postgres;
 mod rewrite;
 mod running;
 pub(crate) mod statement;
-pub mod tls;
 
 /// What clients see the database called.
 pub const DATABASE: &str = "avis";
@@ -140,6 +140,7 @@ pub struct Endpoint {
     open: Open,
     limits: Limits,
     tell: Tell,
+    metrics: Metrics,
     /// The threads that compute answers.
     executor: Handle,
     /// PostgreSQL's functions and types beside ours.
@@ -165,6 +166,7 @@ impl Endpoint {
         open: Open,
         limits: Limits,
         tell: Tell,
+        metrics: Metrics,
         executor: Handle,
     ) -> Result<Arc<Self>, WarehouseError> {
         let mut state = crate::session::template()?;
@@ -176,10 +178,12 @@ impl Endpoint {
         setup_pg_catalog(&context, DATABASE, EmptyContextProvider)
             .map_err(|error| WarehouseError::Query(*error))?;
         functions::register(&context);
+        metrics.limited(limits.connections);
         Ok(Arc::new(Self {
             open,
             limits,
             tell,
+            metrics,
             executor,
             base: context.state(),
             statics: Arc::new(PgCatalogStaticTables::try_new()?),

@@ -1,7 +1,8 @@
 //! SQL over the tables: every table and its newest state under one name each, read only.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, pin::Pin, sync::Arc};
 
+use arrow::array::RecordBatch;
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use datafusion::{
     common::ParamValues,
@@ -14,6 +15,7 @@ use datafusion::{
     prelude::{DataFrame, SessionConfig, SessionContext},
     scalar::ScalarValue,
 };
+use futures::{Stream, StreamExt};
 use url::Url;
 
 use crate::{
@@ -45,6 +47,9 @@ const UPLOADED_WITHIN: u64 = 60;
 
 /// Rows that are worked on at once: enough that a batch's fixed cost does not matter.
 const BATCH_ROWS: usize = 32_768;
+
+/// Rows on their way.
+pub type Scanned = Pin<Box<dyn Stream<Item = Result<RecordBatch, WarehouseError>> + Send>>;
 
 /// The warehouse at an address, at one instant: every table as one of its versions has it, with the
 /// rows that have not landed yet where the session is [over tails](Session::open_with).
@@ -172,6 +177,19 @@ impl Session {
     /// Where there is none of that name, or it cannot be read.
     pub fn whole<'a>(&'a self, name: &'a str) -> Pending<'a, Rows> {
         Box::pin(async move { answer(self.context.table(name).await?).await })
+    }
+
+    /// The rows of a table or of its newest state as they are read, batch by batch and in no order, so
+    /// that a table of any size takes little memory.
+    ///
+    /// # Errors
+    /// Where there is none of that name, or it cannot be read.
+    pub fn scan<'a>(&'a self, name: &'a str) -> Pending<'a, Scanned> {
+        Box::pin(async move {
+            let rows = self.context.table(name).await?.execute_stream().await?;
+            let rows = plain::stream(rows).map(|rows| rows.map_err(WarehouseError::from));
+            Ok(Box::pin(rows) as Scanned)
+        })
     }
 
     async fn plan(&self, sql: &str, parameters: ParamValues) -> Result<DataFrame, WarehouseError> {

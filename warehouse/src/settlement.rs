@@ -36,7 +36,7 @@ mod read;
 mod sepa;
 
 pub use ledger::Ledger;
-pub use payment::{Order, Party, Payment, orders};
+pub use payment::{Order, Party, Payment, order_id, orders};
 
 const STATEMENT_ROWS: &str = include_str!("../sql/settlements/statement_rows.sql");
 const CLOSING_CONTRACTS: &str = include_str!("../sql/settlements/closing_contracts.sql");

@@ -72,6 +72,12 @@ impl Tails {
         tails.entry(table.name).or_insert_with(|| Tail::new(table, self.bound)).clone()
     }
 
+    /// How full each tail is.
+    #[must_use]
+    pub fn fills(&self) -> Vec<(&'static str, Fill)> {
+        locked(&self.tails).iter().map(|(table, tail)| (*table, tail.fill())).collect()
+    }
+
     /// What a table's tail holds now; a table that nobody here writes has none.
     pub(crate) fn seen(&self, table: &str) -> Seen {
         let tail = locked(&self.tails).get(table).cloned();

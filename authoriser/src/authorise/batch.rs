@@ -1,7 +1,10 @@
 //! One batch through the cache: loaded once, decided in order, committed once; what conflicts or
 //! touches the same authorisation twice goes round again.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use super::{
     Answer, Authoriser, AuthoriserError, Cache, CacheError, Change, Command, HashSet, Held,
@@ -19,7 +22,7 @@ const MOST_ENDED: usize = 1_024;
 /// How long another authoriser is given to append what it was faster with.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(1);
 /// How often one request is decided again because another was faster.
-const MOST_ROUNDS: usize = 64;
+pub(super) const MOST_ROUNDS: usize = 64;
 
 /// What a request will be once the cache has moved.
 struct Step {
@@ -43,7 +46,7 @@ struct Round {
 }
 
 /// What loading came to.
-enum Loaded {
+pub(super) enum Loaded {
     /// The cache is as the last batch left it, or away.
     As(Result<(), CacheError>),
     /// It is another; everything is looked up again.
@@ -61,11 +64,13 @@ impl<C: Cache> Authoriser<C> {
         self.begin_era().await?;
         self.registers.refresh(&self.parts.log).await?;
         self.batches += 1;
+        self.seats.clear();
         let (era, stamp) = (self.era, self.stamp);
         let mut outgoing = Outgoing { sequence: self.batches, era, stamp, ..Outgoing::default() };
         let takes = self.parts.log.takes();
+        self.behind = takes.is_err() || !self.follow_moves(&mut outgoing).await?;
         for _ in 0..MOST_ROUNDS {
-            if takes.is_err() || !self.end_due(&mut outgoing).await? {
+            if self.behind || !self.end_due(&mut outgoing).await? {
                 break;
             }
         }
@@ -96,15 +101,15 @@ impl<C: Cache> Authoriser<C> {
         if !outgoing.is_empty() {
             self.sent = outgoing.sequence;
         }
-        self.number(&mut outgoing);
+        self.number(&mut outgoing.records);
         Ok(outgoing)
     }
 
     /// Numbers records in the order in which they were decided, which their partitions do not tell:
     /// microseconds, so that several authorisers agree as well as their clocks, and always rising.
-    fn number(&mut self, outgoing: &mut Outgoing) {
+    pub(super) fn number(&mut self, records: &mut [Record]) {
         let now = u64::try_from(self.parts.clock.now().timestamp_micros()).unwrap_or(0);
-        for record in &mut outgoing.records {
+        for record in records {
             self.order = now.max(self.order + 1);
             record.sequence = self.order;
         }
@@ -113,11 +118,14 @@ impl<C: Cache> Authoriser<C> {
     /// Loads what is wanted. Where that took up other counters than the last batch stood on, because
     /// those were lost, it waits until every earlier batch has been appended or refused, and begins
     /// anew from the stream: else what it moves now could stand beside what is refused then.
-    async fn load(
+    pub(super) async fn load(
         &mut self,
         wanted: &[Wanted],
         outgoing: &mut Outgoing,
     ) -> Result<Loaded, AuthoriserError> {
+        if self.cache.moves_somebody(wanted) {
+            self.wait_until_dealt().await;
+        }
         let loaded = self.cache.load(wanted).await;
         let stamp = self.cache.stamp();
         if stamp == self.stamp {
@@ -127,9 +135,7 @@ impl<C: Cache> Authoriser<C> {
             // This batch itself stands on the lost ones; the next one begins anew.
             return Ok(Loaded::TooLate);
         }
-        let mut dealt = self.marks.dealt.subscribe();
-        // Whoever appends says so at its end, too.
-        let _ = dealt.wait_for(|dealt| *dealt >= self.sent).await;
+        self.wait_until_dealt().await;
         self.begin_era().await?;
         self.stamp = stamp;
         (outgoing.era, outgoing.stamp) = (self.era, stamp);
@@ -170,10 +176,12 @@ impl<C: Cache> Authoriser<C> {
         budgets: Vec<(CounterKey, i64)>,
         outgoing: &mut Outgoing,
     ) -> Result<Round, AuthoriserError> {
-        let prepared: Vec<Option<Prepared>> =
+        let mut prepared: Vec<Option<Prepared>> =
             waiting.iter().map(|job| self.prepare(&job.command)).collect();
-        let wanted = self.wanted(&waiting, &prepared).await?;
+        let wanted = self.wanted(&mut waiting, &mut prepared, outgoing).await?;
         let loaded = match self.load(&wanted, outgoing).await? {
+            // Who lives where is not counted yet.
+            Loaded::As(_) if self.behind => Err(CacheError::Unknown { what: "who has moved" }),
             Loaded::As(loaded) => loaded,
             // What was looked up before may be gone.
             Loaded::Anew => {
@@ -219,31 +227,61 @@ impl<C: Cache> Authoriser<C> {
         let committed = match &loaded {
             // Only what stands without the cache was staged.
             Err(_) => Ok(vec![Reserved::Done; round.steps.len()]),
-            Ok(()) => self.cache.commit().await,
+            Ok(()) => self.commit().await,
         };
         self.settle(&mut round, committed, outgoing);
         Ok(round)
     }
 
-    /// What a batch wants to read, for a cache that must be told before.
+    /// Makes what was staged hold. A cache over the network tells of each of its round trips itself.
+    async fn commit(&mut self) -> Result<Vec<Reserved>, CacheError> {
+        let started = Instant::now();
+        let committed = self.cache.commit().await;
+        if !C::IS_LOADED {
+            self.parts.metrics.cache_asked("embedded", "commit", started.elapsed());
+        }
+        committed
+    }
+
+    /// What a batch wants to read, for a cache that must be told before. There a recipient is in one
+    /// household at a time: what wants it in another one waits for what is under way.
     async fn wanted(
         &mut self,
-        waiting: &VecDeque<Job>,
-        prepared: &[Option<Prepared>],
+        waiting: &mut VecDeque<Job>,
+        prepared: &mut Vec<Option<Prepared>>,
+        outgoing: &mut Outgoing,
     ) -> Result<Vec<Wanted>, AuthoriserError> {
+        let (mut all, mut uploads_wait) = (Vec::new(), false);
         if !C::IS_LOADED {
-            return Ok(Vec::new());
+            return Ok(all);
         }
-        let mut wanted: Vec<Wanted> =
-            prepared.iter().flatten().map(|prepared| prepared.wanted.clone()).collect();
-        for job in waiting {
-            if let Command::Change(change) = &job.command
-                && let Some(history) = self.history(change.id).await?
-            {
-                wanted.push(history.wanted());
+        let asked = std::mem::take(waiting).into_iter().zip(std::mem::take(prepared));
+        for (job, found) in asked {
+            let wanted = match (&job.command, &found) {
+                (Command::Change(change), _) => {
+                    self.history(change.id).await?.map(|history| history.wanted())
+                }
+                (_, found) => found.as_ref().map(|found| found.wanted.clone()),
+            };
+            let waits = wanted.as_ref().is_some_and(|wanted| !self.takes_seat(wanted));
+            let is_upload = job.uploads_next.is_some();
+            uploads_wait |= waits && is_upload;
+            if waits || uploads_wait && is_upload {
+                self.refuse_away(job, outgoing);
+                continue;
             }
+            all.extend(wanted);
+            waiting.push_back(job);
+            prepared.push(found);
         }
-        Ok(wanted)
+        Ok(all)
+    }
+
+    /// Notes in which household a batch wants recipients; false where one is wanted in another.
+    fn takes_seat(&mut self, wanted: &Wanted) -> bool {
+        let Some(household) = wanted.household else { return true };
+        let mut recipients = wanted.recipients();
+        recipients.all(|who| *self.seats.entry(who).or_insert(household) == household)
     }
 
     fn decide_one(
@@ -318,7 +356,9 @@ impl<C: Cache> Authoriser<C> {
             Ok(Some(next)) if away && !next.movements.is_empty() => {
                 self.refuse_away(job, outgoing);
             }
-            Ok(Some(next)) => {
+            Ok(Some(mut next)) => {
+                let home = self.also_at_home(history.recipient(), &mut next.movements);
+                next.event.home_id = home.map(|home| home.to_string());
                 let event = Shared::from(change.sign(next.event));
                 let record = self.change_record(&history, event.clone(), acting.now);
                 let stands = next.movements.is_empty();
@@ -428,8 +468,17 @@ impl<C: Cache> Authoriser<C> {
                 _ => drop(self.held.remove(&held)),
             }
         }
-        let wanted = ending.iter().filter(|_| C::IS_LOADED).map(|(_, history)| history.wanted());
-        let wanted: Vec<Wanted> = wanted.collect();
+        let mut wanted = Vec::new();
+        if C::IS_LOADED {
+            ending.retain(|(_, history)| {
+                let one = history.wanted();
+                let takes = self.takes_seat(&one);
+                wanted.extend(takes.then_some(one));
+                // It is due with the next batch; what it holds cannot be given before.
+                self.behind |= !takes;
+                takes
+            });
+        }
         match self.load(&wanted, outgoing).await? {
             Loaded::As(Ok(())) => {}
             Loaded::Anew => return Ok(true),
@@ -438,7 +487,11 @@ impl<C: Cache> Authoriser<C> {
         }
         let mut records = Vec::with_capacity(ending.len());
         for (_, history) in &mut ending {
-            let Some(Next { event, movements }) = changes::expire(history, now) else { continue };
+            let Some(Next { mut event, mut movements }) = changes::expire(history, now) else {
+                continue;
+            };
+            let home = self.also_at_home(history.recipient(), &mut movements);
+            event.home_id = home.map(|home| home.to_string());
             let event = Shared::from(event);
             let record = self.change_record(history, event.clone(), now);
             self.stage_change(history, &record, movements);

@@ -101,8 +101,11 @@ impl<C: Cache> Authoriser<C> {
     pub(super) fn evaluate(&self, request: &Request, prepared: &Prepared) -> Decision {
         let started = Instant::now();
         let decision = rules::evaluate(&prepared.rules, &prepared.input(request), &self.cache);
-        debug_assert_eq!(invariant::decision(&decision), Ok(()));
-        self.parts.metrics.decided(decision.outcome, started.elapsed());
+        self.parts.metrics.evaluated(started.elapsed());
+        if let Err(broken) = invariant::decision(&decision) {
+            self.parts.metrics.broken(&broken);
+            debug_assert!(false, "{broken}");
+        }
         decision
     }
 
@@ -136,13 +139,16 @@ impl<C: Cache> Authoriser<C> {
             expires_at: (status == Status::Reserved)
                 .then(|| self.now(request) + self.settings.hold),
             recipient,
+            home: None,
             pseudonym,
             categories: request.lines.iter().map(category).collect(),
             excess: rules::excess(rules, request, decision),
             registry_version: self.registers.registry_version(),
             uploads_next: job.uploads_next,
         };
-        let movements = publish::movements(decision, recipient.map(|recipient| recipient.id));
+        let recipient = recipient.map(|recipient| recipient.id);
+        let mut movements = publish::movements(decision, recipient);
+        let facts = Facts { home: self.also_at_home(recipient, &mut movements), ..facts };
         (publish::decided(&facts, decision, rules).into(), movements)
     }
 

@@ -84,6 +84,7 @@ struct Asking<'a> {
     shared: &'a RedisShared,
     nodes: &'a mut Nodes,
     generation: u64,
+    author: u64,
 }
 
 impl RedisCache {
@@ -113,7 +114,9 @@ impl RedisCache {
     }
 
     fn asking(&mut self) -> Asking<'_> {
-        Asking { shared: &self.shared, nodes: &mut self.nodes, generation: self.stamp.generation }
+        let Stamp { generation, author } = self.stamp;
+        let author = author.number();
+        Asking { shared: &self.shared, nodes: &mut self.nodes, generation, author }
     }
 
     /// Takes up the generation in force; an author that was given up for dead begins as another.
@@ -145,7 +148,7 @@ impl RedisCache {
     async fn load_once(&mut self, wanted: &[Wanted]) -> Result<(), Trouble> {
         let mut households = std::mem::take(&mut self.households);
         households.clear();
-        let read = self.asking().read_households(plans(wanted), &mut households).await;
+        let read = self.asking().read_households(plans(wanted), true, &mut households).await;
         self.households = households;
         read?;
         let mut budgets: HashMap<CounterKey, i64> = HashMap::new();
@@ -230,6 +233,15 @@ impl Cache for RedisCache {
             }
         }
         Err(CacheError::Unknown { what: "what it lost" })
+    }
+
+    fn moves_somebody(&self, wanted: &[Wanted]) -> bool {
+        let known = &self.shared.known;
+        let elsewhere = |who, home| known.is_elsewhere(self.stamp.generation, who, home);
+        wanted.iter().any(|one| {
+            let Some(home) = one.household else { return false };
+            one.recipients().any(|who| elsewhere(who, home))
+        })
     }
 
     fn stage(&mut self, operation: Operation) {

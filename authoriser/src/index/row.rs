@@ -7,7 +7,7 @@ use domain::{
 };
 use ingest::record::Position;
 
-use super::{Place, Used};
+use super::{Place, Used, uses::Came};
 
 const PERIODS: [Period; 6] =
     [Period::Basket, Period::Day, Period::Week, Period::Month, Period::Year, Period::Validity];
@@ -57,11 +57,14 @@ pub(super) fn change(id: AuthorisationId, step: u32) -> [u8; 20] {
     row
 }
 
+/// What the rows of households' counters begin with.
+pub(super) const HOUSEHOLD: u8 = 1;
+
 /// What the rows of one holder's counters begin with.
 pub(super) fn holder(holder: Holder) -> [u8; 17] {
     let (kind, id) = match holder {
         Holder::Recipient(id) => (0, id.as_u128()),
-        Holder::Household(id) => (1, id.as_u128()),
+        Holder::Household(id) => (HOUSEHOLD, id.as_u128()),
         Holder::Instruction => (2, 0),
     };
     let mut row = [kind; 17];
@@ -87,7 +90,7 @@ pub(super) fn counter_key(bytes: &[u8]) -> Option<CounterKey> {
     let id = wide(&head[1..])?;
     let holder = match head[0] {
         0 => Holder::Recipient(RecipientId::from_u128(id)),
-        1 => Holder::Household(HouseholdId::from_u128(id)),
+        HOUSEHOLD => Holder::Household(HouseholdId::from_u128(id)),
         _ => Holder::Instruction,
     };
     let start = i32::from_be_bytes(start.try_into().ok()?);
@@ -98,6 +101,24 @@ pub(super) fn counter_key(bytes: &[u8]) -> Option<CounterKey> {
         period_start: NaiveDate::from_num_days_from_ce_opt(start)?,
         measure: *MEASURES.get(usize::from(codes[1]))?,
     })
+}
+
+/// A recipient's part of a household's counter.
+pub(super) fn of_use(who: RecipientId, came: Came, key: &CounterKey) -> Vec<u8> {
+    let mut row = who.as_u128().to_be_bytes().to_vec();
+    row.push(match came {
+        Came::Decided => 0,
+        Came::Brought => 1,
+    });
+    row.extend_from_slice(&counter(key));
+    row
+}
+
+pub(super) fn use_key(bytes: &[u8]) -> Option<(RecipientId, Came, CounterKey)> {
+    let (who, rest) = bytes.split_at_checked(16)?;
+    let (came, key) = rest.split_first()?;
+    let came = if *came == 0 { Came::Decided } else { Came::Brought };
+    Some((RecipientId::from_u128(wide(who)?), came, counter_key(key)?))
 }
 
 /// An authorisation of a recipient's: the recipient, and where it comes among all of them.
@@ -151,7 +172,12 @@ mod tests {
                     period_start: "2024-02-29".parse().expect("a day"),
                     measure,
                 };
-                assert_eq!(counter_key(&counter(&key)), Some(key));
+                assert_eq!(counter_key(&counter(&key)), Some(key.clone()));
+                for came in [Came::Decided, Came::Brought] {
+                    let who = RecipientId::from_u128(5);
+                    let row = of_use(who, came, &key);
+                    assert_eq!(use_key(&row), Some((who, came, key.clone())));
+                }
             }
         }
         let used = Used { position: Position { partition: 3, offset: u64::MAX }, body: [9; 16] };

@@ -120,6 +120,84 @@ async fn forget(place: &impl Place) {
     fence.advance(fence.generation()).await;
 }
 
+/// Who moves is counted on, there and back, and nobody else is disturbed.
+pub async fn who_moves_takes_own_along(place: &(impl Place + Sync)) {
+    forget(place).await;
+    let generation = place.fence().generation();
+    let limits = Limits { recipient: 50, ..WIDE };
+    let mut till = place.till(limits).await;
+    assert_eq!(till.serve(&[basket(700, 71, 75, 30)]).await, [30]);
+    assert_eq!(till.serve(&[basket(701, 72, 75, 40)]).await, [20], "fifty less thirty");
+    let back = Basket { step: 1, ..basket(700, 71, 75, -10) };
+    assert_eq!(till.serve(&[back]).await, [-10], "under the household of then");
+    assert_eq!(till.serve(&[basket(702, 72, 75, 40)]).await, [10]);
+    let wanted = [basket(0, 72, 75, 0).wants(&limits), basket(0, 71, 76, 0).wants(&limits)];
+    till.cache.load(&wanted).await.expect("loaded");
+    let used = |key| till.cache.used(&key);
+    assert_eq!(
+        (used(of_recipient(75)), used(of_household(71)), used(of_household(72))),
+        (50, 20, 30)
+    );
+    assert_eq!(till.cache.points(RecipientId::from_u128(75), &club()), 50);
+    assert_eq!(place.fence().generation(), generation, "nobody else was disturbed");
+    till.cache.close().await.expect("closed");
+}
+
+/// An operation that moves a counter of the household where its recipient lives by now as well.
+fn beside(of: &Basket, home: u128, given: i64) -> authoriser::cache::Operation {
+    let mut operation = of.operation(given);
+    let there = domain::limit::CounterMovement { key: of_household(home), change: given };
+    operation.movements.counters.push(there);
+    operation
+}
+
+/// What moves in the household where a recipient lives by now is seen there.
+pub async fn a_household_beside_moves_along(place: &(impl Place + Sync)) {
+    forget(place).await;
+    let mut till = place.till(WIDE).await;
+    let (sale, of_home) = (basket(710, 81, 85, 5), basket(0, 82, 86, 0));
+    till.cache.load(&[sale.wants(&WIDE)]).await.expect("loaded");
+    till.cache.stage(beside(&sale, 82, 5));
+    assert_eq!(till.cache.commit().await.expect("moved"), [Reserved::Done]);
+    let wanted = [sale.wants(&WIDE), of_home.wants(&WIDE)];
+    till.cache.load(&wanted).await.expect("loaded");
+    assert_eq!([81, 82].map(|of| till.cache.used(&of_household(of))), [5, 5]);
+    let back = Basket { step: 1, ..sale };
+    till.cache.stage(beside(&back, 82, -3));
+    assert_eq!(till.cache.commit().await.expect("moved"), [Reserved::Done]);
+    till.cache.load(&wanted).await.expect("loaded");
+    assert_eq!([81, 82].map(|of| till.cache.used(&of_household(of))), [2, 2]);
+    till.cache.close().await.expect("closed");
+    forget(place).await;
+}
+
+/// Where an operation conflicts, nothing of it stands in the household beside; and what was decided
+/// there before it moved conflicts.
+pub async fn a_household_beside_moves_with_it_or_not(place: &(impl Place + Sync)) {
+    forget(place).await;
+    let (mut one, mut other) = (place.till(WIDE).await, place.till(WIDE).await);
+    let (sale, of_home) = (basket(720, 91, 95, 5), basket(721, 92, 96, 4));
+    let wanted = [sale.wants(&WIDE), of_home.wants(&WIDE)];
+    one.cache.load(&wanted).await.expect("loaded");
+    other.cache.load(&wanted).await.expect("loaded");
+    one.cache.stage(beside(&sale, 92, 5));
+    assert_eq!(one.cache.commit().await.expect("moved"), [Reserved::Done]);
+    other.cache.stage(of_home.operation(4));
+    assert_eq!(other.cache.commit().await.expect("told"), [Reserved::Conflict]);
+    let again = basket(722, 91, 97, 7);
+    other.cache.load(&[again.wants(&WIDE)]).await.expect("loaded");
+    one.cache.load(&wanted).await.expect("loaded");
+    one.cache.stage(basket(723, 91, 95, 1).operation(1));
+    assert_eq!(one.cache.commit().await.expect("moved"), [Reserved::Done]);
+    other.cache.stage(beside(&again, 92, 7));
+    assert_eq!(other.cache.commit().await.expect("told"), [Reserved::Conflict]);
+    one.cache.load(&wanted).await.expect("loaded");
+    assert_eq!([91, 92].map(|of| one.cache.used(&of_household(of))), [6, 5]);
+    one.cache.close().await.expect("closed");
+    other.cache.close().await.expect("closed");
+    forget(place).await;
+}
+
 /// One author after another decides as the sums say, batch by batch, to the end of the budget.
 pub async fn decisions_follow_the_sums(place: &(impl Place + Sync), seed: u64, batches: usize) {
     let mut random = Random::of(seed);
@@ -281,6 +359,8 @@ pub async fn authors_share_a_budget(place: &(impl Place + Sync), seed: u64) {
 /// The whole suite, over one place.
 pub async fn holds(place: &(impl Place + Sync)) {
     moves_are_seen(place).await;
+    who_moves_takes_own_along(place).await;
+    a_household_beside_moves_along(place).await;
     for seed in 1..=20 * u64::from(scale()) {
         decisions_follow_the_sums(place, seed, 20).await;
     }
@@ -289,6 +369,7 @@ pub async fn holds(place: &(impl Place + Sync)) {
 /// What holds in addition where several authors share.
 pub async fn holds_shared(place: &(impl Place + Sync)) {
     operations_move_once(place).await;
+    a_household_beside_moves_with_it_or_not(place).await;
     for seed in 1..=10 * u64::from(scale()) {
         authors_share_households(place, 1_000 + seed, 25).await;
     }

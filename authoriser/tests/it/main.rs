@@ -4,6 +4,7 @@ mod book;
 mod cache;
 mod cases;
 mod life;
+mod moves;
 mod properties;
 mod races;
 mod random;

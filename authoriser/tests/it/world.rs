@@ -180,8 +180,8 @@ impl World {
         }
     }
 
-    /// A person with a card; 1 and 2 are of one household, 3 and 4 alone.
-    async fn enrol(&self, person: u128) {
+    /// A person with a card; 1 and 2 are of one household, the others alone.
+    pub async fn enrol(&self, person: u128) {
         let means = v1::MeansChanged {
             token: MeansToken::from_u128(person).to_string(),
             issuer_id: "riga-card".into(),
@@ -191,12 +191,26 @@ impl World {
             ..v1::MeansChanged::default()
         };
         self.tell(Topic::MeansChanges, Event::MeansChanged(means)).await;
-        let household = HouseholdId::from_u128(if person <= 2 { 100 } else { person });
+        let household = if person <= 2 { 100 } else { person };
+        self.entitle(person, household, DateTime::UNIX_EPOCH, true).await;
+    }
+
+    /// From now on a person lives in a household.
+    pub async fn moves(&self, person: u128, household: u128) {
+        self.entitle(person, household, self.clock.now(), true).await;
+    }
+
+    /// From now on a person of a household is dead.
+    pub async fn dies(&self, person: u128, household: u128) {
+        self.entitle(person, household, self.clock.now(), false).await;
+    }
+
+    async fn entitle(&self, person: u128, household: u128, from: DateTime<Utc>, alive: bool) {
         let entitled = v1::EntitlementEvaluated {
             person: RecipientId::from_u128(person).to_string(),
-            household: household.to_string(),
-            known_from: 0,
-            alive: true,
+            household: HouseholdId::from_u128(household).to_string(),
+            known_from: from.timestamp_micros(),
+            alive,
             groups: vec![v1::GroupDays {
                 group_id: "family".into(),
                 from: "2025-01-01".into(),

@@ -19,7 +19,7 @@ use jsonwebtoken::{
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use super::{Identity, Role};
+use super::{Identity, Role, token::Said};
 
 /// How often keys are fetched anyway.
 const EVERY: Duration = Duration::from_secs(3_600);
@@ -45,6 +45,8 @@ pub struct Settings {
     pub role_claim: String,
     /// The claim with the organisation.
     pub organisation_claim: String,
+    /// The claim with a recipient's personal code; empty where their subject is our internal id.
+    pub person_claim: String,
 }
 
 /// An outside issuer.
@@ -91,7 +93,7 @@ impl Issuer {
     }
 
     /// Whom a token names, until when, in seconds since 1970; `None` where it does not hold.
-    pub(super) fn verify(&self, token: &str, now: i64) -> Option<(i64, Identity)> {
+    pub(super) fn verify(&self, token: &str, now: i64) -> Option<Said> {
         let header = decode_header(token).ok()?;
         if !is_asymmetric(header.alg) {
             return None;
@@ -119,7 +121,14 @@ impl Issuer {
             organisation: organisation.unwrap_or_default().into(),
             subject: claims["sub"].as_str().filter(|subject| !subject.is_empty())?.into(),
         };
-        Some((expires, identity))
+        let person = match self.settings.person_claim.as_str() {
+            "" => None,
+            // A recipient without the claim is nobody.
+            claim => {
+                Some(at(&claims, claim).and_then(Value::as_str).unwrap_or_default().to_owned())
+            }
+        };
+        Some(Said { expires, identity, person })
     }
 
     /// Rises whenever the keys change.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use domain::person_code::PersonCode;
 use ingest::{clock::Clock, vault::Vault};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
@@ -106,8 +107,25 @@ struct Claims {
     iss: String,
     iat: i64,
     exp: i64,
+    /// A recipient's personal code, by which the subject is found; none where `sub` is the internal id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    person: Option<String>,
 }
 
+/// What a token says that holds.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// Until when, in seconds since 1970.
+    pub(super) expires: i64,
+    pub(super) identity: Identity,
+    /// Where the subject is to be found by it: a recipient's personal code.
+    pub(super) person: Option<String>,
+}
+
+/// The subject of a token whose person is not known here: it is nobody's id.
+const NOBODY: &str = "nobody";
+/// How electronic identities (ETSI EN 319 412-1) write a personal code of this country.
+const NATIONAL: &str = "PNOLV-";
 const ISSUER: &str = "avis";
 /// Tokens whose signature was checked and is not checked again until they expire.
 const MOST_KNOWN: usize = 65_536;
@@ -122,6 +140,8 @@ struct Inner {
     sign: EncodingKey,
     verify: DecodingKey,
     clock: Arc<dyn Clock>,
+    /// Who knows people by their codes.
+    people: Option<Vault>,
     issuer: Option<Arc<Issuer>>,
     terminals: Arc<TerminalKeys>,
     known: Mutex<Known>,
@@ -148,6 +168,18 @@ impl Tokens {
         Self::beside(vault, clock, None, Arc::default())
     }
 
+    /// The key that signs a node's tokens.
+    #[must_use]
+    pub fn key(vault: &Vault) -> [u8; 32] {
+        vault.secret_for("tokens")
+    }
+
+    /// The tokens that a key signs; those that name people by their codes do not hold here.
+    #[must_use]
+    pub fn signed_by(key: &[u8; 32], clock: Arc<dyn Clock>) -> Self {
+        Self::with(key, None, clock, None, Arc::default())
+    }
+
     /// The tokens of a node, of an outside issuer, and of terminals with keys of their own.
     #[must_use]
     pub fn beside(
@@ -156,11 +188,21 @@ impl Tokens {
         issuer: Option<Arc<Issuer>>,
         terminals: Arc<TerminalKeys>,
     ) -> Self {
-        let key = vault.secret_for("tokens");
+        Self::with(&Self::key(vault), Some(vault.clone()), clock, issuer, terminals)
+    }
+
+    fn with(
+        key: &[u8; 32],
+        people: Option<Vault>,
+        clock: Arc<dyn Clock>,
+        issuer: Option<Arc<Issuer>>,
+        terminals: Arc<TerminalKeys>,
+    ) -> Self {
         Self(Arc::new(Inner {
-            sign: EncodingKey::from_secret(&key),
-            verify: DecodingKey::from_secret(&key),
+            sign: EncodingKey::from_secret(key),
+            verify: DecodingKey::from_secret(key),
             clock,
+            people,
             issuer,
             terminals,
             known: Mutex::default(),
@@ -184,6 +226,29 @@ impl Tokens {
         identity: &Identity,
         expires: DateTime<Utc>,
     ) -> Result<String, jsonwebtoken::errors::Error> {
+        self.sign(identity, None, expires)
+    }
+
+    /// A recipient's token by their personal code, which a node of this key finds when it is used.
+    ///
+    /// # Errors
+    /// Where it cannot be signed.
+    pub fn issue_to(
+        &self,
+        person: &PersonCode,
+        expires: DateTime<Utc>,
+    ) -> Result<String, jsonwebtoken::errors::Error> {
+        let (role, nobody) = (Role::Recipient, Arc::<str>::from(NOBODY));
+        let identity = Identity { role, organisation: "".into(), subject: nobody };
+        self.sign(&identity, Some(person.expose()), expires)
+    }
+
+    fn sign(
+        &self,
+        identity: &Identity,
+        person: Option<String>,
+        expires: DateTime<Utc>,
+    ) -> Result<String, jsonwebtoken::errors::Error> {
         let claims = Claims {
             role: identity.role,
             org: identity.organisation.to_string(),
@@ -191,6 +256,7 @@ impl Tokens {
             iss: ISSUER.into(),
             iat: self.0.clock.now().timestamp(),
             exp: expires.timestamp(),
+            person,
         };
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.0.sign)
     }
@@ -208,10 +274,22 @@ impl Tokens {
         }
         let generation = self.generation();
         let outside = || self.0.issuer.as_ref()?.verify(token, now);
-        let signed = self.own(token).or_else(|| self.0.terminals.verify(token, now));
-        let (expires, identity) = signed.or_else(outside)?;
+        let terminal = || {
+            let (expires, identity) = self.0.terminals.verify(token, now)?;
+            Some(Said { expires, identity, person: None })
+        };
+        let Said { expires, mut identity, person } =
+            self.own(token).or_else(terminal).or_else(outside)?;
         if expires <= now {
             return None;
+        }
+        if let Some(person) = person.filter(|_| identity.role == Role::Recipient) {
+            let Some(subject) = self.subject(&person)? else {
+                // Not remembered: the register may tell of the person any moment.
+                identity.subject = NOBODY.into();
+                return Some(identity);
+            };
+            identity.subject = subject;
         }
         let mut known = self.known();
         if known.tokens.len() >= MOST_KNOWN {
@@ -225,7 +303,7 @@ impl Tokens {
     }
 
     /// Whom a token of ours names, and until when.
-    fn own(&self, token: &str) -> Option<(i64, Identity)> {
+    fn own(&self, token: &str) -> Option<Said> {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[ISSUER]);
         // Our clock is not the library's: the demo's and the tests' stands elsewhere.
@@ -237,7 +315,21 @@ impl Tokens {
             organisation: claims.org.into(),
             subject: claims.sub.into(),
         };
-        Some((claims.exp, identity))
+        Some(Said { expires: claims.exp, identity, person: claims.person })
+    }
+
+    /// The internal id of whoever has a personal code, `Some(None)` of whom nobody here knows; none where
+    /// that cannot be said.
+    fn subject(&self, person: &str) -> Option<Option<Arc<str>>> {
+        let code = person.strip_prefix(NATIONAL).unwrap_or(person);
+        let Ok(code) = PersonCode::parse(code) else { return Some(None) };
+        match self.0.people.as_ref()?.find(&code) {
+            Ok(known) => Some(known.map(|id| id.to_string().into())),
+            Err(error) => {
+                tracing::error!(%error, "whose a token is cannot be looked up");
+                None
+            }
+        }
     }
 
     /// Rises whenever keys of others than ours change.
@@ -270,6 +362,31 @@ mod tests {
         let vault = Vault::open(folder.path()).expect("a vault");
         let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(clock);
         (folder, Tokens::of(&vault, clock))
+    }
+
+    #[test]
+    fn a_recipient_is_found_by_the_code_that_a_token_names() {
+        let start = DateTime::from_timestamp(1_800_000_000, 0).expect("an instant");
+        let folder = tempfile::tempdir().expect("a folder");
+        let vault = Vault::open(folder.path()).expect("a vault");
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(start));
+        // As at the machine, beside a node that runs.
+        let signing = Tokens::signed_by(&Tokens::key(&vault), Arc::clone(&clock));
+        let node = Tokens::of(&vault, clock);
+        let code = PersonCode::parse("326180-33995").expect("a code");
+        let token = signing.issue_to(&code, start + TimeDelta::hours(1)).expect("a token");
+        let subject = |token: &str| node.verify(token).map(|identity| identity.subject.to_string());
+        assert_eq!(subject(&token).as_deref(), Some(NOBODY));
+        let id = vault.enrol(&[code]).expect("enrolled")[0];
+        assert_eq!(subject(&token), Some(id.to_string()), "as soon as the register has told");
+        assert_eq!(subject(&token), Some(id.to_string()), "and remembered");
+        assert_eq!(signing.verify(&token), None, "a key alone knows nobody");
+        // Only a recipient's subject is looked up.
+        let identity =
+            Identity { role: Role::Finance, organisation: "".into(), subject: "f".into() };
+        let code = Some("326180-33995".to_owned());
+        let token = node.sign(&identity, code, start + TimeDelta::hours(1)).expect("a token");
+        assert_eq!(subject(&token).as_deref(), Some("f"));
     }
 
     #[test]

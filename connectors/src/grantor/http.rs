@@ -91,12 +91,18 @@ impl std::fmt::Debug for Door {
 impl Door {
     /// The door of one node; `tell` tells the audit trail.
     #[must_use]
-    pub fn new(context: Context, tokens: Tokens, known: Known, tell: Tell) -> Self {
+    pub fn new(
+        context: Context,
+        tokens: Tokens,
+        known: Known,
+        registry: Current,
+        tell: Tell,
+    ) -> Self {
         Self {
             context,
             tokens,
             known,
-            registry: Current::default(),
+            registry,
             tell,
             pace: Pace::new(PACE.0, PACE.1),
             bodies: Semaphore::new(BODIES),

@@ -6,7 +6,7 @@
 //! for an issuer, with the consent that they took, and see none. A recipient sees their own, and reports
 //! them lost. Of another's means nobody learns that it is there.
 
-use std::{sync::Arc, time::Instant};
+use std::{fmt, sync::Arc, time::Instant};
 
 use axum::{
     Router,
@@ -22,6 +22,7 @@ use domain::{
     period::LocalTime,
 };
 use ingest::{
+    audit::Deed,
     dead_letter::Reason,
     document::Fault,
     record::{Record, outside_id},
@@ -33,13 +34,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::{
-    ledger::{Kept, Ledger},
+    ledger::{Kept, Ledger, Place},
     request::{self, Changed, LARGEST_BODY, Status},
 };
 use crate::{
     access::{self, Identity, Role, Tokens},
     error::ConnectorError,
     load::Context,
+    precondition::tag,
     problem::Problem,
     registry::Current,
     terminal::{
@@ -53,8 +55,6 @@ use crate::{
 mod change;
 mod enrol;
 
-/// The most means of a page.
-const PAGE: usize = 100;
 /// Requests of one caller a second, on and on, and at once.
 const PACE: (u32, u32) = (50, 200);
 
@@ -67,22 +67,40 @@ const PACE: (u32, u32) = (50, 200);
 pub struct Description;
 
 /// What the door for means works over.
-#[derive(Debug)]
 pub struct Door {
     context: Context,
     tokens: Tokens,
     registry: Current,
+    holdings: Holdings,
+    tell: Tell,
     ledger: Ledger,
     pace: Pace<Arc<str>>,
+}
+
+/// The means of a person, as the node's register has them; a few may be others'.
+pub type Holdings = Arc<dyn Fn(RecipientId) -> Vec<MeansToken> + Send + Sync>;
+/// Where the audit trail hears of every change.
+pub type Tell = Arc<dyn Fn(Deed) + Send + Sync>;
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").field("ledger", &self.ledger).finish_non_exhaustive()
+    }
 }
 
 impl Door {
     /// The door of one node.
     #[must_use]
-    pub fn new(context: Context, tokens: Tokens) -> Self {
+    pub fn new(
+        context: Context,
+        tokens: Tokens,
+        registry: Current,
+        holdings: Holdings,
+        tell: Tell,
+    ) -> Self {
         let ledger = Ledger::new(Arc::clone(&context.log));
-        let (registry, pace) = (Current::default(), Pace::new(PACE.0, PACE.1));
-        Self { context, tokens, registry, ledger, pace }
+        let pace = Pace::new(PACE.0, PACE.1);
+        Self { context, tokens, registry, holdings, tell, ledger, pace }
     }
 }
 
@@ -221,11 +239,12 @@ pub(super) struct Listing {
     cursor: Option<String>,
 }
 
-/// One's own means, page by page.
+/// One's own means, page by page. A page may be short, or empty, and yet have a next.
 #[utoipa::path(
     get,
     path = "/v1/means",
     tag = "means",
+    operation_id = "list_means",
     params(Listing),
     responses((status = 200, body = MeansPage), Refusals),
     security(("token" = []))
@@ -244,11 +263,11 @@ pub(super) async fn list(
             Some(day.ok_or_else(|| invalid("/expiring_before", "must be a date, YYYY-MM-DD"))?)
         }
     };
-    let after = match &listing.cursor {
-        None => None,
+    let from = match &listing.cursor {
+        None => Place::default(),
         Some(text) => {
-            let token = MeansToken::parse(text);
-            Some(token.ok_or_else(|| invalid("/cursor", "is none that a page said"))?)
+            let place = Place::parse(text);
+            place.ok_or_else(|| invalid("/cursor", "is none that a page said"))?
         }
     };
     let wanted = |of: &Listed<'_>| {
@@ -257,11 +276,16 @@ pub(super) async fn list(
             && before.is_none_or(ends)
             && listing.blocked.is_none_or(|blocked| blocked == of.blocked)
     };
-    let mut means = door.ledger.list(after, PAGE + 1, wanted).await?;
-    let is_more = means.len() > PAGE;
-    means.truncate(PAGE);
-    let last = means.last().filter(|_| is_more);
-    let next_cursor = last.map(|kept| kept.change.token.clone());
+    let (means, next) = match &caller {
+        Caller::Issuer(_) | Caller::Grantor(_) => door.ledger.list(from, wanted).await?,
+        Caller::Holder(id) => {
+            let mut tokens = (door.holdings)(*id);
+            // One that stands alone.
+            tokens.push(MeansToken::from_u128(id.as_u128()));
+            door.ledger.those(&tokens, from, wanted).await?
+        }
+    };
+    let next_cursor = next.map(|next| next.to_string());
     let means = means.iter().map(|kept| MeansTold::of(&kept.change)).collect();
     json(&MeansPage { means, next_cursor })
 }
@@ -271,6 +295,7 @@ pub(super) async fn list(
     get,
     path = "/v1/means/{token}",
     tag = "means",
+    operation_id = "get_means",
     params(("token" = String, Path, description = "The means")),
     responses(
         (status = 200, description = "As it is now; its `ETag` is wanted by whoever changes it", body = MeansTold),
@@ -294,6 +319,7 @@ pub(super) async fn one(
     put,
     path = "/v1/means/{token}",
     tag = "means",
+    operation_id = "change_means",
     params(
         ("token" = String, Path, description = "The means"),
         ("If-Match" = String, Header, description = "The `ETag` of the state that is changed"),
@@ -324,6 +350,7 @@ pub(super) async fn change(
     delete,
     path = "/v1/means/{token}",
     tag = "means",
+    operation_id = "withdraw_means",
     params(
         ("token" = String, Path, description = "The means"),
         ("If-Match" = String, Header, description = "The `ETag` of the state that is changed"),
@@ -355,6 +382,17 @@ impl Door {
         Ok(identity)
     }
 
+    /// Tells the audit trail who has done what with a means; its token says nothing by itself.
+    fn tell(&self, identity: &Identity, action: &'static str, token: &str) {
+        (self.tell)(Deed {
+            actor: identity.subject.to_string(),
+            role: identity.role.code().into(),
+            action,
+            object: token.to_owned(),
+            outcome: "done".into(),
+        });
+    }
+
     fn record(&self, of: &str, name: &str, source: String, change: MeansChanged) -> Record {
         let now = self.context.clock.now();
         Record {
@@ -369,14 +407,10 @@ impl Door {
     }
 }
 
-fn etag(version: u64) -> String {
-    format!("\"{version}\"")
-}
-
 fn told(kept: &Kept) -> Result<Response, Problem> {
     let mut response = json(&MeansTold::of(&kept.change))?;
-    if let Ok(etag) = HeaderValue::from_str(&etag(kept.version)) {
-        response.headers_mut().insert(header::ETAG, etag);
+    if let Ok(tag) = HeaderValue::from_str(&tag(kept.version)) {
+        response.headers_mut().insert(header::ETAG, tag);
     }
     Ok(response)
 }

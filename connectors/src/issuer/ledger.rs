@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    fmt,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -19,6 +20,10 @@ use tokio::sync::{Mutex, MutexGuard};
 /// Registrations that are remembered by their keys.
 const KEYS: usize = 1_000_000;
 const TOPIC: Topic = Topic::MeansChanges;
+/// The most means of a page.
+const PAGE: usize = 100;
+/// Means that are looked at for a page before the rest is left to the next: a millisecond or two.
+const LOOKED_AT: usize = 100_000;
 /// Lists that are looked for at once.
 static LOOKING: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(1);
 
@@ -56,6 +61,33 @@ pub(super) struct Kept {
     pub(super) version: u64,
 }
 
+/// Where a list goes on: in a part of the register, after a means of it or from its beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    part: usize,
+    after: Option<MeansToken>,
+}
+
+impl Place {
+    /// A place as a page said it.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (part, after) = match text.split_once('.') {
+            Some((part, token)) => (part, Some(MeansToken::parse(token)?)),
+            None => (text, None),
+        };
+        Some(Self { part: part.parse().ok()?, after })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.after {
+            Some(token) => write!(f, "{}.{token}", self.part),
+            None => write!(f, "{}", self.part),
+        }
+    }
+}
+
 impl Ledger {
     pub(super) fn new(log: Arc<dyn Log>) -> Self {
         Self { log, issued: RwLock::default(), turn: Mutex::default() }
@@ -89,45 +121,83 @@ impl Ledger {
         }
     }
 
-    /// At most so many means that are wanted, after some token, in the order of the register.
+    /// A page of the means that are wanted, in the order of the register, and where the next one begins. Of
+    /// a nation's means so many are looked at for one page and no more, so it may be short.
     pub(super) async fn list(
         &self,
-        after: Option<MeansToken>,
-        most: usize,
+        from: Place,
         wanted: impl Fn(&Listed<'_>) -> bool,
-    ) -> Result<Vec<Kept>, LogError> {
+    ) -> Result<(Vec<Kept>, Option<Place>), LogError> {
         drop(self.turn().await?);
-        // Whoever has few means is looked for among all: that must not take the machine from the tills.
+        // Whoever has few means is looked for among many: that must not take the machine from the tills.
         let _turn = LOOKING.acquire().await;
-        let first = after.map_or(0, Issued::part_of);
-        let mut places = Vec::new();
-        for part in first..Issued::PARTS {
-            let after = after.filter(|_| part == first);
-            places.extend(self.part(part, after, &wanted));
-            if places.len() >= most {
-                break;
-            }
-            // A nation's means take a while; others get their turn.
+        let (mut found, mut looked, mut part) = (Vec::new(), 0, from.part);
+        while part < Issued::PARTS && found.len() <= PAGE && looked < LOOKED_AT {
+            let after = from.after.filter(|_| part == from.part);
+            looked += self.part(part, after, &wanted, &mut found);
+            part += 1;
+            // Others get their turn.
             tokio::task::yield_now().await;
         }
-        let mut kept = Vec::new();
-        for (_, place) in places.into_iter().take(most) {
-            kept.extend(self.at(place).await?);
-        }
-        Ok(kept)
+        let rest = (part < Issued::PARTS).then_some(Place { part, after: None });
+        self.page(found, rest).await
     }
 
+    /// A page of those of some means that are wanted, as [`list`](Self::list) has them.
+    pub(super) async fn those(
+        &self,
+        tokens: &[MeansToken],
+        from: Place,
+        wanted: impl Fn(&Listed<'_>) -> bool,
+    ) -> Result<(Vec<Kept>, Option<Place>), LogError> {
+        drop(self.turn().await?);
+        let place = |token: MeansToken| (Issued::part_of(token), Some(token));
+        let rest = tokens.iter().filter(|token| place(**token) > (from.part, from.after));
+        let mut found: Vec<_> = {
+            let issued = self.read();
+            let listed = rest.filter_map(|token| issued.get(*token)).filter(|of| wanted(of));
+            listed.map(|of| (of.token, of.offset)).collect()
+        };
+        found.sort_unstable_by_key(|(token, _)| place(*token));
+        found.dedup();
+        self.page(found, None).await
+    }
+
+    /// The first of what was found; the next page begins after it, or where looking ended.
+    async fn page(
+        &self,
+        found: Vec<(MeansToken, u64)>,
+        rest: Option<Place>,
+    ) -> Result<(Vec<Kept>, Option<Place>), LogError> {
+        let next = if found.len() > PAGE {
+            let last = found.get(PAGE - 1).map(|(token, _)| *token);
+            last.map(|last| Place { part: Issued::part_of(last), after: Some(last) })
+        } else {
+            rest
+        };
+        let mut kept = Vec::new();
+        for (_, place) in found.into_iter().take(PAGE) {
+            kept.extend(self.at(place).await?);
+        }
+        Ok((kept, next))
+    }
+
+    /// Adds what is wanted of a part; answers how many means were looked at.
     fn part(
         &self,
         part: usize,
         after: Option<MeansToken>,
         wanted: impl Fn(&Listed<'_>) -> bool,
-    ) -> Vec<(MeansToken, u64)> {
-        let issued = self.read();
-        let rest = issued.part(part).filter(|of| after.is_none_or(|after| of.token > after));
-        let mut found: Vec<_> = rest.filter(wanted).map(|of| (of.token, of.offset)).collect();
-        found.sort_unstable();
-        found
+        found: &mut Vec<(MeansToken, u64)>,
+    ) -> usize {
+        let (issued, before, mut looked) = (self.read(), found.len(), 0);
+        let rest = issued.part(part).inspect(|_| looked += 1);
+        let rest = rest.filter(|of| after.is_none_or(|after| of.token > after));
+        found.extend(rest.filter(wanted).map(|of| (of.token, of.offset)));
+        if let Some(new) = found.get_mut(before..) {
+            new.sort_unstable();
+        }
+        looked
     }
 
     async fn at(&self, place: u64) -> Result<Option<Kept>, LogError> {
@@ -186,5 +256,76 @@ impl Turn {
                 self.keys.remove(&oldest);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use ingest::{log::model::ModelLog, record::outside_id};
+
+    use super::*;
+
+    fn issued(number: u64, issuer: &str) -> Record {
+        let token = outside_id("means", &number.to_string()).as_u128();
+        let change = MeansChanged {
+            token: MeansToken::from_u128(token).to_string(),
+            issuer_id: issuer.into(),
+            ..MeansChanged::default()
+        };
+        Record {
+            id: outside_id("test", &number.to_string()),
+            key: change.token.clone(),
+            source: "test".into(),
+            sequence: 0,
+            event_time: DateTime::UNIX_EPOCH,
+            recorded_at: DateTime::UNIX_EPOCH,
+            event: Event::MeansChanged(change),
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_has_few_of_many_means_gets_them_all_without_all_being_looked_at_for_a_page() {
+        const MANY: u64 = 2 * LOOKED_AT as u64;
+        let log: Arc<dyn Log> = Arc::new(ModelLog::default());
+        let small = |number: u64| number.is_multiple_of(997);
+        let records: Vec<_> = (0..MANY)
+            .map(|number| issued(number, if small(number) { "small" } else { "large" }))
+            .collect();
+        log.append(TOPIC, &records).await.expect("appended");
+        let ledger = Ledger::new(log);
+        let own = |of: &Listed<'_>| of.issuer.as_str() == "small";
+        let (mut seen, mut pages, mut from) = (Vec::new(), 0, Some(Place::default()));
+        while let Some(place) = from {
+            let looked = std::cell::Cell::new(0);
+            let count = |of: &Listed<'_>| {
+                looked.set(looked.get() + 1);
+                own(of)
+            };
+            let (page, next) = ledger.list(place, count).await.expect("read");
+            assert!(page.len() <= PAGE);
+            assert!(looked.get() < LOOKED_AT + LOOKED_AT / 10, "{} were looked at", looked.get());
+            seen.extend(page.into_iter().map(|kept| kept.change.token));
+            // As it comes back from outside.
+            from = next.map(|next| Place::parse(&next.to_string()).expect("a place"));
+            pages += 1;
+        }
+        let expected = (0..MANY).filter(|number| small(*number)).count();
+        assert!(pages > 2, "{pages}");
+        assert_eq!(seen.len(), expected);
+        let tokens: Vec<_> = seen.iter().map(|of| MeansToken::parse(of).expect("one")).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), expected, "each once");
+
+        // The same by their tokens, as a holder's are found.
+        let (mut known, mut from) = (Vec::new(), Some(Place::default()));
+        while let Some(place) = from {
+            let (page, next) = ledger.those(&tokens, place, own).await.expect("read");
+            known.extend(page.into_iter().map(|kept| kept.change.token));
+            from = next.map(|next| Place::parse(&next.to_string()).expect("a place"));
+        }
+        known.sort_unstable();
+        assert_eq!(known, seen);
     }
 }

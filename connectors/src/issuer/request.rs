@@ -171,14 +171,14 @@ pub(super) fn register(body: &[u8], vault: &Vault) -> Result<Register, Problem> 
         let replaces = fields.optional("replaces").map(|at| token(&at));
         let consent = fields.optional("consent").map(|at| consent(&at));
         Some(Register {
-            issuer: optional(issuer)?,
+            issuer: json::optional(issuer)?,
             kind: kind?,
             token: vault.means_token(kind?, value?),
             offline_hash: vault.offline_hash(kind?, value?),
-            person: optional(person)?,
-            valid: Validity { from: from?, to: optional(to.map(|(to, _)| to))? },
-            replaces: optional(replaces)?,
-            consent: optional(consent)?,
+            person: json::optional(person)?,
+            valid: Validity { from: from?, to: json::optional(to.map(|(to, _)| to))? },
+            replaces: json::optional(replaces)?,
+            consent: json::optional(consent)?,
             request_hash: hash.to_be_bytes().to_vec(),
         })
     })
@@ -198,20 +198,12 @@ pub(super) fn changed(body: &[u8]) -> Result<Changed, Problem> {
         }
         let ends = fields.has("valid_to");
         Some(Changed {
-            status: optional(status)?,
-            replaced_by: optional(replaced_by)?,
-            valid_from: optional(from)?,
-            valid_to: optional(to)?.map_or_else(|| ends.then_some(None), |to| Some(Some(to))),
+            status: json::optional(status)?,
+            replaced_by: json::optional(replaced_by)?,
+            valid_from: json::optional(from)?,
+            valid_to: json::optional(to)?.map_or_else(|| ends.then_some(None), |to| Some(Some(to))),
         })
     })
-}
-
-/// A field that may be missing, but not wrong.
-fn optional<T>(field: Option<Option<T>>) -> Option<Option<T>> {
-    match field {
-        Some(found) => found.map(Some),
-        None => Some(None),
-    }
 }
 
 fn token(at: &Cursor<'_>) -> Option<MeansToken> {

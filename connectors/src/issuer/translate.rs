@@ -93,7 +93,17 @@ fn read(fields: &Fields<'_>, issuers: &HashSet<IssuerId>, vault: &Vault) -> Opti
     })
 }
 
+/// Whose a means is.
 pub(crate) fn holder(at: &Cursor<'_>, vault: &Vault) -> Option<RecipientId> {
+    let holder = whose(at, vault)?;
+    if holder.is_none() {
+        at.fault_of(Reason::UnknownPerson, "the register has not told of this person");
+    }
+    holder
+}
+
+/// Whose a personal code is; `Some(None)` of one that nobody here has.
+pub(crate) fn whose(at: &Cursor<'_>, vault: &Vault) -> Option<Option<RecipientId>> {
     let code = match PersonCode::parse(at.text()?) {
         Ok(code) => code,
         Err(error) => {
@@ -107,11 +117,7 @@ pub(crate) fn holder(at: &Cursor<'_>, vault: &Vault) -> Option<RecipientId> {
         None => Ok(None),
     });
     match known {
-        Ok(Some(id)) => Some(id),
-        Ok(None) => {
-            at.fault_of(Reason::UnknownPerson, "the register has not told of this person");
-            None
-        }
+        Ok(known) => Some(known),
         Err(error) => {
             at.fault(error.to_string());
             None

@@ -85,7 +85,8 @@ struct Opens {
 }
 
 /// Whether a means of identity opens an e-service, and if not, why.
-#[utoipa::path(get, path = "/v1/e-services/{id}/login", tag = "portal", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/e-services/{id}/login", tag = "portal",
+    operation_id = "check_login", security(("token" = [])),
     params(("id" = String, Path, description = "The e-service"), Presented),
     responses((status = 200, description = "Whether it opens", body = Opens), Refusals))]
 async fn login(

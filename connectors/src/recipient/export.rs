@@ -13,6 +13,7 @@ use super::{
     http::{Door, inside, own},
     means::{self, OwnMeans},
     notifications::{self, Notice},
+    panels::{self, OwnPanel},
     transactions::{self, OwnTransaction},
 };
 use crate::{problem::Problem, terminal::openapi::Refusals};
@@ -36,9 +37,11 @@ pub(super) struct OwnExport {
     transactions_next_cursor: Option<String>,
     notifications: Vec<Notice>,
     consents: Vec<OwnConsent>,
+    /// What merchants' applications show.
+    panels: Vec<OwnPanel>,
 }
 
-/// Benefits, means, transactions, notices and consents as one document; the audit trail tells of it.
+/// Benefits, means, transactions, notices, consents and panels as one document; the audit trail tells of it.
 #[utoipa::path(get, path = "/v1/me/export", tag = "me",
     operation_id = "own_export", security(("token" = [])),
     responses((status = 200, body = OwnExport), Refusals))]
@@ -66,5 +69,6 @@ pub(super) async fn whole(
         transactions_next_cursor: next.map(transactions::written),
         notifications: notifications::all(&door, &person, &names).await?,
         consents: consents::all(&door, &person).await?,
+        panels: panels::all(&door, &person, &names).await?,
     })
 }

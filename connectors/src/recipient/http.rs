@@ -8,7 +8,7 @@ use axum::{
     extract::DefaultBodyLimit,
     http::{HeaderMap, HeaderValue, header},
     response::Response,
-    routing::{get, put},
+    routing::{delete, get, put},
 };
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{id::RecipientId, period::LocalTime, recipient::Recipient};
@@ -17,10 +17,14 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use utoipa::OpenApi;
 
-use super::{benefits, consents, export, means, notifications, registers::Registers, transactions};
+use super::{
+    benefits, consents, export, means, notifications, panels, registers::Registers, transactions,
+};
 use crate::{
     access::{self, Role, Tokens},
+    portal::panels::PanelBook,
     problem::Problem,
+    registry::Current,
     terminal::{http::json, pace::Pace},
 };
 
@@ -44,6 +48,8 @@ const LARGEST_BODY: usize = 4 << 10;
         consents::list,
         consents::give,
         consents::withdraw,
+        panels::list,
+        panels::dismiss,
         export::whole
     ),
     tags((name = "me", description = "What a recipient can get, has used and has agreed to"))
@@ -59,6 +65,7 @@ pub struct Door {
     /// Asks the authoriser.
     pub(super) authoriser: Handle,
     pub(super) registers: Arc<Registers>,
+    pub(super) panels: PanelBook,
     /// Exports that may begin now.
     pub(super) exports: Arc<Semaphore>,
     tokens: Tokens,
@@ -86,11 +93,19 @@ pub(super) struct Person {
 impl Door {
     /// The routes' parts of one node; `tell` hears of exports.
     #[must_use]
-    pub fn new(authoriser: Handle, tokens: Tokens, tell: Tell) -> Self {
-        let registers = Arc::new(Registers::over(Arc::clone(&authoriser.parts().log)));
+    pub fn new(
+        authoriser: Handle,
+        tokens: Tokens,
+        registry: Current,
+        panels: PanelBook,
+        tell: Tell,
+    ) -> Self {
+        let log = Arc::clone(&authoriser.parts().log);
+        let registers = Arc::new(Registers::over(log, registry));
         Self {
             authoriser,
             registers,
+            panels,
             exports: Arc::new(Semaphore::new(EXPORTS)),
             tokens,
             pace: Arc::new(Pace::new(PER_SECOND, AT_ONCE)),
@@ -138,6 +153,8 @@ pub fn routes(door: Door) -> Router {
         .route("/v1/me/notifications", get(notifications::list))
         .route("/v1/me/consents", get(consents::list))
         .route("/v1/me/consents/{id}", put(consents::give).delete(consents::withdraw))
+        .route("/v1/me/panels", get(panels::list))
+        .route("/v1/me/panels/{panel}", delete(panels::dismiss))
         .route("/v1/me/export", get(export::whole))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(Arc::new(door))

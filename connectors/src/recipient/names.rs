@@ -4,7 +4,7 @@ use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use domain::{
     benefit::Benefit,
-    id::{BenefitId, GrantorId, GroupId, IssuerId, ItemId, MerchantId, PlaceId},
+    id::{BenefitId, EServiceId, GrantorId, GroupId, IssuerId, ItemId, MerchantId, PlaceId},
     merchant::CatalogueItem,
     recipient::{Group, Membership},
     registry::Registry,
@@ -43,6 +43,7 @@ pub(super) struct Names {
     issuers: HashMap<IssuerId, usize>,
     groups: HashMap<GroupId, usize>,
     benefits: HashMap<BenefitId, usize>,
+    e_services: HashMap<EServiceId, usize>,
     /// Of each item the merchants' listings.
     items: HashMap<ItemId, Vec<usize>>,
 }
@@ -60,6 +61,7 @@ impl Names {
             issuers: places(&registry.issuers, |of| &of.id),
             groups: places(&registry.groups, |of| &of.id),
             benefits: places(&registry.benefits, |of| &of.id),
+            e_services: places(&registry.e_services, |of| &of.id),
             items,
             registry,
         }
@@ -79,6 +81,12 @@ impl Names {
 
     pub(super) fn issuer(&self, id: &str) -> Named {
         named(id, found(&self.registry.issuers, &self.issuers, id).map(|of| &of.name))
+    }
+
+    /// An e-service and its merchant; none that is not there any more.
+    pub(super) fn e_service(&self, id: &str) -> Option<(Named, Named)> {
+        let found = found(&self.registry.e_services, &self.e_services, id)?;
+        Some((named(id, Some(&found.name)), self.merchant(found.merchant.as_str())))
     }
 
     pub(super) fn benefit(&self, id: &BenefitId) -> Option<&Benefit> {

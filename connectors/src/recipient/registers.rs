@@ -3,22 +3,25 @@
 
 use std::sync::Arc;
 
+use domain::registry::Registry;
 use ingest::{
     error::LogError,
     log::{Log, READ_BATCH},
-    register::{consents::Consents, registry::RegistryView},
+    register::consents::Consents,
     topic::Topic,
 };
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::names::Names;
-use crate::registry::news;
+use crate::{error::ConnectorError, registry::Current};
 
 /// The views of one node.
 #[derive(Debug)]
 pub(super) struct Registers {
     log: Arc<dyn Log>,
-    registry: Mutex<(RegistryView, Arc<Names>)>,
+    registry: Current,
+    /// Of the registry that they were made from.
+    names: Mutex<(Arc<Registry>, Arc<Names>)>,
     consents: Mutex<ConsentsSoFar>,
 }
 
@@ -31,18 +34,18 @@ pub(super) struct ConsentsSoFar {
 }
 
 impl Registers {
-    pub(super) fn over(log: Arc<dyn Log>) -> Self {
-        Self { log, registry: Mutex::default(), consents: Mutex::default() }
+    pub(super) fn over(log: Arc<dyn Log>, registry: Current) -> Self {
+        Self { log, registry, names: Mutex::default(), consents: Mutex::default() }
     }
 
     /// The registry's names as of now.
-    pub(super) async fn names(&self) -> Result<Arc<Names>, LogError> {
-        let mut known = self.registry.lock().await;
-        let (view, names) = &mut *known;
-        let news = news(&self.log, view.version()).await?;
-        if !news.is_empty() {
-            view.apply(&news);
-            *names = Arc::new(Names::of(view.registry()));
+    pub(super) async fn names(&self) -> Result<Arc<Names>, ConnectorError> {
+        let mut known = self.names.lock().await;
+        let now = self.registry.registry(&self.log).await?;
+        let (of, names) = &mut *known;
+        if !Arc::ptr_eq(of, &now) {
+            *names = Arc::new(Names::of(Arc::clone(&now)));
+            *of = now;
         }
         Ok(Arc::clone(names))
     }

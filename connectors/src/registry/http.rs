@@ -25,6 +25,7 @@ use super::{
 use crate::{
     access::{self, Identity, Role, Tokens},
     json,
+    precondition::{Seen, tag},
     problem::Problem,
 };
 
@@ -108,54 +109,6 @@ impl Door {
             return Err(Problem::forbidden(format!("the role {role} reads no {name}")));
         }
         Ok(identity)
-    }
-}
-
-/// What somebody has seen of what they change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Seen {
-    /// That there is nothing.
-    Nothing,
-    /// A tag.
-    Tag(String),
-    /// They do not say.
-    Unsaid,
-}
-
-fn tag(offset: u64) -> String {
-    format!("\"{offset}\"")
-}
-
-fn seen(headers: &HeaderMap) -> Seen {
-    let text = |name: header::HeaderName| {
-        headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim)
-    };
-    match (text(header::IF_MATCH), text(header::IF_NONE_MATCH)) {
-        (Some(tag), _) => Seen::Tag(tag.to_owned()),
-        (None, Some("*")) => Seen::Nothing,
-        _ => Seen::Unsaid,
-    }
-}
-
-/// Refuses whoever has not seen the last change; `standing` is its offset, where there is something.
-fn unchanged(seen: &Seen, standing: Option<u64>) -> Result<(), Problem> {
-    let stale = |detail: String| {
-        let (status, title) = (StatusCode::PRECONDITION_FAILED, "Has changed meanwhile");
-        Err(Problem::new(status, "precondition_failed", title, detail))
-    };
-    match (seen, standing) {
-        (Seen::Unsaid | Seen::Nothing, None) => Ok(()),
-        (Seen::Tag(given), Some(offset)) if *given == tag(offset) || given == "*" => Ok(()),
-        (Seen::Tag(_), None) => stale("there is no such entry any more".into()),
-        (Seen::Tag(_), Some(offset)) => {
-            stale(format!("its tag is {} now: look at it again", tag(offset)))
-        }
-        (Seen::Nothing, Some(_)) => stale("there is one already".into()),
-        (Seen::Unsaid, Some(_)) => {
-            let detail = "say in If-Match which tag you have seen: that of the last GET";
-            let status = StatusCode::PRECONDITION_REQUIRED;
-            Err(Problem::new(status, "precondition_required", "Say what you have seen", detail))
-        }
     }
 }
 
@@ -284,7 +237,7 @@ async fn put_one(
     let is_new = now.standing().entry(kind, &last.id).is_none();
     let same = changes.iter().all(|of| now.standing().entry(of.kind, &of.id) == of.entry.as_ref());
     if !same {
-        unchanged(&seen(&headers), standing)?;
+        Seen::of(&headers).is_newest(standing)?;
         now.checked(&by, &changes, |_| String::new())?;
         now.commit(&by, &changes, None).await?;
         door.registrar.tell(&by, "registry.put", object(kind, &last.id));
@@ -329,7 +282,7 @@ async fn remove(
         return Err(none(kind, &id));
     }
     let standing = found(&now, &door, kind, &id, &BTreeMap::new())?.map(|(_, offset)| offset);
-    unchanged(&seen(&headers), standing)?;
+    Seen::of(&headers).is_newest(standing)?;
     now.checked(&identity, &changes, |_| String::new())?;
     now.commit(&identity, &changes, None).await?;
     door.registrar.tell(&identity, "registry.remove", object(kind, &id));

@@ -115,6 +115,7 @@ pub(super) struct Sending {
     post,
     path = "/v1/events",
     tag = "events",
+    operation_id = "send_events",
     params(Sending),
     request_body(
         content(
@@ -267,6 +268,7 @@ pub(super) struct Listing {
     get,
     path = "/v1/events/gaps",
     tag = "events",
+    operation_id = "list_gaps",
     params(Listing),
     responses((status = 200, description = "By person", body = GapPage), Refusals),
     security(("token" = []))

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use chrono::TimeDelta;
 use domain::id::{RecipientId, RecordId};
 use ingest::{
     dead_letter::{DeadLetter, Reason},
@@ -37,6 +38,9 @@ const ORIGIN: &str = "/v1/events";
 const MOST_GAPS: usize = 1_000;
 /// The longest id of an event that is given back, in bytes; longer ones are refused anyway.
 const LONGEST_ID: usize = 256;
+/// What a source's clock may be ahead of ours. An event that has not happened would end the windows of all
+/// others of its stream, which then come too late.
+const AHEAD: TimeDelta = TimeDelta::minutes(10);
 /// Snapshots that are finished at once.
 static SNAPSHOTS: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(1);
 
@@ -200,8 +204,14 @@ impl<'a> Intake<'a> {
         let context = &self.door.context;
         let mut stream = self.door.known.stream(&context.log, route.topic(), known_by).await?;
         let (mut records, mut fates) = (Vec::new(), Vec::with_capacity(translated.len()));
+        let latest = context.clock.now() + AHEAD;
         for message in translated {
             let record = match message {
+                Ok(record) if record.event_time > latest => {
+                    let detail = "/time: has not come yet; the source's clock is ahead";
+                    fates.push(Fate::Refused(Refusal::new(Reason::InvalidValue, detail)));
+                    continue;
+                }
                 Ok(record) => record,
                 Err(refusal) => {
                     fates.push(Fate::Refused(refusal));

@@ -67,6 +67,7 @@ pub struct LineAnswer {
     post,
     path = "/v1/transactions:batch",
     tag = "offline",
+    operation_id = "upload_transactions",
     request_body(content = String, content_type = "application/x-ndjson", description = "One transaction per line: the request of `POST /v1/authorisations` with `mode` `offline`, its `idempotency_key`, and optionally `applied`: what the terminal gave"),
     responses(
         (status = 200, description = "One answer per line, in order", body = LineAnswer, content_type = "application/x-ndjson"),

@@ -1,7 +1,7 @@
 //! The terminals' gRPC stream: the same meaning as over HTTP, many requests in flight, answers
 //! matched by id. A client that does not read is not read from.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use authoriser::{command::Refusal, reply::Reply};
 use axum::{Router, http::HeaderMap};
@@ -105,10 +105,13 @@ async fn serve(
         let (door, answers) = (Arc::clone(&door), answers.clone());
         tokio::spawn(async move {
             let id = asked.id.clone();
-            let outcome = match answer(&door, &identity, asked).await {
-                Ok(outcome) => outcome,
-                Err(problem) => Outcome::Problem(problem.into()),
+            let (started, answering) = (Instant::now(), door.metrics.came("grpc"));
+            let (status, outcome) = match answer(&door, &identity, asked).await {
+                Ok(outcome) => (200, outcome),
+                Err(problem) => (problem.message().status, Outcome::Problem(problem.into())),
             };
+            drop(answering);
+            door.metrics.answered("grpc", status, started.elapsed());
             // A client that has gone needs no answer; its key has it.
             let _ = answers.send(Ok(wire::Response { id, outcome: Some(outcome) })).await;
             drop(permit);

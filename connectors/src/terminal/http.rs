@@ -260,6 +260,7 @@ pub(super) async fn reverse(
     get,
     path = "/v1/authorisations/{id}",
     tag = "authorisations",
+    operation_id = "get_authorisation",
     params(
         ("id" = String, Path, description = "The authorisation"),
         ("explain" = Option<String>, Query, description = "`full`: why each instruction applied or not; for a grantor its own, for a recipient all"),

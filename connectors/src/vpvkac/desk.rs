@@ -11,7 +11,7 @@ use std::{
 
 use chrono::TimeDelta;
 use domain::{
-    id::{Pseudonym, RecordId},
+    id::{CallId, Pseudonym, RecordId},
     period::LocalTime,
 };
 use ingest::{
@@ -34,7 +34,7 @@ use super::{
     live::Live,
     roster::Roster,
 };
-use crate::{error::ConnectorError, problem::Problem, registry};
+use crate::{error::ConnectorError, metrics::Metrics, problem::Problem, registry};
 
 /// Of the stream so much is read at the start, from its newest record back: longer than anything
 /// on the board lasts.
@@ -76,6 +76,7 @@ struct Inner {
     seen: RwLock<Board>,
     roster: RwLock<Arc<Roster>>,
     live: Live,
+    metrics: Metrics,
 }
 
 /// What the one who decides has.
@@ -105,6 +106,7 @@ impl Desk {
         vault: Vault,
         clock: Arc<dyn Clock>,
         settings: Settings,
+        metrics: Metrics,
     ) -> Result<Self, ConnectorError> {
         let view = registry::view(&log).await?;
         let roster = Arc::new(Roster::of(&view.registry(), view.version()));
@@ -119,6 +121,7 @@ impl Desk {
             seen: RwLock::default(),
             roster: RwLock::new(roster),
             live,
+            metrics,
         });
         let board = inner.read_back(None).await?;
         *inner.seen_mut() = board;
@@ -230,6 +233,26 @@ impl Inner {
         let mut seen = self.seen_mut();
         records.iter().for_each(|record| seen.apply(record));
         self.live.changed(records, &seen);
+        records.iter().for_each(|record| self.count(record, &seen));
+    }
+
+    /// Tells operators what a call has done.
+    fn count(&self, record: &Record, board: &Board) {
+        let Event::ServiceEvent(event) = &record.event else { return };
+        let kind = event.event_type.strip_prefix(PREFIX).and_then(|kind| kind.split_once('.'));
+        let Some(("call", step)) = kind else { return };
+        self.metrics.stepped(step);
+        let id = event.call_id.as_deref().and_then(CallId::parse);
+        if let ("accepted", Some(call)) = (step, id.and_then(|id| board.call(id))) {
+            let waited = record.event_time - call.requested_at;
+            self.metrics.taken_after(waited.to_std().unwrap_or_default());
+        }
+    }
+
+    /// Tells operators how the board stands.
+    fn observe(&self) {
+        self.metrics.board(&self.seen());
+        self.metrics.listening(self.live.listeners(), self.settings.listeners);
     }
 
     /// Tells whoever listens what has changed.
@@ -338,6 +361,7 @@ async fn beat(desk: Weak<Inner>, mut view: RegistryView) {
         }
         well = trouble.is_none();
         desk.publish();
+        desk.observe();
     }
 }
 

@@ -69,7 +69,9 @@ impl Node {
         let manual = Arc::new(ManualClock::at(noon()));
         let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&manual);
         apply(&log, REGISTRY).await;
-        let opened = Desk::open(Arc::clone(&log), vault.clone(), Arc::clone(&clock), settings);
+        let metrics = Metrics::register(&prometheus::Registry::new()).expect("metrics");
+        let (to, now) = (Arc::clone(&log), Arc::clone(&clock));
+        let opened = Desk::open(to, vault.clone(), now, settings, metrics);
         let desk = opened.await.expect("a desk");
         let tokens = Tokens::of(&vault, clock);
         let http = open(http::routes(desk.clone(), tokens.clone())).await;

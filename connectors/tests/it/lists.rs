@@ -15,7 +15,7 @@ use connectors::{
         http::{Description, Door},
     },
     known::Known,
-    registry,
+    registry::{self, Current},
 };
 use domain::person_code::PersonCode;
 use ingest::{
@@ -74,7 +74,8 @@ impl Served {
             let deed = format!("{} {} {}", deed.actor, deed.action, deed.object);
             told.lock().expect("no panic").push(deed);
         });
-        let door = Door::new(context.clone(), tokens.clone(), Known::default(), tell);
+        let door =
+            Door::new(context.clone(), tokens.clone(), Known::default(), Current::default(), tell);
         let metrics = context.metrics.clone();
         let routes = edge::around(grantor::http::routes(door), Description::openapi(), metrics);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

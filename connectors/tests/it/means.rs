@@ -1,13 +1,18 @@
 //! Means over the wire: registered, blocked, replaced and listed, each by whoever may; and what a
 //! terminal is told afterwards.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use authoriser::{
     authorise::{Authoriser, Parts, Settings},
     claims::Claims,
     fence::Fence,
     index::Index,
+    refresh::read,
     service::{self, Bounds, Running},
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -20,6 +25,7 @@ use connectors::{
 };
 use domain::{id::MeansToken, person_code::PersonCode};
 use ingest::{
+    audit::Deed,
     clock::{Clock, ManualClock},
     log::{
         Log,
@@ -54,6 +60,8 @@ struct Node {
     tokens: Tokens,
     context: Context,
     running: Running,
+    /// What the audit trail was told.
+    told: Arc<Mutex<Vec<Deed>>>,
     _folder: TempDir,
 }
 
@@ -82,14 +90,21 @@ impl Node {
         let tokens = Tokens::of(&context.vault, Arc::clone(&context.clock));
         let (vault, metrics) = (context.vault.clone(), context.metrics.clone());
         let settings = http::Settings::default();
+        let people = Arc::clone(handle.people());
         let till = http::Door::new(handle, vault, tokens.clone(), metrics.clone(), settings);
-        let means = issuer::http::Door::new(context.clone(), tokens.clone());
+        let (registry, told) = (registry::Current::default(), Arc::<Mutex<Vec<Deed>>>::default());
+        let deeds = Arc::clone(&told);
+        let tell = Arc::new(move |deed| deeds.lock().expect("no panic").push(deed));
+        let holdings =
+            Arc::new(move |person| read(&people).holders.tokens(person).collect::<Vec<_>>());
+        let means =
+            issuer::http::Door::new(context.clone(), tokens.clone(), registry, holdings, tell);
         let routes = http::routes(till).merge(issuer::http::routes(means));
         let routes = edge::around(routes, issuer::http::Description::openapi(), metrics);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let at = listener.local_addr().expect("an address");
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        Self { at, tokens, context, running, _folder: folder }
+        Self { at, tokens, context, running, told, _folder: folder }
     }
 
     async fn ask(
@@ -391,6 +406,8 @@ async fn an_official_enrols_under_a_consent_and_the_holder_reports_it_lost() {
 
     let holder = (Role::Recipient, "", id.to_string());
     let other = (Role::Recipient, "", MeansToken::from_u128(9).to_string());
+    // Whose means are which the authoriser knows from its next decision on.
+    assert_eq!(node.sell("s0", CARD).await["means_status"], "valid");
     let listed = node.ask(&holder, "GET", "/v1/means", &[], "").await.json();
     assert_eq!(listed["means"][0]["token"], json!(token));
     assert_eq!(listed["means"][0]["held"], true);
@@ -540,5 +557,43 @@ async fn from_every_state_each_caller_reaches_what_is_theirs() {
             }
         }
     }
+    node.running.stop().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_changes_a_means_stands_in_the_audit_trail_without_its_value() {
+    let node = Node::start().await;
+    let (city, grantor) = (issuer("city-card"), (Role::Grantor, "city-card", "anna".to_owned()));
+    let token = node.registered(&city, "r1", &card(CARD)).await;
+    // Told twice it is done once.
+    node.registered(&city, "r1", &card(CARD)).await;
+    let change = async |who: &Who, body: Value| {
+        let tag = etag(&node.get(who, &token).await);
+        assert_eq!(node.put(who, &token, &tag, &body).await.status, 200);
+    };
+    change(&grantor, json!({"status": "blocked"})).await;
+    change(&grantor, json!({"status": "blocked"})).await;
+    change(&city, json!({"status": "active"})).await;
+    change(&city, json!({"valid_to": "2026-01-01"})).await;
+    let refused = node.put(&city, &token, "\"999\"", &json!({"status": "blocked"})).await;
+    assert_eq!(refused.status, 412);
+    let mut next = card("04FFFF");
+    next["replaces"] = json!(token);
+    let second = node.registered(&city, "r2", &next).await;
+    let path = format!("/v1/means/{second}");
+    assert_eq!(node.ask(&city, "DELETE", &path, &[("if-match", "*")], "").await.status, 200);
+    let told = node.told.lock().expect("no panic").clone();
+    let deeds = told.iter().map(|deed| (deed.role.as_str(), deed.action, deed.object.as_str()));
+    let expected = [
+        ("issuer", "means.register", token.as_str()),
+        ("grantor", "means.block", &token),
+        ("issuer", "means.unblock", &token),
+        ("issuer", "means.renew", &token),
+        ("issuer", "means.register", &second),
+        ("issuer", "means.replace", &token),
+        ("issuer", "means.withdraw", &second),
+    ];
+    assert_eq!(deeds.collect::<Vec<_>>(), expected);
+    assert!(told.iter().all(|deed| !deed.object.contains(CARD)));
     node.running.stop().await.expect("stopped");
 }

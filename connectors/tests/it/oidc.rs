@@ -8,6 +8,7 @@ use connectors::access::{
     Identity, Role, Tokens,
     oidc::{Issuer, Settings},
 };
+use domain::person_code::PersonCode;
 use ingest::{clock::ManualClock, vault::Vault};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use ring::{
@@ -80,6 +81,7 @@ impl Elsewhere {
             keys: String::new(),
             role_claim: "realm_access.roles".into(),
             organisation_claim: "org".into(),
+            person_claim: "serial_number".into(),
         })
     }
 
@@ -142,6 +144,34 @@ async fn an_issuers_token_holds_and_nothing_that_looks_like_it() {
 
 fn elsewhere_bytes(key: &Key) -> String {
     key.public["x"].as_str().expect("a coordinate").to_owned()
+}
+
+#[tokio::test]
+async fn a_recipient_of_an_issuer_is_found_by_their_personal_code() {
+    let elsewhere = Elsewhere::new().await;
+    let key = Key::new("a");
+    elsewhere.publish(&[&key]);
+    let issuer = elsewhere.issuer();
+    issuer.fetch().await.expect("fetched");
+    let folder = tempfile::tempdir().expect("a folder");
+    let vault = Vault::open(folder.path()).expect("a vault");
+    let clock = Arc::new(ManualClock::at(noon()));
+    let tokens = Tokens::beside(&vault, clock, Some(issuer), Arc::default());
+    let code = PersonCode::parse("326180-33995").expect("a code");
+    let id = vault.enrol(&[code]).expect("enrolled")[0].to_string();
+    let subject = |role: &str, person: Value| {
+        let mut claims = elsewhere.claims();
+        claims["realm_access"] = json!({"roles": [role]});
+        claims["serial_number"] = person;
+        tokens.verify(&key.token(&claims)).map(|identity| identity.subject.to_string())
+    };
+    for code in ["326180-33995", "PNOLV-326180-33995", "32618033995"] {
+        assert_eq!(subject("recipient", json!(code)), Some(id.clone()), "{code}");
+    }
+    for nobody in [json!("322360-67989"), json!("x"), Value::Null, json!(1)] {
+        assert_eq!(subject("recipient", nobody).as_deref(), Some("nobody"));
+    }
+    assert_eq!(subject("grantor", json!("326180-33995")).as_deref(), Some("anna"));
 }
 
 #[tokio::test]

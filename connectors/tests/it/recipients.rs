@@ -12,15 +12,18 @@ use authoriser::{
     fence::Fence,
     index::Index,
     metrics::Metrics,
+    refresh::read,
     service::{self, Bounds, Running},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use connectors::{
-    access::{Identity, Role, Tokens},
+    access::{Identity, Role, TerminalKeys, Tokens},
     edge,
     issuer::MeansFiles,
     load::{self, Context},
-    recipient, registry,
+    portal::panels::{self as items, PanelBook},
+    recipient,
+    registry::{self, Current, registrar::Registrar},
     terminal::http as terminals,
 };
 use domain::{
@@ -43,19 +46,21 @@ use utoipa::OpenApi;
 use crate::client::{Answer, send};
 
 const REGISTRY: &str = include_str!("recipients/registry.yaml");
-const READS: [&str; 6] = [
+const READS: [&str; 7] = [
     "/v1/me/benefits",
     "/v1/me/means",
     "/v1/me/transactions",
     "/v1/me/notifications",
     "/v1/me/consents",
     "/v1/me/export",
+    "/v1/me/panels",
 ];
 
 const BREAD: &str = "student-bread";
 
 mod consents;
 mod notices;
+mod panels;
 
 fn noon() -> DateTime<Utc> {
     "2025-06-02T09:00:00Z".parse().expect("an instant")
@@ -188,8 +193,19 @@ impl Node {
         let told: Arc<Mutex<Vec<Deed>>> = Arc::default();
         let deeds = Arc::clone(&told);
         let tell = Arc::new(move |deed| deeds.lock().expect("no panic").push(deed));
-        let door = recipient::http::Door::new(handle, tokens.clone(), tell);
-        let routes = terminals::routes(tills).merge(recipient::http::routes(door));
+        let Context { log, vault, clock, .. } = context.clone();
+        let book = PanelBook::over(Arc::clone(&log), vault.clone(), Arc::clone(&clock));
+        let keys = Arc::<TerminalKeys>::default();
+        let registrar = Registrar::new(log, clock, |_| None, Arc::new(|_| ()), true, keys);
+        let people = Arc::clone(handle.people());
+        let holder = Arc::new(move |token| read(&people).means.get(token)?.person);
+        let (own, deeds) = (tokens.clone(), Arc::clone(&tell));
+        let panels = items::http::Door::new(book.clone(), registrar, own, vault, holder, deeds);
+        let (own, current) = (tokens.clone(), Current::default());
+        let door = recipient::http::Door::new(handle, own, current, book, tell);
+        let routes = terminals::routes(tills)
+            .merge(recipient::http::routes(door))
+            .merge(items::http::routes(panels));
         let beside = recipient::http::Description::openapi();
         let routes = edge::around(routes, beside, metrics);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

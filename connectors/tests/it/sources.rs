@@ -109,7 +109,13 @@ impl Served {
 async fn serve(node: &Node, settings: Settings) -> (Tokens, SocketAddr) {
     let context = &node.context;
     let tokens = Tokens::of(&context.vault, Arc::clone(&context.clock));
-    let door = Door::new(context.clone(), tokens.clone(), Known::default(), settings);
+    let door = Door::new(
+        context.clone(),
+        tokens.clone(),
+        Known::default(),
+        registry::Current::default(),
+        settings,
+    );
     let metrics = context.metrics.clone();
     let routes: Router = edge::around(http::routes(door), Description::openapi(), metrics);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -148,6 +154,24 @@ fn snapshot(name: &str, people: std::ops::Range<u64>, says: u64) -> String {
         format!("{line}\n")
     };
     people.clone().map(line).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_has_not_happened_is_refused() {
+    let served = Served::start(Settings::default()).await;
+    let now = served.node.context.clock.now();
+    let at = |minutes: i64| {
+        let mut event = service(&format!("in {minutes}"));
+        event["time"] = json!((now + TimeDelta::minutes(minutes)).to_rfc3339());
+        event
+    };
+    let told = served.post(BATCH, json!([at(9), at(11), at(60 * 24 * 365)]).to_string()).await;
+    let told = told.json();
+    assert_eq!(told["taken"], 1, "a clock may be a little ahead: {told}");
+    let refused = told["refused"].as_array().expect("a list");
+    assert_eq!(refused.len(), 2);
+    assert!(refused.iter().all(|of| of["problem"]["code"] == "invalid_value"), "{told}");
+    assert_eq!(served.node.dead_letters().await.len(), 2, "kept, for when its time has come");
 }
 
 #[tokio::test(flavor = "multi_thread")]

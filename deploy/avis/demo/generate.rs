@@ -22,9 +22,13 @@ pub struct Plan {
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, fast, and enough for a draw.
 #[derive(Clone, Debug)]
-struct Draw(u64);
+pub(super) struct Draw(u64);
 
 impl Draw {
+    pub(super) const fn of(seed: u64) -> Self {
+        Self(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -33,7 +37,7 @@ impl Draw {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
 }
@@ -68,7 +72,8 @@ impl<I: Iterator<Item = Value>> Read for Lines<I> {
     }
 }
 
-fn reader(lines: impl Iterator<Item = Value> + Send + 'static) -> Box<dyn Read + Send> {
+/// Lines that are made while they are read.
+pub(super) fn reader(lines: impl Iterator<Item = Value> + Send + 'static) -> Box<dyn Read + Send> {
     Box::new(BufReader::new(Lines { lines, buffer: Vec::new(), taken: 0 }))
 }
 

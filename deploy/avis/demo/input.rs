@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use connectors::lines;
 use serde_json::Value;
 
-use super::generate::Plan;
+use super::{centres::Centres, generate::Plan};
 use crate::{cli::DemoArguments, failure::Failure};
 
 const REGISTRY: &[u8] = include_bytes!("data/registry.yaml.gz");
@@ -80,7 +80,8 @@ impl Input {
         let mut text = String::new();
         let read = reader.read_to_string(&mut text);
         read.map_err(|source| Failure::Read { path: origin.clone().into(), source })?;
-        Ok((text, origin))
+        let centres = self.centres().filter(|_| self.registry.is_none());
+        Ok((centres.map_or(text.clone(), |centres| centres.registry(&text)), origin))
     }
 
     /// The people.
@@ -118,8 +119,13 @@ impl Input {
         self.baskets.iter().map(open).collect()
     }
 
-    /// The events of service centres and of the portal; only packaged ones, and only beside the
-    /// packaged registry.
+    /// The generated service centres, where anything is generated.
+    fn centres(&self) -> Option<Centres> {
+        self.plan.map(|plan| Centres::of(plan, self.span.0, self.span.1))
+    }
+
+    /// The events of service centres and of the portal, only beside the packaged registry: of the
+    /// centres as many as fit generated baskets, else the packaged ones.
     ///
     /// # Errors
     /// Never: they are in the binary.
@@ -127,10 +133,11 @@ impl Input {
         if self.registry.is_some() {
             return Ok(Vec::new());
         }
-        Ok(vec![
-            (packaged(CENTRE_EVENTS), "service-events.ndjson.gz".into()),
-            (packaged(PORTAL_EVENTS), "portal-events.ndjson.gz".into()),
-        ])
+        let of_centres = match self.centres() {
+            Some(centres) => (centres.events(), "generated events of centres".into()),
+            None => (packaged(CENTRE_EVENTS), "service-events.ndjson.gz".into()),
+        };
+        Ok(vec![of_centres, (packaged(PORTAL_EVENTS), "portal-events.ndjson.gz".into())])
     }
 }
 

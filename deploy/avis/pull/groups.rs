@@ -33,7 +33,8 @@ pub(super) struct Members {
 }
 
 /// How many people are in a group today, as the register tells; for whose group it is.
-#[utoipa::path(get, path = "/v1/groups/{id}/members:count", tag = "registry", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/groups/{id}/members:count", tag = "registry",
+    operation_id = "count_members", security(("token" = [])),
     params(("id" = String, Path, description = "The group")),
     responses((status = 200, body = Members), Refusals))]
 pub(super) async fn count(

@@ -30,7 +30,8 @@ pub(super) struct Known {
 }
 
 /// Every report that there is.
-#[utoipa::path(get, path = "/v1/reports", tag = "reports", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/reports", tag = "reports",
+    operation_id = "list_reports", security(("token" = [])),
     responses((status = 200, body = Vec<Known>), Refusals))]
 pub(super) async fn all(
     State(pulling): State<Pulling>,
@@ -63,7 +64,8 @@ fn local_day(name: &str, text: Option<&str>) -> Result<NaiveDate, Problem> {
 }
 
 /// A report over some local days, of what the caller's role sees.
-#[utoipa::path(get, path = "/v1/reports/{name}", tag = "reports", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/reports/{name}", tag = "reports",
+    operation_id = "get_report", security(("token" = [])),
     params(("name" = String, Path, description = "Its name"), Days),
     responses(
         (status = 200, description = "Its rows: money as decimal text",

@@ -135,7 +135,8 @@ pub(super) struct Page {
 const PAGE: usize = 200;
 
 /// The statements of a month that the caller's role sees.
-#[utoipa::path(get, path = "/v1/settlements", tag = "settlements", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/settlements", tag = "settlements",
+    operation_id = "list_settlements", security(("token" = [])),
     params(Listing), responses((status = 200, body = Page), Refusals))]
 pub(super) async fn list(
     State(pulling): State<Pulling>,
@@ -158,7 +159,8 @@ pub(super) async fn list(
 }
 
 /// A statement with its instructions.
-#[utoipa::path(get, path = "/v1/settlements/{id}", tag = "settlements", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/settlements/{id}", tag = "settlements",
+    operation_id = "get_settlement", security(("token" = [])),
     params(("id" = String, Path, description = "Its number")),
     responses((status = 200, body = Stated), Refusals))]
 pub(super) async fn one(
@@ -173,6 +175,7 @@ pub(super) async fn one(
 
 /// A statement as a file; the payment order is that of all its grantor's statements of the closing.
 #[utoipa::path(get, path = "/v1/settlements/{id}/files/{form}", tag = "settlements",
+    operation_id = "get_settlement_file",
     security(("token" = [])),
     params(("id" = String, Path, description = "The statement's number"),
            ("form" = String, Path, description = "csv, xlsx, json or pain001")),
@@ -296,7 +299,8 @@ pub(super) struct Closed {
 }
 
 /// Closes a month, or where it is closed what has come for it since. Again, it changes nothing.
-#[utoipa::path(post, path = "/v1/settlements", tag = "settlements", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/settlements", tag = "settlements",
+    operation_id = "close_period", security(("token" = [])),
     request_body = Which, responses((status = 200, body = Closed), Refusals))]
 pub(super) async fn close(
     State(pulling): State<Pulling>,
@@ -343,7 +347,8 @@ pub(super) struct Sent {
 }
 
 /// Notes that a closed month's payment orders went to the bank.
-#[utoipa::path(post, path = "/v1/settlements:sent", tag = "settlements", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/settlements:sent", tag = "settlements",
+    operation_id = "note_sent", security(("token" = [])),
     request_body = Which, responses((status = 200, body = Sent), Refusals))]
 pub(super) async fn sent(
     State(pulling): State<Pulling>,
@@ -381,7 +386,8 @@ pub(super) struct TakenStatement {
 }
 
 /// Reads a bank's file, `pain.002` or `camt.053`: once, whole or not at all.
-#[utoipa::path(post, path = "/v1/bank-files", tag = "settlements", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/bank-files", tag = "settlements",
+    operation_id = "read_bank_file", security(("token" = [])),
     request_body(content = String, content_type = "application/xml"),
     responses((status = 200, body = Taken), Refusals))]
 pub(super) async fn bank_file(

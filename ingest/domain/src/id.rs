@@ -255,6 +255,9 @@ number_id! {
     Pseudonym,
     /// A call from a service centre to a remote official; a ULID.
     CallId,
+    /// An item of a client's workspace on the portal: a keyed hash of its e-service and of the
+    /// merchant's own name for it.
+    PanelId,
     /// A service that a centre gives to somebody, from its start to its completion; a ULID.
     VisitId,
 }

@@ -160,6 +160,23 @@ pub struct CounterKey {
     pub measure: Measure,
 }
 
+impl CounterKey {
+    /// The household whose counter it is, if it is one's.
+    #[must_use]
+    pub const fn household(&self) -> Option<HouseholdId> {
+        match self.holder {
+            Holder::Household(of) => Some(of),
+            Holder::Recipient(_) | Holder::Instruction => None,
+        }
+    }
+
+    /// The same counter of another household.
+    #[must_use]
+    pub fn of_household(&self, household: HouseholdId) -> Self {
+        Self { holder: Holder::Household(household), ..self.clone() }
+    }
+}
+
 impl Hash for CounterKey {
     /// Folds all fields into one number, because a decision looks up a counter for each limit and a
     /// keyed hash of eight pieces costs more than the rest of the look-up. Nobody outside chooses

@@ -51,6 +51,13 @@ pub struct Recipient {
     pub groups: Vec<GroupId>,
 }
 
+/// The household of somebody who lives alone. It has the person's own number, and nobody else is ever
+/// in it: a family's is a keyed hash.
+#[must_use]
+pub const fn alone(recipient: RecipientId) -> HouseholdId {
+    HouseholdId::from_u128(recipient.as_u128())
+}
+
 /// What is known of a person from an instant on: living or not, the household, and the days in
 /// each group. The newest one whose instant is not after a transaction decides it.
 #[derive(Clone, Debug, PartialEq, Eq)]

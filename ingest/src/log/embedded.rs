@@ -98,6 +98,7 @@ pub struct EmbeddedLog {
     queue: Option<mpsc::SyncSender<Job>>,
     writer: Option<JoinHandle<()>>,
     keeper: Keeper,
+    metrics: Metrics,
     /// Given back last, when the store is closed.
     _claim: Claim,
 }
@@ -132,7 +133,8 @@ impl EmbeddedLog {
         let (queue, jobs) = mpsc::sync_channel(QUEUE);
         let shared = Arc::clone(&streams);
         let sync = settings.sync;
-        let writer = Writer { streams: shared, database, ends, sync, metrics };
+        metrics.limited(QUEUE);
+        let writer = Writer { streams: shared, database, ends, sync, metrics: metrics.clone() };
         let writer = std::thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || writer.run(&jobs))
@@ -140,7 +142,7 @@ impl EmbeddedLog {
         let keeper = Keeper::start(Arc::clone(&streams), queue.clone(), settings);
         let keeper = keeper.map_err(|source| opened(source.into()))?;
         let (queue, writer) = (Some(queue), Some(writer));
-        Ok(Self { streams, queue, writer, keeper, _claim: claim })
+        Ok(Self { streams, queue, writer, keeper, metrics, _claim: claim })
     }
 
     /// Appends copies of another log's records, where they stand there. Offsets rise in each
@@ -203,6 +205,7 @@ impl EmbeddedLog {
         if records.is_empty() {
             return Ok(Vec::new());
         }
+        let _waiting = self.metrics.begun();
         let (reply, answer) = oneshot::channel();
         let mut job = Job::Append(Append { topic, records, reply });
         let queue = self.queue.as_ref().ok_or_else(|| self.streams.stopped())?;
@@ -259,6 +262,10 @@ impl Log for EmbeddedLog {
 
     fn end(&self, topic: Topic, partition: u32) -> Result<u64, LogError> {
         Ok(self.streams.end(topic, partition))
+    }
+
+    fn cut(&self) -> Result<Vec<(Topic, u32, u64)>, LogError> {
+        Ok(self.streams.cut())
     }
 
     fn takes(&self) -> Result<(), LogError> {

@@ -42,6 +42,15 @@ pub struct Entitlements {
     recorded_at: DateTime<Utc>,
 }
 
+/// Somebody lives in another household than was known: married, moved, was born into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Who.
+    pub person: RecipientId,
+    /// The household that was left; none where nothing was known of the person.
+    pub from: Option<HouseholdId>,
+}
+
 /// [`GroupDays`] in twelve bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Days {
@@ -60,14 +69,17 @@ impl Entitlements {
         Self { reach: Some(reach), ..Self::default() }
     }
 
-    /// Takes one record of `entitlements`. Of the same instant the later record holds.
-    pub fn apply(&mut self, stored: &Stored) {
-        let Event::EntitlementEvaluated(event) = &stored.record.event else { return };
-        let Some((person, version)) = self.version(event) else { return };
+    /// Takes one record of `entitlements`, and tells of a person whose household is another one by
+    /// it. Of the same instant the later record holds.
+    pub fn apply(&mut self, stored: &Stored) -> Option<Moved> {
+        let Event::EntitlementEvaluated(event) = &stored.record.event else { return None };
+        let (person, version) = self.version(event)?;
+        let (mut from, mut to) = (None, version.household);
         self.recorded_at = self.recorded_at.max(stored.record.recorded_at);
         let oldest = self.reach.and_then(|reach| self.recorded_at.checked_sub_signed(reach));
         let Self { newest, older, lists, .. } = self;
         newest.update(person.as_u128(), |newest| {
+            from = newest.as_ref().map(|newest| newest.household);
             let mut known = newest.map(|newest| older.unlink(newest)).unwrap_or_default();
             match known.binary_search_by(|known| version.known_from.cmp(&known.known_from)) {
                 Ok(at) => lists.release(std::mem::replace(&mut known[at], version)),
@@ -78,8 +90,18 @@ impl Entitlements {
                 let forgotten = known.drain(needed.min(known.len())..);
                 forgotten.for_each(|forgotten| lists.release(forgotten));
             }
+            to = known.first().map_or(to, |newest| newest.household);
             older.link(known).expect("one version was just added")
         });
+        let from = from.map(|from| HouseholdId::from_u128(from.number()));
+        (Some(HouseholdId::from_u128(to.number())) != from).then_some(Moved { person, from })
+    }
+
+    /// The household that a person lives in by what is known last.
+    #[must_use]
+    pub fn home(&self, person: RecipientId) -> Option<HouseholdId> {
+        let newest = self.newest.get(person.as_u128())?;
+        Some(HouseholdId::from_u128(newest.household.number()))
     }
 
     /// What was known of a person at an instant.

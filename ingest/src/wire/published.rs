@@ -129,7 +129,9 @@ fn event(kind: &str, object: &[u8]) -> Result<Event, WireError> {
         "bank_file_read" => read(object, Event::BankFileRead),
         "audited" => read(object, Event::Audited),
         "consent_changed" => read(object, Event::ConsentChanged),
+        "household_joined" => read(object, Event::HouseholdJoined),
         "membership_changed" => read(object, Event::MembershipChanged),
+        "panel_changed" => read(object, Event::PanelChanged),
         _ => Err(WireError::UnknownEvent),
     }
 }

@@ -18,15 +18,17 @@ mod authorisation;
 mod consent;
 mod dead_letter;
 mod membership;
+mod panel;
 
 pub use authorisation::{
     AuthorisationChanged, AuthorisationDecided, AuthorisationLine, AuthoriserStarted,
-    CounterMovement, InstructionOutcome, InstructionPoints, KeyBlocked, LimitRoom, LineBenefit,
-    PointsMovement,
+    CounterMovement, HouseholdJoined, InstructionOutcome, InstructionPoints, KeyBlocked, LimitRoom,
+    LineBenefit, PointsMovement,
 };
 pub use consent::ConsentChanged;
 pub use dead_letter::{DeadLetter, DeadLetterSettled};
 pub use membership::MembershipChanged;
+pub use panel::PanelChanged;
 
 /// Headers and event, as they lie in the log.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -45,7 +47,7 @@ pub struct Envelope {
     pub recorded_at: i64,
     #[prost(
         oneof = "Event",
-        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 36"
+        tags = "16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37"
     )]
     pub event: Option<Event>,
 }
@@ -92,8 +94,12 @@ pub enum Event {
     Audited(Audited),
     #[prost(message, tag = "34")]
     ConsentChanged(ConsentChanged),
+    #[prost(message, tag = "35")]
+    HouseholdJoined(HouseholdJoined),
     #[prost(message, tag = "36")]
     MembershipChanged(MembershipChanged),
+    #[prost(message, tag = "37")]
+    PanelChanged(PanelChanged),
 }
 
 impl Event {
@@ -120,7 +126,9 @@ impl Event {
             Self::BankFileRead(_) => "bank_file_read",
             Self::Audited(_) => "audited",
             Self::ConsentChanged(_) => "consent_changed",
+            Self::HouseholdJoined(_) => "household_joined",
             Self::MembershipChanged(_) => "membership_changed",
+            Self::PanelChanged(_) => "panel_changed",
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use domain::{
-    id::{ConsentId, GroupId, HouseholdId, IssuerId, MeansToken, RecipientId},
+    id::{ConsentId, GroupId, HouseholdId, IssuerId, MeansToken, PanelId, RecipientId},
     identification_means::{Means, MeansKind, MeansStatus},
     period::Validity,
     recipient::{Entitlement, GroupDays, Recipient},
@@ -16,8 +16,9 @@ use ingest::{
         entitlements::{self, Entitlements},
         holders::Holders,
         means::{self, MeansRegister},
+        panels::{self, Panels},
     },
-    wire::v1::{self, ConsentChanged, EntitlementEvaluated, Event, MeansChanged},
+    wire::v1::{self, ConsentChanged, EntitlementEvaluated, Event, MeansChanged, PanelChanged},
 };
 use proptest::{collection::vec, option, prelude::*};
 
@@ -185,7 +186,81 @@ prop_compose! {
     }
 }
 
+/// An item that is put for somebody or nobody, put away, or taken away.
+fn panel_changed() -> impl Strategy<Value = PanelChanged> {
+    let panel = |number: u128| PanelId::from_u128(number).to_string();
+    let who = option::of((0..2_u128).prop_map(RecipientId::from_u128));
+    let put = (0..60_u128, "[ab]", who, day(), any::<u8>()).prop_map(
+        move |(number, e_service_id, person, until, said)| PanelChanged {
+            panel: panel(number),
+            e_service_id,
+            person: person.map(|id| id.to_string()).unwrap_or_default(),
+            request_hash: vec![said],
+            until: until.to_string(),
+            ..PanelChanged::default()
+        },
+    );
+    let changed = (0..60_u128, any::<bool>()).prop_map(move |(number, dismissed)| PanelChanged {
+        panel: panel(number),
+        e_service_id: "a".into(),
+        dismissed,
+        ..PanelChanged::default()
+    });
+    prop_oneof![6 => put, 1 => changed]
+}
+
 proptest! {
+    #[test]
+    fn panels_are_what_was_told_last_and_of_a_service_the_newest(
+        told in vec((panel_changed(), option::weighted(0.05, day())), 1..160),
+    ) {
+        let mut panels = Panels::default();
+        // In the order in which they were put.
+        let mut everything: Vec<(u64, PanelChanged)> = Vec::new();
+        for (offset, (change, today)) in (0..).zip(told) {
+            let mut record = stored(DateTime::UNIX_EPOCH, Event::PanelChanged(change.clone()));
+            record.position.offset = offset;
+            panels.apply(&record);
+            if change.dismissed {
+                let same = everything.iter_mut().find(|(_, of)| of.panel == change.panel);
+                same.into_iter().for_each(|(_, of)| of.dismissed = true);
+            } else {
+                everything.retain(|(_, of)| of.panel != change.panel);
+                if !change.until.is_empty() {
+                    everything.push((offset, change.clone()));
+                }
+                let is_same = |of: &PanelChanged| {
+                    !of.person.is_empty()
+                        && (&of.person, &of.e_service_id) == (&change.person, &change.e_service_id)
+                };
+                let same = everything.iter().filter(|(_, of)| is_same(of)).count();
+                if same > panels::MOST_OF_A_SERVICE {
+                    let oldest = everything.iter().position(|(_, of)| is_same(of));
+                    everything.remove(oldest.expect("there are some"));
+                }
+            }
+            if let Some(today) = today {
+                panels.expire(today);
+                everything.retain(|(_, of)| of.until.parse::<NaiveDate>().expect("a day") >= today);
+            }
+            prop_assert_eq!(panels.len(), everything.len());
+            for (offset, of) in &everything {
+                let found = panels.get(PanelId::parse(&of.panel).expect("an id"));
+                let found = found.expect("it is there");
+                prop_assert_eq!(found.place, (0, *offset));
+                prop_assert_eq!(found.dismissed, of.dismissed);
+                prop_assert_eq!(found.request_hash, &of.request_hash);
+                prop_assert_eq!(found.until.to_string(), of.until.clone());
+            }
+            for person in (0..2).map(RecipientId::from_u128) {
+                let mut own: Vec<_> = panels.of(person).map(|of| of.place.1).collect();
+                own.sort_unstable();
+                let expected = everything.iter().filter(|(_, of)| of.person == person.to_string());
+                prop_assert_eq!(own, expected.map(|(offset, _)| *offset).collect::<Vec<_>>());
+            }
+        }
+    }
+
     #[test]
     fn consents_are_what_was_told_in_order(
         told in vec((consent_changed(), instant()), 1..40),

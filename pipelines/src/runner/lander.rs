@@ -60,6 +60,8 @@ struct Pending {
     records: u64,
     since: Option<Instant>,
     oldest: Option<DateTime<Utc>>,
+    /// Whether rows wait, not positions alone.
+    rows: bool,
 }
 
 impl Lander {
@@ -114,10 +116,10 @@ impl Lander {
             upkeep,
             _turn: turn,
         };
-        lander
-            .world
-            .metrics
-            .lag(&lander.line.pipeline.name, offsets::lag(lander.log.as_ref(), &lander.positions)?);
+        lander.world.metrics.begins(
+            &lander.line.pipeline.name,
+            offsets::lag(lander.log.as_ref(), &lander.positions)?,
+        );
         Ok(lander)
     }
 
@@ -207,7 +209,19 @@ impl Lander {
         self.pending.since.get_or_insert_with(Instant::now);
         self.pending.oldest.get_or_insert(batch.recorded_at);
         let fill = self.append(&made, &applications(&self.line.pipeline, &self.positions))?;
+        self.seen(batch.recorded_at, fill);
         Ok(fill.over || self.pending.records >= self.world.settings.commit_records)
+    }
+
+    /// Tells that queries see what a batch gave, and that rows wait to land.
+    fn seen(&mut self, recorded_at: DateTime<Utc>, fill: Fill) {
+        let (metrics, name) = (&self.world.metrics, &self.line.pipeline.name);
+        let now = self.world.clock.now();
+        metrics.visible(name, (now - recorded_at).to_std().unwrap_or_default());
+        if fill.rows > 0 && !self.pending.rows {
+            self.pending.rows = true;
+            metrics.waiting_since(name, Some(now));
+        }
     }
 
     /// Passes some rows of a batch through the flow; what comes out. Late rows are kept if they are to
@@ -325,6 +339,9 @@ async fn land(
     let waited = oldest.map_or(0, |oldest| (world.clock.now() - oldest).num_milliseconds().max(0));
     #[allow(clippy::cast_precision_loss, reason = "milliseconds of a wait are few")]
     world.metrics.landed(name, lag, waited as f64 / 1_000.0);
+    // What came meanwhile has waited since then at most.
+    let more = (line.tail.fill().rows > 0).then(|| world.clock.now());
+    world.metrics.waiting_since(name, more);
     Ok(())
 }
 

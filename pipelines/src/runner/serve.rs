@@ -32,8 +32,7 @@ pub(super) async fn serve(
                 let healthy = world.settings.restart_pause.saturating_mul(60);
                 let again = started.elapsed() > healthy || log.takes().is_err();
                 left = if again { world.settings.restarts } else { left - 1 };
-                let topics = &group.topics;
-                tracing::warn!(?topics, %error, left, "pipelines start again");
+                world.metrics.restarted(&group.topics, &error, left);
                 tokio::time::sleep(world.settings.restart_pause).await;
             }
             ended => return ended,

@@ -15,10 +15,12 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Server, server::Connected};
 
-use super::{ACCEPT_AGAIN, Endpoint, Gate, tls::Acceptor};
+use super::{ACCEPT_AGAIN, Endpoint, Gate};
+use crate::metrics::{Metrics, Ongoing};
 
 mod admission;
 mod prepared;
@@ -43,8 +45,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 struct Link {
     io: Box<dyn Io>,
     came: Came,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
+
+/// A connection's place among those that are taken, and in what operators see.
+type Place = (OwnedSemaphorePermit, Ongoing);
 
 impl Connected for Link {
     type ConnectInfo = Came;
@@ -90,12 +95,12 @@ pub async fn serve(
     endpoint: Arc<Endpoint>,
     gate: Arc<dyn Gate>,
     listener: TcpListener,
-    tls: Option<Acceptor>,
+    tls: Option<TlsAcceptor>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let (links, arrived) = mpsc::channel(16);
     let places = Arc::new(Semaphore::new(endpoint.limits.connections));
-    let accepting = tokio::spawn(accept(listener, tls, places, links));
+    let accepting = tokio::spawn(accept(listener, tls, places, links, endpoint.metrics.clone()));
     let service = FlightServiceServer::new(Service::new(endpoint, gate));
     let served =
         Server::builder().add_service(service).serve_with_incoming(ReceiverStream::new(arrived));
@@ -109,9 +114,10 @@ pub async fn serve(
 
 async fn accept(
     listener: TcpListener,
-    tls: Option<Acceptor>,
+    tls: Option<TlsAcceptor>,
     places: Arc<Semaphore>,
     links: mpsc::Sender<io::Result<Link>>,
+    metrics: Metrics,
 ) {
     loop {
         let Ok((socket, from)) = listener.accept().await else {
@@ -120,9 +126,10 @@ async fn accept(
             continue;
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            tracing::warn!("a connection was refused: all places are taken");
+            metrics.turned_away("flight");
             continue;
         };
+        let place = (place, metrics.connected("flight"));
         let (tls, links) = (tls.clone(), links.clone());
         tokio::spawn(async move {
             let agreed = tokio::time::timeout(HANDSHAKE, link(socket, from, tls, place)).await;
@@ -137,8 +144,8 @@ async fn accept(
 async fn link(
     socket: TcpStream,
     from: SocketAddr,
-    tls: Option<Acceptor>,
-    place: OwnedSemaphorePermit,
+    tls: Option<TlsAcceptor>,
+    place: Place,
 ) -> io::Result<Link> {
     socket.set_nodelay(true)?;
     let is_private = tls.is_some() || from.ip().is_loopback();

@@ -116,12 +116,17 @@ pub async fn serve(
             continue;
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            tracing::warn!("a connection was refused: all places are taken");
+            endpoint.metrics.turned_away("postgres");
             continue;
         };
+        let place = (place, endpoint.metrics.connected("postgres"));
         let connection = Arc::new(Connection::new(Arc::clone(&endpoint)));
-        let startup =
-            Startup::new(Arc::clone(&gate), Arc::clone(&connection), Arc::clone(&cancels));
+        let startup = Startup::new(
+            Arc::clone(&gate),
+            Arc::clone(&connection),
+            Arc::clone(&cancels),
+            tls.is_some(),
+        );
         let handlers = Handlers {
             connection: Arc::clone(&connection),
             startup: Arc::new(startup),

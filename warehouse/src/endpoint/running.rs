@@ -36,6 +36,7 @@ use super::{
 };
 use crate::{
     access::Reader,
+    metrics::{Metrics, Ongoing},
     session::{are_given, plain, reading},
 };
 
@@ -241,6 +242,8 @@ pub(crate) struct Note {
     text: Arc<str>,
     begun: Instant,
     is_told: AtomicBool,
+    metrics: Metrics,
+    _answering: Ongoing,
 }
 
 impl Note {
@@ -259,6 +262,7 @@ impl Note {
             outcome,
             statement = %self.text,
         );
+        self.metrics.answered(self.door, outcome, self.begun.elapsed());
         (self.tell)(&Entry { reader: &self.reader, statement: &self.text, outcome });
     }
 }
@@ -307,6 +311,8 @@ impl Endpoint {
             text: text.into(),
             begun: Instant::now(),
             is_told: AtomicBool::new(false),
+            metrics: self.metrics.clone(),
+            _answering: self.metrics.asked(),
         }
     }
 

@@ -70,7 +70,8 @@ pub struct Party {
 }
 
 /// The id of the order that pays a grantor's statements of a closing.
-pub(super) fn order_id(closing: &Closing, grantor: &GrantorId) -> String {
+#[must_use]
+pub fn order_id(closing: &Closing, grantor: &GrantorId) -> String {
     reference(&format!("{grantor}-{}", closing.name()))
 }
 

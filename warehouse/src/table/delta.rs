@@ -116,7 +116,7 @@ impl DeltaTable {
                 table = load(&address).await.map_err(open)?;
             }
             let held = Held::of(&table, schema, &upkeep).await.map_err(open)?;
-            metrics.opened(schema.name, held.live_files);
+            metrics.opened(schema.name, held.log.version(), held.live_files);
             let state = State { held: Some(held), ..State::default() };
             let (tail, state) = (None, Mutex::new(state));
             Ok(Self { schema, address, upkeep, tail, metrics, state })
@@ -145,6 +145,7 @@ impl DeltaTable {
             .filter(|batch| batch.num_rows() > 0)
             .map(|batch| fit(batch, self.schema))
             .collect::<Result<_, _>>()?;
+        let count = rows.iter().map(RecordBatch::num_rows).sum();
         let mut state = self.state.lock().await;
         let started = Instant::now();
         let mut held = self.take(&mut state, Some(positions)).await?;
@@ -160,7 +161,8 @@ impl DeltaTable {
             (None, Some(tail)) => tail.moved(held.log.version()),
             (None, None) => {}
         }
-        self.metrics.committed(self.schema.name, started.elapsed(), held.live_files);
+        self.metrics.committed(self.schema.name, started.elapsed(), count);
+        self.metrics.stands(self.schema.name, held.log.version(), held.live_files);
         self.shorten_neglected_log(&mut held).await;
         state.held = Some(held);
         Ok(())

@@ -1,12 +1,16 @@
 //! A batch moves: budgets in their one place first, then households, then what is given back.
 //!
 //! A part that moved for an operation which then did not is given back at once. Between the two
-//! another author may read a little less than is left, never more.
+//! another author may read a little less than is left, never more. What moves in a household beside,
+//! where the recipient lives by now, is treated like a budget in its one place.
 
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::Utc;
-use domain::limit::{CounterKey, Holder};
+use domain::{
+    id::HouseholdId,
+    limit::{CounterKey, CounterMovement, Holder},
+};
 
 use super::{
     RedisCache, Trouble,
@@ -105,7 +109,17 @@ impl RedisCache {
         }
         let mut applied = HashMap::new();
         let open = self.spend_central(&staged, &mut applied).await?;
+        let taken = staged.iter().zip(&open).filter(|(_, open)| **open);
+        let taken = taken.flat_map(|(one, _)| visits(&one.operation, |change| change.max(0)));
+        self.visit(taken.collect(), "t").await?;
         let reserved = self.reserve(&staged, &open).await?;
+        let given = staged.iter().zip(&open).zip(&reserved).filter(|((_, open), _)| **open);
+        let given = given.flat_map(|((one, _), reserved)| {
+            // What did not move after all comes back; what is given back goes with what moved.
+            let done = *reserved == Reserved::Done;
+            visits(&one.operation, move |change| if done { change.min(0) } else { -change.max(0) })
+        });
+        self.visit(given.collect(), "g").await?;
         for (staged, reserved) in staged.iter().zip(&reserved) {
             self.settle(staged, *reserved == Reserved::Done);
         }
@@ -120,7 +134,15 @@ impl RedisCache {
             let Some(household) = one.operation.household else { continue };
             let loaded = self.households.loaded.get(&household);
             let movements = &one.operation.movements;
-            let counted = movements.counters.iter().map(|movement| movement.key.holder);
+            let beside = beside(&one.operation).map(|(home, moved)| (home, moved.key.holder));
+            for (home, holder) in beside {
+                let loaded = self.households.loaded.get(&home);
+                if loaded.is_none_or(|loaded| !loaded.holders.contains(&holder)) {
+                    plans.entry(home).or_default().holders.insert(holder);
+                }
+            }
+            let counted = movements.counters.iter().filter(|moved| is_here(&one.operation, moved));
+            let counted = counted.map(|movement| movement.key.holder);
             let pointed = movements.points.iter().map(|(who, ..)| Holder::Recipient(*who));
             let holders = counted.chain(pointed).filter(|holder| *holder != Holder::Instruction);
             let unread = holders
@@ -134,7 +156,8 @@ impl RedisCache {
             return Ok(());
         }
         let mut built = Households::default();
-        self.asking().read_households(plans, &mut built).await?;
+        // What is read here is under way in this batch.
+        self.asking().read_households(plans, false, &mut built).await?;
         // Our own builds are no reason to decide again; what else came in between is.
         for one in staged.iter_mut() {
             let household = one.operation.household;
@@ -179,6 +202,53 @@ impl RedisCache {
             }
         }
         Ok(open)
+    }
+
+    /// Moves counters of households beside those that were decided under, whatever they are.
+    async fn visit(&mut self, visits: Vec<Visit>, turn: &str) -> Result<(), Trouble> {
+        if visits.is_empty() {
+            return Ok(());
+        }
+        let (generation, author) = (self.stamp.generation, self.stamp.author.number());
+        // The next commit has a number of its own, so what conflicts now may come again.
+        let nonce = format!("{author}.{}{turn}", self.commits);
+        let now = Utc::now().timestamp();
+        let remember = self.shared.settings.remember.as_secs();
+        let call = |visit: &Visit| {
+            let once = format!("{}.{nonce}", visit.operation);
+            let head = [generation.to_string(), "-1".into(), "0".into(), once.clone()];
+            let tail = [nonce.clone(), once, "0".into(), now.to_string(), remember.to_string()];
+            let mut arguments: Vec<String> = head.into_iter().chain(tail).collect();
+            arguments.push("0".into());
+            for (key, change) in &visit.changes {
+                arguments.extend([names::counter(key), change.to_string()]);
+            }
+            let key = names::household(visit.household);
+            Call { key, script: Some(&RESERVE), arguments }
+        };
+        let calls: Vec<Call> = visits.iter().map(call).collect();
+        let known = &self.shared.known;
+        let floors: Vec<u64> =
+            calls.iter().map(|call| known.floor(generation, &call.key)).collect();
+        let answers = self.nodes.ask("reserve", &calls, true).await?;
+        for ((call, floor), answer) in calls.iter().zip(floors).zip(answers) {
+            let answer: Vec<i64> = integers(answer)?.into_iter().flatten().collect();
+            let [code, version] = answer[..] else { return Err(Trouble::Lost("a household")) };
+            let version = u64::try_from(version).unwrap_or(0);
+            let known = &self.shared.known;
+            let can_be = match code {
+                0 => known.moved(generation, &call.key, floor, version),
+                4 => {
+                    known.moved_before(generation, &call.key, version);
+                    true
+                }
+                _ => false,
+            };
+            if !can_be {
+                return Err(Trouble::Lost("a household"));
+            }
+        }
+        Ok(())
     }
 
     /// Moves the households, all in one pipeline per node.
@@ -258,6 +328,40 @@ impl RedisCache {
     }
 }
 
+/// What moves in a household beside the one that was decided under.
+struct Visit {
+    operation: String,
+    household: HouseholdId,
+    changes: Vec<(CounterKey, i64)>,
+}
+
+/// Whether a counter stands in the household that was decided under, or in none.
+fn is_here(operation: &Operation, moved: &CounterMovement) -> bool {
+    moved.key.household().is_none() || moved.key.household() == operation.household
+}
+
+/// What moves in households beside.
+fn beside(operation: &Operation) -> impl Iterator<Item = (HouseholdId, &CounterMovement)> {
+    let beside = operation.movements.counters.iter().filter(|moved| !is_here(operation, moved));
+    beside.filter_map(|moved| Some((moved.key.household()?, moved)))
+}
+
+/// Of what moves beside, that of each change which is to move now.
+fn visits(operation: &Operation, part: impl Fn(i64) -> i64) -> Vec<Visit> {
+    let mut visits: BTreeMap<HouseholdId, Vec<(CounterKey, i64)>> = BTreeMap::new();
+    for (household, moved) in beside(operation) {
+        let change = part(moved.change);
+        if change != 0 {
+            visits.entry(household).or_default().push((moved.key.clone(), change));
+        }
+    }
+    let visit = |(household, changes)| {
+        let operation = operation.id.to_string();
+        Visit { operation, household, changes }
+    };
+    visits.into_iter().map(visit).collect()
+}
+
 fn reserve_call(staged: &Staged, generation: u64, nonce: &str, now: i64, remember: u64) -> Call {
     let operation = &staged.operation;
     let key = match operation.household {
@@ -278,7 +382,7 @@ fn reserve_call(staged: &Staged, generation: u64, nonce: &str, now: i64, remembe
     ];
     let movements = &operation.movements;
     for movement in &movements.counters {
-        if movement.key.holder != Holder::Instruction {
+        if movement.key.holder != Holder::Instruction && is_here(operation, movement) {
             arguments.extend([names::counter(&movement.key), movement.change.to_string()]);
         }
     }

@@ -8,7 +8,11 @@ use domain::{
 };
 use redis::Value;
 
-use super::{Asking, Trouble, integers, names, nodes::Call, scripts::BUILD};
+use super::{
+    Asking, Trouble, integers, names,
+    nodes::Call,
+    scripts::{BUILD, LEAVE},
+};
 use crate::cache::Wanted;
 
 /// Passes in which a household is read, built and read again; more means that others undo it.
@@ -69,20 +73,30 @@ pub(super) fn plans(wanted: &[Wanted]) -> BTreeMap<HouseholdId, Plan> {
 }
 
 impl Asking<'_> {
-    /// Reads the households, after building in what is missing.
+    /// Reads the households, after building in what is missing. A recipient who was in another
+    /// household moves to where it is wanted now; only where all that this author committed before is
+    /// on the stream, which building it in reads.
     pub(super) async fn read_households(
         &mut self,
         mut plans: BTreeMap<HouseholdId, Plan>,
+        all_on_stream: bool,
         into: &mut Households,
     ) -> Result<(), Trouble> {
+        let (generation, author) = (self.generation, self.author);
+        let mut leaving = Vec::new();
         for (household, plan) in &plans {
             for holder in &plan.holders {
                 let Holder::Recipient(who) = holder else { continue };
-                if !self.shared.known.lives(self.generation, *who, *household) {
-                    return Err(Trouble::Lost("a recipient who moved"));
+                let known = &self.shared.known;
+                if known.lives(generation, *who, *household, author) {
+                    continue;
                 }
+                let left = known.moves(generation, *who, *household, author);
+                let left = left.filter(|_| all_on_stream);
+                leaving.push((*who, left.ok_or(Trouble::Lost("a recipient who moved"))?));
             }
         }
+        self.leave(&leaving).await?;
         let mut built = HashMap::new();
         for _ in 0..PASSES {
             let missing = self.read_once(&mut plans, into, &built).await?;
@@ -92,6 +106,42 @@ impl Asking<'_> {
             self.build(&missing, &mut built).await?;
         }
         Err(Trouble::Lost("a household that is not kept"))
+    }
+
+    /// Takes recipients out of the households that they left. What was decided there on their counters
+    /// and comes now conflicts.
+    async fn leave(&mut self, leaving: &[(RecipientId, HouseholdId)]) -> Result<(), Trouble> {
+        if leaving.is_empty() {
+            return Ok(());
+        }
+        let call = |(who, left): &(RecipientId, HouseholdId)| Call {
+            key: names::household(*left),
+            script: Some(&LEAVE),
+            arguments: vec![self.generation.to_string(), who.to_string()],
+        };
+        let calls: Vec<Call> = leaving.iter().map(call).collect();
+        let known = &self.shared.known;
+        let floor = |call: &Call| known.floor(self.generation, &call.key);
+        let floors: Vec<u64> = calls.iter().map(floor).collect();
+        // Half done it is known in no household, so where this fails the generation ends.
+        let answers = self.nodes.ask("leave", &calls, false).await;
+        let answers = answers.map_err(|_| Trouble::Lost("a recipient who moved"))?;
+        for ((call, floor), answer) in calls.iter().zip(floors).zip(answers) {
+            let answer: Vec<i64> = integers(answer)?.into_iter().flatten().collect();
+            let known = &self.shared.known;
+            let can_be = match answer[..] {
+                [0, version] => {
+                    let version = u64::try_from(version).unwrap_or(0);
+                    known.moved(self.generation, &call.key, floor, version)
+                }
+                // It was asked for there, and nothing was kept.
+                _ => floor == 0,
+            };
+            if !can_be {
+                return Err(Trouble::Lost("a household"));
+            }
+        }
+        Ok(())
     }
 
     /// Reads each household once; those that are whole are taken from the plans, of the others the

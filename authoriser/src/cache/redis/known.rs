@@ -25,7 +25,15 @@ struct State {
     generation: u64,
     /// By two hashes of the key: millions of them are kept.
     versions: HashMap<(u64, u64), Version>,
-    homes: HashMap<RecipientId, HouseholdId>,
+    homes: HashMap<RecipientId, Home>,
+}
+
+/// Where a recipient's own counters are kept.
+#[derive(Clone, Copy, Debug)]
+struct Home {
+    household: HouseholdId,
+    /// The one author that asked for them in this generation; none where several did.
+    author: Option<u64>,
 }
 
 /// Shared by all authors of the process; every write to Redis is by one of them.
@@ -70,12 +78,48 @@ impl Known {
         !std::mem::replace(&mut last.made, true)
     }
 
-    /// The recipient is counted in this household. Says whether it was in no other: what another
-    /// one counted may not be on the stream yet.
+    /// The author asks for the recipient in this household. Says whether it was in no other.
     #[must_use]
-    pub(super) fn lives(&self, generation: u64, who: RecipientId, home: HouseholdId) -> bool {
+    pub(super) fn lives(
+        &self,
+        generation: u64,
+        who: RecipientId,
+        household: HouseholdId,
+        author: u64,
+    ) -> bool {
         let Some(mut state) = self.of(generation) else { return true };
-        *state.homes.entry(who).or_insert(home) == home
+        let first = Home { household, author: Some(author) };
+        let home = state.homes.entry(who).or_insert(first);
+        let here = home.household == household;
+        if here && home.author != Some(author) {
+            home.author = None;
+        }
+        here
+    }
+
+    /// Whether the recipient was asked for in another household.
+    pub(super) fn is_elsewhere(
+        &self,
+        generation: u64,
+        who: RecipientId,
+        household: HouseholdId,
+    ) -> bool {
+        let Some(state) = self.of(generation) else { return false };
+        state.homes.get(&who).is_some_and(|home| home.household != household)
+    }
+
+    /// From now on the recipient is in another household, and the one that it left is given: unless
+    /// another author asked for it, too. What that one counted may not be on the stream yet.
+    pub(super) fn moves(
+        &self,
+        generation: u64,
+        who: RecipientId,
+        to: HouseholdId,
+        author: u64,
+    ) -> Option<HouseholdId> {
+        let mut state = self.of(generation)?;
+        let home = state.homes.get_mut(&who).filter(|home| home.author == Some(author))?;
+        Some(std::mem::replace(&mut home.household, to))
     }
 
     fn hash(&self, key: &str) -> (u64, u64) {
@@ -110,5 +154,17 @@ mod tests {
         assert!(known.created(1, "i", 1) && known.floor(1, "i") == 2);
         assert!(known.created(2, "h", 1), "a new generation begins with nothing");
         assert!(known.moved(1, "h", 9, 1), "what has ended is nobody's concern");
+    }
+
+    #[test]
+    fn who_moves_is_let_go_by_the_only_one_that_counted() {
+        let (known, who) = (Known::default(), RecipientId::from_u128(7));
+        let [old, new] = [1, 2].map(HouseholdId::from_u128);
+        assert!(known.lives(1, who, old, 5) && !known.lives(1, who, new, 5));
+        assert!(known.is_elsewhere(1, who, new) && !known.is_elsewhere(1, who, old));
+        assert_eq!(known.moves(1, who, new, 5), Some(old));
+        assert!(known.lives(1, who, new, 5) && known.lives(1, who, new, 6));
+        assert_eq!(known.moves(1, who, old, 5), None, "another has counted it");
+        assert!(known.lives(2, who, old, 5), "a new generation begins with nothing");
     }
 }

@@ -19,6 +19,8 @@ impl Lua {
 
 pub(super) static BUILD: LazyLock<Lua> =
     LazyLock::new(|| Lua::of(include_str!("../scripts/build.lua")));
+pub(super) static LEAVE: LazyLock<Lua> =
+    LazyLock::new(|| Lua::of(include_str!("../scripts/leave.lua")));
 pub(super) static RESERVE: LazyLock<Lua> =
     LazyLock::new(|| Lua::of(include_str!("../scripts/reserve.lua")));
 pub(super) static OPEN_BUDGET: LazyLock<Lua> =

@@ -25,8 +25,8 @@ pub(super) async fn run(shared: Arc<RedisShared>, mut nodes: Nodes, leases: Arc<
             let generation = shared.fence.revoke(silent).await;
             tracing::warn!(author = silent.number(), generation, "an authoriser is silent");
         }
-        let mut asking =
-            Asking { shared: &shared, nodes: &mut nodes, generation: stamp.generation };
+        let (generation, author) = (stamp.generation, stamp.author.number());
+        let mut asking = Asking { shared: &shared, nodes: &mut nodes, generation, author };
         match asking.give_back(&leases).await {
             Ok(()) => {}
             Err(Trouble::Lost(what)) => {

@@ -1,16 +1,11 @@
 //! Changing a means: by whom, from which state, and what it is afterwards.
 
-use axum::{
-    http::{HeaderMap, StatusCode, header},
-    response::Response,
-};
+use axum::{http::HeaderMap, response::Response};
 use domain::id::{MeansToken, RecipientId};
 use ingest::wire::v1::MeansChanged;
 
-use super::{
-    Caller, Changed, Door, Kept, Status, conflict, etag, invalid, told, unknown, vault_failed,
-};
-use crate::{access::Identity, problem::Problem};
+use super::{Caller, Changed, Door, Kept, Status, conflict, invalid, told, unknown, vault_failed};
+use crate::{access::Identity, precondition::Seen, problem::Problem};
 
 impl Door {
     /// Changes a means of the caller's, and answers how it is then.
@@ -27,7 +22,7 @@ impl Door {
         let mut turn = self.ledger.turn().await?;
         let kept = self.ledger.known(token).await?.filter(|kept| caller.has_kept(kept));
         let kept = kept.ok_or_else(unknown)?;
-        matches(headers, kept.version)?;
+        Seen::of(headers).is_newest(Some(kept.version))?;
         self.allows(caller, &kept, &wanted).await?;
         let changed = changed(&kept.change, &wanted)?;
         if changed == kept.change {
@@ -41,6 +36,7 @@ impl Door {
         let record = self.record(&changed.token, &after, source, changed.clone());
         self.ledger.append(&mut turn, &[record]).await?;
         self.context.metrics.taken("issuer", 1);
+        self.tell(identity, deed(&wanted), &changed.token);
         told(&self.ledger.known(token).await?.ok_or_else(unknown)?)
     }
 
@@ -80,6 +76,18 @@ impl Door {
     }
 }
 
+/// What the audit trail calls a change.
+const fn deed(wanted: &Changed) -> &'static str {
+    match wanted.status {
+        Some(Status::Active) => "means.unblock",
+        Some(Status::Blocked) => "means.block",
+        Some(Status::Lost) => "means.lost",
+        Some(Status::Replaced) => "means.replace",
+        Some(Status::Withdrawn) => "means.withdraw",
+        None => "means.renew",
+    }
+}
+
 /// The next state of a means.
 fn changed(before: &MeansChanged, wanted: &Changed) -> Result<MeansChanged, Problem> {
     let mut after = before.clone();
@@ -111,28 +119,4 @@ fn changed(before: &MeansChanged, wanted: &Changed) -> Result<MeansChanged, Prob
         return Ok(before.clone());
     }
     Ok(after)
-}
-
-/// Whether `If-Match` names the state that a means is in.
-fn matches(headers: &HeaderMap, version: u64) -> Result<(), Problem> {
-    let mut named = headers.get_all(header::IF_MATCH).iter().peekable();
-    if named.peek().is_none() {
-        return Err(Problem::new(
-            StatusCode::PRECONDITION_REQUIRED,
-            "precondition_required",
-            "No If-Match",
-            "send If-Match with the ETag of the state that you change",
-        ));
-    }
-    let own = etag(version);
-    let texts = named.filter_map(|named| named.to_str().ok()).flat_map(|named| named.split(','));
-    if texts.map(str::trim).any(|named| named == "*" || named == own) {
-        return Ok(());
-    }
-    Err(Problem::new(
-        StatusCode::PRECONDITION_FAILED,
-        "precondition_failed",
-        "It has changed since",
-        "get the means again and decide anew",
-    ))
 }

@@ -47,6 +47,7 @@ pub struct RegisteredMeans {
     post,
     path = "/v1/means",
     tag = "means",
+    operation_id = "register_means",
     params(Key),
     request_body = request::Registration,
     responses(
@@ -173,6 +174,12 @@ impl Door {
         }));
         self.ledger.append(&mut turn, &records).await?;
         self.context.metrics.taken("issuer", records.len() as u64);
+        let is_issuer = identity.role == Role::Issuer;
+        let deed = if is_issuer { "means.register" } else { "means.enrol" };
+        self.tell(identity, deed, &asked.token.to_string());
+        if let Some(old) = asked.replaces {
+            self.tell(identity, "means.replace", &old.to_string());
+        }
         Ok(asked.token)
     }
 

@@ -9,10 +9,11 @@ use axum::{
 use ingest::document::Cursor;
 use serde_json::{Map, Value, json};
 
-use super::{Days, Door, Simulating, answer, no_content, paged, seen, unchanged};
+use super::{Days, Door, Simulating, answer, no_content, paged};
 use crate::{
     access::{Identity, Role},
     json,
+    precondition::Seen,
     problem::Problem,
     registry::{
         draft::{Draft, LIST, Removed, State as Stands},
@@ -153,7 +154,7 @@ pub(super) async fn put(
     if standing.is_some_and(|(draft, _)| !sees(&identity, draft)) {
         return Err(none(&id));
     }
-    unchanged(&seen(&headers), standing.map(|(_, offset)| *offset))?;
+    Seen::of(&headers).is_newest(standing.map(|(_, offset)| *offset))?;
     if let Some((Draft { state: Stands::Submitted | Stands::Published, .. }, _)) = standing {
         return Err(not_now("a submitted or published draft is not written any more"));
     }
@@ -221,7 +222,7 @@ pub(super) async fn remove(
     let identity = door.drafting(&headers)?;
     let mut now = door.registrar.now().await?;
     let (draft, offset) = of(&now, &identity, &id)?;
-    unchanged(&seen(&headers), Some(*offset))?;
+    Seen::of(&headers).is_newest(Some(*offset))?;
     if draft.state == Stands::Published {
         return Err(not_now("what was published is kept"));
     }
@@ -260,7 +261,7 @@ pub(super) async fn move_to(
     if standing.state == state {
         return Ok(answer(StatusCode::OK, &shown(&identity, &standing), Some(offset)));
     }
-    unchanged(&seen(&headers), Some(offset))?;
+    Seen::of(&headers).is_newest(Some(offset))?;
     let mut draft = Draft { state, ..standing.clone() };
     let mut changes = Vec::new();
     match (standing.state, state) {

@@ -12,9 +12,10 @@ use domain::registry::Kind;
 use ingest::register::registry::identity;
 use serde_json::{Value, json};
 
-use super::{Door, answer, seen, unchanged};
+use super::{Door, answer};
 use crate::{
     access::{Identity, Role},
+    precondition::{Seen, tag},
     problem::Problem,
     registry::{self, registrar::Now, standing::Change, translated},
 };
@@ -39,7 +40,7 @@ pub(super) async fn export(
     let mut response = Response::new(Body::from(view.document().to_string()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Ok(tag) = HeaderValue::from_str(&super::tag(view.version())) {
+    if let Ok(tag) = HeaderValue::from_str(&tag(view.version())) {
         headers.insert(header::ETAG, tag);
     }
     door.registrar.tell(&identity, "registry.export", String::new());
@@ -113,7 +114,10 @@ pub(super) async fn import(
     let mut now = door.registrar.now().await?;
     let changes = changes(&now, &bytes)?;
     let version = now.standing().view.version();
-    unchanged(&seen(&headers), (version > 0).then_some(version))?;
+    // An empty registry has a tag, too, which need not be said.
+    let seen = Seen::of(&headers);
+    let stands = version > 0 || matches!(seen, Seen::Tags(_));
+    seen.is_newest(stands.then_some(version))?;
     let removed = changes.iter().filter(|change| change.entry.is_none()).count();
     let known = Kind::ALL.map(|kind| now.standing().view.after(kind, "").count());
     let known: usize = known.into_iter().sum();

@@ -139,7 +139,8 @@ async fn keep(
 }
 
 /// A code with which the terminal brings its first key, or its next one; the code before it is void.
-#[utoipa::path(put, path = "/v1/terminals/{id}/enrolment", tag = "terminals", security(("token" = [])),
+#[utoipa::path(put, path = "/v1/terminals/{id}/enrolment", tag = "terminals",
+    operation_id = "give_enrolment_code", security(("token" = [])),
     params(("id" = String, Path, description = "The terminal")),
     responses((status = 201, description = "The code; it is told this once", body = Given), Refusals))]
 async fn give_code(
@@ -175,6 +176,7 @@ fn new_key(body: &[u8]) -> Result<NewKey, Problem> {
 
 /// Enrols a key: the first with a code, each next one with a code or under the one before it.
 #[utoipa::path(put, path = "/v1/terminals/{id}/keys/{key}", tag = "terminals",
+    operation_id = "enrol_terminal_key",
     request_body = NewKey, security((), ("token" = [])),
     params(("id" = String, Path, description = "The terminal"), ("key" = String, Path, description = "A name for the key")),
     responses((status = 200, description = "It holds already", body = Key),
@@ -241,7 +243,8 @@ async fn enrol(
 }
 
 /// The keys of a terminal.
-#[utoipa::path(get, path = "/v1/terminals/{id}/keys", tag = "terminals", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/terminals/{id}/keys", tag = "terminals",
+    operation_id = "list_terminal_keys", security(("token" = [])),
     params(("id" = String, Path, description = "The terminal")),
     responses((status = 200, description = "Its keys", body = Keys), Refusals))]
 async fn list(
@@ -255,7 +258,8 @@ async fn list(
 }
 
 /// Revokes a key: from the next request on it vouches for nothing.
-#[utoipa::path(delete, path = "/v1/terminals/{id}/keys/{key}", tag = "terminals", security(("token" = [])),
+#[utoipa::path(delete, path = "/v1/terminals/{id}/keys/{key}", tag = "terminals",
+    operation_id = "revoke_terminal_key", security(("token" = [])),
     params(("id" = String, Path, description = "The terminal"), ("key" = String, Path, description = "The key's name")),
     responses((status = 204, description = "It holds no more"), Refusals))]
 async fn revoke(

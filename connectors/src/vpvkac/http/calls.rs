@@ -38,7 +38,8 @@ const LOOKED_THROUGH: usize = 20_000;
 /// Of the free officials of the institution who consult on the service in the language the one free
 /// for the longest is offered the call; where none is free it waits, the first first. With
 /// `official` that one is asked, and waited for while at work.
-#[utoipa::path(post, path = "/v1/calls", tag = "calls", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/calls", tag = "calls",
+    operation_id = "request_call", security(("token" = [])),
     request_body = CallRequest, params(KeyOfADay),
     responses(
         (status = 200, description = "Offered, or waiting; again with the same key, the same",
@@ -100,7 +101,8 @@ impl Listing {
 
 /// The calls of the last day, the newest first: a centre its own, an official those to the own
 /// institution, operators all. A page may be empty and yet have a next.
-#[utoipa::path(get, path = "/v1/calls", tag = "calls", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/calls", tag = "calls",
+    operation_id = "list_calls", security(("token" = [])),
     params(Listing), responses((status = 200, body = CallPage), Refusals))]
 pub(super) async fn list(
     State(door): State<Arc<Door>>,
@@ -147,7 +149,8 @@ pub(super) async fn list(
 }
 
 /// A call as it stands: for its centre, its official, and operators.
-#[utoipa::path(get, path = "/v1/calls/{id}", tag = "calls", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/calls/{id}", tag = "calls",
+    operation_id = "get_call", security(("token" = [])),
     params(("id" = String, Path, description = "The call")),
     responses((status = 200, body = CallState), Refusals))]
 pub(super) async fn one(
@@ -160,7 +163,8 @@ pub(super) async fn one(
 }
 
 /// The official takes the call that is offered.
-#[utoipa::path(post, path = "/v1/calls/{id}/accept", tag = "calls", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/calls/{id}/accept", tag = "calls",
+    operation_id = "accept_call", security(("token" = [])),
     params(("id" = String, Path, description = "The call")),
     responses((status = 200, body = CallState), Refusals))]
 pub(super) async fn accept(
@@ -175,7 +179,8 @@ pub(super) async fn accept(
 }
 
 /// The official does not take it, and is away until saying otherwise. The call goes to the next.
-#[utoipa::path(post, path = "/v1/calls/{id}/decline", tag = "calls", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/calls/{id}/decline", tag = "calls",
+    operation_id = "decline_call", security(("token" = [])),
     params(("id" = String, Path, description = "The call")),
     responses((status = 204, description = "Declined"), Refusals))]
 pub(super) async fn decline(
@@ -190,7 +195,8 @@ pub(super) async fn decline(
 }
 
 /// They see each other: said by the centre or by the official.
-#[utoipa::path(post, path = "/v1/calls/{id}/connect", tag = "calls", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/calls/{id}/connect", tag = "calls",
+    operation_id = "connect_call", security(("token" = [])),
     params(("id" = String, Path, description = "The call")),
     responses((status = 200, body = CallState), Refusals))]
 pub(super) async fn connect(
@@ -205,7 +211,8 @@ pub(super) async fn connect(
 }
 
 /// It is over: said by the centre or by the official, with whether the client was helped.
-#[utoipa::path(post, path = "/v1/calls/{id}/end", tag = "calls", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/calls/{id}/end", tag = "calls",
+    operation_id = "end_call", security(("token" = [])),
     request_body = Option<EndRequest>,
     params(("id" = String, Path, description = "The call")),
     responses((status = 200, body = CallState), Refusals))]
@@ -223,7 +230,8 @@ pub(super) async fn end(
 }
 
 /// The client leaves before the talk.
-#[utoipa::path(post, path = "/v1/calls/{id}/abandon", tag = "calls", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/calls/{id}/abandon", tag = "calls",
+    operation_id = "abandon_call", security(("token" = [])),
     params(("id" = String, Path, description = "The call")),
     responses((status = 200, body = CallState), Refusals))]
 pub(super) async fn abandon(
@@ -242,7 +250,8 @@ pub(super) async fn abandon(
 ///
 /// This call ends, and the one answered goes on in the same room and keeps its place among those
 /// who wait. What is not said stays as it is.
-#[utoipa::path(post, path = "/v1/calls/{id}/hand-over", tag = "calls", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/calls/{id}/hand-over", tag = "calls",
+    operation_id = "hand_over_call", security(("token" = [])),
     request_body = HandOverRequest,
     params(("id" = String, Path, description = "The call")),
     responses((status = 200, description = "The call that goes on", body = Requested), Refusals))]
@@ -269,7 +278,8 @@ pub(super) async fn hand_over(
 }
 
 /// The client's rating, once, within an hour and a half.
-#[utoipa::path(post, path = "/v1/calls/{id}/rating", tag = "calls", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/calls/{id}/rating", tag = "calls",
+    operation_id = "rate_call", security(("token" = [])),
     request_body = RatingRequest,
     params(("id" = String, Path, description = "The call")),
     responses((status = 200, body = CallState), Refusals))]

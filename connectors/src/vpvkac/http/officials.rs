@@ -53,7 +53,8 @@ impl Listing {
 }
 
 /// The officials of the registry and whether they can be reached.
-#[utoipa::path(get, path = "/v1/officials", tag = "officials", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/officials", tag = "officials",
+    operation_id = "list_officials", security(("token" = [])),
     params(Listing), responses((status = 200, body = OfficialPage), Refusals))]
 pub(super) async fn list(
     State(door): State<Arc<Door>>,
@@ -77,6 +78,7 @@ pub(super) async fn list(
 /// For the official; an operator may set somebody `offline`. Who goes while a call is offered gives
 /// it back.
 #[utoipa::path(put, path = "/v1/officials/{id}/availability", tag = "officials",
+    operation_id = "put_availability",
     security(("token" = [])), request_body = AvailabilityRequest,
     params(("id" = String, Path, description = "The official")),
     responses((status = 200, body = OfficialState), Refusals))]
@@ -109,7 +111,8 @@ pub(super) async fn stand(
 /// First a `snapshot` of all officials and open calls, then `changes`: those that are other than
 /// before, as they are now. Each has an id; with the last one in `Last-Event-ID` what was missed is
 /// told, or the snapshot where that is not known any more. Who reads too slowly is cut off.
-#[utoipa::path(get, path = "/v1/officials/board", tag = "officials", security(("token" = [])),
+#[utoipa::path(get, path = "/v1/officials/board", tag = "officials",
+    operation_id = "listen_to_board", security(("token" = [])),
     params(("Last-Event-ID" = Option<String>, Header, description = "The last message taken")),
     responses(
         (status = 200, description = "The data of each message is a board state",

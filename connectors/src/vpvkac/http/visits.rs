@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// A centre begins a service for somebody.
-#[utoipa::path(post, path = "/v1/services:start", tag = "services", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/services:start", tag = "services",
+    operation_id = "start_service", security(("token" = [])),
     request_body = StartRequest, params(KeyOfADay),
     responses((status = 200, description = "Begun; again with the same key, the same",
         body = VisitState), Refusals))]
@@ -34,7 +35,8 @@ pub(super) async fn start(
 }
 
 /// A centre has given a service, of the last day.
-#[utoipa::path(post, path = "/v1/services:complete", tag = "services", security(("token" = [])),
+#[utoipa::path(post, path = "/v1/services:complete", tag = "services",
+    operation_id = "complete_service", security(("token" = [])),
     request_body = CompleteRequest,
     responses((status = 200, body = VisitState), Refusals))]
 pub(super) async fn complete(

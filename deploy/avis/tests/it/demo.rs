@@ -106,4 +106,11 @@ fn generated_baskets_run_through() {
         serde_json::from_str(summary.lines().last().expect("a line")).expect("JSON");
     assert_eq!(summary["transactions"], 2_000);
     assert_eq!(summary["books_balance"], true);
+    // Centres in proportion: forty services, of which calls that were not taken never complete.
+    let centres = sql(
+        &out,
+        "SELECT (SELECT COUNT(*) FROM services) + COUNT(CASE WHEN abandoned THEN 1 END), \
+         COUNT(*) > 0, COUNT(rating) > 0, (SELECT COUNT(subsidy) > 0 FROM centre_quality) FROM calls",
+    );
+    assert_eq!(centres, ["40,true,true,true"]);
 }

@@ -1,45 +1,15 @@
 //! A grantor's benefit over the wire, from its description to what it owes, with tokens and the API alone.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use domain::period::LocalTime;
 use serde_json::{Value, json};
 
-use crate::{avis, succeeded, up::Server};
-
-fn token(folder: &Path, role: &str, organisation: &str, subject: &str) -> String {
-    let mut command = avis();
-    command.args(["token", "issue", "--role", role, "--subject", subject]);
-    command.args(["--organisation", organisation, "--data"]).arg(folder);
-    succeeded(&command.output().expect("run")).trim().to_owned()
-}
-
-struct Talk<'a> {
-    server: &'a Server,
-    token: String,
-}
-
-impl Talk<'_> {
-    fn get(&self, path: &str) -> Value {
-        let (status, _, body) = self.server.ask(&self.token, "GET", path, "", &Value::Null);
-        assert_eq!(status, 200, "{path}: {body}");
-        body
-    }
-
-    /// Puts what is new, or what was seen a moment ago.
-    fn put(&self, path: &str, body: &Value) -> Value {
-        let seen = path.trim_end_matches("/state");
-        let (_, tag, _) = self.server.ask(&self.token, "GET", seen, "", &Value::Null);
-        let seen = if tag.is_empty() { String::new() } else { format!("If-Match: {tag}\r\n") };
-        let (status, _, answer) = self.server.ask(&self.token, "PUT", path, &seen, body);
-        assert!(matches!(status, 200 | 201), "{path}: {status} {answer}");
-        answer
-    }
-}
+use crate::{
+    talk::{Talk, token},
+    up::Server,
+};
 
 fn describe(administrator: &Talk<'_>) {
     for (path, entry) in [
@@ -103,7 +73,7 @@ fn a_benefit_goes_from_its_description_to_what_is_owed() {
     .map(|(role, organisation, subject)| token(&folder, role, organisation, subject));
     let server = Server::start(&folder);
     server.wait_until_ready();
-    let talk = |token: &str| Talk { server: &server, token: token.to_owned() };
+    let talk = |token: &str| Talk::new(&server, token);
     let (anna, berta) = (talk(&anna), talk(&berta));
     describe(&talk(&olga));
     anna.put("/v1/benefits/milk", &json!({"grantor": "riga", "name": "School milk"}));

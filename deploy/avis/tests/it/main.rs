@@ -1,16 +1,25 @@
 //! The binary from outside, as its users run it.
 
+mod backup;
 mod bad_input;
+mod canary;
+mod centre;
 mod demo;
+mod drift;
 mod finance;
 mod grantor;
+mod issuer;
 mod kill;
 mod operators;
 mod own;
 mod people;
+mod recipient;
 mod roles;
 mod simulation;
+mod talk;
 mod up;
+mod watch;
+mod watchers;
 
 use std::{
     collections::BTreeMap,

@@ -119,6 +119,15 @@ fn status(address: &str, method: &str, path: &str, body: &Value, token: &str) ->
 fn described(server: &Server) -> BTreeSet<String> {
     let (_, _, description) = server.ask("", "GET", "/openapi.json", "", &Value::Null);
     let paths = description["paths"].as_object().expect("paths");
+    // Generators of clients, and API managers, name what they make by these.
+    let operations = paths.values().flat_map(|item| item.as_object().expect("an item").values());
+    let names = operations.filter_map(|operation| operation["operationId"].as_str());
+    let (mut all, mut once) = (0, BTreeSet::new());
+    for name in names {
+        all += 1;
+        assert!(once.insert(name), "two operations are called {name}");
+    }
+    assert!(all > 100, "{all} operations have names");
     let routes = paths.iter().flat_map(|(path, item)| {
         let methods = item.as_object().expect("an item").keys();
         let methods =

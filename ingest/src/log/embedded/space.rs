@@ -48,6 +48,17 @@ impl Space {
     }
 }
 
+impl Refused {
+    /// Why, as metrics have it.
+    pub(super) const fn code(&self) -> &'static str {
+        match self {
+            Self::Full { .. } => "disk_full",
+            Self::ReadOnly { .. } => "read_only",
+            Self::Stopped { .. } => "stopped",
+        }
+    }
+}
+
 impl From<Refused> for LogError {
     fn from(refused: Refused) -> Self {
         match refused {

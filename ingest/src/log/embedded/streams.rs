@@ -2,7 +2,10 @@
 
 use std::{
     path::Path,
-    sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
 };
 
 use fjall::{
@@ -32,6 +35,9 @@ pub(super) struct Streams {
     space: Space,
     streams: Vec<Stream>,
     sync_failed: AtomicBool,
+    /// Held while the ends of one write are shown, so that they are seen all or not at all by
+    /// whoever asks for all of them.
+    showing: Mutex<()>,
 }
 
 impl std::fmt::Debug for Streams {
@@ -100,8 +106,8 @@ impl Streams {
             let partitions = partitions.collect::<Result<_, _>>()?;
             streams.push(Stream { topic, blocks, partitions, grown: watch::Sender::new(0) });
         }
-        let sync_failed = AtomicBool::new(false);
-        Ok(Self { database: database.clone(), space, streams, sync_failed })
+        let (sync_failed, showing) = (AtomicBool::new(false), Mutex::new(()));
+        Ok(Self { database: database.clone(), space, streams, sync_failed, showing })
     }
 
     pub(super) fn stream(&self, topic: Topic) -> &Stream {
@@ -184,6 +190,17 @@ impl Streams {
                 (stream.topic, number, partition.end.load(Ordering::Acquire))
             })
         })
+    }
+
+    /// While it is held no ends change.
+    pub(super) fn showing(&self) -> MutexGuard<'_, ()> {
+        self.showing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The ends of all partitions between two writes.
+    pub(super) fn cut(&self) -> Vec<(Topic, u32, u64)> {
+        let _showing = self.showing();
+        self.ends().collect()
     }
 
     pub(super) fn read(

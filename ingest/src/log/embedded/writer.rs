@@ -144,7 +144,10 @@ impl Writer {
         }
         match self.streams.takes(bytes) {
             Ok(()) => self.write(group),
-            Err(refused) => refuse(group, &refused),
+            Err(refused) => {
+                self.metrics.not_written(refused.code(), group.len());
+                refuse(group, &refused);
+            }
         }
         next
     }
@@ -202,6 +205,7 @@ impl Writer {
             (topic, partition, ends.get(&(topic, partition)).map_or(end, |(end, _)| *end))
         });
         self.ends.write(now)?;
+        let _showing = self.streams.showing();
         for ((topic, partition), (end, latest)) in ends {
             let known = self.streams.stream(*topic).partition(*partition);
             known.latest.store(*latest, Ordering::Release);
@@ -252,7 +256,7 @@ impl Writer {
     }
 
     fn stop(&self, group: Vec<Append>, error: &fjall::Error) {
-        tracing::error!(%error, "a write to the log failed; nothing is taken any more");
+        self.metrics.failed(error);
         self.streams.stop();
         refuse(group, &self.streams.stopped());
     }

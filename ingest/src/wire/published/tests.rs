@@ -103,7 +103,15 @@ fn after(event: Option<&Event>) -> Option<Event> {
             text_version: "2026-1".into(),
             recorded_by: "recipient".into(),
         }),
-        Some(Event::ConsentChanged(_)) => Event::MembershipChanged(v1::MembershipChanged {
+        Some(Event::ConsentChanged(_)) => Event::HouseholdJoined(v1::HouseholdJoined {
+            recipient: "R".into(),
+            recipient_id: "RI".into(),
+            household_id: "HI".into(),
+            left_household_id: Some("LI".into()),
+            occurred_at: MICROS,
+            counters: counters(),
+        }),
+        Some(Event::HouseholdJoined(_)) => Event::MembershipChanged(v1::MembershipChanged {
             group_id: "G".into(),
             person: Some("P".into()),
             token: Some("T".into()),
@@ -111,7 +119,16 @@ fn after(event: Option<&Event>) -> Option<Event> {
             until: Some("2025-02-01".into()),
             removed: true,
         }),
-        Some(Event::MembershipChanged(_)) => return None,
+        Some(Event::MembershipChanged(_)) => Event::PanelChanged(v1::PanelChanged {
+            panel: "A".into(),
+            e_service_id: "E".into(),
+            person: "P".into(),
+            sealed: vec![0, 254, 3],
+            request_hash: vec![6; 16],
+            until: "2026-01-01".into(),
+            dismissed: true,
+        }),
+        Some(Event::PanelChanged(_)) => return None,
     })
 }
 
@@ -278,6 +295,7 @@ fn decided() -> v1::AuthorisationDecided {
         registry_version: 7,
         uploads_next: Some(8),
         excess_cents: 9,
+        home_id: Some("HO".into()),
     }
 }
 
@@ -307,6 +325,7 @@ fn changed() -> v1::AuthorisationChanged {
         instruction_points: vec![v1::InstructionPoints { instruction_id: "I".into(), change: -1 }],
         reversed_key: Some("R".into()),
         step: 2,
+        home_id: Some("HO".into()),
     }
 }
 
@@ -377,7 +396,7 @@ fn samples() -> Vec<Event> {
 
 #[test]
 fn every_event_comes_back_whole() {
-    assert_eq!(samples().len(), 19);
+    assert_eq!(samples().len(), 22);
     samples().into_iter().for_each(round_trip);
 }
 

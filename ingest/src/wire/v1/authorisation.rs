@@ -90,6 +90,11 @@ pub struct AuthorisationDecided {
     pub uploads_next: Option<u64>,
     #[prost(int64, tag = "33")]
     pub excess_cents: i64,
+    /// Where the recipient lives by now, if that is another household than the one that it was
+    /// decided under: what moves in that one's counters moves here, too.
+    #[prost(string, optional, tag = "34")]
+    #[serde(skip_serializing_if = "hidden")]
+    pub home_id: Option<String>,
 }
 
 /// A line as decided or, in a refund, as it came back (amounts are then negative).
@@ -294,6 +299,40 @@ pub struct AuthorisationChanged {
     /// Which record of the authorisation this is; the decision is 0.
     #[prost(uint32, tag = "24")]
     pub step: u32,
+    /// Where the recipient lives by now, as a decision's.
+    #[prost(string, optional, tag = "25")]
+    #[serde(skip_serializing_if = "hidden")]
+    pub home_id: Option<String>,
+}
+
+/// A recipient lives in another household now: what it used itself of limits per household is brought
+/// to the counters there, as far as they do not hold it already.
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
+pub struct HouseholdJoined {
+    /// The recipient as tables see it.
+    #[prost(string, tag = "1")]
+    pub recipient: String,
+    /// The recipient's internal id.
+    #[prost(string, tag = "2")]
+    #[serde(skip_serializing_if = "hidden")]
+    pub recipient_id: String,
+    /// The household that it lives in now.
+    #[prost(string, tag = "3")]
+    #[serde(skip_serializing_if = "hidden")]
+    pub household_id: String,
+    /// The one that it left, where that is known.
+    #[prost(string, optional, tag = "4")]
+    #[serde(skip_serializing_if = "hidden")]
+    pub left_household_id: Option<String>,
+    /// When the authoriser followed.
+    #[prost(int64, tag = "5")]
+    #[serde(with = "instant")]
+    pub occurred_at: i64,
+    /// What is brought, all per household.
+    #[prost(message, repeated, tag = "6")]
+    #[serde(skip_serializing_if = "hidden")]
+    pub counters: Vec<CounterMovement>,
 }
 
 /// The points that one instruction moves.

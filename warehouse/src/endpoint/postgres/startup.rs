@@ -42,6 +42,8 @@ pub(super) struct Startup {
     gate: Arc<dyn Gate>,
     connection: Arc<Connection>,
     cancels: Arc<Cancels>,
+    /// Whether the door has a certificate, so that nobody need come without encryption.
+    is_encrypted: bool,
     state: Mutex<State>,
 }
 
@@ -73,8 +75,9 @@ impl Startup {
         gate: Arc<dyn Gate>,
         connection: Arc<Connection>,
         cancels: Arc<Cancels>,
+        is_encrypted: bool,
     ) -> Self {
-        Self { gate, connection, cancels, state: Mutex::new(State::Begun) }
+        Self { gate, connection, cancels, is_encrypted, state: Mutex::new(State::Begun) }
     }
 
     fn set(&self, state: State) {
@@ -83,6 +86,10 @@ impl Startup {
 
     /// What is asked of somebody: the proof of a stored password, or a token.
     fn demand<C: ClientInfo>(&self, client: &C) -> PgWireResult<Authentication> {
+        if self.is_encrypted && !client.is_secure() {
+            let text = "this door is encrypted: connect with sslmode=verify-full, or require";
+            return Err(fatal("28000", text));
+        }
         let name = name(client)?;
         if let Some((stored, reader)) = self.gate.stored(&name) {
             let scram = Arc::new(ScramAuth::new(Arc::new(One(stored))));

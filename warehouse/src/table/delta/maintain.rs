@@ -39,7 +39,8 @@ impl DeltaTable {
         let mut done = Maintained::default();
         let tended = self.tend(&mut state, &mut held, now, &mut done).await;
         tended.map_err(|source| WarehouseError::Upkeep { table: self.schema.name, source })?;
-        self.metrics.live_files(self.schema.name, held.live_files);
+        self.metrics.stands(self.schema.name, held.log.version(), held.live_files);
+        self.metrics.maintained(&done);
         state.held = Some(held);
         if done != Maintained::default() {
             tracing::debug!(table = self.schema.name, ?done, "looked after");

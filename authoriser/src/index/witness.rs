@@ -1,0 +1,84 @@
+//! The index as it lies, row by row, for whoever compares it with the stream.
+
+use std::{path::Path, sync::Arc};
+
+use domain::{
+    id::{AuthorisationId, BenefitId, RecipientId, RecordId},
+    limit::CounterKey,
+};
+use ingest::record::Position;
+
+use super::{AuthoriserError, Index, Place, Used, row};
+
+/// A row of the index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// What a key did.
+    Key(RecordId, Used),
+    /// Where the record stands that is an authorisation's n-th.
+    Change(AuthorisationId, u32, Position),
+    /// A reservation that nothing has ended, and when it ends.
+    Held(AuthorisationId, i64),
+    /// What is used of a limit.
+    Counter(CounterKey, i64),
+    /// A recipient's points of a benefit.
+    Points(RecipientId, BenefitId, i64),
+    /// An authorisation of a recipient's.
+    Place(RecipientId, Place),
+    /// A row of a part of the index that is none of ours.
+    Unreadable(&'static str),
+}
+
+impl Index {
+    /// The index in a folder as it lies there: not brought up to the stream, and not made again.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn as_it_lies(folder: &Path, partitions: u32) -> Result<Arc<Self>, AuthoriserError> {
+        Ok(Arc::new(Self::at(folder, partitions)?))
+    }
+
+    /// Tells every row.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn each(&self, mut each: impl FnMut(Entry)) -> Result<(), AuthoriserError> {
+        let parts: [(&'static str, &fjall::Keyspace); 6] = [
+            ("keys", &self.keys),
+            ("changes", &self.changes),
+            ("held", &self.held),
+            ("counters", &self.counters),
+            ("points", &self.points),
+            ("recipients", &self.recipients),
+        ];
+        for (part, rows) in parts {
+            for guard in rows.iter() {
+                let (key, value) = guard.into_inner()?;
+                each(entry(part, &key, &value).unwrap_or(Entry::Unreadable(part)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn entry(part: &str, key: &[u8], value: &[u8]) -> Option<Entry> {
+    Some(match part {
+        "keys" => Entry::Key(RecordId::from_u128(row::wide(key)?), row::used(value)?),
+        "changes" => {
+            let (id, step) = key.split_at_checked(16)?;
+            let step = u32::from_be_bytes(step.try_into().ok()?);
+            let id = AuthorisationId::from_u128(row::wide(id)?);
+            Entry::Change(id, step, row::position(value)?)
+        }
+        "held" => Entry::Held(AuthorisationId::from_u128(row::wide(key)?), row::signed(value)?),
+        "counters" => Entry::Counter(row::counter_key(key)?, row::signed(value)?),
+        "points" => {
+            let (recipient, benefit) = row::points_key(key)?;
+            Entry::Points(recipient, benefit, row::signed(value)?)
+        }
+        _ => {
+            let recipient = RecipientId::from_u128(row::wide(key.get(..16)?)?);
+            Entry::Place(recipient, row::of_place(key)?)
+        }
+    })
+}

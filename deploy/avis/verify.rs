@@ -1,0 +1,240 @@
+//! `avis verify`: streams, tables, index, statements, payment orders, trail and keys against each other.
+//!
+//! **Invariant:** what there has to be is worked out here from the streams' records, by nothing that makes
+//! the tables or the index; and nothing is changed by looking.
+
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
+
+use domain::{id::RecipientId, period::LocalTime};
+use ingest::{log::replay, topic::Topic, wire::v1::Event};
+use warehouse::session::Session;
+
+use crate::{
+    audit, cli::VerifyArguments, commands::node, config::Config, failure::Failure, node::Node,
+    person, progress::Progress,
+};
+use calls::Calls;
+use findings::{Findings, NOTHING};
+use index::Side;
+use minutes::Minutes;
+use statements::Statements;
+use tables::Tables;
+
+mod bank;
+mod calls;
+mod expect;
+mod findings;
+mod index;
+mod minutes;
+mod name;
+mod registry;
+mod row;
+mod statements;
+mod tables;
+
+/// `avis verify`.
+///
+/// # Errors
+/// Where something cannot be read, or anything drifts.
+pub async fn run(arguments: VerifyArguments) -> Result<(), Failure> {
+    let node = node(&arguments.data)?;
+    let config = Config::load(arguments.data.config.as_deref(), std::env::vars())?;
+    let progress = Progress::new(arguments.json);
+    let findings = all(&node, &config, &progress).await?;
+    findings.tell(arguments.json)?;
+    match findings.count() {
+        0 => Ok(()),
+        drifts => Err(Failure::Drift { drifts }),
+    }
+}
+
+/// Compares everything.
+///
+/// # Errors
+/// Where something cannot be read.
+pub async fn all(node: &Node, config: &Config, progress: &Progress) -> Result<Findings, Failure> {
+    let (started, mut findings) = (Instant::now(), Findings::default());
+    let session = node.session()?;
+    let today = LocalTime::of(node.clock.now()).date;
+    let today = (today - chrono::NaiveDate::default()).num_days();
+    let keeps = |table: &str| {
+        let days = config.retention.get(table).copied().filter(|days| *days > 0)?;
+        // One day more than is kept: it may go while we look.
+        Some(today - i64::from(days) + 1)
+    };
+    let mut statements = Statements::open(&node.log).await?;
+    for (topic, names) in expect::TABLES {
+        let bar = progress.bar(topic.name());
+        let partitions = node.log.partitions(*topic);
+        let mut tables = Tables::open(&session, (*topic, names), partitions, keeps).await?;
+        if *topic == Topic::Authorisations {
+            let minutes = Minutes::open(&session, partitions, keeps(minutes::NAME)).await?;
+            let both = (&mut tables, &mut statements);
+            authorisations(node, &session, both, minutes, &bar, &mut findings).await?;
+        } else {
+            let calls = match topic {
+                Topic::ServiceEvents => {
+                    Calls::open(&session, partitions, keeps(calls::NAME)).await?
+                }
+                _ => None,
+            };
+            others(node, &session, *topic, (&mut tables, calls), &bar, &mut findings).await?;
+        }
+        tables.compare(&node.log, &session, &bar, &mut findings).await?;
+        bar.finish_and_clear();
+    }
+    finance(node, &session, &statements, &mut findings).await?;
+    trail(node, &mut findings).await?;
+    keys(node, &mut findings).await?;
+    findings.seconds = started.elapsed().as_secs_f64();
+    Ok(findings)
+}
+
+/// One reading of another stream; a second one where calls drift.
+async fn others(
+    node: &Node,
+    session: &Session,
+    topic: Topic,
+    (tables, mut calls): (&mut Tables, Option<Calls>),
+    bar: &indicatif::ProgressBar,
+    findings: &mut Findings,
+) -> Result<(), Failure> {
+    replay(&node.log, topic, |stored| {
+        bar.inc(1);
+        findings.records += 1;
+        tables.take(&stored);
+        if let Some(calls) = &mut calls {
+            calls.take(&stored);
+        }
+        Ok::<(), Failure>(())
+    })
+    .await?;
+    let Some(mut calls) = calls else { return Ok(()) };
+    let differing = calls.differing(session, findings).await?;
+    if differing.is_empty() {
+        return Ok(());
+    }
+    calls.again(differing);
+    replay(&node.log, topic, |stored| {
+        calls.take(&stored);
+        Ok::<(), Failure>(())
+    })
+    .await?;
+    calls.name(session, findings).await
+}
+
+/// One reading of `authorisations` for all that follow from it, and a second one where something drifts.
+async fn authorisations(
+    node: &Node,
+    session: &Session,
+    (tables, statements): (&mut Tables, &mut Statements),
+    mut minutes: Minutes,
+    bar: &indicatif::ProgressBar,
+    findings: &mut Findings,
+) -> Result<(), Failure> {
+    let topic = Topic::Authorisations;
+    let mut index = Side::open(node, findings)?;
+    replay(&node.log, topic, |stored| {
+        bar.inc(1);
+        findings.records += 1;
+        tables.take(&stored);
+        minutes.take(&stored);
+        statements.take(&stored);
+        if let Some(index) = &mut index {
+            index.take(&stored);
+        }
+        Ok::<(), Failure>(())
+    })
+    .await?;
+    let differing = minutes.differing(session, findings).await?;
+    let mut drifts = match &mut index {
+        Some(index) => index.compare(findings)?,
+        None => false,
+    };
+    drifts |= !differing.is_empty();
+    if !drifts {
+        return Ok(());
+    }
+    minutes.again(differing);
+    replay(&node.log, topic, |stored| {
+        bar.inc(1);
+        minutes.take(&stored);
+        if let Some(index) = &mut index {
+            index.take(&stored);
+        }
+        Ok::<(), Failure>(())
+    })
+    .await?;
+    minutes.name(session, findings).await?;
+    match index {
+        Some(index) => index.name(findings),
+        None => Ok(()),
+    }
+}
+
+/// Statements, and what is made of them.
+async fn finance(
+    node: &Node,
+    session: &Session,
+    statements: &Statements,
+    findings: &mut Findings,
+) -> Result<(), Failure> {
+    for partition in 0..node.log.partitions(Topic::Authorisations) {
+        if node.log.start(Topic::Authorisations, partition)? > 0 {
+            let text = "statements are not compared: the stream does not reach back to its begin";
+            findings.notes.push(text.into());
+            return Ok(());
+        }
+    }
+    let made = statements.compare(session, findings).await?;
+    let folder = node.folder.join("settlements");
+    bank::compare(session, statements.closings(), &made, &folder, findings).await
+}
+
+/// The audit trail against the checkpoints that lie beside it.
+async fn trail(node: &Node, findings: &mut Findings) -> Result<(), Failure> {
+    let path = node.folder.join(audit::CHECKPOINTS);
+    let kept = if path.is_file() { audit::read(&path)? } else { Vec::new() };
+    let key = ingest::audit::public_key(&node.vault);
+    let found = ingest::audit::verify(&node.log, &key, &kept).await?;
+    findings.compared("audit trail", found.records, found.records);
+    for fault in found.faults {
+        findings.drift("audit trail", "a checkpoint".into(), "the trail as it was", fault);
+    }
+    Ok(())
+}
+
+/// Whether there is a key of everybody whose data the register told, but for those who were erased.
+async fn keys(node: &Node, findings: &mut Findings) -> Result<(), Failure> {
+    let erased = person::erased(&node.folder)?;
+    let (mut missing, mut sealed, mut opened) = (BTreeSet::new(), 0, 0);
+    let vault = &node.vault;
+    replay(&Arc::clone(&node.log), Topic::PersonChanges, |stored| {
+        let Event::PersonChanged(change) = &stored.record.event else { return Ok(()) };
+        let Some(person) = RecipientId::parse(&change.person).filter(|_| !change.removed) else {
+            return Ok(());
+        };
+        if !erased.contains(&person) {
+            sealed += 1;
+            match vault.is_erased(person)? {
+                true => {
+                    missing.insert(person);
+                }
+                false => opened += 1,
+            }
+        }
+        Ok::<(), Failure>(())
+    })
+    .await?;
+    findings.compared("keys", sealed, opened);
+    for person in missing {
+        findings.drift("keys", format!("the person {person}"), "a key", NOTHING);
+    }
+    Ok(())
+}
+
+/// A hash of a row, of which sums are compared.
+fn hash(bytes: &[u8]) -> u128 {
+    let hash = blake3::hash(bytes);
+    u128::from_le_bytes(*hash.as_bytes().first_chunk().unwrap_or(&[0; 16]))
+}
