@@ -6,7 +6,9 @@ use std::{
     path::Path,
 };
 
-use crate::error::ConnectorError;
+use ingest::dead_letter::Reason;
+
+use crate::{connector::Refusal, error::ConnectorError};
 
 /// The longest line that is taken, in bytes.
 pub const LONGEST_LINE: usize = 1 << 20;
@@ -29,6 +31,12 @@ impl Line {
     #[must_use]
     pub const fn is_too_long(&self) -> bool {
         self.length > LONGEST_LINE as u64
+    }
+
+    /// Why it is refused, where it is too long.
+    pub(crate) fn too_long(&self) -> Option<Refusal> {
+        let detail = || format!("{} bytes; the most is {LONGEST_LINE}", self.length);
+        self.is_too_long().then(|| Refusal::new(Reason::LineTooLong, detail()))
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use crate::{
     connector::{Again, Connector, Refusal},
     error::ConnectorError,
-    lines::{LONGEST_LINE, Line, Lines},
+    lines::{Line, Lines},
     metrics::Metrics,
 };
 
@@ -233,9 +233,8 @@ fn translate<C: Connector>(connector: &mut C, lines: Vec<Line>) -> Vec<Translate
     let messages: Vec<&[u8]> = whole.map(|line| line.bytes.as_slice()).collect();
     let mut translated = connector.translate(&messages).into_iter();
     let pairs = lines.into_iter().map(|line| {
-        if line.is_too_long() {
-            let detail = format!("{} bytes; the most is {LONGEST_LINE}", line.length);
-            return (line, Err(Refusal::new(Reason::LineTooLong, detail)));
+        if let Some(refusal) = line.too_long() {
+            return (line, Err(refusal));
         }
         // One answer for each message is what a connector promises.
         let none = || Err(Refusal::new(Reason::InvalidValue, "not translated"));

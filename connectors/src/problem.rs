@@ -7,6 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use ingest::{document::Fault, error::LogError};
+use tokio::task::JoinError;
 
 use crate::{
     connector::Refusal as Refused,
@@ -89,6 +90,11 @@ impl Problem {
         let mut problem = Self::new(status, "not_ready", title, detail);
         problem.0.retry_after_seconds = Some(1);
         problem
+    }
+
+    /// Work that was cut off before its end.
+    pub(crate) fn stopping(_: JoinError) -> Self {
+        Self::unavailable("the node is stopping")
     }
 
     /// A parameter, or a field without a place of its own, that is not what it must be.

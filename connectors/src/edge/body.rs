@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     body::{Body, BodyDataStream, Bytes},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode, header},
 };
 use futures::StreamExt;
 use ingest::dead_letter::Reason;
@@ -28,10 +28,32 @@ pub(crate) const MOST_EVENTS: usize = 20_000;
 const LINES: usize = 512;
 /// The bytes of lines after which no more are waited for.
 const LINES_BYTES: usize = 2 << 20;
+/// Lines that may be refused before the rest is not looked at: it is a file of something else.
+const MOST_REFUSED: usize = 1_000;
 /// Empty lines that are passed over.
 const MOST_EMPTY: u64 = 100_000;
 /// How much of a line that is too long is kept.
 const KEPT: usize = 1_024;
+
+/// The form in which a body comes, by its media type: one of those that are taken.
+///
+/// # Errors
+/// Where it is none of them.
+pub(crate) fn form<F: Copy>(headers: &HeaderMap, taken: &[(&str, F)]) -> Result<F, Problem> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+    let form = taken.iter().find(|(name, _)| kind.eq_ignore_ascii_case(name));
+    form.map(|(_, form)| *form).ok_or_else(|| {
+        let mut names: Vec<&str> = taken.iter().map(|(name, _)| *name).collect();
+        let last = names.pop().unwrap_or_default();
+        Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "Not this media type",
+            format!("send {} or {last}", names.join(", ")),
+        )
+    })
+}
 
 /// The pieces of a body.
 #[derive(Debug)]
@@ -81,7 +103,7 @@ impl Pieces {
 
 /// What comes after some lines.
 #[derive(Debug)]
-pub(crate) enum After {
+enum After {
     /// Perhaps more lines.
     More,
     /// Nothing.
@@ -99,16 +121,55 @@ pub(crate) struct BodyLines {
     begun: Vec<u8>,
     number: u64,
     empty: u64,
+    /// What comes after the lines that were handed on.
+    after: After,
+    /// The last of those.
+    last: u64,
+    /// What is told of where refused lines are kept.
+    kept: &'static str,
 }
 
 impl BodyLines {
-    pub(crate) fn of(pieces: Pieces) -> Self {
-        Self { pieces, piece: Bytes::new(), begun: Vec::new(), number: 0, empty: 0 }
+    /// Those of a body; `kept` goes on after "are refused", where there are too many such.
+    pub(crate) fn of(pieces: Pieces, kept: &'static str) -> Self {
+        let (piece, begun, after) = (Bytes::new(), Vec::new(), After::More);
+        Self { pieces, piece, begun, number: 0, empty: 0, after, last: 0, kept }
     }
 
-    /// Some lines, and what comes after them. Empty ones are passed over. Nothing more is read while
-    /// the caller deals with them, so that a sender waits.
-    pub(crate) async fn next(&mut self) -> (Vec<Line>, After) {
+    /// Some lines; none after the last. Empty ones are passed over. Nothing more is read while the
+    /// caller deals with them, so that a sender waits. Of those before, `refused` were refused.
+    ///
+    /// # Errors
+    /// Where the rest is not taken; what came before it was handed on.
+    pub(crate) async fn next(&mut self, refused: usize) -> Result<Option<Vec<Line>>, Problem> {
+        loop {
+            match std::mem::replace(&mut self.after, After::End) {
+                After::Refused(problem) => return Err(problem),
+                After::End => return Ok(None),
+                After::More if refused >= MOST_REFUSED => {
+                    return Err(self.too_many_refused(refused));
+                }
+                After::More => {}
+            }
+            let (lines, after) = self.read().await;
+            self.after = after;
+            if let Some(last) = lines.last() {
+                self.last = last.number;
+                return Ok(Some(lines));
+            }
+        }
+    }
+
+    fn too_many_refused(&self, refused: usize) -> Problem {
+        let detail = format!(
+            "{refused} lines up to line {} are refused{}; nothing after it was read",
+            self.last, self.kept
+        );
+        let (status, title) = (StatusCode::UNPROCESSABLE_ENTITY, "Too many lines are refused");
+        Problem::new(status, "too_many_refused", title, detail)
+    }
+
+    async fn read(&mut self) -> (Vec<Line>, After) {
         let (mut lines, mut bytes) = (Vec::new(), 0);
         loop {
             while let Some(end) = self.piece.iter().position(|byte| *byte == b'\n') {
@@ -170,6 +231,15 @@ impl BodyLines {
         );
         (lines, After::Refused(too_large(detail)))
     }
+}
+
+/// So many lines at a time as are handed on at once.
+pub(crate) fn some_at_a_time(mut lines: Vec<Line>) -> impl Iterator<Item = Vec<Line>> {
+    std::iter::from_fn(move || {
+        let later = lines.split_off(lines.len().min(LINES));
+        let some = std::mem::replace(&mut lines, later);
+        (!some.is_empty()).then_some(some)
+    })
 }
 
 /// A body beyond its bound.
@@ -238,6 +308,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Events<'a> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
@@ -246,19 +317,14 @@ mod tests {
     fn read(pieces: Vec<Vec<u8>>) -> Vec<Line> {
         let pieces = pieces.into_iter().map(|piece| Ok::<_, std::io::Error>(Bytes::from(piece)));
         let body = Body::from_stream(futures::stream::iter(pieces));
-        let mut lines = BodyLines::of(Pieces::of(body, Duration::from_secs(5)));
+        let mut lines = BodyLines::of(Pieces::of(body, Duration::from_secs(5)), "");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         runtime.expect("a runtime").block_on(async {
             let mut all = Vec::new();
-            loop {
-                let (some, after) = lines.next().await;
+            while let Some(some) = lines.next(0).await.expect("lines") {
                 all.extend(some);
-                match after {
-                    After::More => {}
-                    After::End => return all,
-                    After::Refused(problem) => panic!("{problem:?}"),
-                }
             }
+            all
         })
     }
 
@@ -278,6 +344,17 @@ mod tests {
             let expected: Vec<_> = Lines::new(text.as_bytes()).map(Result::unwrap).collect();
             prop_assert_eq!(read(pieces), expected);
         }
+    }
+
+    #[test]
+    fn a_form_is_known_by_its_media_type() {
+        let of = |kind| {
+            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
+            form(&headers, &[("text/csv", 1), ("text/plain", 2), ("text/xml", 3)])
+        };
+        assert_eq!(of(HeaderValue::from_static("Text/Plain ; charset=utf-8")), Ok(2));
+        let refused = of(HeaderValue::from_static("text/html")).expect_err("not taken");
+        assert_eq!(refused.message().detail, "send text/csv, text/plain or text/xml");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use axum::{
     Router,
     body::Body,
     extract::{DefaultBodyLimit, Path, Query, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode},
     response::Response,
     routing::post,
 };
@@ -35,20 +35,18 @@ use super::{MembershipLists, known_by, lists, translate};
 use crate::{
     access::{self, Identity, Role, Tokens},
     connector::{Again, Connector, Refusal},
-    edge::body::{self, After, BodyLines, LARGEST_BATCH, Pieces},
+    edge::body::{self, BodyLines, LARGEST_BATCH, Pieces},
     known::{Known, Stream},
-    lines::{LONGEST_LINE, Line},
+    lines::Line,
     load::{Context, Taking},
     problem::Problem,
     registry::{Current, registrar::Told as Tell, registrar::none},
     terminal::{http::json, openapi::Refusals, pace::Pace, wire::Problem as Message},
 };
 
-/// Lines that may be refused before the rest is not looked at.
-const MOST_REFUSED: usize = 1_000;
 /// The most members of a whole list: more than the country has people.
 const MOST_MEMBERS: usize = 3_000_000;
-/// Lines that are taken at once.
+/// Memberships that are ended at once.
 const CHUNK: usize = 512;
 /// A whole list that ends more than this share of the former one is to be meant.
 const MANY_ENDED_PERCENT: usize = 10;
@@ -197,16 +195,7 @@ pub(super) async fn add(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (identity, group) = door.group(&headers, &id).await?;
-    let form = Form::of(&headers)?;
-    door.tell(&identity, "group.members.add", &group);
-    let working = tokio::spawn(async move {
-        let _reading = door.reading()?;
-        let mut list = List::of(&door, group.id, false).await?;
-        list.read(form, Pieces::of(body, IDLE)).await?;
-        Ok::<_, Problem>(list.told)
-    });
-    json(&working.await.map_err(stopping)??)
+    take(door, &id, &headers, body, None).await
 }
 
 /// Replace the members of a group by a whole list: whoever is not in it is a member no longer.
@@ -235,22 +224,35 @@ pub(super) async fn replace(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (identity, group) = door.group(&headers, &id).await?;
-    let form = Form::of(&headers)?;
-    door.tell(&identity, "group.members.replace", &group);
-    let working = tokio::spawn(async move {
-        let _reading = door.reading()?;
-        let _alone = Replacing::begin(&door, &group.id)?;
-        let mut list = List::of(&door, group.id, true).await?;
-        list.read(form, Pieces::of(body, IDLE)).await?;
-        list.end_others(sending.yes).await?;
-        Ok::<_, Problem>(list.told)
-    });
-    json(&working.await.map_err(stopping)??)
+    take(door, &id, &headers, body, Some(sending)).await
 }
 
-fn stopping(_: tokio::task::JoinError) -> Problem {
-    Problem::unavailable("the node is stopping")
+/// Takes members of a group; `whole` is what is said of a list that is a whole one.
+async fn take(
+    door: Arc<Door>,
+    id: &str,
+    headers: &HeaderMap,
+    body: Body,
+    whole: Option<Sending>,
+) -> Result<Response, Problem> {
+    let (identity, group) = door.group(headers, id).await?;
+    let form = Form::of(headers)?;
+    let action = if whole.is_some() { "group.members.replace" } else { "group.members.add" };
+    door.tell(&identity, action, &group);
+    let working = tokio::spawn(async move {
+        let _reading = door.reading()?;
+        let _alone = match whole {
+            Some(_) => Some(Replacing::begin(&door, &group.id)?),
+            None => None,
+        };
+        let mut list = List::of(&door, group.id, whole.is_some()).await?;
+        list.read(form, Pieces::of(body, IDLE)).await?;
+        if let Some(sending) = whole {
+            list.end_others(sending.yes).await?;
+        }
+        Ok::<_, Problem>(list.told)
+    });
+    json(&working.await.map_err(Problem::stopping)??)
 }
 
 /// How members come.
@@ -264,18 +266,8 @@ enum Form {
 
 impl Form {
     fn of(headers: &HeaderMap) -> Result<Self, Problem> {
-        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
-        match kind.trim().to_ascii_lowercase().as_str() {
-            "application/json" => Ok(Self::List),
-            "application/x-ndjson" => Ok(Self::Lines),
-            _ => Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "Not this media type",
-                "send application/json or application/x-ndjson",
-            )),
-        }
+        let taken = [("application/json", Self::List), ("application/x-ndjson", Self::Lines)];
+        body::form(headers, &taken)
     }
 }
 
@@ -361,39 +353,21 @@ impl<'a> List<'a> {
     async fn read(&mut self, form: Form, pieces: Pieces) -> Result<(), Problem> {
         if form == Form::List {
             let whole = pieces.whole(LARGEST_BATCH).await?;
-            let mut rest = body::events(&whole).map_err(body::no_list)?;
-            while !rest.is_empty() {
-                let later = rest.split_off(rest.len().min(CHUNK));
-                self.take(std::mem::replace(&mut rest, later)).await?;
+            let members = body::events(&whole).map_err(body::no_list)?;
+            for some in body::some_at_a_time(members) {
+                self.take(some).await?;
             }
             return Ok(());
         }
-        let mut lines = BodyLines::of(pieces);
-        loop {
-            let (some, after) = lines.next().await;
-            let last = some.last().map_or(0, |line| line.number);
-            if !some.is_empty() {
-                self.take(some).await?;
+        let mut lines = BodyLines::of(pieces, "");
+        while let Some(some) = lines.next(self.told.refused.len()).await? {
+            if self.named.as_ref().is_some_and(|of| of.len() > MOST_MEMBERS) {
+                let detail = format!("a list has at most {MOST_MEMBERS} members");
+                return Err(body::too_large(detail));
             }
-            match after {
-                After::Refused(problem) => return Err(problem),
-                After::End => return Ok(()),
-                After::More if self.told.refused.len() >= MOST_REFUSED => {
-                    let detail = format!(
-                        "{} lines up to line {last} are refused; nothing after it was read",
-                        self.told.refused.len()
-                    );
-                    let (status, title) =
-                        (StatusCode::UNPROCESSABLE_ENTITY, "Too many lines are refused");
-                    return Err(Problem::new(status, "too_many_refused", title, detail));
-                }
-                After::More if self.named.as_ref().is_some_and(|of| of.len() > MOST_MEMBERS) => {
-                    let detail = format!("a list has at most {MOST_MEMBERS} members");
-                    return Err(body::too_large(detail));
-                }
-                After::More => {}
-            }
+            self.take(some).await?;
         }
+        Ok(())
     }
 
     /// Takes some lines: when it answers, each is on the stream, known to be there, or refused.
@@ -411,14 +385,13 @@ impl<'a> List<'a> {
             (lines, translated)
         })
         .await
-        .map_err(stopping)?;
+        .map_err(Problem::stopping)?;
         let mut stream = self.stream().await?;
         let mut records = Vec::new();
         for (line, translated) in lines.iter().zip(translated) {
-            let taken = match translated {
-                _ if line.is_too_long() => Err(too_long(line)),
-                Ok(record) => self.name(&record).map(|()| record),
-                Err(refusal) => Err(refusal),
+            let taken = match (line.too_long(), translated) {
+                (Some(refusal), _) | (None, Err(refusal)) => Err(refusal),
+                (None, Ok(record)) => self.name(&record).map(|()| record),
             };
             match taken {
                 Ok(record) => {
@@ -507,9 +480,4 @@ impl<'a> List<'a> {
         }
         Ok(())
     }
-}
-
-fn too_long(line: &Line) -> Refusal {
-    let detail = format!("{} bytes; the most is {LONGEST_LINE}", line.length);
-    Refusal::new(ingest::dead_letter::Reason::LineTooLong, detail)
 }

@@ -7,7 +7,7 @@ use axum::{
     Router,
     body::Body,
     extract::{DefaultBodyLimit, Query, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, header},
     response::Response,
     routing::{get, post},
 };
@@ -30,17 +30,12 @@ use super::{
 use crate::{
     access::{self, Identity, Role},
     connector::Refusal,
-    edge::body::{self, After, BodyLines, LARGEST_BATCH, Pieces, too_large},
+    edge::body::{self, BodyLines, LARGEST_BATCH, Pieces, too_large},
     lines::{LONGEST_LINE, Line},
     problem::Problem,
     terminal::{http::json, openapi::Refusals, wire::Problem as Message},
 };
 
-/// Lines of an upload that may be refused before the rest is not looked at: a file of something else
-/// would only fill the dead letters.
-const MOST_REFUSED: usize = 1_000;
-/// Messages of a batch that are taken at once.
-const CHUNK: usize = 512;
 /// The most gaps of a page.
 const PAGE: usize = 200;
 
@@ -73,20 +68,12 @@ enum Form {
 
 impl Form {
     fn of(headers: &HeaderMap) -> Result<Self, Problem> {
-        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
-        match kind.trim().to_ascii_lowercase().as_str() {
-            "application/cloudevents+json" => Ok(Self::Single),
-            "application/cloudevents-batch+json" => Ok(Self::Batch),
-            "application/x-ndjson" => Ok(Self::Lines),
-            _ => Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "Not this media type",
-                "send application/cloudevents+json, application/cloudevents-batch+json or \
-                 application/x-ndjson",
-            )),
-        }
+        let taken = [
+            ("application/cloudevents+json", Self::Single),
+            ("application/cloudevents-batch+json", Self::Batch),
+            ("application/x-ndjson", Self::Lines),
+        ];
+        body::form(headers, &taken)
     }
 
     /// The largest body; none for any.
@@ -160,11 +147,7 @@ pub(super) async fn send(
             Form::Lines => lines(&door, own, pieces, sending.yes).await,
         }
     });
-    json(&working.await.map_err(stopping)??)
-}
-
-fn stopping(_: tokio::task::JoinError) -> Problem {
-    Problem::unavailable("the node is stopping")
+    json(&working.await.map_err(Problem::stopping)??)
 }
 
 /// One event; where it is refused its problem is the answer.
@@ -202,17 +185,16 @@ async fn batch(
         (if events.is_err() { whole } else { Vec::new() }, events)
     })
     .await
-    .map_err(stopping)?;
-    let mut rest = match events {
+    .map_err(Problem::stopping)?;
+    let events = match events {
         Ok(events) => events,
         Err(refusal) => {
             intake.refuse(&whole, refusal.clone()).await?;
             return Err(body::no_list(refusal));
         }
     };
-    while !rest.is_empty() {
-        let later = rest.split_off(rest.len().min(CHUNK));
-        intake.take(std::mem::replace(&mut rest, later)).await?;
+    for some in body::some_at_a_time(events) {
+        intake.take(some).await?;
     }
     intake.finish(yes).await
 }
@@ -225,33 +207,12 @@ async fn lines(
     pieces: Pieces,
     yes: bool,
 ) -> Result<Told, Problem> {
-    let mut lines = BodyLines::of(pieces);
+    let mut lines = BodyLines::of(pieces, ", each kept with its reason");
     let mut intake = Intake::new(door, own, Places::Lines);
-    loop {
-        let (some, after) = lines.next().await;
-        let last = some.last().map_or(0, |line| line.number);
-        if !some.is_empty() {
-            intake.take(some).await?;
-        }
-        match after {
-            After::Refused(problem) => return Err(problem),
-            After::End => return intake.finish(yes).await,
-            After::More if intake.refused() < MOST_REFUSED => {}
-            After::More => {
-                let detail = format!(
-                    "{} lines up to line {last} are refused, each kept with its reason; nothing \
-                     after it was read",
-                    intake.refused()
-                );
-                return Err(Problem::new(
-                    StatusCode::UNPROCESSABLE_ENTITY,
-                    "too_many_refused",
-                    "Too many lines are refused",
-                    detail,
-                ));
-            }
-        }
+    while let Some(some) = lines.next(intake.refused()).await? {
+        intake.take(some).await?;
     }
+    intake.finish(yes).await
 }
 
 /// Where in the list of gaps.

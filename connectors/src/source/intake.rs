@@ -27,7 +27,7 @@ use crate::{
     dagr::snapshot::Snapshot,
     error::ConnectorError,
     json,
-    lines::{LONGEST_LINE, Line},
+    lines::Line,
     load::{Account, Taking},
     problem::Problem,
 };
@@ -158,9 +158,8 @@ impl<'a> Intake<'a> {
 
     /// Whose a message is; of a source that sends its own only, its connector tells every fault.
     fn route(&self, line: &Line) -> Routed {
-        if line.is_too_long() {
-            let detail = format!("{} bytes; the most is {LONGEST_LINE}", line.length);
-            return Routed { id: None, route: Err(Refusal::new(Reason::LineTooLong, detail)) };
+        if let Some(refusal) = line.too_long() {
+            return Routed { id: None, route: Err(refusal) };
         }
         let peek = serde_json::from_slice::<Peek<'_>>(&line.bytes).ok();
         let text = |raw: Option<&RawValue>| serde_json::from_str::<Cow<'_, str>>(raw?.get()).ok();
@@ -192,7 +191,7 @@ impl<'a> Intake<'a> {
             let messages: Vec<&[u8]> = messages.map(|line| line.bytes.as_slice()).collect();
             connector.translate(&messages)
         });
-        translated.await.map_err(|_| Problem::unavailable("the node is stopping"))
+        translated.await.map_err(Problem::stopping)
     }
 
     /// Appends what the stream does not have; one fate each, in order.
