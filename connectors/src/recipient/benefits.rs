@@ -1,13 +1,9 @@
 //! What a recipient can get today and why, and what would be needed for what else there is.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use authoriser::rules::{RuleSet, Standing};
-use axum::{
-    extract::{Query, State},
-    http::HeaderMap,
-    response::Response,
-};
+use axum::response::Response;
 use chrono::{Datelike, Days, NaiveDate};
 use domain::{
     id::{BenefitId, GroupId},
@@ -20,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    http::{Door, Person, inside, own},
+    http::{Asking, Door, Person, own},
     names::{Named, Names, named, told},
     page::cut,
     words,
@@ -138,14 +134,10 @@ pub(super) struct OwnBenefits {
 #[utoipa::path(get, path = "/v1/me/benefits", tag = "me",
     operation_id = "own_benefits", security(("token" = [])),
     params(Asked), responses((status = 200, body = OwnBenefits), Refusals))]
-pub(super) async fn list(
-    State(door): State<Arc<Door>>,
-    headers: HeaderMap,
-    Query(asked): Query<Asked>,
-) -> Result<Response, Problem> {
-    let person = door.person(&headers)?;
-    let names = door.registers.names().await.map_err(inside)?;
-    let (benefits, next_cursor) = page(&door, &person, &names, &asked).await?;
+pub(super) async fn list(asking: Asking<Asked>) -> Result<Response, Problem> {
+    let Asking { door, person, query } = asking;
+    let names = door.names().await?;
+    let (benefits, next_cursor) = page(&door, &person, &names, &query).await?;
     own(&OwnBenefits { date: person.day.to_string(), benefits, next_cursor })
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     body::Bytes,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::{HeaderMap, StatusCode},
     response::Response,
 };
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    http::{Door, Person, inside, own},
+    http::{Asking, Door, Person, inside, own},
     page::{Listing, cut},
 };
 use crate::{access::Role, json, problem::Problem, terminal::openapi::Refusals};
@@ -80,15 +80,11 @@ pub(super) struct OwnConsents {
 #[utoipa::path(get, path = "/v1/me/consents", tag = "me",
     operation_id = "own_consents", security(("token" = [])),
     params(Listing), responses((status = 200, body = OwnConsents), Refusals))]
-pub(super) async fn list(
-    State(door): State<Arc<Door>>,
-    headers: HeaderMap,
-    Query(listing): Query<Listing>,
-) -> Result<Response, Problem> {
-    let person = door.person(&headers)?;
+pub(super) async fn list(asking: Asking<Listing>) -> Result<Response, Problem> {
+    let Asking { door, person, query } = asking;
     let all = all(&door, &person).await?;
     let (consents, next_cursor) =
-        cut(all, listing.cursor.as_deref(), |consent| consent.consent.clone());
+        cut(all, query.cursor.as_deref(), |consent| consent.consent.clone());
     own(&OwnConsents { consents, next_cursor })
 }
 

@@ -52,7 +52,7 @@ pub(super) async fn whole(
     let person = door.person(&headers)?;
     door.tell(&person, "me.export");
     let _one_of_few = door.exports.acquire().await.map_err(inside)?;
-    let names = door.registers.names().await.map_err(inside)?;
+    let names = door.names().await?;
     let (mut transactions, mut next) = transactions::page(&door, &person, &names, None).await?;
     for _ in 1..MOST_PAGES {
         let Some(before) = next else { break };

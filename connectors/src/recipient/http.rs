@@ -5,20 +5,21 @@ use std::{fmt, sync::Arc, time::Instant};
 use authoriser::{refresh::read, service::Handle};
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
-    http::{HeaderMap, HeaderValue, header},
-    response::Response,
+    extract::{DefaultBodyLimit, FromRequestParts, Query},
+    http::{HeaderMap, HeaderValue, header, request::Parts},
+    response::{IntoResponse, Response},
     routing::{delete, get, put},
 };
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{id::RecipientId, period::LocalTime, recipient::Recipient};
 use ingest::audit::Deed;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Semaphore;
 use utoipa::OpenApi;
 
 use super::{
-    benefits, consents, export, means, notifications, panels, registers::Registers, transactions,
+    benefits, consents, export, means, names::Names, notifications, panels, registers::Registers,
+    transactions,
 };
 use crate::{
     access::{self, Role, Tokens},
@@ -90,6 +91,24 @@ pub(super) struct Person {
     pub(super) day: NaiveDate,
 }
 
+/// Somebody who asks for what is their own, or for as much of it as a query says.
+pub(super) struct Asking<Q> {
+    pub(super) door: Arc<Door>,
+    pub(super) person: Person,
+    pub(super) query: Q,
+}
+
+impl<Q: DeserializeOwned + Send> FromRequestParts<Arc<Door>> for Asking<Q> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, door: &Arc<Door>) -> Result<Self, Response> {
+        let query = Query::<Q>::from_request_parts(parts, door).await;
+        let Query(query) = query.map_err(IntoResponse::into_response)?;
+        let person = door.person(&parts.headers).map_err(IntoResponse::into_response)?;
+        Ok(Self { door: Arc::clone(door), person, query })
+    }
+}
+
 impl Door {
     /// The routes' parts of one node; `tell` hears of exports.
     #[must_use]
@@ -130,6 +149,11 @@ impl Door {
         let day = LocalTime::of(now).date;
         let recipient = read(self.authoriser.people()).person(id, now, day).recipient;
         Ok(Person { id, recipient, now, day })
+    }
+
+    /// The registry's names as of now.
+    pub(super) async fn names(&self) -> Result<Arc<Names>, Problem> {
+        self.registers.names().await.map_err(inside)
     }
 
     /// Tells the audit trail what a person had done.

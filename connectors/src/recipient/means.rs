@@ -1,19 +1,13 @@
 //! A recipient's own means, by their tokens; their values are kept nowhere.
 
-use std::sync::Arc;
-
 use authoriser::refresh::read;
-use axum::{
-    extract::{Query, State},
-    http::HeaderMap,
-    response::Response,
-};
+use axum::response::Response;
 use ingest::register::means::status;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    http::{Door, Person, inside, own},
+    http::{Asking, Door, Person, own},
     names::{Named, Names},
     page::{Listing, cut},
 };
@@ -53,15 +47,11 @@ pub(super) struct OwnMeansPage {
 #[utoipa::path(get, path = "/v1/me/means", tag = "me",
     operation_id = "own_means", security(("token" = [])),
     params(Listing), responses((status = 200, body = OwnMeansPage), Refusals))]
-pub(super) async fn list(
-    State(door): State<Arc<Door>>,
-    headers: HeaderMap,
-    Query(listing): Query<Listing>,
-) -> Result<Response, Problem> {
-    let person = door.person(&headers)?;
-    let names = door.registers.names().await.map_err(inside)?;
+pub(super) async fn list(asking: Asking<Listing>) -> Result<Response, Problem> {
+    let Asking { door, person, query } = asking;
+    let names = door.names().await?;
     let (means, next_cursor) =
-        cut(all(&door, &person, &names), listing.cursor.as_deref(), |of| of.token.clone());
+        cut(all(&door, &person, &names), query.cursor.as_deref(), |of| of.token.clone());
     own(&OwnMeansPage { means, next_cursor })
 }
 

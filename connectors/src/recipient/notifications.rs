@@ -1,17 +1,10 @@
 //! Proactive notices: what begins, ends, is nearly used up or not used at all. They are worked out for
 //! today from the registers and the rules in force, and kept nowhere.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use authoriser::{history::History, refresh::read, rules::RuleSet};
-use axum::{
-    extract::{Query, State},
-    http::HeaderMap,
-    response::Response,
-};
+use axum::response::Response;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::{
     authorisation::Status,
@@ -26,7 +19,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    http::{Door, Person, inside, own},
+    http::{Asking, Door, Person, own},
     names::Names,
     page::{Listing, cut},
     transactions::PAGE,
@@ -79,16 +72,12 @@ pub(super) struct Notices {
 #[utoipa::path(get, path = "/v1/me/notifications", tag = "me",
     operation_id = "own_notifications", security(("token" = [])),
     params(Listing), responses((status = 200, body = Notices), Refusals))]
-pub(super) async fn list(
-    State(door): State<Arc<Door>>,
-    headers: HeaderMap,
-    Query(listing): Query<Listing>,
-) -> Result<Response, Problem> {
-    let person = door.person(&headers)?;
-    let names = door.registers.names().await.map_err(inside)?;
+pub(super) async fn list(asking: Asking<Listing>) -> Result<Response, Problem> {
+    let Asking { door, person, query } = asking;
+    let names = door.names().await?;
     let all = all(&door, &person, &names).await?;
     let key = |notice: &Notice| format!("{} {}", notice.date, notice.id);
-    let (notifications, next_cursor) = cut(all, listing.cursor.as_deref(), key);
+    let (notifications, next_cursor) = cut(all, query.cursor.as_deref(), key);
     own(&Notices { notifications, next_cursor })
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::{HeaderMap, StatusCode},
     response::Response,
 };
@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    http::{Door, Person, inside, own},
+    http::{Asking, Door, Person, own},
     names::{Named, Names},
     page::{Listing, cut},
 };
@@ -63,16 +63,12 @@ pub(super) struct OwnPanels {
 #[utoipa::path(get, path = "/v1/me/panels", tag = "me",
     operation_id = "own_panels", security(("token" = [])),
     params(Listing), responses((status = 200, body = OwnPanels), Refusals))]
-pub(super) async fn list(
-    State(door): State<Arc<Door>>,
-    headers: HeaderMap,
-    Query(listing): Query<Listing>,
-) -> Result<Response, Problem> {
-    let person = door.person(&headers)?;
-    let names = door.registers.names().await.map_err(inside)?;
+pub(super) async fn list(asking: Asking<Listing>) -> Result<Response, Problem> {
+    let Asking { door, person, query } = asking;
+    let names = door.names().await?;
     let all = all(&door, &person, &names).await?;
     let newest_first = |panel: &OwnPanel| format!("{:020}", u64::MAX - panel.offset);
-    let (panels, next_cursor) = cut(all, listing.cursor.as_deref(), newest_first);
+    let (panels, next_cursor) = cut(all, query.cursor.as_deref(), newest_first);
     own(&OwnPanels { panels, next_cursor })
 }
 

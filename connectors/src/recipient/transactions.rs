@@ -1,13 +1,7 @@
 //! What a recipient has bought with a means, and what became of each instruction.
 
-use std::sync::Arc;
-
 use authoriser::{history::History, index::Place, recipient::Page};
-use axum::{
-    extract::{Query, State},
-    http::HeaderMap,
-    response::Response,
-};
+use axum::response::Response;
 use chrono::SecondsFormat;
 use ingest::{
     record::Position,
@@ -17,7 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    http::{Door, Person, inside, own},
+    http::{Asking, Door, Person, own},
     names::{Named, Names, named},
     page::Listing,
 };
@@ -78,18 +72,14 @@ pub(super) struct OwnTransactions {
 #[utoipa::path(get, path = "/v1/me/transactions", tag = "me",
     operation_id = "own_transactions", security(("token" = [])),
     params(Listing), responses((status = 200, body = OwnTransactions), Refusals))]
-pub(super) async fn list(
-    State(door): State<Arc<Door>>,
-    headers: HeaderMap,
-    Query(listing): Query<Listing>,
-) -> Result<Response, Problem> {
-    let person = door.person(&headers)?;
+pub(super) async fn list(asking: Asking<Listing>) -> Result<Response, Problem> {
+    let Asking { door, person, query } = asking;
     let wrong = || Problem::invalid("cursor is none that a page of transactions said");
-    let before = match listing.cursor.as_deref() {
+    let before = match query.cursor.as_deref() {
         Some(cursor) => Some(read(cursor).ok_or_else(wrong)?),
         None => None,
     };
-    let names = door.registers.names().await.map_err(inside)?;
+    let names = door.names().await?;
     let (transactions, next) = page(&door, &person, &names, before).await?;
     own(&OwnTransactions { transactions, next_cursor: next.map(written) })
 }
