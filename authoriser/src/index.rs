@@ -19,7 +19,7 @@ use domain::{
     id::{AuthorisationId, BenefitId, RecipientId, RecordId},
     limit::{CounterKey, Holder},
 };
-use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch};
 use ingest::{
     log::{Log, READ_BATCH},
     record::{Position, Stored},
@@ -188,6 +188,28 @@ impl Index {
                 break;
             }
             self.apply(&batch)?;
+        }
+        Ok(())
+    }
+
+    /// Reads again what it has of the stream, for rows that an index of before them lacks:
+    /// `enter` puts those of some records into one atomic batch.
+    async fn read_again(
+        &self,
+        log: &Arc<dyn Log>,
+        enter: impl Fn(&[Stored], &mut OwnedWriteBatch) -> Result<(), AuthoriserError>,
+    ) -> Result<(), AuthoriserError> {
+        let topic = Topic::Authorisations;
+        for partition in 0..log.partitions(topic) {
+            let (mut next, end) = (log.start(topic, partition)?, self.next(partition));
+            while next < end {
+                let batch = log.read(topic, partition, next, READ_BATCH).await?;
+                let Some(last) = batch.last() else { break };
+                next = last.position.offset + 1;
+                let mut rows = self.database.batch();
+                enter(&batch, &mut rows)?;
+                rows.commit()?;
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::{ops::Bound, sync::Arc, time::Duration};
 
 use domain::id::RecipientId;
 use ingest::{
-    log::{Log, READ_BATCH},
+    log::Log,
     record::{Position, Stored},
     topic::Topic,
     wire::v1::Event,
@@ -87,20 +87,13 @@ impl Index {
         if self.progress.get(LISTED)?.is_some() {
             return Ok(());
         }
-        let topic = Topic::Authorisations;
-        for partition in 0..log.partitions(topic) {
-            let (mut next, end) = (log.start(topic, partition)?, self.next(partition));
-            while next < end {
-                let batch = log.read(topic, partition, next, READ_BATCH).await?;
-                let Some(last) = batch.last() else { break };
-                next = last.position.offset + 1;
-                let mut rows = self.database.batch();
-                for row in batch.iter().filter_map(row) {
-                    rows.insert(&self.recipients, row, [0_u8; 0]);
-                }
-                rows.commit()?;
+        self.read_again(log, |records, rows| {
+            for row in records.iter().filter_map(row) {
+                rows.insert(&self.recipients, row, [0_u8; 0]);
             }
-        }
+            Ok(())
+        })
+        .await?;
         // Written last: whatever cuts this off, it begins anew, and the same rows come again.
         Ok(self.progress.insert(LISTED, [1_u8])?)
     }

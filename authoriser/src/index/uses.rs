@@ -4,7 +4,7 @@
 //! their household's counter says it all. Of others there is a row for each counter.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,9 +17,8 @@ use domain::{
     recipient::alone,
 };
 use ingest::{
-    log::{Log, READ_BATCH},
+    log::Log,
     record::Stored,
-    topic::Topic,
     wire::v1::{self, Event},
 };
 
@@ -160,23 +159,15 @@ impl Index {
         for row in rows? {
             self.uses.remove(row)?;
         }
-        let topic = Topic::Authorisations;
-        for partition in 0..log.partitions(topic) {
-            let (mut next, end) = (log.start(topic, partition)?, self.next(partition));
-            while next < end {
-                let batch = log.read(topic, partition, next, READ_BATCH).await?;
-                let Some(last) = batch.last() else { break };
-                next = last.position.offset + 1;
-                let mut entered = Entered::default();
-                batch.iter().for_each(|stored| entered.uses_of(stored));
-                let sums = changed(&self.uses, &std::collections::HashMap::new(), entered.uses)?;
-                let mut rows = self.database.batch();
-                for (key, sum) in sums {
-                    rows.insert(&self.uses, key, sum.to_be_bytes());
-                }
-                rows.commit()?;
+        self.read_again(log, |records, rows| {
+            let mut entered = Entered::default();
+            records.iter().for_each(|stored| entered.uses_of(stored));
+            for (key, sum) in changed(&self.uses, &HashMap::new(), entered.uses)? {
+                rows.insert(&self.uses, key, sum.to_be_bytes());
             }
-        }
+            Ok(())
+        })
+        .await?;
         Ok(self.progress.insert(USES_ARE_IN, [1_u8])?)
     }
 }
@@ -223,6 +214,7 @@ mod tests {
     use ingest::{
         log::model::ModelLog,
         record::{Record, outside_id},
+        topic::Topic,
     };
 
     use super::*;

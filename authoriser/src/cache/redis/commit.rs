@@ -11,6 +11,7 @@ use domain::{
     id::HouseholdId,
     limit::{CounterKey, CounterMovement, Holder},
 };
+use redis::Value;
 
 use super::{
     RedisCache, Trouble,
@@ -227,24 +228,9 @@ impl RedisCache {
             Call { key, script: Some(&RESERVE), arguments }
         };
         let calls: Vec<Call> = visits.iter().map(call).collect();
-        let known = &self.shared.known;
-        let floors: Vec<u64> =
-            calls.iter().map(|call| known.floor(generation, &call.key)).collect();
-        let answers = self.nodes.ask("reserve", &calls, true).await?;
-        for ((call, floor), answer) in calls.iter().zip(floors).zip(answers) {
-            let answer: Vec<i64> = integers(answer)?.into_iter().flatten().collect();
-            let [code, version] = answer[..] else { return Err(Trouble::Lost("a household")) };
-            let version = u64::try_from(version).unwrap_or(0);
-            let known = &self.shared.known;
-            let can_be = match code {
-                0 => known.moved(generation, &call.key, floor, version),
-                4 => {
-                    known.moved_before(generation, &call.key, version);
-                    true
-                }
-                _ => false,
-            };
-            if !can_be {
+        let answers = self.ask_to_move(&calls).await?;
+        for (call, answer) in calls.iter().zip(answers) {
+            if self.became(call, answer)? != Reserved::Done {
                 return Err(Trouble::Lost("a household"));
             }
         }
@@ -268,35 +254,43 @@ impl RedisCache {
             .iter()
             .map(|at| reserve_call(&staged[*at], generation, &nonce, now, remember))
             .collect();
-        let known = &self.shared.known;
-        let floors: Vec<u64> =
-            calls.iter().map(|call| known.floor(generation, &call.key)).collect();
-        let answers = self.nodes.ask("reserve", &calls, true).await?;
+        let answers = self.ask_to_move(&calls).await?;
         let mut reserved = vec![Reserved::Conflict; staged.len()];
-        for (((at, call), floor), answer) in sent.into_iter().zip(&calls).zip(floors).zip(answers) {
-            let answer: Vec<i64> = integers(answer)?.into_iter().flatten().collect();
-            let [code, version] = answer[..] else { return Err(Trouble::Lost("a household")) };
-            let version = u64::try_from(version).unwrap_or(0);
-            let known = &self.shared.known;
-            let can_be = match code {
-                0 => known.moved(generation, &call.key, floor, version),
-                1 | 2 => version >= floor,
-                4 => {
-                    known.moved_before(generation, &call.key, version);
-                    true
-                }
-                _ => false,
-            };
-            if !can_be {
-                return Err(Trouble::Lost("a household"));
-            }
-            reserved[at] = match code {
-                0 | 4 => Reserved::Done,
-                1 => Reserved::Exists,
-                _ => Reserved::Conflict,
-            };
+        for ((at, call), answer) in sent.into_iter().zip(&calls).zip(answers) {
+            reserved[at] = self.became(call, answer)?;
         }
         Ok(reserved)
+    }
+
+    /// Asks households to move; each answer comes with the version that was known before.
+    async fn ask_to_move(&mut self, calls: &[Call]) -> Result<Vec<(u64, Value)>, Trouble> {
+        let (known, generation) = (&self.shared.known, self.stamp.generation);
+        let floors: Vec<u64> =
+            calls.iter().map(|call| known.floor(generation, &call.key)).collect();
+        let answers = self.nodes.ask("reserve", calls, true).await?;
+        Ok(floors.into_iter().zip(answers).collect())
+    }
+
+    /// What became of a household that was asked to move.
+    ///
+    /// # Errors
+    /// Where its version cannot be: the node has forgotten what it acknowledged.
+    fn became(&self, call: &Call, (floor, answer): (u64, Value)) -> Result<Reserved, Trouble> {
+        let answer: Vec<i64> = integers(answer)?.into_iter().flatten().collect();
+        let [code, version] = answer[..] else { return Err(Trouble::Lost("a household")) };
+        let version = u64::try_from(version).unwrap_or(0);
+        let (known, generation) = (&self.shared.known, self.stamp.generation);
+        let (can_be, became) = match code {
+            0 => (known.moved(generation, &call.key, floor, version), Reserved::Done),
+            1 => (version >= floor, Reserved::Exists),
+            2 => (version >= floor, Reserved::Conflict),
+            4 => {
+                known.moved_before(generation, &call.key, version);
+                (true, Reserved::Done)
+            }
+            _ => (false, Reserved::Conflict),
+        };
+        if can_be { Ok(became) } else { Err(Trouble::Lost("a household")) }
     }
 
     /// Gives back to budgets what refunds return, and what was spent for operations that did not
