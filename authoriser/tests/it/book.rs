@@ -1,18 +1,24 @@
-//! Counters in a plain map, requests from JSON, and what decisions do to the counters.
+//! Counters in a plain map, requests from JSON, what decisions do to the counters, and the life of
+//! an authorisation as models have it.
 
 use std::collections::HashMap;
 
-use authoriser::rules::{Counters, Input, RuleSet, Sale};
+use authoriser::{
+    command::Refusal,
+    rules::{self, Counters, Input, Refunded, RuleSet, Sale},
+};
 use chrono::{DateTime, Utc};
 use domain::{
     amount::{Amount, Quantity},
-    basket::{Line, Lines, PointsWanted},
-    decision::Decision,
+    authorisation::Status,
+    basket::{Line, Lines, PointsWanted, Request},
+    decision::{Decision, PointsMovement},
     id::{BenefitId, ItemId, RecipientId, TerminalId},
     identification_means::MeansStatus,
     limit::{CounterKey, CounterMovement},
     merchant::Category,
     recipient::Recipient,
+    refund::{Refund, ReturnedLine},
 };
 use serde_json::Value;
 
@@ -38,7 +44,7 @@ impl Book {
         &mut self,
         recipient: Option<&Recipient>,
         counters: &[CounterMovement],
-        points: &[domain::decision::PointsMovement],
+        points: &[PointsMovement],
     ) {
         for movement in counters {
             *self.counters.entry(movement.key.clone()).or_default() += movement.change;
@@ -77,6 +83,52 @@ impl Sold {
 
     pub fn sale<'a>(&'a self, rules: &RuleSet) -> Sale<'a> {
         Sale { input: self.input(rules), decision: &self.decision }
+    }
+}
+
+/// An authorisation as a model remembers it.
+#[derive(Clone, Debug)]
+pub struct Life {
+    /// Whose means it was, whatever was decided.
+    pub person: Option<u128>,
+    pub status: Status,
+    pub request: Request,
+    pub recipient: Option<Recipient>,
+    pub decision: Decision,
+    pub refunded: Refunded,
+    pub expires_at: DateTime<Utc>,
+}
+
+impl Life {
+    /// Whether it is held and its time is up.
+    pub fn is_due(&self, now: DateTime<Utc>) -> bool {
+        self.status == Status::Reserved && self.expires_at <= now
+    }
+
+    /// Takes lines back.
+    pub fn refund(&mut self, rules: &RuleSet, lines: &[ReturnedLine]) -> Result<Refund, Refusal> {
+        let input = Input {
+            terminal: rules.terminal(&self.request.terminal).expect("a terminal"),
+            lines: &self.request.lines,
+            instant: self.request.occurred_at,
+            recipient: self.recipient.as_ref(),
+            means_status: MeansStatus::Valid,
+            declined: None,
+            points: self.request.spend_points,
+        };
+        let sale = Sale { input, decision: &self.decision };
+        let refund =
+            rules::refund(rules, &sale, &mut self.refunded, lines).map_err(Refusal::Refund)?;
+        self.status = if refund.whole { Status::Refunded } else { Status::PartiallyRefunded };
+        Ok(refund)
+    }
+
+    /// What undoes all that it moved.
+    pub fn undone(&self) -> (Vec<CounterMovement>, Vec<PointsMovement>) {
+        let Decision { mut counters, mut points, .. } = self.decision.clone();
+        counters.iter_mut().for_each(|moved| moved.change = -moved.change);
+        points.iter_mut().for_each(|moved| moved.change = -moved.change);
+        (counters, points)
     }
 }
 

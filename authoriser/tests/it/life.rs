@@ -83,10 +83,7 @@ async fn the_same_key_gets_the_same_answer_across_a_restart() {
     running.stop().await.expect("stopped");
     drop(handle);
     for loses_index in [false, true] {
-        if loses_index {
-            world.lose_index();
-        }
-        let (handle, running) = world.start().await;
+        let (handle, running) = world.start_again(loses_index).await;
         let known = told(handle.authorise(asked(), body("s1")).await);
         assert_eq!(known.decided, first.decided);
         let reused = handle.authorise(asked(), body("other")).await;

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use crate::{
     random::Random,
     scale,
-    world::{Engine, World, back, basket, body, change, milk, noon, told},
+    world::{Engine, World, back, basket, body, change, milk, noon, patiently, told},
 };
 
 mod histories;
@@ -70,21 +70,6 @@ async fn sale(world: &World, handle: &Handle, name: &str, person: u128, units: i
 fn given(history: &History) -> i64 {
     let benefits = history.decided.lines.iter().flat_map(|line| &line.benefits);
     benefits.map(|benefit| benefit.units).sum()
-}
-
-/// Asks until the cache is there: as a terminal that is told 503.
-async fn patiently<T, A>(mut ask: impl FnMut() -> A) -> Result<T, authoriser::command::Refusal>
-where
-    A: Future<Output = Result<T, authoriser::command::Refusal>>,
-{
-    loop {
-        match ask().await {
-            Err(authoriser::command::Refusal::Away) => {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            answer => return answer,
-        }
-    }
 }
 
 async fn used(handle: &Handle, household: u128) -> i64 {
@@ -285,10 +270,7 @@ async fn a_move_is_followed_at_once_and_once() {
         running.stop().await.expect("stopped");
         drop(handle);
         for loses_index in [false, true] {
-            if loses_index {
-                world.lose_index();
-            }
-            let (handle, running) = world.start().await;
+            let (handle, running) = world.start_again(loses_index).await;
             let name = format!("b{loses_index}");
             assert_eq!(buys(&world, &handle, &name, 4, 1).await, 1);
             running.stop().await.expect("stopped");

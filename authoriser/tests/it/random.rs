@@ -1,6 +1,6 @@
 //! Numbers from a seed, the same on every machine.
 
-/// SplitMix64.
+/// SplitMix64 (Steele, Lea, Flood 2014).
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
@@ -19,5 +19,20 @@ impl Random {
     /// From 0 to one below `bound`.
     pub fn below(&mut self, bound: i64) -> i64 {
         i64::try_from(self.next() % bound.unsigned_abs()).expect("below an i64")
+    }
+
+    /// One of several, if there is any.
+    pub fn one_of<'a, T>(&mut self, all: &'a [T]) -> Option<&'a T> {
+        let bound = i64::try_from(all.len()).expect("few");
+        (bound > 0).then(|| &all[usize::try_from(self.below(bound)).expect("a place")])
+    }
+}
+
+/// The seeds to run: one that was asked for, or so many.
+pub fn seeds(count: u32) -> Vec<u64> {
+    let one = std::env::var("AVIS_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    match one {
+        Some(seed) => vec![seed],
+        None => (0..u64::from(count * crate::scale())).collect(),
     }
 }

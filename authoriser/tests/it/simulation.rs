@@ -9,26 +9,28 @@ use authoriser::{
     command::{Caller, Change, Refusal, What},
     history::History,
     reply::Reply,
-    rules::{self, Counters, Input, Refunded, RuleSet, Sale},
-    service::{Handle, Running},
+    rules::{self, Counters, Input, Refunded, RuleSet},
+    service::Handle,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     authorisation::Status,
     basket::{Mode, PointsWanted, Request},
-    decision::Decision,
     id::{AuthorisationId, GroupId, HouseholdId, RecipientId},
     identification_means::MeansStatus,
     limit::{CounterKey, Holder},
     recipient::Recipient,
     refund::ReturnedLine,
 };
-use ingest::{log::model::Fault, wire::v1::Event};
+use ingest::wire::v1::Event;
 use serde_json::{Value, json};
 
 use crate::{
-    book::Book,
-    world::{Engine, World, back, basket, body, change, key, milk, terminal},
+    book::{Book, Life},
+    random::{Random, seeds},
+    world::{
+        Engine, World, back, basket, body, change, fault, id_of, key, milk, patiently, terminal,
+    },
 };
 
 /// What is asked, as often as it takes.
@@ -65,16 +67,6 @@ struct Told {
     refunded: Option<(i64, i64)>,
 }
 
-#[derive(Clone, Debug)]
-struct Life {
-    status: Status,
-    request: Request,
-    recipient: Option<Recipient>,
-    decision: Decision,
-    refunded: Refunded,
-    expires_at: DateTime<Utc>,
-}
-
 /// A terminal's view in a page: one thing after the other, everything in plain maps.
 struct Model {
     rules: RuleSet,
@@ -83,10 +75,6 @@ struct Model {
     /// What each key was used for, and what it did; a blocked one did nothing.
     keys: HashMap<String, (String, Option<Told>)>,
     of_key: HashMap<String, String>,
-}
-
-fn id_of(key: &str) -> AuthorisationId {
-    AuthorisationId::from_u128(authoriser::claims::key_of("T1", key).as_u128())
 }
 
 fn person(number: u128) -> Recipient {
@@ -150,6 +138,7 @@ impl Model {
         let decision = rules::evaluate(&self.rules, &input, &self.book);
         self.book.apply(recipient.as_ref(), &decision.counters, &decision.points);
         let life = Life {
+            person: *of,
             status: if *mode == Mode::Reserve { Status::Reserved } else { Status::Captured },
             recipient: recipient.clone(),
             refunded: Refunded::default(),
@@ -236,21 +225,8 @@ impl Model {
 
     fn refund(&mut self, of: &str, lines: &[ReturnedLine]) -> Result<(i64, i64), Refusal> {
         let life = self.lives.get_mut(of).expect("a life");
-        let input = Input {
-            terminal: self.rules.terminal(&life.request.terminal).expect("a terminal"),
-            lines: &life.request.lines,
-            instant: life.request.occurred_at,
-            recipient: life.recipient.as_ref(),
-            means_status: MeansStatus::Valid,
-            declined: None,
-            points: life.request.spend_points,
-        };
-        let sale = Sale { input, decision: &life.decision };
-        let refund = rules::refund(&self.rules, &sale, &mut life.refunded, lines)
-            .map_err(Refusal::Refund)?;
-        life.status = if refund.whole { Status::Refunded } else { Status::PartiallyRefunded };
-        let recipient = life.recipient.clone();
-        self.book.apply(recipient.as_ref(), &refund.counters, &refund.points);
+        let refund = life.refund(&self.rules, lines)?;
+        self.book.apply(life.recipient.as_ref(), &refund.counters, &refund.points);
         let benefit = refund.benefits.iter().map(|back| back.amount.cents()).sum();
         Ok((refund.refunded.cents(), benefit))
     }
@@ -261,19 +237,13 @@ impl Model {
 
     fn give_back(&mut self, of: &str, status: Status) {
         self.end(of, status);
-        let life = self.lives[of].clone();
-        let mut counters = life.decision.counters;
-        counters.iter_mut().for_each(|moved| moved.change = -moved.change);
-        let mut points = life.decision.points;
-        points.iter_mut().for_each(|moved| moved.change = -moved.change);
+        let life = &self.lives[of];
+        let (counters, points) = life.undone();
         self.book.apply(life.recipient.as_ref(), &counters, &points);
     }
 
     fn end_due(&mut self, now: DateTime<Utc>) {
-        let due = self
-            .lives
-            .iter()
-            .filter(|(_, life)| life.status == Status::Reserved && life.expires_at <= now);
+        let due = self.lives.iter().filter(|(_, life)| life.is_due(now));
         let due: Vec<_> = due.map(|(key, _)| key.clone()).collect();
         for key in due {
             self.give_back(&key, Status::Expired);
@@ -348,25 +318,6 @@ fn read(history: &History) -> Told {
     }
 }
 
-/// A small generator whose numbers follow from the seed alone.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self, below: u64) -> u64 {
-        // SplitMix64 (Steele, Lea, Flood 2014).
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % below
-    }
-
-    fn of<'a, T>(&mut self, all: &'a [T]) -> Option<&'a T> {
-        let below = all.len() as u64;
-        (below > 0).then(|| &all[usize::try_from(self.next(below)).expect("a place")])
-    }
-}
-
 fn instructions() -> Value {
     let household = json!({"id": "home", "benefit": "B-state", "label": "Home", "version": 1,
         "valid": {"from": "2025-01-01", "to": "2025-12-31"}, "priority": 20,
@@ -387,7 +338,7 @@ fn instructions() -> Value {
 
 /// One history.
 async fn run(engine: &Engine, seed: u64, steps: u32) {
-    let mut random = Random(seed);
+    let mut random = Random::of(seed);
     // Some hours before daylight saving begins, and two days before a month ends.
     let start: DateTime<Utc> = "2025-03-29T20:00:00Z".parse().expect("an instant");
     let world = World::over(engine.clone(), start, instructions()).await;
@@ -398,27 +349,26 @@ async fn run(engine: &Engine, seed: u64, steps: u32) {
         keys: HashMap::new(),
         of_key: HashMap::new(),
     };
-    let (mut handle, mut running) = world.start().await;
+    let mut started = world.start().await;
     let mut asked: Vec<Ask> = Vec::new();
     for step in 0..steps {
-        if random.next(64) == 0 {
+        if random.below(64) == 0 {
             // A cache that is lost is built again from the stream, and nobody notices.
             world.engine.flush();
         }
-        if random.next(8) == 0 {
-            world.pass(TimeDelta::seconds(i64::try_from(random.next(40_000)).expect("seconds")));
+        if random.below(8) == 0 {
+            world.pass(TimeDelta::seconds(random.below(40_000)));
         }
         let ask = next(&mut random, step, &asked, &world);
-        let (appends, fault) = (u32::try_from(random.next(2)).expect("few"), fault(&mut random));
+        let (appends, fault) = (u32::try_from(random.below(2)).expect("few"), fault(&mut random));
         if let Some(fault) = fault {
             world.log.die_at(appends, fault);
         }
         let expected = model.answer(&ask, ingest::clock::Clock::now(&*world.clock));
-        let mut found = patiently(&ask, &handle).await;
+        let mut found = patiently(|| ask.ask(&started.0)).await;
         if world.log.is_dead() {
-            let loses_index = random.next(4) == 0;
-            (handle, running) = restart(&world, handle, running, loses_index).await;
-            found = patiently(&ask, &handle).await;
+            started = world.restart(started, random.below(4) == 0).await;
+            found = patiently(|| ask.ask(&started.0)).await;
         }
         world.log.revive();
         compare(seed, step, &ask, found, expected);
@@ -427,75 +377,42 @@ async fn run(engine: &Engine, seed: u64, steps: u32) {
     // What is due is ended on both sides before the books are compared.
     let last = Ask::Reverse { key: "last".into(), undone: "never-used".into() };
     let _ = model.answer(&last, ingest::clock::Clock::now(&*world.clock));
+    let (handle, running) = started;
     let _ = last.ask(&handle).await;
     running.stop().await.expect("stopped");
     balance(seed, &world, &model).await;
 }
 
-/// Asks until the cache is there: as a terminal that is told 503.
-async fn patiently(ask: &Ask, handle: &Handle) -> Result<Reply, Refusal> {
-    loop {
-        match ask.ask(handle).await {
-            Err(Refusal::Away) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
-            answer => return answer,
-        }
-    }
-}
-
-fn fault(random: &mut Random) -> Option<Fault> {
-    match random.next(16) {
-        0 => Some(Fault::Before),
-        1 => Some(Fault::After),
-        _ => None,
-    }
-}
-
-async fn restart(
-    world: &World,
-    handle: Handle,
-    running: Running,
-    loses_index: bool,
-) -> (Handle, Running) {
-    // What had died says so.
-    let _ = running.stop().await;
-    drop(handle);
-    world.log.revive();
-    if loses_index {
-        world.lose_index();
-    }
-    world.start().await
-}
-
 fn next(random: &mut Random, step: u32, asked: &[Ask], world: &World) -> Ask {
     let fresh = format!("k{step}");
     let decided: Vec<&Ask> = asked.iter().filter(|ask| matches!(ask, Ask::Decide { .. })).collect();
-    match random.next(10) {
-        0 => match random.of(asked) {
+    match random.below(10) {
+        0 => match random.one_of(asked) {
             Some(again) => again.clone(),
             None => decide(random, fresh, world),
         },
-        1 => match random.of(asked) {
+        1 => match random.one_of(asked) {
             Some(used) => decide(random, used.key().to_owned(), world),
             None => decide(random, fresh, world),
         },
-        2..=5 => match random.of(&decided) {
+        2..=5 => match random.one_of(&decided) {
             Some(ask) => {
-                let what = match random.next(4) {
+                let what = match random.below(4) {
                     0 => What::Capture { receipt: None },
                     1 => What::Void,
-                    _ => back(i64::try_from(random.next(2_500)).expect("thousandths")),
+                    _ => back(random.below(2_500)),
                 };
                 Ask::Change { key: fresh, id: id_of(ask.key()), what }
             }
             None => decide(random, fresh, world),
         },
-        6 => match random.of(asked) {
-            Some(ask) if random.next(5) > 0 => {
+        6 => match random.one_of(asked) {
+            Some(ask) if random.below(5) > 0 => {
                 Ask::Reverse { key: fresh, undone: ask.key().to_owned() }
             }
             _ => Ask::Reverse {
                 key: fresh,
-                undone: format!("k{}", u64::from(step) + random.next(9)),
+                undone: format!("k{}", i64::from(step) + random.below(9)),
             },
         },
         _ => decide(random, fresh, world),
@@ -506,10 +423,10 @@ fn decide(random: &mut Random, key: String, world: &World) -> Ask {
     Ask::Decide {
         key,
         at: ingest::clock::Clock::now(&*world.clock),
-        person: Some(u128::from(random.next(5))).filter(|number| *number > 0),
-        mode: if random.next(2) == 0 { Mode::Reserve } else { Mode::Sale },
-        units: i64::try_from(random.next(4)).expect("few") + 1,
-        points: i64::try_from(random.next(3) * 20).expect("few"),
+        person: Some(u128::from(random.below(5).unsigned_abs())).filter(|number| *number > 0),
+        mode: if random.below(2) == 0 { Mode::Reserve } else { Mode::Sale },
+        units: 1 + random.below(4),
+        points: 20 * random.below(3),
     }
 }
 
@@ -561,15 +478,6 @@ async fn balance(seed: u64, world: &World, model: &Model) {
     for (key, sum) in &sums {
         assert_eq!(*sum, model.book.used(key), "seed {seed}: {key:?}");
         assert!((0..=most(key)).contains(sum), "seed {seed}: {key:?} is {sum}");
-    }
-}
-
-/// The seeds to run: one that was asked for, or so many.
-fn seeds(count: u32) -> Vec<u64> {
-    let one = std::env::var("AVIS_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    match one {
-        Some(seed) => vec![seed],
-        None => (0..u64::from(count * crate::scale())).collect(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A small country in a model log: a shop with two terminals, a kiosk, some people, some
 //! instructions; and an authoriser over it that can die and start again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use authoriser::{
     authorise::{Authoriser, Parts, Settings},
@@ -29,7 +29,10 @@ use domain::{
 use ingest::{
     clock::{Clock, ManualClock},
     dead_letter::Reason,
-    log::{Log, model::ModelLog},
+    log::{
+        Log,
+        model::{Fault, ModelLog},
+    },
     record::{Record, outside_id},
     register::registry::RegistryView,
     topic::Topic,
@@ -39,9 +42,12 @@ use ingest::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::redis::{
-    self,
-    server::{Cluster, Server},
+use crate::{
+    random::Random,
+    redis::{
+        self,
+        server::{Cluster, Server},
+    },
 };
 
 /// The shop's terminals: T1, T2, ….
@@ -292,6 +298,27 @@ impl World {
         started.expect("started")
     }
 
+    /// An authoriser at work again, over the index of before or without it.
+    pub async fn start_again(&self, loses_index: bool) -> (Handle, Running) {
+        if loses_index {
+            self.lose_index();
+        }
+        self.start().await
+    }
+
+    /// Stops an authoriser, which may have died, and starts again.
+    pub async fn restart(
+        &self,
+        (handle, running): (Handle, Running),
+        loses_index: bool,
+    ) -> (Handle, Running) {
+        // What had died says so.
+        let _ = running.stop().await;
+        drop(handle);
+        self.log.revive();
+        self.start_again(loses_index).await
+    }
+
     /// Several authorisers of one process, which share what is shared in a process.
     pub async fn start_several(&self, count: usize) -> Vec<(Handle, Running)> {
         let redis = self.redis().expect("only a shared cache is shared");
@@ -315,7 +342,7 @@ impl World {
     }
 
     /// Removes the index, as a lost disk of caches would.
-    pub fn lose_index(&self) {
+    fn lose_index(&self) {
         std::fs::remove_dir_all(self.folder.path().join("index")).expect("removed");
     }
 
@@ -341,6 +368,33 @@ pub fn key(text: &str) -> IdempotencyKey {
 
 pub fn terminal(text: &str) -> TerminalId {
     TerminalId::new(text).expect("a terminal")
+}
+
+/// The authorisation that a key of the first till makes.
+pub fn id_of(key: &str) -> AuthorisationId {
+    AuthorisationId::from_u128(authoriser::claims::key_of("T1", key).as_u128())
+}
+
+/// How the log dies, if it does: one time in eight.
+pub fn fault(random: &mut Random) -> Option<Fault> {
+    match random.below(16) {
+        0 => Some(Fault::Before),
+        1 => Some(Fault::After),
+        _ => None,
+    }
+}
+
+/// Asks until the cache is there: as a terminal that is told 503.
+pub async fn patiently<T, A>(mut ask: impl FnMut() -> A) -> Result<T, Refusal>
+where
+    A: Future<Output = Result<T, Refusal>>,
+{
+    loop {
+        match ask().await {
+            Err(Refusal::Away) => tokio::time::sleep(Duration::from_millis(10)).await,
+            answer => return answer,
+        }
+    }
 }
 
 /// A hash that stands for a body.

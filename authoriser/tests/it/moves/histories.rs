@@ -9,29 +9,28 @@ use authoriser::{
     command::{Refusal, What},
     history::History,
     reply::Reply,
-    rules::{self, Counters, Input, Refunded, RuleSet, Sale},
-    service::{Handle, Running},
+    rules::{self, Counters, Input, Refunded, RuleSet},
+    service::Handle,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     authorisation::Status,
-    basket::{Mode, Request},
+    basket::Mode,
     decision::{Decision, DeclineReason, Outcome},
-    id::{AuthorisationId, BenefitId, GroupId, HouseholdId, RecipientId},
+    id::{BenefitId, GroupId, HouseholdId, RecipientId},
     identification_means::MeansStatus,
     limit::{CounterKey, CounterMovement},
     recipient::Recipient,
     refund::ReturnedLine,
 };
-use ingest::{clock::Clock, log::model::Fault, wire::v1::Event};
+use ingest::{clock::Clock, wire::v1::Event};
 use serde_json::{Value, json};
 
-use super::{patiently, plays_again};
+use super::plays_again;
 use crate::{
-    book::Book,
-    random::Random,
-    scale,
-    world::{Engine, World, back, basket, body, change, milk, noon},
+    book::{Book, Life},
+    random::{Random, seeds},
+    world::{Engine, World, back, basket, body, change, fault, id_of, milk, noon, patiently},
 };
 
 /// People that may be there, and households beside those of people who live alone.
@@ -60,16 +59,6 @@ fn instructions() -> Value {
 
 /// Where somebody lives, from when on, and whether it lives.
 type Lived = Vec<(DateTime<Utc>, u128, bool)>;
-
-struct Life {
-    person: Option<u128>,
-    status: Status,
-    request: Request,
-    recipient: Option<Recipient>,
-    decision: Decision,
-    refunded: Refunded,
-    expires_at: DateTime<Utc>,
-}
 
 /// The rule in a page: own uses by person, what stands in a household by person, all else in a book.
 struct Model {
@@ -213,19 +202,7 @@ impl Model {
 
     fn refund(&mut self, key: &str, lines: &[ReturnedLine]) -> Result<Told, Refusal> {
         let life = self.lives.get_mut(key).expect("a life");
-        let input = Input {
-            terminal: self.rules.terminal(&life.request.terminal).expect("a terminal"),
-            lines: &life.request.lines,
-            instant: life.request.occurred_at,
-            recipient: life.recipient.as_ref(),
-            means_status: MeansStatus::Valid,
-            declined: None,
-            points: life.request.spend_points,
-        };
-        let sale = Sale { input, decision: &life.decision };
-        let refund = rules::refund(&self.rules, &sale, &mut life.refunded, lines)
-            .map_err(Refusal::Refund)?;
-        life.status = if refund.whole { Status::Refunded } else { Status::PartiallyRefunded };
+        let refund = life.refund(&self.rules, lines)?;
         let (person, recipient) = (life.person, life.recipient.clone());
         let told = Told { status: life.status, cents: life.decision.benefit().cents() };
         self.moves(person, &refund.counters, recipient.as_ref());
@@ -238,18 +215,14 @@ impl Model {
         life.status = status;
         let (person, recipient) = (life.person, life.recipient.clone());
         let told = Told { status, cents: life.decision.benefit().cents() };
-        let (mut counters, mut points) =
-            (life.decision.counters.clone(), life.decision.points.clone());
-        counters.iter_mut().for_each(|moved| moved.change = -moved.change);
-        points.iter_mut().for_each(|moved| moved.change = -moved.change);
+        let (counters, points) = life.undone();
         self.moves(person, &counters, recipient.as_ref());
         self.book.apply(recipient.as_ref(), &[], &points);
         told
     }
 
     fn end_due(&mut self, now: DateTime<Utc>) {
-        let is_due = |life: &Life| life.status == Status::Reserved && life.expires_at <= now;
-        let due = self.lives.iter().filter(|(_, life)| is_due(life));
+        let due = self.lives.iter().filter(|(_, life)| life.is_due(now));
         let due: Vec<_> = due.map(|(key, _)| key.clone()).collect();
         for key in due {
             self.give_back(&key, Status::Expired);
@@ -268,10 +241,6 @@ struct Told {
 enum Ask {
     Decide { key: String, at: DateTime<Utc>, person: Option<u128>, mode: Mode, units: i64 },
     Change { key: String, of: String, what: What },
-}
-
-fn id_of(key: &str) -> AuthorisationId {
-    AuthorisationId::from_u128(authoriser::claims::key_of("T1", key).as_u128())
 }
 
 impl Ask {
@@ -353,22 +322,6 @@ fn next(random: &mut Random, step: u32, model: &Model, world: &World) -> Ask {
     }
 }
 
-async fn restart(
-    world: &World,
-    started: (Handle, Running),
-    loses_index: bool,
-) -> (Handle, Running) {
-    let (handle, running) = started;
-    // What had died says so.
-    let _ = running.stop().await;
-    drop(handle);
-    world.log.revive();
-    if loses_index {
-        world.lose_index();
-    }
-    world.start().await
-}
-
 async fn run(engine: &Engine, seed: u64, steps: u32) {
     let mut random = Random::of(seed);
     let world = World::over(engine.clone(), noon(), instructions()).await;
@@ -394,7 +347,7 @@ async fn run(engine: &Engine, seed: u64, steps: u32) {
         }
         if random.below(40) == 0 {
             let loses_index = random.below(3) == 0;
-            started = restart(&world, started, loses_index).await;
+            started = world.restart(started, loses_index).await;
         }
         let now = world.clock.now();
         model.end_due(now);
@@ -403,17 +356,12 @@ async fn run(engine: &Engine, seed: u64, steps: u32) {
             Ask::Decide { .. } => Ok(model.decide(&ask, now).expect("a basket")),
             Ask::Change { of, what, .. } => model.change(of, what),
         };
-        let fault = match random.below(16) {
-            0 => Some(Fault::Before),
-            1 => Some(Fault::After),
-            _ => None,
-        };
-        if let Some(fault) = fault {
+        if let Some(fault) = fault(&mut random) {
             world.log.die_at(u32::try_from(random.below(3)).expect("few"), fault);
         }
         let mut found = patiently(|| ask.ask(&started.0)).await;
         if world.log.is_dead() {
-            started = restart(&world, started, random.below(4) == 0).await;
+            started = world.restart(started, random.below(4) == 0).await;
             found = patiently(|| ask.ask(&started.0)).await;
         }
         world.log.revive();
@@ -465,11 +413,7 @@ async fn balance(seed: u64, world: &World, model: &Model, handle: &Handle) {
 }
 
 async fn histories(engine: Engine, count: u32) {
-    let one = std::env::var("AVIS_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seeds = match one {
-        Some(seed) => vec![seed],
-        None => (0..u64::from(count * scale())).collect(),
-    };
+    let seeds = seeds(count);
     println!("{} histories of families over {engine:?}", seeds.len());
     for seed in seeds {
         run(&engine, seed, 250).await;
