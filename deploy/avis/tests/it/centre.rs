@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     avis, succeeded,
-    talk::{Talk, sql, token, until},
+    talk::{Node, Talk, sql, token, until},
     up::Server,
 };
 
@@ -80,16 +80,11 @@ impl Board {
 
 #[test]
 fn a_call_goes_from_the_asking_to_the_rating_and_services_to_the_subsidy() {
-    let place = tempfile::tempdir().expect("a folder");
-    let folder = place.path().join("data");
-    let server = Server::start(&folder);
-    server.wait_until_ready();
-    let talk = |role: &str, organisation: &str, subject: &str| {
-        Talk::new(&server, &token(&folder, role, organisation, subject))
-    };
-    talk("administrator", "", "olga").put("/v1/registry", &registry());
-    let centre = talk("centre", "ligatne", "Anna Ozola");
-    let (ilze, juris) = (talk("official", "vsaa", "ilze"), talk("official", "vid", "juris"));
+    let node = Node::start(&[]);
+    node.talk("administrator", "", "olga").put("/v1/registry", &registry());
+    let centre = node.talk("centre", "ligatne", "Anna Ozola");
+    let (ilze, juris) =
+        (node.talk("official", "vsaa", "ilze"), node.talk("official", "vid", "juris"));
     until("the desk knows the registry", || {
         (centre.try_get("/v1/officials").0 == 200).then_some(())
     });
@@ -103,15 +98,15 @@ fn a_call_goes_from_the_asking_to_the_rating_and_services_to_the_subsidy() {
         "c1",
         &json!({"visit": visit, "outcome": "resolved", "call": call}),
     );
-    on_behalf(&centre, &talk("centre", "daugavpils", "Pēteris"));
-    let watching = talk("operator", "", "otto");
+    on_behalf(&centre, &node.talk("centre", "daugavpils", "Pēteris"));
+    let watching = node.talk("operator", "", "otto");
     assert_eq!(watching.get("/v1/calls")["calls"].as_array().map(Vec::len), Some(2));
     // What a call is about is nobody's business but its centre's and its official's.
     assert_eq!(watching.get(&format!("/v1/calls/{call}")).get("address"), None);
-    let other = talk("centre", "daugavpils", "Pēteris");
+    let other = node.talk("centre", "daugavpils", "Pēteris");
     assert_eq!(other.try_get(&format!("/v1/calls/{call}")).0, 404);
-    server.stop();
-    told(&folder);
+    node.server.stop();
+    told(&node.folder);
 }
 
 /// A service begins for somebody; under the same key it is the same.
@@ -221,16 +216,10 @@ fn told(folder: &std::path::Path) {
 /// Of several nodes over the same streams one gives calls; the others say so, and everything else goes on.
 #[test]
 fn a_node_without_the_desk_says_that_it_gives_no_calls() {
-    let place = tempfile::tempdir().expect("a folder");
-    let folder = place.path().join("data");
-    let server = Server::start_with(&folder, &[("AVIS__CALLS__DESK", "false")]);
-    server.wait_until_ready();
-    let talk = |role: &str, organisation: &str, subject: &str| {
-        Talk::new(&server, &token(&folder, role, organisation, subject))
-    };
-    let olga = talk("administrator", "", "olga");
+    let node = Node::start(&[("AVIS__CALLS__DESK", "false")]);
+    let olga = node.talk("administrator", "", "olga");
     olga.put("/v1/registry", &registry());
-    let centre = talk("centre", "ligatne", "Anna Ozola");
+    let centre = node.talk("centre", "ligatne", "Anna Ozola");
     let ask = json!({"institution": "vsaa", "service": "PAK_03", "language": "lv",
         "client_identified": true});
     let (status, told) = centre.try_post("/v1/calls", "r1", &ask);
@@ -238,7 +227,7 @@ fn a_node_without_the_desk_says_that_it_gives_no_calls() {
     for path in ["/v1/calls", "/v1/officials", "/v1/officials/board"] {
         assert_eq!(centre.try_get(path).0, 503, "{path}");
     }
-    assert_eq!(Talk::new(&server, "").try_get("/v1/calls").0, 401);
+    assert_eq!(Talk::new(&node.server, "").try_get("/v1/calls").0, 401);
     assert_eq!(olga.get("/v1/officials/ilze")["institution"], "vsaa");
-    server.stop();
+    node.server.stop();
 }

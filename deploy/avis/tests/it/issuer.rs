@@ -4,10 +4,7 @@
 use chrono::{Days, NaiveDate};
 use serde_json::{Value, json};
 
-use crate::{
-    talk::{Talk, today, token},
-    up::Server,
-};
+use crate::talk::{Node, today};
 
 const CARD: &str = "04A2B3C4D5E6F7";
 const NEXT: &str = "04A2B3C4D5E6F8";
@@ -34,15 +31,10 @@ fn tokens(listed: &Value) -> Vec<&str> {
 
 #[test]
 fn an_issuers_means_are_known_to_the_terminal_as_the_issuer_changes_them() {
-    let place = tempfile::tempdir().expect("a folder");
-    let folder = place.path().join("data");
-    let server = Server::start(&folder);
-    server.wait_until_ready();
-    let talk = |role: &str, organisation: &str, subject: &str| {
-        Talk::new(&server, &token(&folder, role, organisation, subject))
-    };
-    talk("administrator", "", "olga").put("/v1/registry", &registry());
-    let (issuer, till) = (talk("issuer", "riga", "clerk"), talk("terminal", "shop", "T-1"));
+    let node = Node::start(&[]);
+    node.talk("administrator", "", "olga").put("/v1/registry", &registry());
+    let (issuer, till) =
+        (node.talk("issuer", "riga", "clerk"), node.talk("terminal", "shop", "T-1"));
     let mut sales = 0;
     let mut status = |value: &str| {
         sales += 1;
@@ -64,11 +56,11 @@ fn an_issuers_means_are_known_to_the_terminal_as_the_issuer_changes_them() {
     issuer.put(&path, &json!({"status": "active"}));
     assert_eq!(status(CARD), "valid");
     // The grantor that issues it blocks it by the same right, and another issuer does not see it.
-    let grantor = talk("grantor", "riga", "anna");
+    let grantor = node.talk("grantor", "riga", "anna");
     grantor.put(&path, &json!({"status": "blocked"}));
     assert_eq!(status(CARD), "blocked");
     grantor.put(&path, &json!({"status": "active"}));
-    let bank = talk("issuer", "bank", "teller");
+    let bank = node.talk("issuer", "bank", "teller");
     assert_eq!((bank.try_get(&path).0, tokens(&bank.get("/v1/means")).len()), (404, 0));
 
     // Its last day comes near: it is listed for renewal, and renewed.
@@ -113,5 +105,5 @@ fn an_issuers_means_are_known_to_the_terminal_as_the_issuer_changes_them() {
     seen.sort_unstable();
     seen.dedup();
     assert_eq!(seen.len(), 150);
-    server.stop();
+    node.server.stop();
 }

@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     avis, succeeded,
-    talk::{Talk, own_token, today, token, until},
-    up::Server,
+    talk::{Node, Talk, own_token, today, until},
 };
 
 const SENIOR: &str = "326180-33995";
@@ -71,21 +70,15 @@ fn buy(till: &Talk<'_>, key: &str, units: u32) -> Value {
 
 #[test]
 fn a_recipient_is_enrolled_buys_and_sees_everything_that_is_their_own() {
-    let place = tempfile::tempdir().expect("a folder");
-    let folder = place.path().join("data");
-    let server = Server::start_with(&folder, &[("AVIS__REGISTRY__APPROVAL", "false")]);
-    server.wait_until_ready();
-    // Tokens are made beside the node that runs.
-    let talk = |role: &str, organisation: &str, subject: &str| {
-        Talk::new(&server, &token(&folder, role, organisation, subject))
-    };
-    talk("administrator", "", "olga").put("/v1/registry", &registry());
-    let told = talk("source", "dagr", "register")
+    let node = Node::start(&[("AVIS__REGISTRY__APPROVAL", "false")]);
+    node.talk("administrator", "", "olga").put("/v1/registry", &registry());
+    let told = node
+        .talk("source", "dagr", "register")
         .events(&[person(SENIOR, "1950-03-01"), person(OTHER, "1990-03-01")]);
     assert_eq!(told["taken"], 2, "{told}");
-    enrolled(&talk("official", "vsaa", "ilze"));
+    enrolled(&node.talk("official", "vsaa", "ilze"));
 
-    let me = Talk::new(&server, &own_token(&folder, SENIOR));
+    let me = Talk::new(&node.server, &own_token(&node.folder, SENIOR));
     let milk = until("the person is a senior", || {
         let milk = own(&me, "benefits", "instruction", MILK);
         (milk["entitled"] == true).then_some(milk)
@@ -96,7 +89,7 @@ fn a_recipient_is_enrolled_buys_and_sees_everything_that_is_their_own() {
     );
     assert_eq!(milk["limits"][0]["left"], 5);
 
-    let till = talk("terminal", "shop", "T-1");
+    let till = node.talk("terminal", "shop", "T-1");
     let sold = buy(&till, "k1", 4);
     assert_eq!((&sold["decision"], &sold["benefit_cents"]), (&json!("approved"), &json!(400)));
     let id = sold["authorisation_id"].as_str().expect("an id");
@@ -111,7 +104,7 @@ fn a_recipient_is_enrolled_buys_and_sees_everything_that_is_their_own() {
 
     lost(&me, &till);
     agreed(&me);
-    shown(&me, &talk("merchant", "shop", "app"));
+    shown(&me, &node.talk("merchant", "shop", "app"));
 
     let whole = me.get("/v1/me/export");
     assert_eq!(
@@ -122,17 +115,17 @@ fn a_recipient_is_enrolled_buys_and_sees_everything_that_is_their_own() {
     assert_eq!(whole["means"][0]["blocked"], true);
     assert_eq!(whole["consents"].as_array().map(Vec::len), Some(2));
     // Nobody else's is there, and who is not known here does not exist.
-    let other = Talk::new(&server, &own_token(&folder, OTHER));
+    let other = Talk::new(&node.server, &own_token(&node.folder, OTHER));
     assert_eq!(other.get("/v1/me/transactions")["transactions"], json!([]));
     assert_eq!(other.get("/v1/me/means")["means"], json!([]));
     assert_eq!(other.try_get(&format!("/v1/authorisations/{id}")).0, 404);
-    let stranger = Talk::new(&server, &own_token(&folder, "320000-00001"));
+    let stranger = Talk::new(&node.server, &own_token(&node.folder, "320000-00001"));
     assert_eq!(stranger.try_get("/v1/me/benefits").0, 404);
-    server.stop();
+    node.server.stop();
 
     // Who did what with the card stands in the audit trail, without the card.
     let mut tail = avis();
-    tail.args(["stream", "tail", "audit", "--from", "earliest", "--data"]).arg(&folder);
+    tail.args(["stream", "tail", "audit", "--from", "earliest", "--data"]).arg(&node.folder);
     let trail = succeeded(&tail.output().expect("run"));
     let of = |action: &str| trail.lines().filter(|line| line.contains(action)).count();
     let kinds = ["means.enrol", "means.lost", "panel.put", "panel.withdraw", "me.export"];

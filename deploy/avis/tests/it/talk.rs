@@ -3,13 +3,14 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use chrono::Utc;
 use domain::period::LocalTime;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::{avis, succeeded, up::Server};
 
@@ -42,6 +43,29 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         }
         assert!(Instant::now() < deadline, "not within a minute: {what}");
         std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A node that is ready, over a folder of its own that goes when it does.
+pub struct Node {
+    pub server: Server,
+    pub folder: PathBuf,
+    _place: TempDir,
+}
+
+impl Node {
+    /// One with settings from the environment.
+    pub fn start(settings: &[(&str, &str)]) -> Self {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = place.path().join("data");
+        let server = Server::start_with(&folder, settings);
+        server.wait_until_ready();
+        Self { server, folder, _place: place }
+    }
+
+    /// Somebody whose token is made beside the node that runs.
+    pub fn talk(&self, role: &str, organisation: &str, subject: &str) -> Talk<'_> {
+        Talk::new(&self.server, &token(&self.folder, role, organisation, subject))
     }
 }
 

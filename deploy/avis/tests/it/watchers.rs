@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    talk::{Talk, own_token, sql, token, until},
+    talk::{Node, Talk, own_token, sql, until},
     up::Server,
 };
 
@@ -20,14 +20,8 @@ fn person(sequence: u64, code: &str) -> Value {
 
 #[test]
 fn administrators_and_operators_see_how_it_runs_and_no_people() {
-    let place = tempfile::tempdir().expect("a folder");
-    let folder = place.path().join("data");
-    let server = Server::start(&folder);
-    server.wait_until_ready();
-    let talk = |role: &str, organisation: &str, subject: &str| {
-        Talk::new(&server, &token(&folder, role, organisation, subject))
-    };
-    let (olga, otto) = (talk("administrator", "", "olga"), talk("operator", "", "otto"));
+    let node = Node::start(&[]);
+    let (olga, otto) = (node.talk("administrator", "", "olga"), node.talk("operator", "", "otto"));
     let registry = json!({"merchants": [{"id": "shop", "name": "Shop"}],
         "issuers": [{"id": "city", "name": "City", "means": ["card_uid"]}]});
     olga.put("/v1/registry", &registry);
@@ -39,18 +33,18 @@ fn administrators_and_operators_see_how_it_runs_and_no_people() {
     assert_eq!(history["items"][0]["by"], "administrator:olga", "{history}");
 
     // A change is missing, and one message is wrong.
-    let register = talk("source", "dagr", "register");
+    let register = node.talk("source", "dagr", "register");
     let told = register.events(&[person(1, SENIOR), person(3, SENIOR), person(1, "wrong")]);
     assert_eq!((&told["taken"], told["refused"].as_array().map(Vec::len)), (&json!(2), Some(1)));
     let gaps = otto.get("/v1/events/gaps");
     let gap = &gaps["gaps"][0];
     assert_eq!((&gap["missing_from"], &gap["missing_to"]), (&json!(2), &json!(2)), "{gaps}");
     assert_eq!(olga.try_get("/v1/events/gaps").0, 403, "whose they are is personal data");
-    refused(&server, &olga, &otto, &talk("source", "vpvkac", "centres"));
+    refused(&node.server, &olga, &otto, &node.talk("source", "vpvkac", "centres"));
     register.events(&[person(2, SENIOR)]);
     assert_eq!(otto.get("/v1/events/gaps")["gaps"], json!([]));
 
-    let (_, metrics) = server.ask_text("", "GET", "/metrics", "", "");
+    let (_, metrics) = node.server.ask_text("", "GET", "/metrics", "", "");
     for line in [
         r#"avis_ingest_dead_letters_total{reason="invalid_value",source="dagr"} 1"#,
         "avis_books_difference_cents 0",
@@ -58,8 +52,8 @@ fn administrators_and_operators_see_how_it_runs_and_no_people() {
     ] {
         assert!(metrics.contains(line), "no {line} in\n{metrics}");
     }
-    nobodys(&server, &[&olga, &otto], &own_token(&folder, SENIOR), &metrics);
-    server.stop();
+    nobodys(&node.server, &[&olga, &otto], &own_token(&node.folder, SENIOR), &metrics);
+    node.server.stop();
 }
 
 /// What was refused is listed, translated again once what was missing is there, or dropped; while the node
