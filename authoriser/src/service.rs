@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -71,6 +71,7 @@ pub struct Handle {
     bounds: Bounds,
     rules: watch::Receiver<Arc<RuleSet>>,
     people: Arc<RwLock<People>>,
+    writes: Arc<Writes>,
 }
 
 /// An authoriser at work.
@@ -104,14 +105,16 @@ pub fn start<C: Cache>(
             let _ = ended.send(decide(authoriser, jobs, out, told, stopped));
         })
         .map_err(AuthoriserError::Thread)?;
-    let appending = append(parts.clone(), outgoing, marks.clone());
+    let writes = Arc::new(Writes::default());
+    let appending = append(parts.clone(), outgoing, marks.clone(), Arc::clone(&writes));
     let appends = tokio::spawn(async move {
         let ended = appending.await;
         // Nobody waits for what is not appended any more.
         marks.dealt.send_replace(u64::MAX);
         ended
     });
-    Ok((Handle { parts, queue, bounds, rules, people }, Running { stop, decides, appends }))
+    let handle = Handle { parts, queue, bounds, rules, people, writes };
+    Ok((handle, Running { stop, decides, appends }))
 }
 
 /// The thread's work, on a runtime of its own.
@@ -178,6 +181,7 @@ async fn append(
     parts: Parts,
     mut batches: mpsc::Receiver<Outgoing>,
     marks: Marks,
+    writes: Arc<Writes>,
 ) -> Result<(), AuthoriserError> {
     let (entries, entered) = mpsc::channel(ENTERED_AT_ONCE);
     let (index, indexed) = (Arc::clone(&parts.index), Arc::clone(&marks.indexed));
@@ -200,7 +204,11 @@ async fn append(
         }
         let sequence = first.sequence;
         let records = std::mem::take(&mut first.records);
+        let (started, is_write) = (Instant::now(), !records.is_empty());
         let stored = append_records(&parts, records, &mut first, &marks).await?;
+        if is_write {
+            writes.took(started.elapsed());
+        }
         marks.dealt.send_replace(sequence);
         let Some(stored) = stored else {
             first.refuse_all();
@@ -373,6 +381,12 @@ impl Handle {
         &self.people
     }
 
+    /// What one write takes, undisturbed: no answer can come sooner.
+    #[must_use]
+    pub fn write(&self) -> Duration {
+        self.writes.soonest()
+    }
+
     /// The bounds of time.
     #[must_use]
     pub const fn bounds(&self) -> Bounds {
@@ -511,6 +525,27 @@ impl Handle {
             return Err(Refusal::Clock { seconds: off.num_seconds() });
         }
         Ok(())
+    }
+}
+
+/// How long the last writes took.
+#[derive(Debug, Default)]
+struct Writes {
+    micros: [AtomicU64; 8],
+    next: AtomicUsize,
+}
+
+impl Writes {
+    fn took(&self, time: Duration) {
+        let at = self.next.fetch_add(1, Ordering::Relaxed) % self.micros.len();
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.micros[at].store(micros, Ordering::Relaxed);
+    }
+
+    /// The shortest of them: what was added by whoever waited for a processor is no part of a write.
+    fn soonest(&self) -> Duration {
+        let micros = self.micros.iter().map(|micros| micros.load(Ordering::Relaxed));
+        Duration::from_micros(micros.min().unwrap_or(0))
     }
 }
 

@@ -13,6 +13,7 @@ mod freshness;
 mod generate;
 mod lake;
 mod landing;
+mod load;
 mod nation;
 mod national;
 mod questions;
@@ -38,12 +39,13 @@ use tokio::runtime::Runtime;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// What is measured, in this order.
-const MEASURES: [&str; 13] = [
+const MEASURES: [&str; 14] = [
     "append",
     "reads",
     "fluvio",
     "decide",
     "sale",
+    "load",
     "redis",
     "counters",
     "registers",
@@ -87,6 +89,7 @@ fn measure(name: &str, runtime: &Runtime) -> Result<(), Box<dyn std::error::Erro
         "fluvio" => runtime.block_on(fluvio::measure())?,
         "decide" => decide::measure()?,
         "sale" => runtime.block_on(sale::measure())?,
+        "load" => runtime.block_on(load::measure())?,
         "redis" => runtime.block_on(shared::measure())?,
         "counters" => counters::measure()?,
         "registers" => registers::measure()?,

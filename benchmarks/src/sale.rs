@@ -139,7 +139,8 @@ async fn read(stream: &mut TcpStream, answer: &mut Vec<u8>) -> std::io::Result<(
     }
 }
 
-fn sale(token: &str, at: usize, n: u64) -> Vec<u8> {
+/// A request of a terminal, by HTTP: the n-th one, of a card among many.
+pub fn sale(token: &str, at: usize, n: u64) -> Vec<u8> {
     let card = (at * 7_919 + usize::try_from(n).unwrap_or(0) * 104_729) % CARDS;
     let body = format!(
         "{{\"terminal_id\":\"{}\",\"occurred_at\":\"{}\",\"mode\":\"sale\",\

@@ -18,7 +18,7 @@ use connectors::{
     edge,
     issuer::MeansFiles,
     load::{self, Context},
-    registry,
+    registry as registries,
     terminal::{
         grpc,
         http::{self, Door},
@@ -154,27 +154,33 @@ fn token(tokens: &Tokens, number: usize) -> Result<String> {
     Ok(tokens.issue(&identity, Utc::now() + TimeDelta::hours(1))?)
 }
 
-async fn fill(context: &Context) -> Result<()> {
+/// The registry of the shop, with its terminals.
+pub fn registry() -> String {
     let mut text = REGISTRY.to_owned();
     text.push_str("terminals:\n");
     for number in 0..TERMINALS {
         text.push_str(&format!("- {{id: {}, place: P1, kind: till}}\n", terminal(number)));
     }
-    let document = registry::read(&text, "registry", &|_| None)?;
-    registry::apply(&context.log, &document, context.clock.now()).await?;
+    text
+}
+
+/// A card that stands without a person, as a line of a file of means.
+pub fn means(card: usize) -> String {
+    format!(
+        "{{\"person\":null,\"issuer\":\"city-card\",\"kind\":\"card_uid\",\"value\":\"{card}\",\
+         \"valid_from\":\"2020-01-01\",\"valid_to\":null}}\n"
+    )
+}
+
+async fn fill(context: &Context) -> Result<()> {
+    let document = registries::read(&registry(), "registry", &|_| None)?;
+    registries::apply(&context.log, &document, context.clock.now()).await?;
     let connector = MeansFiles {
         issuers: [IssuerId::new("city-card")?].into(),
         vault: context.vault.clone(),
         clock: Arc::clone(&context.clock),
     };
-    let lines: String = (0..CARDS)
-        .map(|card| {
-            format!(
-                "{{\"person\":null,\"issuer\":\"city-card\",\"kind\":\"card_uid\",\"value\":\"{card}\",\
-                 \"valid_from\":\"2020-01-01\",\"valid_to\":null}}\n"
-            )
-        })
-        .collect();
+    let lines: String = (0..CARDS).map(means).collect();
     let reader = Box::new(std::io::Cursor::new(lines.into_bytes()));
     load::load(context, connector, reader, "means", |_| ()).await?;
     Ok(())

@@ -16,6 +16,8 @@ pub const REQUESTS: &str = "avis_connectors_requests_total";
 pub const REQUEST_DURATION: &str = "avis_connectors_request_duration_seconds";
 /// Requests that are being answered, by protocol.
 pub const IN_FLIGHT: &str = "avis_connectors_requests_in_flight";
+/// How many requests of terminals may be decided at once.
+pub const DECIDED_LIMIT: &str = "avis_connectors_decided_at_once_limit";
 /// Runs of people's changes that have not come: above 0 the register is to be asked for them again.
 pub const GAPS: &str = "avis_connectors_person_change_gaps";
 /// Calls that are open, by where they stand.
@@ -59,6 +61,7 @@ pub struct Metrics {
     requests: IntCounterVec,
     duration: HistogramVec,
     in_flight: IntGaugeVec,
+    decided_limit: IntGauge,
     gaps: IntGauge,
     calls: IntGaugeVec,
     call_steps: IntCounterVec,
@@ -96,6 +99,10 @@ impl Metrics {
             requests: counters(REQUESTS, "messages that came", &["connector", "status"])?,
             duration: HistogramVec::new(took.buckets(ANSWERS.to_vec()), &["protocol"])?,
             in_flight: gauges(IN_FLIGHT, "requests that are being answered", &["protocol"])?,
+            decided_limit: IntGauge::new(
+                DECIDED_LIMIT,
+                "requests of terminals that may be decided at once",
+            )?,
             gaps: IntGauge::new(GAPS, "runs of changes of people that have not come")?,
             calls: gauges(CALLS, "calls that are open", &["stage"])?,
             call_steps: counters(CALL_STEPS, "steps that calls have made", &["step"])?,
@@ -104,10 +111,11 @@ impl Metrics {
             listeners: IntGauge::new(LISTENERS, "who listens to the board")?,
             listeners_limit: IntGauge::new(LISTENERS_LIMIT, "how many may listen to the board")?,
         };
-        let all: [Box<dyn Collector>; 10] = [
+        let all: [Box<dyn Collector>; 11] = [
             Box::new(metrics.requests.clone()),
             Box::new(metrics.duration.clone()),
             Box::new(metrics.in_flight.clone()),
+            Box::new(metrics.decided_limit.clone()),
             Box::new(metrics.gaps.clone()),
             Box::new(metrics.calls.clone()),
             Box::new(metrics.call_steps.clone()),
@@ -148,6 +156,11 @@ impl Metrics {
         // Of the hundred statuses that there are, few are ever given.
         self.requests.with_label_values(&[protocol, &status.to_string()]).inc();
         self.duration.with_label_values(&[protocol]).observe(took.as_secs_f64());
+    }
+
+    /// So many requests of terminals may be decided at once.
+    pub(crate) fn may_be_decided(&self, limit: usize) {
+        self.decided_limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
     }
 
     /// A call has made a step.

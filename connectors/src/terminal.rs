@@ -1,5 +1,6 @@
 //! Terminals (IDS): what they ask over HTTP and gRPC, and what they did while offline.
 
+mod admission;
 pub mod answer;
 pub(crate) mod basket;
 pub mod batch;

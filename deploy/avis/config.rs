@@ -25,7 +25,7 @@ use serde::Deserialize;
 use toml::Table;
 use warehouse::{endpoint::Limits, open_data::Publisher};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, lineage};
 
 mod layers;
 mod reference;
@@ -77,6 +77,8 @@ pub struct Config {
     pub calls: Calls,
     /// Backups.
     pub backup: Backup,
+    /// To whom lineage is told.
+    pub lineage: lineage::Settings,
 }
 
 /// Where a running node puts what `avis backup --server` asks it to copy.
@@ -265,6 +267,7 @@ pub struct Registry {
 pub struct Terminals {
     requests_per_second: u32,
     requests_at_once: u32,
+    decided_at_once: u32,
     offline_uses_per_card_and_day: u32,
     offline_cents_per_card_and_day: u32,
 }
@@ -398,6 +401,13 @@ impl Config {
         }
     }
 
+    /// What others call the place where the streams are, if that is a cluster.
+    #[must_use]
+    pub fn cluster(&self) -> Option<String> {
+        let is_cluster = self.log.engine == LogEngine::Fluvio;
+        is_cluster.then(|| format!("fluvio://{}", self.fluvio.endpoint))
+    }
+
     /// The outside issuer of tokens, where there is one.
     #[must_use]
     pub fn issuer(&self) -> Option<Arc<Issuer>> {
@@ -419,6 +429,7 @@ impl Config {
         http::Settings {
             per_second: self.terminals.requests_per_second,
             at_once: self.terminals.requests_at_once,
+            decided_at_once: self.terminals.decided_at_once as usize,
             caps: Caps {
                 uses: self.terminals.offline_uses_per_card_and_day,
                 cents: self.terminals.offline_cents_per_card_and_day,

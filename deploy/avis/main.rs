@@ -11,6 +11,7 @@ mod demo;
 mod failure;
 mod gate;
 mod health;
+mod lineage;
 mod node;
 mod notes;
 mod person;

@@ -25,7 +25,11 @@ use connectors::{
 };
 use domain::registry::Registry;
 use ingest::{clock::SystemClock, heartbeat::Heartbeats, topic::Topic};
-use pipelines::{entitlements::Evaluator, settlements};
+use pipelines::{
+    entitlements::Evaluator,
+    runner::{Ends, Runner},
+    settlements,
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -41,6 +45,7 @@ use crate::{
     config::{Cache, Config},
     failure::Failure,
     health::notify,
+    lineage::Lineage,
     node::Node,
     person, rotation, routes, settlement,
     sql::Doors,
@@ -61,6 +66,8 @@ const PROVED_SPARINGLY: u32 = 50;
 const PROVED_SOON: Duration = Duration::from_secs(5);
 /// How long a door waits for those who are still inside.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long landing may take after that.
+const LANDING: Duration = Duration::from_secs(30);
 /// How long a client may take nothing of what there is for it.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the tokens of `--dev` hold.
@@ -205,6 +212,7 @@ async fn serve(
     node.metrics().vitals.ready();
     println!("ready");
     notify("READY=1");
+    let mut lineage = Lineage::of(node, config, &runner)?;
     let (last, landed) = watch::channel(false);
     let mut landing = std::pin::pin!(runner.run(landed));
     let heartbeats = Heartbeats::new(Arc::clone(&node.log), Arc::clone(&node.clock));
@@ -214,7 +222,12 @@ async fn serve(
         ended = evaluate(evaluator, node) => return ended,
         ended = heartbeats.run() => return Ok(ended?),
         ended = summarise(node) => return ended,
-        ended = &mut landing => return Ok(ended?),
+        ended = &mut landing => {
+            let ended = ended.map_err(Failure::from);
+            has_ended(lineage, node, ended.as_ref().err()).await;
+            return ended;
+        }
+        () = follow(&mut lineage, node) => {}
         ended = settle(node) => return ended,
         ended = prove(node) => return ended,
         () = tokens.follow_issuer() => {}
@@ -235,7 +248,39 @@ async fn serve(
     deciding.stop().await?;
     // It is still there: it was not the one that ended.
     let _ = last.send(true);
-    Ok(landing.await?)
+    let ended = landing.await.map_err(Failure::from);
+    if ended.is_ok() {
+        land_the_rest(&runner).await?;
+    }
+    has_ended(lineage, node, ended.as_ref().err()).await;
+    ended
+}
+
+/// Lands what was answered and not read by then: a reader stops where it is. What takes longer is landed
+/// by the next start.
+async fn land_the_rest(runner: &Runner) -> Result<(), Failure> {
+    match tokio::time::timeout(LANDING, runner.catch_up(&Ends::default())).await {
+        Ok(landed) => Ok(landed?),
+        Err(_) => {
+            tracing::warn!("what was answered last is landed at the next start");
+            Ok(())
+        }
+    }
+}
+
+/// Tells whoever keeps a catalogue of data how far the pipelines are; where nobody does, it never ends.
+async fn follow(lineage: &mut Option<Lineage>, node: &Node) {
+    match lineage {
+        Some(lineage) => lineage.follow(node).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Tells them that the pipelines have ended.
+async fn has_ended(lineage: Option<Lineage>, node: &Node, failed: Option<&Failure>) {
+    if let Some(lineage) = lineage {
+        lineage.end(node, failed).await;
+    }
 }
 
 fn address(listener: &TcpListener) -> String {

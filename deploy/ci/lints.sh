@@ -1,4 +1,4 @@
 #!/usr/bin/env bash
-# Clippy in the profile of the tests, so that the dependencies are checked once.
+# Builds every target; check.sh has Clippy do it, with warnings denied.
 set -euo pipefail
-cargo clippy --release --workspace --all-targets --locked -- -D warnings
+cargo build --release --workspace --all-targets --locked

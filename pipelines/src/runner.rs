@@ -142,6 +142,11 @@ impl Runner {
         Ok(Self { log, world, groups })
     }
 
+    /// The pipelines.
+    pub fn pipelines(&self) -> impl Iterator<Item = &Pipeline> {
+        self.groups.iter().flat_map(|group| &group.lines).map(|line| line.pipeline.as_ref())
+    }
+
     /// Where the streams of these pipelines end now.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use ingest::{
     wire::v1::{AuthoriserStarted, Event},
 };
 
-use super::{Authoriser, AuthoriserError, Fence, Parts, Settings};
+use super::{Authoriser, AuthoriserError, Fence, Parts, Settings, last_number};
 use crate::cache::{
     embedded::EmbeddedCache,
     redis::{RedisCache, RedisSettings, RedisShared},
@@ -40,11 +40,14 @@ impl Authoriser<RedisCache> {
     ) -> Result<(Self, Arc<RedisShared>), AuthoriserError> {
         let start = parts.index.starts() + 1;
         let now = parts.clock.now();
+        let number = u64::try_from(now.timestamp_micros()).unwrap_or(0);
+        // As every record it has its number among all, from which those after it are counted.
+        let number = number.max(last_number(&parts).await? + 1);
         let started = Record {
             id: outside_id("authoriser-started", &start.to_string()),
             key: "authoriser".into(),
             source: "authoriser".into(),
-            sequence: start,
+            sequence: number,
             event_time: now,
             recorded_at: now,
             event: Event::AuthoriserStarted(AuthoriserStarted { start }),

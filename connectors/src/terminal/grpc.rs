@@ -102,6 +102,8 @@ async fn serve(
             let _ = answers.send(Err(unauthenticated())).await;
             return;
         };
+        // Nor is it read from while more is asked than is answered soon.
+        let Some(admitted) = door.admission.wait().await else { return };
         let (door, answers) = (Arc::clone(&door), answers.clone());
         tokio::spawn(async move {
             let id = asked.id.clone();
@@ -110,7 +112,7 @@ async fn serve(
                 Ok(outcome) => (200, outcome),
                 Err(problem) => (problem.message().status, Outcome::Problem(problem.into())),
             };
-            drop(answering);
+            drop((answering, admitted));
             door.metrics.answered("grpc", status, started.elapsed());
             // A client that has gone needs no answer; its key has it.
             let _ = answers.send(Ok(wire::Response { id, outcome: Some(outcome) })).await;

@@ -6,8 +6,9 @@ use authoriser::{command::Refusal, history::History, reply::Reply, service::Hand
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{DefaultBodyLimit, Path, RawQuery, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    extract::{DefaultBodyLimit, Path, RawQuery, Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    middleware::{self, Next},
     response::Response,
     routing::{get, post},
 };
@@ -16,6 +17,7 @@ use ingest::{log::Log, vault::Vault};
 use serde::Serialize;
 
 use super::{
+    admission::{Admission, Admitted},
     answer::{self, Explain},
     batch,
     kit::{self, Kits},
@@ -36,13 +38,15 @@ pub struct Settings {
     pub per_second: u32,
     /// Requests of one terminal at once.
     pub at_once: u32,
+    /// Requests of all terminals that are decided at once, at the most.
+    pub decided_at_once: usize,
     /// What an offline terminal may give to one card on one day.
     pub caps: kit::Caps,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { per_second: 50, at_once: 200, caps: kit::Caps::default() }
+        Self { per_second: 50, at_once: 200, decided_at_once: 4_096, caps: kit::Caps::default() }
     }
 }
 
@@ -62,10 +66,11 @@ pub struct Door {
     /// What offline terminals need.
     pub kits: Arc<Kits>,
     pace: Arc<Pace<TerminalId>>,
+    pub(super) admission: Arc<Admission>,
 }
 
 impl Door {
-    /// The doors of one node.
+    /// The doors of one node; called on the runtime that serves them.
     #[must_use]
     pub fn new(
         authoriser: Handle,
@@ -77,7 +82,16 @@ impl Door {
         let log = Arc::clone(&authoriser.parts().log);
         let pace = Arc::new(Pace::new(settings.per_second, settings.at_once));
         let kits = Arc::new(Kits::new(&authoriser, &vault, settings.caps));
-        Self { authoriser, log, vault, tokens, metrics, kits, pace }
+        let admission = Admission::new(settings.decided_at_once);
+        let (decides, told) = (authoriser.clone(), metrics.clone());
+        let (write, tell) = (move || decides.write(), move |limit| told.may_be_decided(limit));
+        tokio::spawn(Admission::follow(Arc::downgrade(&admission), write, tell));
+        Self { authoriser, log, vault, tokens, metrics, kits, pace, admission }
+    }
+
+    /// Lets in what is to be decided, if there is room.
+    fn admit(&self) -> Result<Admitted, Problem> {
+        self.admission.enter().ok_or_else(|| Refusal::Busy.into())
     }
 
     /// The terminal that a token names, within its pace.
@@ -119,6 +133,7 @@ impl Door {
 
 /// The routes of terminals.
 pub fn routes(door: Door) -> Router {
+    let door = Arc::new(door);
     Router::new()
         .route("/v1/authorisations", post(authorise))
         .route("/v1/authorisations/{id}", get(look_up))
@@ -128,8 +143,21 @@ pub fn routes(door: Door) -> Router {
         .route("/v1/reversals", post(reverse))
         .route("/v1/terminals/{id}/offline-kit", get(kit::offline_kit))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(middleware::from_fn_with_state(Arc::clone(&door), turn_away))
         .route("/v1/transactions:batch", post(batch::upload).layer(DefaultBodyLimit::disable()))
-        .with_state(Arc::new(door))
+        .with_state(door)
+}
+
+/// Where nobody is let in, nobody's body is read either: to turn somebody away has to be cheap.
+async fn turn_away(
+    State(door): State<Arc<Door>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if request.method() == Method::POST && door.admission.is_full() {
+        return Err(Refusal::Busy.into());
+    }
+    Ok(next.run(request).await)
 }
 
 /// Decide a basket: reserve, or sell at once.
@@ -154,6 +182,7 @@ pub(super) async fn authorise(
     let key = idempotency_key(&headers)?;
     let asked = request::authorise(&body, key, &door.vault)?;
     own(&terminal, &asked.request.terminal)?;
+    let _admitted = door.admit()?;
     let reply = door.authoriser.authorise(asked.request, asked.body).await?;
     told(&reply)
 }
@@ -179,6 +208,7 @@ pub(super) async fn capture(
 ) -> Result<Response, Problem> {
     let (terminal, key, id) = door.changing(&headers, &id)?;
     let change = request::capture(&body, id, terminal, key)?;
+    let _admitted = door.admit()?;
     told(&door.authoriser.change(change).await?)
 }
 
@@ -202,6 +232,7 @@ pub(super) async fn void(
 ) -> Result<Response, Problem> {
     let (terminal, key, id) = door.changing(&headers, &id)?;
     let change = request::void(&body, id, terminal, key)?;
+    let _admitted = door.admit()?;
     told(&door.authoriser.change(change).await?)
 }
 
@@ -226,6 +257,7 @@ pub(super) async fn refund(
 ) -> Result<Response, Problem> {
     let (terminal, key, id) = door.changing(&headers, &id)?;
     let change = request::refund(&body, id, terminal, key)?;
+    let _admitted = door.admit()?;
     told(&door.authoriser.change(change).await?)
 }
 
@@ -251,6 +283,7 @@ pub(super) async fn reverse(
     let key = idempotency_key(&headers)?;
     let (caller, undone) = request::reversal(&body, key)?;
     own(&terminal, &caller.terminal)?;
+    let _admitted = door.admit()?;
     let reply = door.authoriser.reverse(caller, undone.clone()).await?;
     json(&answer::reversed(&reply, terminal.as_str(), undone.as_str()))
 }

@@ -22,7 +22,6 @@ use connectors::{
     terminal::{
         grpc,
         http::{self, Door},
-        kit::Caps,
         wire::{self, request::What, response::Outcome, terminal_client::TerminalClient},
     },
 };
@@ -249,7 +248,7 @@ async fn what_is_wrong_is_named_with_its_place() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminal_that_asks_too_often_waits() {
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = http::Settings { per_second: 1, at_once: 2, caps: Caps::default() };
+    let settings = http::Settings { per_second: 1, at_once: 2, ..Default::default() };
     let node = Node::start(folder.path(), settings).await;
     for key in ["a", "b"] {
         assert_eq!(
@@ -260,6 +259,38 @@ async fn a_terminal_that_asks_too_often_waits() {
     let third = node.ask("/v1/authorisations", "c", &basket("sale", "04A1", 1)).await;
     assert_eq!((third.status, third.headers["retry-after"].as_str()), (429, "1"));
     node.running.stop().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_finds_no_room_hears_so_at_once_and_loses_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = http::Settings { decided_at_once: 1, ..Default::default() };
+    let node = Arc::new(Node::start(folder.path(), settings).await);
+    let asks = (0..64).map(|number| {
+        let node = Arc::clone(&node);
+        tokio::spawn(async move {
+            let (key, sale) = (format!("k{number}"), basket("sale", "04A1", 1));
+            (key.clone(), node.ask("/v1/authorisations", &key, &sale).await)
+        })
+    });
+    let mut turned_away = Vec::new();
+    for ask in asks.collect::<Vec<_>>() {
+        let (key, answer) = ask.await.expect("asked");
+        if answer.status == 200 {
+            continue;
+        }
+        assert_eq!((answer.status, answer.headers["retry-after"].as_str()), (503, "1"));
+        assert_eq!(answer.json()["code"], "busy");
+        turned_away.push(key);
+    }
+    assert!((1..64).contains(&turned_away.len()), "{turned_away:?}");
+    for key in &turned_away {
+        let answer = node.ask("/v1/authorisations", key, &basket("sale", "04A1", 1)).await;
+        assert_eq!(answer.status, 200, "its key is free");
+    }
+    let topic = Topic::Authorisations;
+    let ends = (0..node.log.partitions(topic)).map(|of| node.log.end(topic, of).expect("an end"));
+    assert!(ends.sum::<u64>() >= 64, "each is on the stream");
 }
 
 fn offline(key: &str, units: u32, applied: Option<u32>) -> Value {

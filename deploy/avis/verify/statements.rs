@@ -106,11 +106,13 @@ impl Statements {
                     else {
                         return Ok(());
                     };
-                    let before = statements.closings.iter().filter(|of| of.period == period);
+                    let all = statements.closings.iter();
+                    let before: Vec<_> = all.filter(|of| of.period == period).collect();
+                    let from_offsets = before.last().map(|last| last.end_offsets.clone());
                     statements.closings.push(Closing {
                         period,
-                        correction: u32::try_from(before.count()).unwrap_or(u32::MAX),
-                        from_offsets: Vec::new(),
+                        correction: u32::try_from(before.len()).unwrap_or(u32::MAX),
+                        from_offsets: from_offsets.unwrap_or_default(),
                         end_offsets: event.end_offsets.clone(),
                         closed: Some(Closed { at, offset: stored.position.offset }),
                     });

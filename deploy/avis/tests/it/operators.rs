@@ -1,10 +1,14 @@
 //! What operators ask the streams, and what they do about what was refused.
 
-use std::path::Path;
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
-use crate::{avis, succeeded};
+use crate::{avis, succeeded, up::Server};
 
 const REGISTRY: &str = include_str!("operators/registry.yaml");
 const TERMINAL: &str = r#"- {id: "T-2", place: "P-1", kind: "till"}"#;
@@ -105,4 +109,54 @@ fn pipelines_are_exported_for_a_cluster() {
     }
     assert!(read("README.md").contains("Records may be missing"));
     assert_eq!(export(&["--storage", "region"]).status.code(), Some(2));
+}
+
+#[test]
+fn whoever_keeps_a_catalogue_of_data_is_told_what_is_made_of_what() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, told) = (folder.path().join("data"), folder.path().join("lineage.ndjson"));
+    std::fs::create_dir_all(data.join("log")).expect("a folder");
+    let registry = folder.path().join("registry.yaml");
+    std::fs::write(&registry, REGISTRY).expect("written");
+    ran(&data, &["registry", "apply", registry.to_str().expect("text")]);
+    let baskets = folder.path().join("baskets.ndjson");
+    let file = told.to_str().expect("text");
+    let settings = [("AVIS__LINEAGE__PATH", file), ("AVIS__LINEAGE__EVERY_SECONDS", "1")];
+    let server = Server::start_with(&data, &settings);
+    server.wait_until_ready();
+    let goes_on = || std::fs::read_to_string(&told).is_ok_and(|text| text.contains("RUNNING"));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !goes_on() {
+        assert!(Instant::now() < deadline, "not a word after a minute");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    server.stop();
+    std::fs::write(&baskets, BASKETS.replace("T-2", "T-1")).expect("written");
+    ran(&data, &["load", "transactions", baskets.to_str().expect("text")]);
+    let server = Server::start_with(&data, &settings);
+    server.wait_until_ready();
+    server.stop();
+
+    let text = std::fs::read_to_string(&told).expect("events");
+    let events: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
+    let of = |table: &'static str| events.iter().filter(move |event| event["job"]["name"] == table);
+    let kinds: Vec<_> = of("benefit_lines").map(|event| event["eventType"].as_str()).collect();
+    assert_eq!(kinds[..2], [Some("START"), Some("RUNNING")], "{kinds:?}");
+    assert_eq!(kinds.iter().filter(|kind| **kind == Some("COMPLETE")).count(), 2, "{kinds:?}");
+    let runs: BTreeSet<_> =
+        of("benefit_lines").map(|event| &event["run"]["runId"]).map(Value::to_string).collect();
+    assert_eq!(runs.len(), 2, "each time that it serves is a run");
+    let last = of("authorisations").next_back().expect("an event");
+    assert_eq!(last["inputs"][0]["name"], "authorisations");
+    let output = &last["outputs"][0];
+    assert!(output["name"].as_str().expect("a path").ends_with("/warehouse/authorisations"));
+    assert!(last["job"]["facets"]["sql"]["query"].as_str().expect("SQL").contains("INSERT INTO"));
+    let rows = of("authorisations")
+        .map(|event| event["outputs"][0]["outputFacets"]["outputStatistics"]["rowCount"].as_u64());
+    assert_eq!(rows.flatten().sum::<u64>(), 2, "each row is told of once");
+    let has_quantity =
+        |field: &Value| field["name"] == "total" && field["type"] == "Decimal128(18, 2)";
+    let fields = output["facets"]["schema"]["fields"].as_array().expect("columns");
+    assert!(fields.iter().any(has_quantity), "{fields:?}");
 }

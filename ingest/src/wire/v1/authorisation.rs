@@ -150,7 +150,6 @@ pub struct LineBenefit {
     pub excess_cents: i64,
     /// Who bears the excess: `merchant` or `grantor`, as the contract says; empty without excess.
     #[prost(string, tag = "11")]
-    #[serde(skip_serializing_if = "hidden")]
     pub excess_borne_by: String,
 }
 
