@@ -4,6 +4,7 @@
 pub mod draft;
 pub mod http;
 mod list;
+pub mod listed;
 pub mod openapi;
 pub mod registrar;
 pub mod rights;
@@ -33,7 +34,7 @@ use crate::{error::ConnectorError, json};
 /// A registry file that has no fault.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// The file as JSON.
+    /// The file as JSON, with whom it lists by keyed hashes.
     pub value: Value,
     /// What it describes.
     pub registry: Registry,
@@ -42,7 +43,8 @@ pub struct Document {
 /// Checks of group conditions, which need the query engine: given a condition, what is wrong.
 pub type ConditionCheck<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Reads a registry file, YAML or JSON (which is YAML, too).
+/// Reads a registry file, YAML or JSON (which is YAML, too). `naming` says what is kept of whom it
+/// lists.
 ///
 /// # Errors
 /// Where it does not parse, or every fault of it at once.
@@ -50,9 +52,11 @@ pub fn read(
     text: &str,
     origin: &str,
     condition: ConditionCheck<'_>,
+    naming: listed::Naming<'_>,
 ) -> Result<Document, ConnectorError> {
-    let value =
+    let mut value =
         parse(text).map_err(|reason| ConnectorError::Syntax { origin: origin.into(), reason })?;
+    listed::name(&mut value, naming)?;
     let (registry, faults) = check(&value, condition);
     if faults.is_empty() {
         return Ok(Document { value, registry });

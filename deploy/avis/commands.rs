@@ -130,8 +130,8 @@ pub async fn land(node: &Node) -> Result<(), Failure> {
 pub async fn registry_command(command: RegistryCommand) -> Result<(), Failure> {
     match command {
         RegistryCommand::Apply { file, data } => {
-            let document = document(&file)?;
             let node = open(&data)?;
+            let document = document(&file, &node.vault)?;
             let changes = registry::apply(&node.log, &document, node.clock.now()).await?;
             node.evaluator().await?.catch_up().await?;
             let object = format!("{} entries", changes.len());
@@ -140,8 +140,9 @@ pub async fn registry_command(command: RegistryCommand) -> Result<(), Failure> {
             Ok(())
         }
         RegistryCommand::Diff { file, data } => {
-            let document = document(&file)?;
-            let view = registry::view(&node(&data)?.log).await?;
+            let node = node(&data)?;
+            let document = document(&file, &node.vault)?;
+            let view = registry::view(&node.log).await?;
             for change in view.changes_to(&document.value) {
                 let what = if change.document.is_empty() { "-" } else { "+" };
                 println!("{what} {}/{}", change.kind, change.id);
@@ -161,15 +162,16 @@ pub async fn registry_command(command: RegistryCommand) -> Result<(), Failure> {
     }
 }
 
-/// A registry file, read and checked.
+/// A registry file, read and checked; whom it lists is named by the vault's keyed hashes.
 ///
 /// # Errors
 /// Where it cannot be read or has faults.
-pub fn document(file: &Path) -> Result<registry::Document, Failure> {
+pub fn document(file: &Path, vault: &Vault) -> Result<registry::Document, Failure> {
     let mut text = String::new();
     let read = std::io::Read::read_to_string(&mut lines::open(file)?, &mut text);
     read.map_err(|source| Failure::Read { path: file.to_path_buf(), source })?;
-    Ok(registry::read(&text, &file.display().to_string(), &groups::check)?)
+    let naming = |written: &str| registry::listed::member(vault, written);
+    Ok(registry::read(&text, &file.display().to_string(), &groups::check, &naming)?)
 }
 
 /// `avis load`.

@@ -51,7 +51,8 @@ pub async fn run(arguments: DemoArguments) -> Result<(), Failure> {
 /// The registry, the people and their means; what reads the other files.
 async fn describe(node: &Node, input: &Input, progress: &Progress) -> Result<Sources, Failure> {
     let (text, origin) = input.registry()?;
-    let document = registry::read(&text, &origin, &groups::check)?;
+    let naming = |written: &str| registry::listed::member(&node.vault, written);
+    let document = registry::read(&text, &origin, &groups::check, &naming)?;
     registry::apply(&node.log, &document, node.clock.now()).await?;
     let sources = Sources::of(node, Arc::new(document.registry));
     let bar = progress.bar("people");

@@ -3,20 +3,21 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write,
+    iter::repeat,
     path::Path,
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use connectors::portal::panels::PanelBook;
-use domain::{id::RecipientId, person_code::PersonCode};
+use connectors::{portal::panels::PanelBook, registry::listed};
+use domain::{id::RecipientId, period::LocalTime, person_code::PersonCode};
 use ingest::{
     audit::Deed,
     log::replay,
     record::{Record, outside_id},
-    register::people::People,
+    register::{memberships::Memberships, people::People},
     topic::Topic,
     vault::{Purpose, Vault},
-    wire::v1::{Event, MeansChanged, PersonChanged},
+    wire::v1::{Event, MeansChanged, MembershipChanged, PersonChanged},
 };
 use pipelines::entitlements::APPENDED_AT_ONCE;
 use serde::{Deserialize, Serialize};
@@ -166,17 +167,19 @@ async fn erase(node: &Node, id: RecipientId) -> Result<usize, Failure> {
 }
 
 /// Forgets whoever is on the list, again: the keys go, and with them whatever was sealed under them, in
-/// streams and backups alike; the register and the means are told where they have not been, as after a
-/// crash or a restored backup. Answers how many means were blocked now.
+/// streams and backups alike; the register, lists and the means are told where they have not been,
+/// as after a crash or a restored backup. Answers how many means were blocked now.
 ///
 /// # Errors
 /// Where the list, the vault or a stream cannot be used.
 pub async fn forget(node: &Node) -> Result<usize, Failure> {
     let erased = erased(&node.folder)?;
+    forget_keys(&node.folder, &node.vault)?;
+    listed::tidy(&node.log, &node.vault, node.clock.now()).await?;
     if erased.is_empty() {
         return Ok(0);
     }
-    forget_keys(&node.folder, &node.vault)?;
+    end_memberships(node, &erased).await?;
     let is_erased =
         |person: &str| RecipientId::parse(person).is_some_and(|id| erased.contains(&id));
     let mut people: BTreeMap<String, PersonChanged> = BTreeMap::new();
@@ -223,6 +226,33 @@ pub async fn forget(node: &Node) -> Result<usize, Failure> {
         record(id, &person, Event::MeansChanged(change))
     });
     append(node, Topic::MeansChanges, blocked.collect()).await
+}
+
+/// Takes people off the lists of grantors' own systems.
+async fn end_memberships(node: &Node, erased: &BTreeSet<RecipientId>) -> Result<(), Failure> {
+    let mut lists = Memberships::default();
+    replay(&node.log, Topic::Memberships, |stored| {
+        lists.apply(&stored);
+        Ok::<(), Failure>(())
+    })
+    .await?;
+    let now = node.clock.now();
+    let today = LocalTime::of(now).date.to_string();
+    let of_person = |person: &RecipientId| lists.of_person(*person).iter().zip(repeat(*person));
+    let ended = erased.iter().flat_map(of_person).map(|(days, person)| {
+        let change = MembershipChanged {
+            group_id: days.group.to_string(),
+            person: Some(person.to_string()),
+            token: None,
+            from: days.from.to_string(),
+            until: Some(today.clone()),
+            removed: true,
+        };
+        let (key, at) = (change.member(), now.timestamp_micros());
+        record("erasure", &format!("{key}/{at}"), &key, now, Event::MembershipChanged(change))
+    });
+    append(node, Topic::Memberships, ended.collect()).await?;
+    Ok(())
 }
 
 /// Whether a change goes before another of the same person: by its number, and where a snapshot's removal and

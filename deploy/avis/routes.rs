@@ -49,6 +49,7 @@ pub async fn all(
     let registry = registry::http::Door {
         registrar: registrar.clone(),
         tokens: tokens.clone(),
+        vault: node.vault.clone(),
         simulator: Arc::new(Simulations::of(node)),
     };
     let enrolment = enrolment::Door {

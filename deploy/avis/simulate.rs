@@ -47,8 +47,8 @@ const SHOWN: usize = 20;
 /// # Errors
 /// Where the registry file has faults or the streams cannot be read.
 pub async fn run(arguments: SimulateArguments) -> Result<(), Failure> {
-    let document = document(&arguments.registry)?;
     let node = node(&arguments.data)?;
+    let document = document(&arguments.registry, &node.vault)?;
     land(&node).await?;
     let progress = Progress::new(arguments.format == Format::Json);
     let (from, to) = (arguments.from, arguments.to);

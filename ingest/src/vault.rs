@@ -13,7 +13,7 @@ use std::{
 };
 
 use domain::{
-    id::{HouseholdId, MeansToken, Pseudonym, RecipientId},
+    id::{HouseholdId, MeansToken, PersonToken, Pseudonym, RecipientId},
     identification_means::MeansKind,
     person_code::PersonCode,
 };
@@ -134,7 +134,16 @@ impl Vault {
     /// # Errors
     /// Where the store cannot be read.
     pub fn find(&self, code: &PersonCode) -> Result<Option<RecipientId>, VaultError> {
-        let found = self.inner.people.get(self.code_hash(code)).map_err(store("find a person"))?;
+        self.find_listed(self.person_token(code))
+    }
+
+    /// The internal id of a person whom a list names, if enrolled.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn find_listed(&self, token: PersonToken) -> Result<Option<RecipientId>, VaultError> {
+        let hash = token.as_u128().to_be_bytes();
+        let found = self.inner.people.get(hash).map_err(store("find a person"))?;
         Ok(found
             .and_then(|id| id.as_ref().try_into().ok())
             .map(|id| RecipientId::from_u128(u128::from_be_bytes(id))))
@@ -150,7 +159,7 @@ impl Vault {
         let mut batch = self.inner.database.batch();
         let mut fresh: std::collections::HashMap<[u8; 16], RecipientId> = Default::default();
         for code in codes {
-            let hash = self.code_hash(code);
+            let hash = self.person_token(code).as_u128().to_be_bytes();
             let known = match fresh.get(&hash) {
                 Some(id) => Some(*id),
                 None => self.find(code)?,
@@ -253,6 +262,12 @@ impl Vault {
         Ok(self.inner.keys.get(id).map_err(store("read a key"))?.is_none())
     }
 
+    /// A person as a list names them: a keyed hash of the personal code.
+    #[must_use]
+    pub fn person_token(&self, code: &PersonCode) -> PersonToken {
+        PersonToken::from_u128(self.keyed("person code", code.expose().as_bytes()))
+    }
+
     /// The token of a means: a keyed hash of kind and value.
     #[must_use]
     pub fn means_token(&self, kind: MeansKind, value: &str) -> MeansToken {
@@ -333,10 +348,6 @@ impl Vault {
         hasher.update(b"derived secret");
         hasher.update(purpose.as_bytes());
         *hasher.finalize().as_bytes()
-    }
-
-    fn code_hash(&self, code: &PersonCode) -> [u8; 16] {
-        self.keyed("person code", code.expose().as_bytes()).to_be_bytes()
     }
 
     fn keyed(&self, purpose: &str, bytes: &[u8]) -> u128 {

@@ -27,6 +27,7 @@ use crate::{
     groups::{Groups, HORIZON_DAYS},
 };
 
+mod relisted;
 mod rename;
 
 /// Records of people in one append and one sync: few enough that nobody else waits long.
@@ -147,7 +148,7 @@ impl Evaluator {
     }
 
     /// Reads the registry; where its groups are others than everybody was evaluated with, everybody
-    /// is evaluated again, from the change's event time on.
+    /// is evaluated again, from the change's event time on, or whoever is on another list.
     async fn follow_registry(&mut self) -> Result<(), PipelineError> {
         let mut changed_at = None;
         let mut next = self.registry_next;
@@ -166,14 +167,20 @@ impl Evaluator {
             self.described.clone_from(&self.registry.registry().groups);
         }
         self.registry.apply(&all[known..]);
-        let described = &self.registry.registry().groups;
-        let same = &self.described == described;
-        self.described.clone_from(described);
-        self.groups = Groups::new(described, &self.vault);
+        let described = self.registry.registry().groups.clone();
+        self.groups = Groups::new(&described, &self.vault);
         self.listed_of = self.people.len();
-        if !same {
-            self.affected.extend(self.people.iter().map(|(id, _)| (id, changed_at)));
+        match relisted::relisted(&self.described, &described) {
+            // Whom the register has not told of is told of when it does.
+            Some(whom) => {
+                for token in whom {
+                    let person = self.vault.find_listed(token)?;
+                    self.affected.extend(person.map(|id| (id, changed_at)));
+                }
+            }
+            None => self.affected.extend(self.people.iter().map(|(id, _)| (id, changed_at))),
         }
+        self.described = described;
         Ok(())
     }
 

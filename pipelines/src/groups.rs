@@ -11,9 +11,8 @@ use arrow::buffer::BooleanBuffer;
 use chrono::{DateTime, NaiveDate, Utc};
 use datafusion::error::DataFusionError;
 use domain::{
-    id::{GroupId, RecipientId},
+    id::{GroupId, PersonToken, RecipientId},
     period::LocalTime,
-    person_code::PersonCode,
     recipient::{Group, Member, Membership},
 };
 use ingest::{
@@ -62,7 +61,7 @@ pub struct Groups {
     /// Groups that list people.
     lists: Vec<(GroupId, HashSet<RecipientId>)>,
     /// Whom the register had not told of when they were looked up, with the places of their lists.
-    unknown: Vec<(usize, PersonCode)>,
+    unknown: Vec<(usize, PersonToken)>,
 }
 
 impl Default for Groups {
@@ -82,11 +81,11 @@ impl Groups {
             match &group.members {
                 Membership::Where(text) => conditions.push((group.id.clone(), text.clone())),
                 Membership::List(members) => {
-                    let codes = members.iter().filter_map(|member| match member {
-                        Member::Person(code) => Some((lists.len(), code.expose().clone())),
+                    let people = members.iter().filter_map(|member| match member {
+                        Member::Person(token) => Some((lists.len(), *token)),
                         Member::Means(_) => None,
                     });
-                    unknown.extend(codes);
+                    unknown.extend(people);
                     lists.push((group.id.clone(), HashSet::new()));
                 }
             }
@@ -99,7 +98,7 @@ impl Groups {
     /// Looks up those on lists whom the register had not told of.
     pub fn find_listed(&mut self, vault: &Vault) {
         let Self { lists, unknown, .. } = self;
-        unknown.retain(|(list, code)| match vault.find(code) {
+        unknown.retain(|(list, token)| match vault.find_listed(*token) {
             Ok(Some(id)) => {
                 lists[*list].1.insert(id);
                 false

@@ -12,11 +12,15 @@ use axum::{
     routing::{get, post, put},
 };
 use domain::registry::Kind;
-use ingest::register::registry::identity;
+use ingest::{
+    register::registry::identity,
+    vault::{Vault, VaultError},
+};
 use serde_json::{Value, json};
 
 use super::{
     list::Asked,
+    listed,
     registrar::{Now, Past, Registrar, none},
     rights::{self, Reach},
     standing::Change,
@@ -47,6 +51,8 @@ pub struct Door {
     pub registrar: Registrar,
     /// Whose tokens hold.
     pub tokens: Tokens,
+    /// For the keyed hashes of whom groups list.
+    pub vault: Vault,
     /// Who tells what other rules would have done.
     pub simulator: Arc<dyn Simulator>,
 }
@@ -99,6 +105,18 @@ pub fn routes(door: Door) -> Router {
 impl Door {
     fn identity(&self, headers: &HeaderMap) -> Result<Identity, Problem> {
         access::identity(&self.tokens, headers)
+    }
+
+    /// Names who is listed, by the keyed hashes of their codes.
+    fn named(
+        &self,
+        entry: &mut Value,
+        name: fn(&mut Value, listed::Naming<'_>) -> Result<(), VaultError>,
+    ) -> Result<(), Problem> {
+        name(entry, &|written| listed::member(&self.vault, written)).map_err(|error| {
+            tracing::error!(%error, "the keys cannot be used");
+            Problem::unavailable("the keys cannot be used now")
+        })
     }
 
     /// Who asks, where their role reads a kind at all.
@@ -222,6 +240,9 @@ async fn put_one(
         fields.entry("grantor").or_insert_with(|| Value::from(&*by.organisation));
     }
     translate(&mut entry);
+    if kind == Kind::Group {
+        door.named(&mut entry, listed::name_in)?;
+    }
     let mut now = door.registrar.now().await?;
     let changes = match kind {
         Kind::Instruction => versions::put(&now.standing().view, &id, entry),

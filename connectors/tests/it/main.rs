@@ -96,5 +96,6 @@ fn text(name: &str) -> String {
 
 /// The demonstration's registry. Conditions are the pipelines' to check.
 fn real_registry() -> Document {
-    registry::read(&text("registry.yaml.gz"), "registry.yaml", &|_| None).expect("no fault")
+    registry::read(&text("registry.yaml.gz"), "registry.yaml", &|_| None, &|_| Ok(None))
+        .expect("no fault")
 }

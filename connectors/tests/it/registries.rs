@@ -10,9 +10,12 @@ use serde_json::{Value, json};
 use crate::Node;
 
 fn read(text: &str) -> Result<Document, ConnectorError> {
-    registry::read(text, "registry.yaml", &|condition| {
-        condition.ends_with(">=").then(|| "the condition ends too early".to_owned())
-    })
+    registry::read(
+        text,
+        "registry.yaml",
+        &|condition| condition.ends_with(">=").then(|| "the condition ends too early".to_owned()),
+        &|_| Ok(None),
+    )
 }
 
 /// The faults of a text, each as `path: message`.
@@ -187,7 +190,7 @@ async fn an_exported_registry_is_taken_again() {
     assert_eq!(changes.len(), entries);
     let view = registry::view(&node.context.log).await.expect("a view");
     let exported = view.document().to_string();
-    let again = registry::read(&exported, "exported", &|_| None).expect("no fault");
+    let again = registry::read(&exported, "exported", &|_| None, &|_| Ok(None)).expect("no fault");
     assert_eq!(view.changes_to(&again.value), []);
     assert_eq!(view.changes_to(&json!({})).len(), entries, "an empty file removes everything");
 }

@@ -251,6 +251,8 @@ number_id! {
     RecordId,
     /// A keyed hash of an identification means' kind and value; the value itself is kept nowhere.
     MeansToken,
+    /// A keyed hash of a personal code, by which a list of the registry names somebody.
+    PersonToken,
     /// A recipient as tables see it: a keyed hash per purpose, which can rotate.
     Pseudonym,
     /// A call from a service centre to a remote official; a ULID.

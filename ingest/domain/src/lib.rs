@@ -18,7 +18,6 @@ pub mod identification_means;
 pub mod instruction;
 pub mod invariant;
 pub mod limit;
-pub mod masked;
 pub mod merchant;
 pub mod period;
 pub mod person_code;

@@ -1,11 +1,11 @@
 //! Who benefits are for: groups, and what the rule engine knows of one recipient.
 
+use std::fmt;
+
 use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::{
-    id::{GrantorId, GroupId, HouseholdId, MeansToken, RecipientId},
-    masked::Masked,
-    person_code::PersonCode,
+    id::{GrantorId, GroupId, HouseholdId, MeansToken, PersonToken, RecipientId},
     text::Text,
 };
 
@@ -34,10 +34,33 @@ pub enum Membership {
 /// Who is listed: a person, or a means that stands alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Member {
-    /// A person.
-    Person(Masked<PersonCode>),
+    /// A person, by the keyed hash of the personal code: the register need not have told of them.
+    Person(PersonToken),
     /// A means, by its keyed hash.
     Means(MeansToken),
+}
+
+impl Member {
+    /// What stands before a person's token, since a means' looks alike.
+    const PERSON: &str = "person:";
+
+    /// A member as [`Display`](fmt::Display) writes it, and so as the registry keeps it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.strip_prefix(Self::PERSON) {
+            Some(token) => PersonToken::parse(token).map(Self::Person),
+            None => MeansToken::parse(text).map(Self::Means),
+        }
+    }
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Person(token) => write!(f, "{}{token}", Self::PERSON),
+            Self::Means(token) => token.fmt(f),
+        }
+    }
 }
 
 /// One recipient as the rule engine sees it at one instant.
@@ -90,5 +113,23 @@ impl GroupDays {
     #[must_use]
     pub fn contains(&self, day: NaiveDate) -> bool {
         self.from <= day && self.until.is_none_or(|until| day < until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listed_person_is_no_means() {
+        for member in
+            [Member::Person(PersonToken::from_u128(7)), Member::Means(MeansToken::from_u128(7))]
+        {
+            assert_eq!(Member::parse(&member.to_string()), Some(member));
+        }
+        // A personal code is named before the registry keeps it.
+        for none in ["326180-33995", "32618033995", "person:326180-33995", "person:", ""] {
+            assert_eq!(Member::parse(none), None, "{none}");
+        }
     }
 }

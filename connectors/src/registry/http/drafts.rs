@@ -17,6 +17,7 @@ use crate::{
     problem::Problem,
     registry::{
         draft::{Draft, LIST, Removed, State as Stands},
+        listed,
         registrar::{Beside, Now},
     },
 };
@@ -25,6 +26,14 @@ use crate::{
 const LONGEST: usize = 4_096;
 
 impl Door {
+    /// Names who is listed in what a draft puts.
+    pub(super) fn named_draft(&self, document: &mut Value) -> Result<(), Problem> {
+        match document.get_mut("entries") {
+            Some(entries) => self.named(entries, listed::name),
+            None => Ok(()),
+        }
+    }
+
     /// Who asks, where their role has drafts: whoever changes something, or watches.
     fn drafting(&self, headers: &HeaderMap) -> Result<Identity, Problem> {
         let identity = self.identity(headers)?;
@@ -148,7 +157,9 @@ pub(super) async fn put(
 ) -> Result<Response, Problem> {
     let identity = door.drafting(&headers)?;
     domain::id::GroupId::new(&id).map_err(|error| Problem::invalid(format!("the id {error}")))?;
-    let body = read(&json::body(&bytes)?)?;
+    let mut document = json::body(&bytes)?;
+    door.named_draft(&mut document)?;
+    let body = read(&document)?;
     let mut now = door.registrar.now().await?;
     let standing = now.standing().drafts.get(&id);
     if standing.is_some_and(|(draft, _)| !sees(&identity, draft)) {

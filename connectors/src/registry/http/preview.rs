@@ -77,8 +77,9 @@ struct Asked {
 }
 
 /// The order of `order` and the days of `simulate` are taken out of the body; the rest is a draft's.
-fn read(bytes: &[u8]) -> Result<(Asked, drafts::Body), Problem> {
+fn read(door: &Door, bytes: &[u8]) -> Result<(Asked, drafts::Body), Problem> {
     let mut document = json::body(bytes)?;
+    door.named_draft(&mut document)?;
     let fields = document.as_object_mut().ok_or_else(|| Problem::invalid("must be an object"))?;
     let mut taken = Map::new();
     for name in ["order", "from", "simulate"] {
@@ -154,7 +155,7 @@ pub(super) async fn preview(
     if !matches!(identity.role, Role::Grantor | Role::Administrator) {
         return Err(Problem::forbidden("this is for grantors and administrators"));
     }
-    let (asked, mut body) = read(&bytes)?;
+    let (asked, mut body) = read(&door, &bytes)?;
     let today = door.registrar.today();
     let (told, simulating) = {
         let now = door.registrar.now().await?;

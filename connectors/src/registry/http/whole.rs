@@ -17,7 +17,7 @@ use crate::{
     access::{Identity, Role},
     precondition::{Seen, tag},
     problem::Problem,
-    registry::{self, registrar::Now, standing::Change, translated},
+    registry::{self, listed, registrar::Now, standing::Change, translated},
 };
 
 /// Whoever administers the registry as a whole.
@@ -48,9 +48,10 @@ pub(super) async fn export(
 }
 
 /// What makes the registry the wanted one.
-fn changes(now: &Now<'_>, bytes: &[u8]) -> Result<Vec<Change>, Problem> {
+fn changes(door: &Door, now: &Now<'_>, bytes: &[u8]) -> Result<Vec<Change>, Problem> {
     let text = std::str::from_utf8(bytes).map_err(|_| Problem::malformed("not UTF-8"))?;
-    let wanted = registry::parse(text).map_err(Problem::malformed)?;
+    let mut wanted = registry::parse(text).map_err(Problem::malformed)?;
+    door.named(&mut wanted, listed::name)?;
     let standing = now.standing();
     let (_, faults) = registry::check(&wanted, &|text| now.condition(text));
     if !faults.is_empty() {
@@ -98,7 +99,7 @@ pub(super) async fn diff(
 ) -> Result<Response, Problem> {
     administrator(&door, &headers)?;
     let now = door.registrar.now().await?;
-    let changes = changes(&now, &bytes)?;
+    let changes = changes(&door, &now, &bytes)?;
     Ok(answer(StatusCode::OK, &told(&now, &changes), Some(now.standing().view.version())))
 }
 
@@ -112,7 +113,7 @@ pub(super) async fn import(
 ) -> Result<Response, Problem> {
     let identity = administrator(&door, &headers)?;
     let mut now = door.registrar.now().await?;
-    let changes = changes(&now, &bytes)?;
+    let changes = changes(&door, &now, &bytes)?;
     let version = now.standing().view.version();
     // An empty registry has a tag, too, which need not be said.
     let seen = Seen::of(&headers);

@@ -96,7 +96,8 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let registry = registry::read(REGISTRY, "registry", &|_| None).expect("a registry");
+        let registry =
+            registry::read(REGISTRY, "registry", &|_| None, &|_| Ok(None)).expect("a registry");
         Self {
             board: Board::default(),
             roster: Roster::of(&registry.registry, 1),

@@ -10,6 +10,8 @@ mod finance;
 mod grantor;
 mod issuer;
 mod kill;
+mod lists;
+mod merchant;
 mod operators;
 mod own;
 mod people;
