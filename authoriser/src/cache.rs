@@ -17,6 +17,7 @@ use ingest::error::LogError;
 use crate::{fence::Stamp, rules::Counters};
 
 pub mod embedded;
+pub mod model;
 pub mod redis;
 pub mod truth;
 

@@ -19,7 +19,6 @@ use domain::{
     id::{AuthorisationId, BenefitId, RecipientId, RecordId},
     limit::{CounterKey, Holder},
 };
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch};
 use ingest::{
     log::{Log, READ_BATCH},
     record::{Position, Stored},
@@ -36,8 +35,11 @@ use crate::{
 
 mod recipients;
 mod row;
+pub mod store;
 mod uses;
 mod witness;
+
+use store::{Part, Rows, Store, Write, folder::Folder};
 
 pub use recipients::Place;
 pub use witness::Entry;
@@ -62,17 +64,9 @@ pub struct Held {
 
 /// The index of one node.
 pub struct Index {
-    database: Database,
-    keys: Keyspace,
-    changes: Keyspace,
-    held: Keyspace,
-    counters: Keyspace,
-    points: Keyspace,
-    recipients: Keyspace,
-    uses: Keyspace,
+    store: Arc<dyn Store>,
     users: uses::Users,
     bringing: tokio::sync::Mutex<()>,
-    progress: Keyspace,
     next: Vec<AtomicU64>,
     uploads_next: AtomicU64,
     starts: AtomicU64,
@@ -88,10 +82,6 @@ impl std::fmt::Debug for Index {
 
 const UPLOADS: &[u8] = b"uploads";
 const STARTS: &[u8] = b"starts";
-/// What the store keeps in memory of blocks read.
-const BLOCK_CACHE_BYTES: u64 = 64 << 20;
-/// And of each keyspace's rows before they become a table: few, as they come in random order.
-const MEMTABLE_BYTES: u64 = 8 << 20;
 /// Sums of counters, of points, and of uses, that are remembered: about 10 MB each.
 const SUMS: usize = 65_536;
 
@@ -113,24 +103,40 @@ impl Index {
                 Self::at(folder, partitions)?
             }
         };
-        index.list_what_it_has(log).await?;
-        index.enter_uses(log).await?;
-        index.catch_up(log).await?;
-        Ok(Arc::new(index))
+        index.brought_up(log).await
+    }
+
+    /// The index over a store, brought up to the stream's end; none where it is ahead of the stream:
+    /// whoever calls then begins with an empty store.
+    ///
+    /// # Errors
+    /// Where the store cannot be written, or the stream cannot be read.
+    pub async fn over(
+        store: Arc<dyn Store>,
+        log: &Arc<dyn Log>,
+    ) -> Result<Option<Arc<Self>>, AuthoriserError> {
+        let index = Self::of(store, log.partitions(Topic::Authorisations))?;
+        if index.is_ahead(log)? {
+            return Ok(None);
+        }
+        index.brought_up(log).await.map(Some)
+    }
+
+    async fn brought_up(self, log: &Arc<dyn Log>) -> Result<Arc<Self>, AuthoriserError> {
+        self.list_what_it_has(log).await?;
+        self.enter_uses(log).await?;
+        self.catch_up(log).await?;
+        Ok(Arc::new(self))
     }
 
     fn at(folder: &Path, partitions: u32) -> Result<Self, AuthoriserError> {
-        let store = |source: fjall::Error| failed(folder, source.into());
-        let database = Database::builder(folder)
-            .cache_size(BLOCK_CACHE_BYTES)
-            .worker_threads(1)
-            .open()
-            .map_err(store)?;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
-        let open = |name| database.keyspace(name, options).map_err(store);
-        let progress = open("progress")?;
+        let store = Folder::open(folder).map_err(|source| failed(folder, source.into()))?;
+        Self::of(Arc::new(store), partitions)
+    }
+
+    fn of(store: Arc<dyn Store>, partitions: u32) -> Result<Self, AuthoriserError> {
         let read = |key: &[u8]| -> Result<AtomicU64, AuthoriserError> {
-            let value = progress.get(key).map_err(store)?;
+            let value = store.get(Part::Progress, key)?;
             Ok(AtomicU64::new(value.as_deref().and_then(row::number).unwrap_or(0)))
         };
         let next = (0..partitions).map(|partition| read(&partition.to_be_bytes()));
@@ -139,17 +145,9 @@ impl Index {
             uploads_next: read(UPLOADS)?,
             starts: read(STARTS)?,
             entering: Mutex::default(),
-            keys: open("keys")?,
-            changes: open("changes")?,
-            held: open("held")?,
-            counters: open("counters")?,
-            points: open("points")?,
-            recipients: open("recipients")?,
-            uses: open("uses")?,
             users: uses::Users::default(),
             bringing: tokio::sync::Mutex::default(),
-            progress,
-            database,
+            store,
         })
     }
 
@@ -192,12 +190,12 @@ impl Index {
         Ok(())
     }
 
-    /// Reads again what it has of the stream, for rows that an index of before them lacks:
-    /// `enter` puts those of some records into one atomic batch.
+    /// Reads again what it has of the stream, for rows that an index of before them lacks: `rows` are
+    /// those of some records, which are written together.
     async fn read_again(
         &self,
         log: &Arc<dyn Log>,
-        enter: impl Fn(&[Stored], &mut OwnedWriteBatch) -> Result<(), AuthoriserError>,
+        rows: impl Fn(&[Stored]) -> Result<Vec<Write>, AuthoriserError>,
     ) -> Result<(), AuthoriserError> {
         let topic = Topic::Authorisations;
         for partition in 0..log.partitions(topic) {
@@ -206,9 +204,7 @@ impl Index {
                 let batch = log.read(topic, partition, next, READ_BATCH).await?;
                 let Some(last) = batch.last() else { break };
                 next = last.position.offset + 1;
-                let mut rows = self.database.batch();
-                enter(&batch, &mut rows)?;
-                rows.commit()?;
+                self.store.write(rows(&batch)?)?;
             }
         }
         Ok(())
@@ -243,7 +239,7 @@ impl Index {
     /// # Errors
     /// Where the index cannot be read.
     pub fn key(&self, key: RecordId) -> Result<Option<Used>, AuthoriserError> {
-        let value = self.keys.get(key.as_u128().to_be_bytes())?;
+        let value = self.store.get(Part::Keys, &key.as_u128().to_be_bytes())?;
         Ok(value.as_deref().and_then(row::used))
     }
 
@@ -253,8 +249,8 @@ impl Index {
     /// Where the index cannot be read.
     pub fn changes(&self, id: AuthorisationId) -> Result<Vec<Position>, AuthoriserError> {
         let mut positions = Vec::new();
-        for guard in self.changes.prefix(id.as_u128().to_be_bytes()) {
-            positions.extend(row::position(&guard.value()?));
+        for row in self.store.prefix(Part::Changes, &id.as_u128().to_be_bytes()) {
+            positions.extend(row::position(&row?.1));
         }
         Ok(positions)
     }
@@ -265,8 +261,8 @@ impl Index {
     /// Where the index cannot be read.
     pub fn held(&self) -> Result<Vec<Held>, AuthoriserError> {
         let mut held = Vec::new();
-        for guard in self.held.iter() {
-            let (key, value) = guard.into_inner()?;
+        for row in self.store.prefix(Part::Held, &[]) {
+            let (key, value) = row?;
             let id = row::wide(&key).map(AuthorisationId::from_u128);
             let expires_at = row::signed(&value);
             held.extend(id.zip(expires_at).map(|(id, expires_at)| Held { expires_at, id }));
@@ -279,7 +275,7 @@ impl Index {
     /// # Errors
     /// Where the index cannot be read.
     pub fn counters(&self, holder: Holder) -> Result<Vec<(CounterKey, i64)>, AuthoriserError> {
-        self.read_counters(self.counters.prefix(row::holder(holder)))
+        read_counters(self.store.prefix(Part::Counters, &row::holder(holder)))
     }
 
     /// What is used of every counter there is.
@@ -287,16 +283,7 @@ impl Index {
     /// # Errors
     /// Where the index cannot be read.
     pub fn all_counters(&self) -> Result<Vec<(CounterKey, i64)>, AuthoriserError> {
-        self.read_counters(self.counters.iter())
-    }
-
-    fn read_counters(&self, rows: fjall::Iter) -> Result<Vec<(CounterKey, i64)>, AuthoriserError> {
-        let mut counters = Vec::new();
-        for guard in rows {
-            let (key, value) = guard.into_inner()?;
-            counters.extend(row::counter_key(&key).zip(row::signed(&value)));
-        }
-        Ok(counters)
+        read_counters(self.store.prefix(Part::Counters, &[]))
     }
 
     /// What is used of one counter.
@@ -304,7 +291,7 @@ impl Index {
     /// # Errors
     /// Where the index cannot be read.
     pub fn counter(&self, key: &CounterKey) -> Result<i64, AuthoriserError> {
-        let value = self.counters.get(row::counter(key))?;
+        let value = self.store.get(Part::Counters, &row::counter(key))?;
         Ok(value.as_deref().and_then(row::signed).unwrap_or(0))
     }
 
@@ -317,12 +304,12 @@ impl Index {
         of: Option<RecipientId>,
     ) -> Result<Vec<(RecipientId, BenefitId, i64)>, AuthoriserError> {
         let rows = match of {
-            Some(recipient) => self.points.prefix(recipient.as_u128().to_be_bytes()),
-            None => self.points.iter(),
+            Some(recipient) => self.store.prefix(Part::Points, &recipient.as_u128().to_be_bytes()),
+            None => self.store.prefix(Part::Points, &[]),
         };
         let mut points = Vec::new();
-        for guard in rows {
-            let (key, value) = guard.into_inner()?;
+        for row in rows {
+            let (key, value) = row?;
             let balance = row::points_key(&key).zip(row::signed(&value));
             points
                 .extend(balance.map(|((recipient, benefit), points)| (recipient, benefit, points)));
@@ -352,43 +339,41 @@ impl Index {
     }
 
     fn write(&self, entered: Entered, sums: &mut Sums) -> Result<(), AuthoriserError> {
-        let mut batch = self.database.batch();
+        let mut batch = Vec::new();
         for (key, used) in entered.keys {
-            batch.insert(&self.keys, key.as_u128().to_be_bytes(), row::of_used(&used));
+            batch.push(Write::put(Part::Keys, key.as_u128().to_be_bytes(), row::of_used(&used)));
         }
         for ((id, step), position) in entered.changes {
-            batch.insert(&self.changes, row::change(id, step), row::of_position(position));
+            let (key, value) = (row::change(id, step), row::of_position(position));
+            batch.push(Write::put(Part::Changes, key, value));
         }
         for (id, expires_at) in entered.held {
             let key = id.as_u128().to_be_bytes();
-            match expires_at {
-                Some(at) => batch.insert(&self.held, key, at.to_be_bytes()),
-                None => batch.remove(&self.held, key),
-            }
+            batch.push(match expires_at {
+                Some(at) => Write::put(Part::Held, key, at.to_be_bytes()),
+                None => Write::remove(Part::Held, key),
+            });
         }
-        let counters = changed(&self.counters, &sums.counters, entered.counters)?;
-        for (key, sum) in &counters {
-            batch.insert(&self.counters, key.as_slice(), sum.to_be_bytes());
+        let counters = self.changed(Part::Counters, &sums.counters, entered.counters)?;
+        let points = self.changed(Part::Points, &sums.points, entered.points)?;
+        let uses = self.changed(Part::Uses, &sums.uses, entered.uses)?;
+        let parts = [(Part::Counters, &counters), (Part::Points, &points), (Part::Uses, &uses)];
+        for (part, sums) in parts {
+            let put =
+                |(key, sum): &(Vec<u8>, i64)| Write::put(part, key.as_slice(), sum.to_be_bytes());
+            batch.extend(sums.iter().map(put));
         }
-        let points = changed(&self.points, &sums.points, entered.points)?;
-        for (key, sum) in &points {
-            batch.insert(&self.points, key.as_slice(), sum.to_be_bytes());
-        }
-        let uses = changed(&self.uses, &sums.uses, entered.uses)?;
-        for (key, sum) in &uses {
-            batch.insert(&self.uses, key.as_slice(), sum.to_be_bytes());
-        }
-        for row in entered.recipients {
-            batch.insert(&self.recipients, row, [0_u8; 0]);
-        }
+        let listed = entered.recipients.into_iter();
+        batch.extend(listed.map(|row| Write::put(Part::Recipients, row, Vec::new())));
         for (partition, next) in &entered.next {
-            batch.insert(&self.progress, partition.to_be_bytes(), next.to_be_bytes());
+            let (key, next) = (partition.to_be_bytes(), next.to_be_bytes());
+            batch.push(Write::put(Part::Progress, key, next));
         }
         let uploads = self.uploads_next().max(entered.uploads_next);
-        batch.insert(&self.progress, UPLOADS, uploads.to_be_bytes());
+        batch.push(Write::put(Part::Progress, UPLOADS, uploads.to_be_bytes()));
         let starts = self.starts().max(entered.starts);
-        batch.insert(&self.progress, STARTS, starts.to_be_bytes());
-        batch.commit()?;
+        batch.push(Write::put(Part::Progress, STARTS, starts.to_be_bytes()));
+        self.store.write(batch)?;
         remember(&mut sums.counters, counters);
         remember(&mut sums.points, points);
         remember(&mut sums.uses, uses);
@@ -401,6 +386,35 @@ impl Index {
         }
         Ok(())
     }
+
+    /// The sums after some changes.
+    fn changed(
+        &self,
+        part: Part,
+        known: &HashMap<Vec<u8>, i64>,
+        changes: HashMap<Vec<u8>, i64>,
+    ) -> Result<Vec<(Vec<u8>, i64)>, AuthoriserError> {
+        let changed = changes.into_iter().map(|(key, change)| {
+            let before = match known.get(&key) {
+                Some(sum) => *sum,
+                None => {
+                    let kept = self.store.get(part, &key)?;
+                    kept.as_deref().and_then(row::signed).unwrap_or(0)
+                }
+            };
+            Ok((key, before.saturating_add(change)))
+        });
+        changed.collect()
+    }
+}
+
+fn read_counters(rows: Rows<'_>) -> Result<Vec<(CounterKey, i64)>, AuthoriserError> {
+    let mut counters = Vec::new();
+    for row in rows {
+        let (key, value) = row?;
+        counters.extend(row::counter_key(&key).zip(row::signed(&value)));
+    }
+    Ok(counters)
 }
 
 /// Sums that were written a short while ago: whoever comes comes again, and a budget is in every
@@ -410,22 +424,6 @@ struct Sums {
     counters: HashMap<Vec<u8>, i64>,
     points: HashMap<Vec<u8>, i64>,
     uses: HashMap<Vec<u8>, i64>,
-}
-
-/// The sums after some changes.
-fn changed(
-    space: &Keyspace,
-    known: &HashMap<Vec<u8>, i64>,
-    changes: HashMap<Vec<u8>, i64>,
-) -> Result<Vec<(Vec<u8>, i64)>, AuthoriserError> {
-    let changed = changes.into_iter().map(|(key, change)| {
-        let before = match known.get(&key) {
-            Some(sum) => *sum,
-            None => space.get(&key)?.as_deref().and_then(row::signed).unwrap_or(0),
-        };
-        Ok((key, before.saturating_add(change)))
-    });
-    changed.collect()
 }
 
 /// Remembers what was written, beginning anew where it becomes too much.

@@ -16,7 +16,7 @@ use domain::{
     basket::{Mode, Request},
     id::{AuthorisationId, IdempotencyKey, RecordId},
 };
-use ingest::{record::Stored, topic::Topic};
+use ingest::topic::Topic;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
@@ -26,11 +26,12 @@ use crate::{
     command::{Caller, Change, Command, Refusal, What},
     error::AuthoriserError,
     history::History,
-    index::Index,
     refresh::People,
     reply::Reply,
     rules::RuleSet,
 };
+
+mod entering;
 
 /// Requests that wait to be decided.
 const QUEUE: usize = 4_096;
@@ -38,11 +39,6 @@ const QUEUE: usize = 4_096;
 const BATCH: usize = 512;
 /// Batches decided ahead of the one that is being synced.
 const AHEAD: usize = 4;
-/// Batches that enter the index together; it may be behind by so many more.
-const ENTERED_AT_ONCE: usize = 64;
-/// How long the index then waits for more: what enters together is cheaper, and nobody waits for
-/// it.
-const BETWEEN_ENTRIES: Duration = Duration::from_millis(10);
 /// Records appended under one answer of the log.
 const APPENDED_AT_ONCE: usize = 4_096;
 /// How long nothing may come before rules, uploads and ends of reservations are looked at anyway.
@@ -74,6 +70,15 @@ pub struct Handle {
     writes: Arc<Writes>,
 }
 
+/// Where the parts of an authoriser run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// The decision loop on a thread of its own, the index on one for what blocks.
+    Apart,
+    /// Everything in turns on the caller's runtime.
+    InTurns,
+}
+
 /// An authoriser at work.
 #[derive(Debug)]
 pub struct Running {
@@ -90,6 +95,48 @@ pub fn start<C: Cache>(
     authoriser: Authoriser<C>,
     bounds: Bounds,
 ) -> Result<(Handle, Running), AuthoriserError> {
+    let (loops, handle, running) = prepare(authoriser, bounds, Place::Apart);
+    let Loop { authoriser, jobs, out, told, stopped, ended } = loops;
+    std::thread::Builder::new()
+        .name("authoriser".into())
+        .spawn(move || {
+            // Whoever started it may be gone by the time it ends.
+            let _ = ended.send(decide(authoriser, jobs, out, told, stopped));
+        })
+        .map_err(AuthoriserError::Thread)?;
+    Ok((handle, running))
+}
+
+/// Starts an authoriser of which all parts take turns on the caller's runtime: for simulation, where
+/// one thread and the clock passed in decide what comes when.
+pub fn start_in_turns<C: Cache + Sync>(
+    authoriser: Authoriser<C>,
+    bounds: Bounds,
+) -> (Handle, Running) {
+    let (loops, handle, running) = prepare(authoriser, bounds, Place::InTurns);
+    let Loop { authoriser, jobs, out, told, stopped, ended } = loops;
+    tokio::spawn(async move {
+        let _ = ended.send(turns(authoriser, jobs, out, told, stopped).await);
+    });
+    (handle, running)
+}
+
+/// What the decision loop begins with.
+struct Loop<C> {
+    authoriser: Authoriser<C>,
+    jobs: mpsc::Receiver<Job>,
+    out: mpsc::Sender<Outgoing>,
+    told: watch::Sender<Arc<RuleSet>>,
+    stopped: watch::Receiver<bool>,
+    ended: oneshot::Sender<Result<(), AuthoriserError>>,
+}
+
+/// Starts whoever appends, and gives what the decision loop begins with.
+fn prepare<C: Cache>(
+    authoriser: Authoriser<C>,
+    bounds: Bounds,
+    place: Place,
+) -> (Loop<C>, Handle, Running) {
     let parts = authoriser.parts().clone();
     let (queue, jobs) = mpsc::channel(QUEUE);
     let (stop, stopped) = watch::channel(false);
@@ -98,23 +145,17 @@ pub fn start<C: Cache>(
     let marks = authoriser.marks();
     let people = Arc::clone(authoriser.registers().people());
     let (told, rules) = watch::channel(Arc::clone(authoriser.registers().rules()));
-    std::thread::Builder::new()
-        .name("authoriser".into())
-        .spawn(move || {
-            // Whoever started it may be gone by the time it ends.
-            let _ = ended.send(decide(authoriser, jobs, out, told, stopped));
-        })
-        .map_err(AuthoriserError::Thread)?;
     let writes = Arc::new(Writes::default());
-    let appending = append(parts.clone(), outgoing, marks.clone(), Arc::clone(&writes));
+    let appending = append(parts.clone(), outgoing, marks.clone(), (place, Arc::clone(&writes)));
     let appends = tokio::spawn(async move {
         let ended = appending.await;
         // Nobody waits for what is not appended any more.
         marks.dealt.send_replace(u64::MAX);
         ended
     });
+    let loops = Loop { authoriser, jobs, out, told, stopped, ended };
     let handle = Handle { parts, queue, bounds, rules, people, writes };
-    Ok((handle, Running { stop, decides, appends }))
+    (loops, handle, Running { stop, decides, appends })
 }
 
 /// The thread's work, on a runtime of its own.
@@ -138,6 +179,7 @@ async fn turns<C: Cache>(
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), AuthoriserError> {
     let mut uploads = authoriser.parts().log.subscribe(Topic::TerminalTransactions);
+    let clock = Arc::clone(&authoriser.parts().clock);
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         let more = tokio::select! {
@@ -149,7 +191,7 @@ async fn turns<C: Cache>(
             }
             taken = jobs.recv_many(&mut batch, BATCH) => taken > 0,
             changed = uploads.changed() => changed.is_ok(),
-            () = tokio::time::sleep(PAUSE) => true,
+            () = clock.sleep(PAUSE) => true,
         };
         if !more {
             break;
@@ -181,11 +223,9 @@ async fn append(
     parts: Parts,
     mut batches: mpsc::Receiver<Outgoing>,
     marks: Marks,
-    writes: Arc<Writes>,
+    (place, writes): (Place, Arc<Writes>),
 ) -> Result<(), AuthoriserError> {
-    let (entries, entered) = mpsc::channel(ENTERED_AT_ONCE);
-    let (index, indexed) = (Arc::clone(&parts.index), Arc::clone(&marks.indexed));
-    let indexing = tokio::task::spawn_blocking(move || enter(&index, entered, &indexed));
+    let (entries, indexing) = entering::start(&parts, &marks, place);
     let mut next = None;
     loop {
         let Some(mut first) = (match next.take() {
@@ -222,23 +262,6 @@ async fn append(
     }
     drop(entries);
     indexing.await.unwrap_or(Err(AuthoriserError::Stopped))
-}
-
-/// Enters what was appended into the index, as much at once as has come.
-fn enter(
-    index: &Index,
-    mut entered: mpsc::Receiver<(u64, Vec<Stored>)>,
-    indexed: &AtomicU64,
-) -> Result<(), AuthoriserError> {
-    let mut batches = Vec::new();
-    while entered.blocking_recv_many(&mut batches, ENTERED_AT_ONCE) > 0 {
-        let sequence = batches.last().map_or(0, |(sequence, _)| *sequence);
-        let stored: Vec<Stored> = batches.drain(..).flat_map(|(_, stored)| stored).collect();
-        index.apply(&stored)?;
-        indexed.store(sequence, Ordering::Release);
-        std::thread::sleep(BETWEEN_ENTRIES);
-    }
-    Ok(())
 }
 
 impl Running {

@@ -1,14 +1,27 @@
 //! Where "now" comes from: the machine's clock when serving, the baskets' own instants in the demo,
 //! virtual time in simulation.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::{
+    pin::Pin,
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
+
+/// A wait that ends by itself.
+pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A source of the present instant.
 pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
     /// The present instant.
     fn now(&self) -> DateTime<Utc>;
+
+    /// Waits so long: by the machine's time, whatever instant the clock tells; in simulation by
+    /// virtual time.
+    fn sleep(&self, time: Duration) -> Sleep {
+        Box::pin(tokio::time::sleep(time))
+    }
 }
 
 /// The machine's clock.

@@ -87,7 +87,7 @@ impl<C: Cache> Authoriser<C> {
             (waiting, budgets) = (round.again, round.budgets);
             if round.conflicts {
                 // Another authoriser was faster: what it did is on the stream, or will be soon.
-                tokio::time::sleep(CONFLICT_PAUSE).await;
+                self.parts.clock.sleep(CONFLICT_PAUSE).await;
                 self.parts.index.catch_up(&self.parts.log).await?;
             }
             if round.exists && outgoing.records.is_empty() {

@@ -12,7 +12,7 @@ use ingest::{
     wire::v1::Event,
 };
 
-use super::{AuthoriserError, Index, row};
+use super::{AuthoriserError, Index, Part, Write, row};
 
 /// Where a decision comes among all, and where its record stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,16 +44,14 @@ impl Index {
         let last =
             Place { order: u64::MAX, position: Position { partition: u32::MAX, offset: u64::MAX } };
         let first = Place { order: 0, position: Position { partition: 0, offset: 0 } };
-        let rows = (
-            Bound::Included(row::place(of, first)),
-            match before {
-                Some(place) => Bound::Excluded(row::place(of, place)),
-                None => Bound::Included(row::place(of, last)),
-            },
-        );
+        let from = Bound::Included(row::place(of, first).to_vec());
+        let to = match before {
+            Some(place) => Bound::Excluded(row::place(of, place).to_vec()),
+            None => Bound::Included(row::place(of, last).to_vec()),
+        };
         let mut places = Vec::new();
-        for guard in self.recipients.range(rows).rev().take(most) {
-            places.extend(row::of_place(&guard.key()?));
+        for row in self.store.range(Part::Recipients, from, to).rev().take(most) {
+            places.extend(row::of_place(&row?.0));
         }
         Ok(places)
     }
@@ -84,18 +82,16 @@ impl Index {
     /// Lists what an index of before this list has entered already: that part of the stream is read
     /// again, once.
     pub(super) async fn list_what_it_has(&self, log: &Arc<dyn Log>) -> Result<(), AuthoriserError> {
-        if self.progress.get(LISTED)?.is_some() {
+        if self.store.get(Part::Progress, LISTED)?.is_some() {
             return Ok(());
         }
-        self.read_again(log, |records, rows| {
-            for row in records.iter().filter_map(row) {
-                rows.insert(&self.recipients, row, [0_u8; 0]);
-            }
-            Ok(())
+        self.read_again(log, |records| {
+            let rows = records.iter().filter_map(row);
+            Ok(rows.map(|row| Write::put(Part::Recipients, row, Vec::new())).collect())
         })
         .await?;
         // Written last: whatever cuts this off, it begins anew, and the same rows come again.
-        Ok(self.progress.insert(LISTED, [1_u8])?)
+        Ok(self.store.write(vec![Write::put(Part::Progress, LISTED, [1_u8])])?)
     }
 }
 
@@ -176,11 +172,11 @@ mod tests {
         let (folder, log) = filled().await;
         let index = Index::open(folder.path(), &log).await.expect("an index");
         let listed = [1, 2].map(|of| orders(&index, of, None, 100));
-        let rows: Vec<_> = index.recipients.iter().map(|row| row.key().expect("a key")).collect();
-        for row in rows {
-            index.recipients.remove(row).expect("removed");
-        }
-        index.progress.remove(LISTED).expect("removed");
+        let rows = index.store.prefix(Part::Recipients, &[]);
+        let removed = rows.map(|row| Write::remove(Part::Recipients, row.expect("a row").0));
+        let mut removed: Vec<Write> = removed.collect();
+        removed.push(Write::remove(Part::Progress, LISTED));
+        index.store.write(removed).expect("removed");
         assert!(orders(&index, 1, None, 100).is_empty());
         drop(index);
         let index = Index::open(folder.path(), &log).await.expect("an index");

@@ -22,7 +22,7 @@ use ingest::{
     wire::v1::{self, Event},
 };
 
-use super::{AuthoriserError, Entered, Index, changed, row};
+use super::{AuthoriserError, Entered, Index, Part, Write, row};
 use crate::{publish, uses::Uses};
 
 /// Says in `progress` that the uses of every record before those offsets are in their rows.
@@ -97,8 +97,8 @@ impl Index {
         home: HouseholdId,
     ) -> Result<Vec<CounterMovement>, AuthoriserError> {
         let (mut uses, own) = (Uses::default(), alone(who));
-        for guard in self.uses.prefix(who.as_u128().to_be_bytes()) {
-            let (key, value) = guard.into_inner()?;
+        for row in self.store.prefix(Part::Uses, &who.as_u128().to_be_bytes()) {
+            let (key, value) = row?;
             let Some(((_, came, key), change)) = row::use_key(&key).zip(row::signed(&value)) else {
                 continue;
             };
@@ -129,15 +129,15 @@ impl Index {
         home: impl Fn(RecipientId) -> HouseholdId,
     ) -> Result<BTreeSet<RecipientId>, AuthoriserError> {
         let mut moved = BTreeSet::new();
-        for guard in self.uses.iter() {
-            let Some((who, came, key)) = row::use_key(&guard.key()?) else { continue };
+        for row in self.store.prefix(Part::Uses, &[]) {
+            let Some((who, came, key)) = row::use_key(&row?.0) else { continue };
             self.users.add(who);
             if came == Came::Brought || key.household() != Some(home(who)) {
                 moved.insert(who);
             }
         }
-        for guard in self.counters.prefix([row::HOUSEHOLD]) {
-            let key = row::counter_key(&guard.key()?);
+        for row in self.store.prefix(Part::Counters, &[row::HOUSEHOLD]) {
+            let key = row::counter_key(&row?.0);
             let Some(household) = key.and_then(|key| key.household()) else { continue };
             // A family's has the number of no recipient: it is taken for a user for nothing.
             let who = RecipientId::from_u128(household.as_u128());
@@ -151,24 +151,22 @@ impl Index {
 
     /// Enters the uses of what an index of before these rows has read already, once.
     pub(super) async fn enter_uses(&self, log: &Arc<dyn Log>) -> Result<(), AuthoriserError> {
-        if self.progress.get(USES_ARE_IN)?.is_some() {
+        if self.store.get(Part::Progress, USES_ARE_IN)?.is_some() {
             return Ok(());
         }
         // What an earlier attempt was cut off from is begun anew: sums do not bear a second time.
-        let rows: Result<Vec<_>, _> = self.uses.iter().map(|row| row.key()).collect();
-        for row in rows? {
-            self.uses.remove(row)?;
-        }
-        self.read_again(log, |records, rows| {
+        let rows = self.store.prefix(Part::Uses, &[]);
+        let removed = rows.map(|row| Ok(Write::remove(Part::Uses, row?.0)));
+        let removed: Vec<Write> = removed.collect::<Result<_, AuthoriserError>>()?;
+        self.store.write(removed)?;
+        self.read_again(log, |records| {
             let mut entered = Entered::default();
             records.iter().for_each(|stored| entered.uses_of(stored));
-            for (key, sum) in changed(&self.uses, &HashMap::new(), entered.uses)? {
-                rows.insert(&self.uses, key, sum.to_be_bytes());
-            }
-            Ok(())
+            let sums = self.changed(Part::Uses, &HashMap::new(), entered.uses)?.into_iter();
+            Ok(sums.map(|(key, sum)| Write::put(Part::Uses, key, sum.to_be_bytes())).collect())
         })
         .await?;
-        Ok(self.progress.insert(USES_ARE_IN, [1_u8])?)
+        Ok(self.store.write(vec![Write::put(Part::Progress, USES_ARE_IN, [1_u8])])?)
     }
 }
 
@@ -276,10 +274,11 @@ mod tests {
         let found = index.moved(home).expect("readable");
         assert_eq!(found, [somebody].into(), "whom a start looks at");
         assert!(index.may_have_used(somebody));
-        let rows: Vec<_> = index.uses.iter().map(|row| row.key().expect("a key")).collect();
+        let first = index.store.prefix(Part::Uses, &[]).next().expect("a row").expect("readable");
         // One that was cut off while it did this before has entered some.
-        index.uses.remove(rows[0].clone()).expect("removed");
-        index.progress.remove(USES_ARE_IN).expect("removed");
+        let cut_off =
+            vec![Write::remove(Part::Uses, first.0), Write::remove(Part::Progress, USES_ARE_IN)];
+        index.store.write(cut_off).expect("removed");
         drop(index);
         let index = Index::open(folder.path(), &log).await.expect("an index");
         assert_eq!(all(&index), [vec![], vec![], vec![5]]);

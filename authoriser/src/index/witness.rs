@@ -8,7 +8,7 @@ use domain::{
 };
 use ingest::record::Position;
 
-use super::{AuthoriserError, Index, Place, Used, row};
+use super::{AuthoriserError, Index, Part, Place, Used, row};
 
 /// A row of the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,36 +43,30 @@ impl Index {
     /// # Errors
     /// Where it cannot be read.
     pub fn each(&self, mut each: impl FnMut(Entry)) -> Result<(), AuthoriserError> {
-        let parts: [(&'static str, &fjall::Keyspace); 6] = [
-            ("keys", &self.keys),
-            ("changes", &self.changes),
-            ("held", &self.held),
-            ("counters", &self.counters),
-            ("points", &self.points),
-            ("recipients", &self.recipients),
-        ];
-        for (part, rows) in parts {
-            for guard in rows.iter() {
-                let (key, value) = guard.into_inner()?;
-                each(entry(part, &key, &value).unwrap_or(Entry::Unreadable(part)));
+        let parts =
+            [Part::Keys, Part::Changes, Part::Held, Part::Counters, Part::Points, Part::Recipients];
+        for part in parts {
+            for row in self.store.prefix(part, &[]) {
+                let (key, value) = row?;
+                each(entry(part, &key, &value).unwrap_or(Entry::Unreadable(part.name())));
             }
         }
         Ok(())
     }
 }
 
-fn entry(part: &str, key: &[u8], value: &[u8]) -> Option<Entry> {
+fn entry(part: Part, key: &[u8], value: &[u8]) -> Option<Entry> {
     Some(match part {
-        "keys" => Entry::Key(RecordId::from_u128(row::wide(key)?), row::used(value)?),
-        "changes" => {
+        Part::Keys => Entry::Key(RecordId::from_u128(row::wide(key)?), row::used(value)?),
+        Part::Changes => {
             let (id, step) = key.split_at_checked(16)?;
             let step = u32::from_be_bytes(step.try_into().ok()?);
             let id = AuthorisationId::from_u128(row::wide(id)?);
             Entry::Change(id, step, row::position(value)?)
         }
-        "held" => Entry::Held(AuthorisationId::from_u128(row::wide(key)?), row::signed(value)?),
-        "counters" => Entry::Counter(row::counter_key(key)?, row::signed(value)?),
-        "points" => {
+        Part::Held => Entry::Held(AuthorisationId::from_u128(row::wide(key)?), row::signed(value)?),
+        Part::Counters => Entry::Counter(row::counter_key(key)?, row::signed(value)?),
+        Part::Points => {
             let (recipient, benefit) = row::points_key(key)?;
             Entry::Points(recipient, benefit, row::signed(value)?)
         }

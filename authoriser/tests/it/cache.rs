@@ -3,7 +3,12 @@
 use std::{future::Future, sync::Arc};
 
 use authoriser::{
-    cache::{Cache, Reserved, embedded::EmbeddedCache},
+    cache::{
+        Cache, Reserved,
+        embedded::EmbeddedCache,
+        model::{ModelCache, ModelServer, ModelShared},
+        truth::Truth,
+    },
     fence::Fence,
     rules::Counters,
 };
@@ -405,6 +410,60 @@ impl Place for InMemory {
     fn stream(&self) -> Arc<Stream> {
         Arc::clone(&self.0)
     }
+}
+
+#[derive(Debug)]
+struct Modelled {
+    stream: Arc<Stream>,
+    fence: Arc<Fence>,
+    server: Arc<ModelServer>,
+    shared: Arc<ModelShared>,
+}
+
+impl Default for Modelled {
+    fn default() -> Self {
+        let (stream, fence) = (Arc::<Stream>::default(), Fence::new(1));
+        let server = Arc::<ModelServer>::default();
+        let truth: Arc<dyn Truth> = Arc::<Stream>::clone(&stream);
+        let shared = ModelShared::open(Arc::clone(&server), Arc::clone(&fence), truth);
+        Self { stream, fence, server, shared }
+    }
+}
+
+impl Place for Modelled {
+    type Cache = ModelCache;
+
+    async fn author(&self) -> ModelCache {
+        ModelCache::open(Arc::clone(&self.shared))
+    }
+
+    fn fence(&self) -> Arc<Fence> {
+        Arc::clone(&self.fence)
+    }
+
+    fn stream(&self) -> Arc<Stream> {
+        Arc::clone(&self.stream)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_model_of_a_shared_cache_holds() {
+    let place = Modelled::default();
+    holds(&place).await;
+    holds_shared(&place).await;
+}
+
+#[tokio::test]
+async fn the_model_counts_from_the_stream_again_after_a_fail_over() {
+    let place = Modelled::default();
+    let mut till = place.till(WIDE).await;
+    assert_eq!(till.serve(&[basket(1, 1, 1, 30)]).await, [30]);
+    assert_eq!(till.serve(&[basket(2, 1, 1, 12)]).await, [12]);
+    let generation = place.fence.generation();
+    place.server.fail_over(1);
+    till.cache.load(&[basket(3, 1, 1, 0).wants(&WIDE)]).await.expect("loaded");
+    assert_eq!(till.cache.used(&of_household(1)), 42, "what was lost is on the stream");
+    assert!(place.fence.generation() > generation, "and the generation has ended");
 }
 
 #[tokio::test]

@@ -55,8 +55,10 @@ impl Feed {
         let mut gone = select_all(queues.iter().map(|queue| Box::pin(queue.to.closed())));
         loop {
             let read = tokio::select! {
-                read = reads.recv() => read,
+                // Nobody is read for in vain; and the same comes of the same, for simulation.
+                biased;
                 _ = &mut gone => None,
+                read = reads.recv() => read,
             };
             let Some(read) = read else { break };
             let (topic, decoder) = &mut decoders[read.stream];
