@@ -21,8 +21,7 @@ use ingest::{
 };
 use tokio::sync::RwLock;
 
-/// How often, and how far apart, what is decided looks for room on a full disk.
-const ROOM_LOOKS: u32 = 600;
+/// How far apart what is decided looks for room on a full disk.
 const ROOM_PAUSE: Duration = Duration::from_millis(100);
 /// Bits for the generations of one start; with the starts above them they stay exact in Lua.
 const GENERATIONS_OF_A_START: u32 = 32;
@@ -192,23 +191,25 @@ impl Fence {
     }
 }
 
-/// Appends what is decided already. Where the disk has become full since, it waits for room a while:
-/// nothing more is decided meanwhile.
+/// Appends what is decided already. Where the disk has become full since, it waits for room, however
+/// long: nothing more is decided meanwhile, and whoever asks hears so.
 async fn append_given_room(
     log: &dyn Log,
     topic: Topic,
     records: &[Record],
 ) -> Result<Vec<Position>, LogError> {
-    for _ in 0..ROOM_LOOKS {
+    let mut is_told = false;
+    loop {
         match log.append(topic, records).await {
             Err(refused) if refused.nothing_written() => {
-                tracing::error!(error = %refused, "what was decided waits for room");
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::error!(error = %refused, "what was decided waits for room");
+                }
                 tokio::time::sleep(ROOM_PAUSE).await;
             }
             done => return done,
         }
     }
-    log.append(topic, records).await
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ impl Settlements {
     /// Brings the tables up to the stream's end; `session` gives the warehouse as it is by then.
     ///
     /// # Errors
-    /// Where benefit lines have not landed yet, which [`is_early`] knows, or a part fails.
+    /// Where benefit lines or contracts have not landed yet, which [`is_early`] knows, or a part fails.
     pub async fn catch_up<E: From<PipelineError>>(
         &self,
         session: impl Fn() -> Result<Session, E>,
@@ -110,6 +110,8 @@ impl Settlements {
         let mut closings = Closings::default();
         let done = [next(&self.lines).await?, next(&self.statements).await?];
         let end = self.log.end(Topic::Settlements, 0).map_err(PipelineError::from)?;
+        // Whatever was known at a closing was on the stream before it.
+        let known = self.log.end(Topic::RegistryChanges, 0).map_err(PipelineError::from)?;
         let mut offset = self.log.start(Topic::Settlements, 0).map_err(PipelineError::from)?;
         while offset < end {
             let batch = self.log.read(Topic::Settlements, 0, offset, READ_BATCH).await;
@@ -123,7 +125,11 @@ impl Settlements {
                 if done.iter().all(|done| stored.position.offset < *done) {
                     continue;
                 }
-                self.land(&session()?, closing.as_ref(), &stored, done).await?;
+                let session = session()?;
+                if closing.is_some() {
+                    settlement::contracts_landed(&session, known).await.map_err(failed)?;
+                }
+                self.land(&session, closing.as_ref(), &stored, done).await?;
             }
         }
         Ok(())
@@ -144,11 +150,6 @@ impl Settlements {
             None => stored.record.recorded_at,
         };
         let place = Place { offset, recorded_at: at };
-        let failed = |source| PipelineError::Table {
-            pipeline: kept::STATEMENTS.to_owned(),
-            attempted: "settle",
-            source,
-        };
         let (statements, lines) = match closing {
             Some(closing) => {
                 let ledger = Ledger::before(session, Some(offset)).await.map_err(failed)?;
@@ -172,7 +173,11 @@ impl Settlements {
     }
 }
 
-/// Whether the tables can be brought up to date a little later: benefit lines are still landing.
+fn failed(source: WarehouseError) -> PipelineError {
+    PipelineError::Table { pipeline: kept::STATEMENTS.to_owned(), attempted: "settle", source }
+}
+
+/// Whether the tables can be brought up to date a little later: what they are made of still lands.
 #[must_use]
 pub const fn is_early(error: &PipelineError) -> bool {
     matches!(error, PipelineError::Table { source: WarehouseError::NotLanded { .. }, .. })

@@ -231,6 +231,15 @@ pub async fn compute(
     })
 }
 
+/// Makes sure that the contracts are there which the registry told of before `end` of its stream:
+/// statements that were computed without them would lack what they say, their tax for one.
+///
+/// # Errors
+/// [`WarehouseError::NotLanded`] where they are not there yet.
+pub async fn contracts_landed(session: &Session, end: u64) -> Result<(), WarehouseError> {
+    landed(session, "registry_contracts", &[end]).await
+}
+
 /// Every closed statement with its state, for people and for their tools.
 ///
 /// # Errors

@@ -76,7 +76,7 @@ impl<C: Cache> Authoriser<C> {
         }
         let mut waiting = VecDeque::from(jobs);
         if let Err(refused) = takes {
-            waiting = self.refuse_without_room(waiting, &refused, &mut outgoing);
+            waiting = self.refuse_without_room(waiting, &refused);
         }
         let mut budgets = Vec::new();
         for _ in 0..MOST_ROUNDS {
@@ -148,25 +148,31 @@ impl<C: Cache> Authoriser<C> {
     }
 
     fn put_off(&mut self, job: Job, refusal: Refusal, outgoing: &mut Outgoing) {
-        if let Some(next) = job.uploads_next {
-            self.uploads_next = self.uploads_next.min(next - 1);
-        }
+        self.comes_again(&job);
         outgoing.refuse(job, refusal);
     }
 
-    /// Refuses what would be recorded, and leaves what only looks something up.
-    fn refuse_without_room(
-        &mut self,
-        waiting: VecDeque<Job>,
-        refused: &LogError,
-        outgoing: &mut Outgoing,
-    ) -> VecDeque<Job> {
+    /// An upload that is not decided now is read again.
+    fn comes_again(&mut self, job: &Job) {
+        if let Some(next) = job.uploads_next {
+            self.uploads_next = self.uploads_next.min(next - 1);
+        }
+    }
+
+    /// Refuses what would be recorded, at once: what was decided before may be waiting for room. Leaves
+    /// what only looks something up.
+    fn refuse_without_room(&mut self, waiting: VecDeque<Job>, refused: &LogError) -> VecDeque<Job> {
         let looks = |job: &Job| matches!(job.command, Command::LookUp(_));
         let (looking, asking): (VecDeque<_>, VecDeque<_>) = waiting.into_iter().partition(looks);
         if !asking.is_empty() {
             tracing::error!(error = %refused, requests = asking.len(), "nothing is decided");
         }
-        asking.into_iter().for_each(|job| self.put_off(job, Refusal::NoRoom, outgoing));
+        let mut at_once = Outgoing::default();
+        for job in asking {
+            self.comes_again(&job);
+            at_once.refuse(job, Refusal::NoRoom);
+        }
+        at_once.refuse_all();
         looking
     }
 

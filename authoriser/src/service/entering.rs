@@ -26,13 +26,11 @@ const BETWEEN_ENTRIES: Duration = Duration::from_millis(10);
 
 /// Batches with their numbers.
 type Batches = mpsc::Receiver<(u64, Vec<Stored>)>;
+/// Where they are sent, and whoever enters them.
+type Entering = (mpsc::Sender<(u64, Vec<Stored>)>, JoinHandle<Result<(), AuthoriserError>>);
 
 /// Starts whoever enters what is sent.
-pub(super) fn start(
-    parts: &Parts,
-    marks: &Marks,
-    place: Place,
-) -> (mpsc::Sender<(u64, Vec<Stored>)>, JoinHandle<Result<(), AuthoriserError>>) {
+pub(super) fn start(parts: &Parts, marks: &Marks, place: Place) -> Entering {
     let (entries, entered) = mpsc::channel(ENTERED_AT_ONCE);
     let (index, indexed) = (Arc::clone(&parts.index), Arc::clone(&marks.indexed));
     let entering = match place {

@@ -9,6 +9,7 @@ use axum::{
 };
 use connectors::{problem::Problem, terminal::openapi::Refusals};
 use domain::period::{LocalTime, Month};
+use ingest::topic::Topic;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use warehouse::{
@@ -212,6 +213,11 @@ impl Pulling {
         let session = self.node.session().map_err(inside)?;
         let mut seen = Vec::new();
         for closing in settlement::closings(&self.node.log, period).await.map_err(inside)? {
+            if closing.closed.is_none() {
+                let known = self.node.log.end(Topic::RegistryChanges, 0);
+                let known = known.map_err(|error| inside(error.into()))?;
+                statements::contracts_landed(&session, known).await.map_err(early)?;
+            }
             let told = statements::statements(&session, &closing).await.map_err(early)?;
             let shown = told.into_iter().filter(|told| shows(view, told));
             seen.extend(shown.map(|told| (closing.clone(), told)));

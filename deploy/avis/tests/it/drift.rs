@@ -147,6 +147,14 @@ fn nothing_drifts_in_the_middle_of_what_becomes_of_sales() {
     std::fs::write(&registry, REGISTRY).expect("written");
     std::fs::create_dir_all(folder.join("log")).expect("a folder");
     run(&folder, &["registry", "apply", registry.to_str().expect("text")]);
+    let cards = place.path().join("means.ndjson");
+    let card = |number| {
+        let card = json!({"person": null, "issuer": "city-card", "kind": "card_uid",
+            "value": format!("04A2{number:02}"), "valid_from": "2025-01-01", "valid_to": null});
+        format!("{card}\n")
+    };
+    std::fs::write(&cards, (0..4).map(card).collect::<String>()).expect("written");
+    run(&folder, &["load", "means", cards.to_str().expect("text")]);
     let token = run(&folder, &["token", "issue", "--role", "terminal", "--subject", "T1"]);
     let token = token.trim();
     // Reservations of the first run stay open; those of the second end at once.
