@@ -284,11 +284,17 @@ impl<C: Cache> Authoriser<C> {
     /// Forgets what was decided and could not be appended, because its counters were lost: what is
     /// on the stream is what there is.
     async fn begin_era(&mut self) -> Result<(), AuthoriserError> {
-        let era = self.marks.eras.load(Ordering::Acquire);
-        if era == self.era {
+        if self.marks.eras.load(Ordering::Acquire) == self.era {
             return Ok(());
         }
-        self.era = era;
+        self.begin_anew().await
+    }
+
+    /// Remembers nothing but what is on the stream. Where the counters are others this is due even
+    /// if nothing of its own was refused: that another authoriser was faster with a step was known
+    /// there alone.
+    async fn begin_anew(&mut self) -> Result<(), AuthoriserError> {
+        self.era = self.marks.eras.load(Ordering::Acquire);
         self.parts.index.catch_up(&self.parts.log).await?;
         self.kept.clear();
         self.held = self.parts.index.held()?.into_iter().collect();
@@ -355,7 +361,9 @@ pub async fn append(
         outgoing.refuse_all();
         return Ok(());
     };
-    parts.index.apply(&stored)?;
+    if !parts.index.apply(&stored)? {
+        parts.index.catch_up(&parts.log).await?;
+    }
     marks.indexed.store(sequence, Ordering::Release);
     outgoing.give(&stored);
     Ok(())

@@ -185,7 +185,7 @@ impl Index {
             if batch.is_empty() {
                 break;
             }
-            self.apply(&batch)?;
+            self.enter(&batch, true)?;
         }
         Ok(())
     }
@@ -317,25 +317,37 @@ impl Index {
         Ok(points)
     }
 
-    /// Enters records of the stream, in the order of each partition; what it has already is passed
-    /// over.
+    /// Enters records that were appended; what it has already is passed over, and so is what comes
+    /// after a record that it lacks: of several authors' appends the later may come first. Whether it
+    /// has all of them now; else [`catch_up`](Self::catch_up) reads what is missing.
     ///
     /// # Errors
     /// Where the index cannot be written, or a record is not one that this version reads.
-    pub fn apply(&self, records: &[Stored]) -> Result<(), AuthoriserError> {
+    pub fn apply(&self, records: &[Stored]) -> Result<bool, AuthoriserError> {
+        self.enter(records, false)
+    }
+
+    /// Enters records in the order of each partition; `is_read` says that nothing was left out between
+    /// what it has and them.
+    fn enter(&self, records: &[Stored], is_read: bool) -> Result<bool, AuthoriserError> {
         // What is remembered is only changed once it is written.
         let mut sums = self.entering.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut entered = Entered::default();
+        let (mut entered, mut has_all) = (Entered::default(), true);
         for stored in records {
             let Position { partition, offset } = stored.position;
             let next = entered.next.entry(partition).or_insert_with(|| self.next(partition));
             if offset < *next {
                 continue;
             }
+            if offset > *next && !is_read {
+                has_all = false;
+                continue;
+            }
             *next = offset + 1;
             entered.enter(stored)?;
         }
-        self.write(entered, &mut sums)
+        self.write(entered, &mut sums)?;
+        Ok(has_all)
     }
 
     fn write(&self, entered: Entered, sums: &mut Sums) -> Result<(), AuthoriserError> {

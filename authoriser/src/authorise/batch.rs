@@ -131,12 +131,13 @@ impl<C: Cache> Authoriser<C> {
         if stamp == self.stamp {
             return Ok(Loaded::As(loaded));
         }
-        if outgoing.fenced {
-            // This batch itself stands on the lost ones; the next one begins anew.
+        if !outgoing.records.is_empty() {
+            // This batch itself stands on the lost ones, or is remembered nowhere else until it is
+            // appended; the next one begins anew.
             return Ok(Loaded::TooLate);
         }
         self.wait_until_dealt().await;
-        self.begin_era().await?;
+        self.begin_anew().await?;
         self.stamp = stamp;
         (outgoing.era, outgoing.stamp) = (self.era, stamp);
         Ok(Loaded::Anew)

@@ -182,4 +182,25 @@ mod tests {
         let index = Index::open(folder.path(), &log).await.expect("an index");
         assert_eq!([1, 2].map(|of| orders(&index, of, None, 100)), listed);
     }
+
+    #[tokio::test]
+    async fn what_comes_before_another_authors_record_waits_for_it() {
+        let (folder, log) = filled().await;
+        let index = Index::open(folder.path(), &log).await.expect("an index");
+        let topic = Topic::Authorisations;
+        let (first, mut second) = (decided(31, Some(4)), decided(32, Some(4)));
+        second.key.clone_from(&first.key);
+        let positions = log.append(topic, &[first.clone(), second.clone()]).await;
+        let positions = positions.expect("appended");
+        let stored = |record: Record, at: usize| Stored { position: positions[at], record };
+        let later = [stored(second, 1)];
+        assert!(!index.apply(&later).expect("entered"), "the first is missing");
+        assert!(orders(&index, 4, None, 100).is_empty());
+        assert!(index.apply(&[stored(first, 0)]).expect("entered"));
+        assert_eq!(orders(&index, 4, None, 100), [31]);
+        index.catch_up(&log).await.expect("read");
+        assert_eq!(orders(&index, 4, None, 100), [32, 31]);
+        assert!(index.apply(&later).expect("entered"), "it has that already");
+        assert_eq!(orders(&index, 4, None, 100), [32, 31]);
+    }
 }

@@ -8,14 +8,13 @@ use std::{
     time::Duration,
 };
 
-use ingest::{clock::Clock, record::Stored};
-use tokio::{sync::mpsc, task::JoinHandle};
+use ingest::record::Stored;
+use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle};
 
 use super::Place;
 use crate::{
     authorise::{Marks, Parts},
     error::AuthoriserError,
-    index::Index,
 };
 
 /// Batches that enter the index together; it may be behind by so many more.
@@ -32,22 +31,23 @@ type Entering = (mpsc::Sender<(u64, Vec<Stored>)>, JoinHandle<Result<(), Authori
 /// Starts whoever enters what is sent.
 pub(super) fn start(parts: &Parts, marks: &Marks, place: Place) -> Entering {
     let (entries, entered) = mpsc::channel(ENTERED_AT_ONCE);
-    let (index, indexed) = (Arc::clone(&parts.index), Arc::clone(&marks.indexed));
+    let (parts, indexed) = (parts.clone(), Arc::clone(&marks.indexed));
     let entering = match place {
-        Place::Apart => tokio::task::spawn_blocking(move || enter(&index, entered, &indexed)),
-        Place::InTurns => {
-            let clock = Arc::clone(&parts.clock);
-            tokio::spawn(enter_in_turns(index, entered, indexed, clock))
-        }
+        Place::Apart => tokio::task::spawn_blocking(move || enter(&parts, entered, &indexed)),
+        Place::InTurns => tokio::spawn(enter_in_turns(parts, entered, indexed)),
     };
     (entries, entering)
 }
 
 /// Enters what was appended into the index, as much at once as has come.
-fn enter(index: &Index, mut entered: Batches, indexed: &AtomicU64) -> Result<(), AuthoriserError> {
+fn enter(parts: &Parts, mut entered: Batches, indexed: &AtomicU64) -> Result<(), AuthoriserError> {
     let mut batches = Vec::new();
     while entered.blocking_recv_many(&mut batches, ENTERED_AT_ONCE) > 0 {
-        enter_all(index, &mut batches, indexed)?;
+        let (sequence, stored) = together(&mut batches);
+        if !parts.index.apply(&stored)? {
+            Handle::current().block_on(parts.index.catch_up(&parts.log))?;
+        }
+        indexed.store(sequence, Ordering::Release);
         std::thread::sleep(BETWEEN_ENTRIES);
     }
     Ok(())
@@ -55,27 +55,24 @@ fn enter(index: &Index, mut entered: Batches, indexed: &AtomicU64) -> Result<(),
 
 /// The same in turns with the other parts.
 async fn enter_in_turns(
-    index: Arc<Index>,
+    parts: Parts,
     mut entered: Batches,
     indexed: Arc<AtomicU64>,
-    clock: Arc<dyn Clock>,
 ) -> Result<(), AuthoriserError> {
     let mut batches = Vec::new();
     while entered.recv_many(&mut batches, ENTERED_AT_ONCE).await > 0 {
-        enter_all(&index, &mut batches, &indexed)?;
-        clock.sleep(BETWEEN_ENTRIES).await;
+        let (sequence, stored) = together(&mut batches);
+        if !parts.index.apply(&stored)? {
+            parts.index.catch_up(&parts.log).await?;
+        }
+        indexed.store(sequence, Ordering::Release);
+        parts.clock.sleep(BETWEEN_ENTRIES).await;
     }
     Ok(())
 }
 
-fn enter_all(
-    index: &Index,
-    batches: &mut Vec<(u64, Vec<Stored>)>,
-    indexed: &AtomicU64,
-) -> Result<(), AuthoriserError> {
+/// All that has come as one batch, with the newest number.
+fn together(batches: &mut Vec<(u64, Vec<Stored>)>) -> (u64, Vec<Stored>) {
     let sequence = batches.last().map_or(0, |(sequence, _)| *sequence);
-    let stored: Vec<Stored> = batches.drain(..).flat_map(|(_, stored)| stored).collect();
-    index.apply(&stored)?;
-    indexed.store(sequence, Ordering::Release);
-    Ok(())
+    (sequence, batches.drain(..).flat_map(|(_, stored)| stored).collect())
 }
