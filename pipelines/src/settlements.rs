@@ -127,7 +127,7 @@ impl Settlements {
                 }
                 let session = session()?;
                 if closing.is_some() {
-                    settlement::contracts_landed(&session, known).await.map_err(failed)?;
+                    settlement::contracts_landed(&session, known).await.map_err(unsettled)?;
                 }
                 self.land(&session, closing.as_ref(), &stored, done).await?;
             }
@@ -152,14 +152,15 @@ impl Settlements {
         let place = Place { offset, recorded_at: at };
         let (statements, lines) = match closing {
             Some(closing) => {
-                let ledger = Ledger::before(session, Some(offset)).await.map_err(failed)?;
-                let made = settlement::compute(session, closing, &ledger).await.map_err(failed)?;
-                let statements = kept::statement_rows(&made, closing, place).map_err(failed)?;
-                (vec![statements], vec![kept::line_rows(&made, place).map_err(failed)?])
+                let ledger = Ledger::before(session, Some(offset)).await.map_err(unsettled)?;
+                let made =
+                    settlement::compute(session, closing, &ledger).await.map_err(unsettled)?;
+                let statements = kept::statement_rows(&made, closing, place).map_err(unsettled)?;
+                (vec![statements], vec![kept::line_rows(&made, place).map_err(unsettled)?])
             }
             None => {
                 let changes = changes(&stored.record.event);
-                let rows = kept::change_rows(session, &changes, place).await.map_err(failed)?;
+                let rows = kept::change_rows(session, &changes, place).await.map_err(unsettled)?;
                 (rows, Vec::new())
             }
         };
@@ -173,7 +174,7 @@ impl Settlements {
     }
 }
 
-fn failed(source: WarehouseError) -> PipelineError {
+fn unsettled(source: WarehouseError) -> PipelineError {
     PipelineError::Table { pipeline: kept::STATEMENTS.to_owned(), attempted: "settle", source }
 }
 

@@ -149,15 +149,22 @@ impl<C: Cache> Authoriser<C> {
     }
 
     fn put_off(&mut self, job: Job, refusal: Refusal, outgoing: &mut Outgoing) {
-        self.comes_again(&job);
-        outgoing.refuse(job, refusal);
+        if job.uploads_next.is_none() {
+            return outgoing.refuse(job, refusal);
+        }
+        // It is read again by the next batch, which passes over a key that is still claimed: so the
+        // claim does not wait for what is appended before it.
+        self.refuse_at_once(job, refusal);
     }
 
-    /// An upload that is not decided now is read again.
-    fn comes_again(&mut self, job: &Job) {
+    /// Refuses a request behind nobody else; an upload is read again.
+    fn refuse_at_once(&mut self, job: Job, refusal: Refusal) {
         if let Some(next) = job.uploads_next {
             self.uploads_next = self.uploads_next.min(next - 1);
         }
+        let mut alone = Outgoing::default();
+        alone.refuse(job, refusal);
+        alone.refuse_all();
     }
 
     /// Refuses what would be recorded, at once: what was decided before may be waiting for room. Leaves
@@ -168,12 +175,7 @@ impl<C: Cache> Authoriser<C> {
         if !asking.is_empty() {
             tracing::error!(error = %refused, requests = asking.len(), "nothing is decided");
         }
-        let mut at_once = Outgoing::default();
-        for job in asking {
-            self.comes_again(&job);
-            at_once.refuse(job, Refusal::NoRoom);
-        }
-        at_once.refuse_all();
+        asking.into_iter().for_each(|job| self.refuse_at_once(job, Refusal::NoRoom));
         looking
     }
 
