@@ -214,8 +214,7 @@ impl Pulling {
         let mut seen = Vec::new();
         for closing in settlement::closings(&self.node.log, period).await.map_err(inside)? {
             if closing.closed.is_none() {
-                let known = self.node.log.end(Topic::RegistryChanges, 0);
-                let known = known.map_err(|error| inside(error.into()))?;
+                let known = self.node.log.end(Topic::RegistryChanges, 0).map_err(inside)?;
                 statements::contracts_landed(&session, known).await.map_err(early)?;
             }
             let told = statements::statements(&session, &closing).await.map_err(early)?;
