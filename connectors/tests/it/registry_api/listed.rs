@@ -87,7 +87,7 @@ async fn a_listed_person_stands_nowhere_by_code_however_the_list_came() {
         assert!(!names(&change.document), "{change:?}");
     }
     // What is neither a code (its control digit is wrong) nor a token is told of, and not repeated.
-    let wrong = json!({"grantor": "riga", "members": [CODE, "010180-12347"]});
+    let wrong = json!({"grantor": "riga", "members": [CODE, "010180-12346"]});
     let refused = node.put(RIGA, "/v1/groups/wrong", "", &wrong).await;
     assert_eq!(refused.json()["errors"][0]["pointer"], "/members/1");
     assert!(!names(&String::from_utf8_lossy(&refused.body)), "{refused:?}");
