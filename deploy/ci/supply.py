@@ -1,0 +1,92 @@
+"""Licences and sources of every dependency that is built for Linux, and a bill of materials.
+
+python3 supply.py METADATA BOM: METADATA is what `cargo metadata` says, BOM the file to write (CycloneDX 1.6,
+checked against its schema).
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from cyclonedx.contrib.license.factories import LicenseFactory
+from cyclonedx.model.bom import Bom
+from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.output.json import JsonV1Dot6
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from license_expression import AND, OR, get_spdx_licensing
+from packageurl import PackageURL
+
+CRATES_IO = "registry+https://github.com/rust-lang/crates.io-index"
+# What may be linked into a program that a state runs and gives on: no copyleft beyond the file (MPL).
+ALLOWED = {
+    "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "ISC", "MIT", "MIT-0",
+    "MPL-2.0", "Unicode-3.0", "Unlicense", "Zlib", "bzip2-1.0.6", "Apache-2.0 WITH LLVM-exception",
+}  # fmt: skip
+SPDX = get_spdx_licensing()
+
+
+def is_allowed(expression) -> bool:
+    """Whether somebody may take it under licences that are allowed."""
+    if isinstance(expression, OR):
+        return any(is_allowed(part) for part in expression.args)
+    if isinstance(expression, AND):
+        return all(is_allowed(part) for part in expression.args)
+    return str(expression) in ALLOWED
+
+
+def licence(package: dict) -> str:
+    """The expression, in the form of today: a slash was once an OR."""
+    return " OR ".join(part.strip() for part in (package["license"] or "").split("/"))
+
+
+def faults(packages: list[dict]):
+    for package in packages:
+        name = f"{package['name']} {package['version']}"
+        if package["source"] not in (None, CRATES_IO):
+            yield f"{name} comes from {package['source']}"
+        if not package["license"]:
+            yield f"{name} says no licence"
+        elif not is_allowed(SPDX.parse(licence(package))):
+            yield f"{name} is under {package['license']}"
+
+
+def component(package: dict, factory: LicenseFactory, kind: ComponentType) -> Component:
+    return Component(
+        type=kind,
+        name=package["name"],
+        version=package["version"],
+        bom_ref=package["id"],
+        purl=PackageURL("cargo", name=package["name"], version=package["version"]),
+        licenses=[factory.make_from_string(licence(package))],
+    )
+
+
+def bill(metadata: dict) -> str:
+    factory, bom = LicenseFactory(), Bom()
+    own = next(package for package in metadata["packages"] if package["name"] == "avis")
+    bom.metadata.component = component(own, factory, ComponentType.APPLICATION)
+    known = {own["id"]: bom.metadata.component}
+    for package in metadata["packages"]:
+        if package is not own:
+            known[package["id"]] = component(package, factory, ComponentType.LIBRARY)
+            bom.components.add(known[package["id"]])
+    for node in metadata["resolve"]["nodes"]:
+        bom.register_dependency(known[node["id"]], [known[of] for of in node["dependencies"]])
+    return JsonV1Dot6(bom).output_as_string(indent=1)
+
+
+def main() -> None:
+    metadata = json.loads(Path(sys.argv[1]).read_text())
+    found = list(faults(metadata["packages"]))
+    text = bill(metadata)
+    wrong = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
+    if wrong is not None:
+        found.append(f"the bill of materials is not CycloneDX: {wrong}")
+    Path(sys.argv[2]).write_text(text)
+    if found:
+        sys.exit("\n".join(found))
+    print(f"{len(metadata['packages'])} packages: sources and licences as allowed; {sys.argv[2]} lists them")
+
+
+main()
