@@ -449,6 +449,12 @@ impl Outgoing {
 }
 
 impl Answer {
+    /// An answer that has no record.
+    fn of(job: Job, result: Result<Reply, Refusal>) -> Self {
+        let Job { tickets, reply, .. } = job;
+        Self { tickets, reply, result, record: None }
+    }
+
     /// Gives the answer, now that its record stands at its place.
     fn give(self, stored: &[Stored]) {
         let position = self.record.and_then(|place| stored.get(place)).map(|of| of.position);

@@ -111,6 +111,9 @@ pub enum Refusal {
     /// More waits than is taken.
     #[error("too much is waiting to be decided")]
     Busy,
+    /// No answer in time. It may have happened, or happen yet: the same key tells.
+    #[error("no answer in time; ask again with the same key")]
+    Late,
     /// The authoriser is stopping or has failed.
     #[error("the authoriser is stopping")]
     Stopped,
@@ -122,7 +125,7 @@ fn minutes(seconds: i64) -> String {
 
 impl Refusal {
     /// Every code.
-    pub const CODES: [&'static str; 13] = [
+    pub const CODES: [&'static str; 14] = [
         "key_reused",
         "key_reversed",
         "unknown_terminal",
@@ -135,6 +138,7 @@ impl Refusal {
         "limits_away",
         "no_room",
         "busy",
+        "late",
         "stopping",
     ];
 
@@ -154,6 +158,7 @@ impl Refusal {
             Self::Away => "limits_away",
             Self::NoRoom => "no_room",
             Self::Busy => "busy",
+            Self::Late => "late",
             Self::Stopped => "stopping",
         }
     }

@@ -4,10 +4,7 @@
 //! being synced the next is decided; what was decided meanwhile goes under one sync.
 
 use std::{
-    sync::{
-        Arc, RwLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, RwLock},
     time::{Duration, Instant},
 };
 
@@ -32,6 +29,9 @@ use crate::{
 };
 
 mod entering;
+mod writes;
+
+use writes::Writes;
 
 /// Requests that wait to be decided.
 const QUEUE: usize = 4_096;
@@ -43,6 +43,8 @@ const AHEAD: usize = 4;
 const APPENDED_AT_ONCE: usize = 4_096;
 /// How long nothing may come before rules, uploads and ends of reservations are looked at anyway.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long somebody waits for an answer, at most: a terminal goes on by itself sooner.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How far a request's instant may be from ours.
 #[derive(Clone, Copy, Debug)]
@@ -294,29 +296,29 @@ impl Handle {
     /// Decides a basket.
     ///
     /// # Errors
-    /// Why it is refused; nothing has changed then.
+    /// Why it is refused; nothing has changed then, unless it is [`Refusal::Late`].
     pub async fn authorise(&self, request: Request, body: BodyHash) -> Result<Reply, Refusal> {
         let key = key_of(request.terminal.as_str(), request.key.as_str());
         let command = || self.check_clock(&request).map(|()| Command::Decide(Box::new(request)));
-        self.told("authorise", self.once(key, body, command).await)
+        self.told("authorise", self.once(key, body, command)).await
     }
 
     /// Captures, voids or refunds.
     ///
     /// # Errors
-    /// Why it is refused; nothing has changed then.
+    /// Why it is refused; nothing has changed then, unless it is [`Refusal::Late`].
     pub async fn change(&self, change: Change) -> Result<Reply, Refusal> {
         let caller = &change.caller;
         let key = key_of(caller.terminal.as_str(), caller.key.as_str());
-        self.told("change", self.once(key, caller.body, || Ok(Command::Change(change))).await)
+        self.told("change", self.once(key, caller.body, || Ok(Command::Change(change)))).await
     }
 
     /// Undoes what a key did, or blocks it where nothing came under it.
     ///
     /// # Errors
-    /// Why it is refused; nothing has changed then.
+    /// Why it is refused; nothing has changed then, unless it is [`Refusal::Late`].
     pub async fn reverse(&self, caller: Caller, key: IdempotencyKey) -> Result<Reply, Refusal> {
-        self.told("reverse", self.undo(caller, key).await)
+        self.told("reverse", self.undo(caller, key)).await
     }
 
     async fn undo(&self, caller: Caller, key: IdempotencyKey) -> Result<Reply, Refusal> {
@@ -346,7 +348,7 @@ impl Handle {
     /// # Errors
     /// [`Refusal::NotFound`], and where the authoriser is stopping.
     pub async fn look_up(&self, id: AuthorisationId) -> Result<History, Refusal> {
-        match self.submit(Command::LookUp(id), Vec::new()).await? {
+        match self.in_time(self.submit(Command::LookUp(id), Vec::new())).await? {
             Reply::Authorisation(history) => Ok(history),
             Reply::Blocked(_) => Err(Refusal::NotFound),
         }
@@ -428,8 +430,25 @@ impl Handle {
         self.parts.metrics.queued(limit - self.queue.capacity(), limit);
     }
 
-    fn told(&self, command: &str, answer: Result<Reply, Refusal>) -> Result<Reply, Refusal> {
+    async fn told(
+        &self,
+        command: &str,
+        answer: impl Future<Output = Result<Reply, Refusal>>,
+    ) -> Result<Reply, Refusal> {
+        let answer = self.in_time(answer).await;
         answer.inspect_err(|refusal| self.parts.metrics.refused(command, refusal))
+    }
+
+    /// The answer, if it comes in time.
+    async fn in_time(
+        &self,
+        answer: impl Future<Output = Result<Reply, Refusal>>,
+    ) -> Result<Reply, Refusal> {
+        tokio::select! {
+            biased;
+            answer = answer => answer,
+            () = self.parts.clock.sleep(PATIENCE) => Err(Refusal::Late),
+        }
     }
 
     /// One request of all under its key is decided; the others get its answer.
@@ -548,27 +567,6 @@ impl Handle {
             return Err(Refusal::Clock { seconds: off.num_seconds() });
         }
         Ok(())
-    }
-}
-
-/// How long the last writes took.
-#[derive(Debug, Default)]
-struct Writes {
-    micros: [AtomicU64; 8],
-    next: AtomicUsize,
-}
-
-impl Writes {
-    fn took(&self, time: Duration) {
-        let at = self.next.fetch_add(1, Ordering::Relaxed) % self.micros.len();
-        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        self.micros[at].store(micros, Ordering::Relaxed);
-    }
-
-    /// The shortest of them: what was added by whoever waited for a processor is no part of a write.
-    fn soonest(&self) -> Duration {
-        let micros = self.micros.iter().map(|micros| micros.load(Ordering::Relaxed));
-        Duration::from_micros(micros.min().unwrap_or(0))
     }
 }
 

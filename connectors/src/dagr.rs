@@ -5,13 +5,10 @@ pub mod translate;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ingest::{clock::Clock, record::Record, topic::Topic, vault::Vault};
+use ingest::{clock::Clock, record::Record, spread, topic::Topic, vault::Vault};
 
 use self::snapshot::Snapshot;
-use crate::{
-    connector::{Connector, Refusal},
-    spread,
-};
+use crate::connector::{Connector, Refusal};
 
 /// Takes person changes; what a snapshot says of itself is kept beside.
 #[derive(Debug)]

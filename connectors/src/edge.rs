@@ -3,9 +3,11 @@
 pub(crate) mod body;
 mod patience;
 mod secured;
+mod sender;
 
 pub use patience::Patient;
 pub use secured::Secured;
+pub use sender::known_first;
 
 use std::time::Instant;
 
@@ -45,6 +47,7 @@ pub fn around(routes: Router, beside: OpenApi, metrics: Metrics) -> Router {
         .route("/openapi.json", get(describe))
         .route("/", get(|| async { Html(PAGE) }))
         .fallback(|| async { Problem::not_found("there is no such path; see /openapi.json") })
+        .layer(middleware::from_fn_with_state(sender::Patience::default(), sender::not_slow))
         .layer(middleware::from_fn_with_state(metrics, answer))
 }
 

@@ -39,7 +39,9 @@ pub enum ConnectorError {
         faults: Vec<Fault>,
     },
     /// A snapshot of people that is not whole.
-    #[error("the snapshot says it has {expected} people, but {found} came; nobody was removed")]
+    #[error(
+        "the snapshot says it has {expected} people, but {found} came; what came is taken, and nobody was removed"
+    )]
     SnapshotCut {
         /// What the first line says.
         expected: u64,

@@ -15,15 +15,13 @@ use domain::{
 use ingest::{
     clock::Clock,
     record::{Record, outside_id},
+    spread,
     topic::Topic,
     vault::Vault,
     wire::v1::Event,
 };
 
-use crate::{
-    connector::{Again, Connector, Refusal},
-    spread,
-};
+use crate::connector::{Again, Connector, Refusal};
 
 /// Takes lists of members.
 #[derive(Debug)]

@@ -11,15 +11,13 @@ use domain::id::{IssuerId, RecordId};
 use ingest::{
     clock::Clock,
     record::{Record, outside_id},
+    spread,
     topic::Topic,
     vault::Vault,
     wire::v1::Event,
 };
 
-use crate::{
-    connector::{Again, Connector, Refusal},
-    spread,
-};
+use crate::connector::{Again, Connector, Refusal};
 
 /// Takes files of means.
 #[derive(Debug)]

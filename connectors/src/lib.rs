@@ -23,6 +23,5 @@ pub mod problem;
 pub mod recipient;
 pub mod registry;
 pub mod source;
-mod spread;
 pub mod terminal;
 pub mod vpvkac;

@@ -137,8 +137,8 @@ impl From<ConnectorError> for Problem {
             }
             ConnectorError::SnapshotRemoves { removed, known } => {
                 let detail = format!(
-                    "the snapshot would remove {removed} of {known} people, more than 1 %; send it \
-                     again with ?yes=true if it is meant"
+                    "the snapshot would remove {removed} of {known} people, more than 1 %; what came is \
+                     taken, and nobody was removed: send it again with ?yes=true if it is meant"
                 );
                 let status = StatusCode::CONFLICT;
                 Self::new(status, "snapshot_removes", "The snapshot removes many", detail)
@@ -187,7 +187,7 @@ impl From<Refusal> for Problem {
             Refusal::NotReversible { .. } => (StatusCode::CONFLICT, "Cannot be undone"),
             Refusal::Clock { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "The clock is off"),
             Refusal::TooOld { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "Too old"),
-            Refusal::Away | Refusal::NoRoom | Refusal::Busy | Refusal::Stopped => {
+            Refusal::Away | Refusal::NoRoom | Refusal::Busy | Refusal::Late | Refusal::Stopped => {
                 (StatusCode::SERVICE_UNAVAILABLE, "Not available now")
             }
         };

@@ -34,7 +34,7 @@ use crate::{error::ConnectorError, json};
 /// A registry file that has no fault.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// The file as JSON, with whom it lists by keyed hashes.
+    /// The file as JSON, with texts for people in both languages and whom it lists by keyed hashes.
     pub value: Value,
     /// What it describes.
     pub registry: Registry,
@@ -59,7 +59,7 @@ pub fn read(
     listed::name(&mut value, naming)?;
     let (registry, faults) = check(&value, condition);
     if faults.is_empty() {
-        return Ok(Document { value, registry });
+        return Ok(Document { value: translated(&value), registry });
     }
     Err(ConnectorError::Registry { origin: origin.into(), faults })
 }
@@ -97,6 +97,14 @@ pub fn parse(text: &str) -> Result<Value, String> {
         return json::value(text.as_bytes()).map_err(|error| error.to_string());
     }
     serde_saphyr::from_str(text).map_err(|error| error.to_string())
+}
+
+/// A registry as YAML, which [`parse`] reads as the same.
+///
+/// # Errors
+/// What the writer said.
+pub fn yaml(document: &Value) -> Result<String, String> {
+    serde_saphyr::to_string(document).map_err(|error| error.to_string())
 }
 
 /// What the registry's stream has from an offset on.
@@ -171,7 +179,7 @@ pub async fn apply(
     now: DateTime<Utc>,
 ) -> Result<Vec<RegistryChanged>, ConnectorError> {
     let view = view(log).await?;
-    let changes = view.changes_to(&translated(&document.value));
+    let changes = view.changes_to(&document.value);
     let records = records(view.version(), changes.iter().cloned(), now);
     if !records.is_empty() {
         log.append(Topic::RegistryChanges, &records).await?;

@@ -357,7 +357,7 @@ pub enum RegistryCommand {
         #[command(flatten)]
         data: Data,
     },
-    /// Check a file and show what it would change.
+    /// Check a file and show what it would change: `+` is new, `~` changes, `-` goes.
     #[command(after_help = "Example:\n  avis registry diff registry.yaml --data avis-demo")]
     Diff {
         /// The file (YAML or JSON).
@@ -366,8 +366,8 @@ pub enum RegistryCommand {
         #[command(flatten)]
         data: Data,
     },
-    /// Write the registry as one file.
-    #[command(after_help = "Example:\n  avis registry export registry.json --data avis-demo")]
+    /// Write the registry as one file: YAML where its name ends in `.yaml`, else JSON.
+    #[command(after_help = "Example:\n  avis registry export registry.yaml --data avis-demo")]
     Export {
         /// The file to write, or `-`.
         #[arg(value_hint = ValueHint::FilePath)]
@@ -403,7 +403,7 @@ pub struct LoadArguments {
     /// The files, in their order.
     #[arg(required = true, value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
-    /// Take a snapshot that removes more than 1 % of the people.
+    /// Take a snapshot of people that removes more than 1 % of them.
     #[arg(long)]
     pub yes: bool,
     #[command(flatten)]

@@ -9,7 +9,7 @@ use connectors::{
     load::{self, Account},
     registry,
 };
-use domain::period::LocalTime;
+use domain::{period::LocalTime, registry::Kind};
 use ingest::{
     clock::{Clock, SystemClock},
     vault::Vault,
@@ -144,15 +144,26 @@ pub async fn registry_command(command: RegistryCommand) -> Result<(), Failure> {
             let document = document(&file, &node.vault)?;
             let view = registry::view(&node.log).await?;
             for change in view.changes_to(&document.value) {
-                let what = if change.document.is_empty() { "-" } else { "+" };
+                let kind = Kind::of_list(&change.kind);
+                let stands = kind.is_some_and(|kind| view.entry(kind, &change.id).is_some());
+                let what = match (stands, change.document.is_empty()) {
+                    (false, _) => "+",
+                    (true, false) => "~",
+                    (true, true) => "-",
+                };
                 println!("{what} {}/{}", change.kind, change.id);
             }
             Ok(())
         }
         RegistryCommand::Export { file, data } => {
             let view = registry::view(&node(&data)?.log).await?;
-            let text =
-                serde_json::to_string_pretty(&view.document()).map_err(std::io::Error::from)?;
+            let is_yaml = file.extension().is_some_and(|of| of == "yaml" || of == "yml");
+            let text = match is_yaml {
+                true => registry::yaml(&view.document()).map_err(Failure::Usage)?,
+                false => {
+                    serde_json::to_string_pretty(&view.document()).map_err(std::io::Error::from)?
+                }
+            };
             if file.as_os_str() == "-" {
                 println!("{text}");
                 return Ok(());

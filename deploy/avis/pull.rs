@@ -20,6 +20,7 @@ use warehouse::{access::View, settlement::bank};
 
 use crate::{audit::Auditor, failure::Failure, gate, node::Node};
 
+mod bank_files;
 mod dead_letters;
 mod groups;
 mod reports;
@@ -40,7 +41,8 @@ mod settlements;
         settlements::one,
         settlements::file,
         settlements::sent,
-        settlements::bank_file
+        bank_files::all,
+        bank_files::read
     ),
     tags(
         (name = "operation", description = "What was refused, and what is done about it"),
@@ -73,7 +75,7 @@ pub fn routes(node: &Arc<Node>, tokens: Tokens, auditor: Auditor, registrar: Reg
         .route("/v1/settlements/{id}", get(settlements::one))
         .route("/v1/settlements/{id}/files/{form}", get(settlements::file))
         .route("/v1/settlements:sent", post(settlements::sent))
-        .route("/v1/bank-files", post(settlements::bank_file))
+        .route("/v1/bank-files", get(bank_files::all).post(bank_files::read))
         .layer(DefaultBodyLimit::max(bank::LARGEST))
         .with_state(pulling)
 }

@@ -74,10 +74,11 @@ pub async fn all(
         .merge(recipient::http::routes(own))
         .merge(calls(node, config).await?)
         .merge(pull::routes(node, tokens.clone(), auditor.clone(), registrar.clone()))
-        .merge(server::routes(node, tokens, auditor.clone(), config.backup.folder()))
+        .merge(server::routes(node, tokens.clone(), auditor.clone(), config.backup.folder()))
         .layer(middleware::from_fn(edge::detached));
     // What terminals ask is finished by the authoriser, whoever hangs up.
-    let routes = http::routes(terminals).merge(others).merge(health);
+    let known_first = middleware::from_fn_with_state(tokens, edge::known_first);
+    let routes = http::routes(terminals).merge(others).layer(known_first).merge(health);
     let mut description = registry::openapi::description();
     join(&mut description, enrolment::Description::openapi());
     join(&mut description, login::Description::openapi());

@@ -374,21 +374,21 @@ impl Simulation {
         self.keep_most();
     }
 
-    /// What a grantor is told: of its own instructions alone, and of few people nothing.
-    fn of_instructions(&mut self) -> serde_json::Value {
-        for (id, sides) in &mut self.instructions {
+    /// What a grantor is told: of its own instructions alone, and null where a few people stand behind it.
+    fn of_instructions(&self) -> serde_json::Value {
+        let instructions = self.instructions.iter().map(|(id, sides)| {
             let people = self.given_to.get(id);
-            for (at, side) in sides.iter_mut().enumerate() {
-                let few = people.map_or(0, |people| people[at].len());
-                if few > 0 && few < usize::try_from(FEWEST).unwrap_or(usize::MAX) {
-                    *side = Beside::default();
-                }
-            }
-        }
+            let told = |at: usize| {
+                let few = people.map_or(0, |people: &[Vec<RecipientId>; 2]| people[at].len());
+                let is_few = few > 0 && i64::try_from(few).is_ok_and(|few| few < FEWEST);
+                (!is_few).then_some(sides[at])
+            };
+            (id.clone(), serde_json::json!({"then": told(0), "now": told(1)}))
+        });
         serde_json::json!({
             "from": self.from.to_string(),
             "to": self.to.to_string(),
-            "instructions": both(&self.instructions),
+            "instructions": serde_json::Value::Object(instructions.collect()),
         })
     }
 

@@ -128,7 +128,7 @@ def dashboard(uid, title, question, panels):
 
 
 AUTHORISE = 'command="authorise",' + HERE
-OURS = AUTHORISE + ',reason=~"limits_away|no_room|busy|stopping"'
+OURS = AUTHORISE + ',reason=~"limits_away|no_room|busy|late|stopping"'
 ANSWERS = 'connector=~"http|grpc",status=~"[1-5]..",' + HERE
 DECIDED = "avis_authoriser_decision_duration_seconds"
 

@@ -18,6 +18,7 @@ pub mod log;
 pub mod metrics;
 pub mod record;
 pub mod register;
+pub mod spread;
 pub mod topic;
 pub mod vault;
 pub mod wire;

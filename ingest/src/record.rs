@@ -32,10 +32,17 @@ impl Record {
     #[must_use]
     pub fn order(&self) -> u64 {
         match self.sequence {
-            0 => u64::try_from(self.recorded_at.timestamp_micros()).unwrap_or(0),
+            0 => number_at(self.recorded_at),
             number => number,
         }
     }
+}
+
+/// The least number of what is recorded at an instant: its microsecond, so that those who number apart
+/// agree as well as their clocks.
+#[must_use]
+pub fn number_at(instant: DateTime<Utc>) -> u64 {
+    u64::try_from(instant.timestamp_micros()).unwrap_or(0)
 }
 
 /// Where a record stands.

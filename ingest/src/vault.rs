@@ -5,9 +5,10 @@
 //! under that person's key, so destroying the key erases the person, from backups too.
 
 use std::{
+    collections::HashMap,
     path::Path,
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -24,7 +25,7 @@ use ring::{
     rand::{SecureRandom, SystemRandom},
 };
 
-use crate::{first_start, record::first_u128};
+use crate::{first_start, record::first_u128, spread};
 
 pub mod copy;
 
@@ -84,6 +85,8 @@ struct Inner {
     people: Keyspace,
     /// From internal id to key.
     keys: Keyspace,
+    /// Keys of those who were enrolled last: what is told of them is sealed next.
+    newest: RwLock<HashMap<RecipientId, [u8; SECRET]>>,
     secret: [u8; SECRET],
     /// How often recipients have got other pseudonyms.
     rotations: AtomicU32,
@@ -125,8 +128,9 @@ impl Vault {
                 secret
             }
         };
-        let rotations = AtomicU32::new(0);
-        Ok(Self { inner: Arc::new(Inner { database, people, keys, secret, rotations, random }) })
+        let (newest, rotations) = (RwLock::default(), AtomicU32::new(0));
+        let inner = Inner { database, people, keys, newest, secret, rotations, random };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The internal id of a person, if enrolled.
@@ -157,14 +161,14 @@ impl Vault {
     pub fn enrol(&self, codes: &[PersonCode]) -> Result<Vec<RecipientId>, VaultError> {
         let mut ids = Vec::with_capacity(codes.len());
         let mut batch = self.inner.database.batch();
-        let mut fresh: std::collections::HashMap<[u8; 16], RecipientId> = Default::default();
-        for code in codes {
-            let hash = self.person_token(code).as_u128().to_be_bytes();
-            let known = match fresh.get(&hash) {
-                Some(id) => Some(*id),
-                None => self.find(code)?,
-            };
-            let id = match known {
+        let mut fresh: HashMap<[u8; 16], RecipientId> = HashMap::new();
+        let mut newest = HashMap::new();
+        let found = spread::map(codes.iter().collect(), |code| {
+            let token = self.person_token(code);
+            (token.as_u128().to_be_bytes(), self.find_listed(token))
+        });
+        for (hash, found) in found {
+            let id = match fresh.get(&hash).copied().or(found?) {
                 Some(id) => id,
                 None => {
                     let mut bytes = [0; 16 + SECRET];
@@ -174,6 +178,8 @@ impl Vault {
                     batch.insert(&self.inner.keys, id, key);
                     let id: [u8; 16] = id.try_into().map_err(|_| VaultError::Randomness)?;
                     let id = RecipientId::from_u128(u128::from_be_bytes(id));
+                    let key = key.try_into().map_err(|_| VaultError::Randomness)?;
+                    newest.insert(id, key);
                     fresh.insert(hash, id);
                     id
                 }
@@ -181,6 +187,8 @@ impl Vault {
             ids.push(id);
         }
         if !fresh.is_empty() {
+            // Before anybody may destroy one of them.
+            *self.inner.newest.write().unwrap_or_else(PoisonError::into_inner) = newest;
             batch.commit().map_err(store("enrol people"))?;
             self.inner.database.persist(PersistMode::SyncAll).map_err(store("sync the keys"))?;
         }
@@ -250,6 +258,7 @@ impl Vault {
             let id = person.as_u128().to_be_bytes();
             self.inner.keys.remove(id).map_err(store("destroy a key"))?;
         }
+        self.inner.newest.write().unwrap_or_else(PoisonError::into_inner).clear();
         self.inner.database.persist(PersistMode::SyncAll).map_err(store("sync the keys"))
     }
 
@@ -359,10 +368,17 @@ impl Vault {
     }
 
     fn key(&self, person: RecipientId) -> Result<LessSafeKey, VaultError> {
+        let usable = |key: &[u8]| {
+            let key = UnboundKey::new(&CHACHA20_POLY1305, key).map_err(|_| VaultError::Damaged)?;
+            Ok(LessSafeKey::new(key))
+        };
+        let newest = self.inner.newest.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = newest.get(&person) {
+            return usable(key);
+        }
+        drop(newest);
         let id = person.as_u128().to_be_bytes();
-        let key = self.inner.keys.get(id).map_err(store("read a key"))?.ok_or(VaultError::NoKey)?;
-        let key = UnboundKey::new(&CHACHA20_POLY1305, &key).map_err(|_| VaultError::Damaged)?;
-        Ok(LessSafeKey::new(key))
+        usable(&self.inner.keys.get(id).map_err(store("read a key"))?.ok_or(VaultError::NoKey)?)
     }
 }
 

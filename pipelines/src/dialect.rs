@@ -17,6 +17,8 @@ use sqlparser::{
     tokenizer::{Token, Tokenizer},
 };
 
+use warehouse::nesting;
+
 use crate::error::PipelineError;
 
 mod column_type;
@@ -75,6 +77,7 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Statement>, PipelineError> {
     let dialect = GenericDialect {};
     let read = || {
         let mut tokens = Tokenizer::new(&dialect, text).tokenize_with_location()?;
+        nesting::check(tokens.iter().map(|of| &of.token)).map_err(Fault::Wrong)?;
         // The dialect has no parameters: a question mark is the operator that asks for a key.
         for token in &mut tokens {
             if token.token == Token::Placeholder("?".into()) {

@@ -14,6 +14,7 @@ use ingest::{
         registry::RegistryView,
         told::Told,
     },
+    spread,
     topic::Topic,
     vault::Vault,
     wire::{
@@ -208,9 +209,10 @@ impl Evaluator {
     /// instants is evaluated together, unless it is about the same people.
     async fn take(&mut self, batch: &[Stored]) -> Result<usize, PipelineError> {
         let mut told = 0;
-        for stored in batch {
+        let read = spread::map(batch.iter().collect(), |stored| Change::of(&self.vault, stored));
+        for (stored, change) in batch.iter().zip(read) {
             let at = stored.record.event_time;
-            if let Some(change) = self.people.change(&self.vault, stored)? {
+            if let Some(change) = change?.filter(|change| self.people.is_news(change)) {
                 let whom = self.affected_by(&change);
                 told += self.affect(&whom, at).await?;
                 self.people.take(change, &self.vault);
@@ -309,7 +311,7 @@ impl Evaluator {
         if evaluated.is_empty() {
             return Ok(0);
         }
-        let records: Vec<_> = evaluated.into_iter().map(|event| self.record(event)).collect();
+        let records = spread::map(evaluated, |event| self.record(event));
         let told = records.iter().filter_map(|record| match &record.event {
             Event::EntitlementEvaluated(event) => {
                 Some((RecipientId::parse(&event.person)?, record.event_time))

@@ -20,6 +20,7 @@ use ingest::{
         memberships::Memberships,
         people::{People, Person},
     },
+    spread,
     vault::{Purpose, Vault},
     wire::v1::{EntitlementEvaluated, GroupDays},
 };
@@ -46,6 +47,9 @@ struct Row {
     family: Family,
     day: NaiveDate,
 }
+
+/// A person whose memberships are told, and from when on.
+type Known<'a> = (RecipientId, Person<'a>, DateTime<Utc>);
 
 /// People and their days, which stand together, in the same order.
 #[derive(Clone, Copy, Debug)]
@@ -119,10 +123,24 @@ impl Groups {
         vault: &Vault,
     ) -> Result<Vec<EntitlementEvaluated>, DataFusionError> {
         let of = |(id, at): &(RecipientId, DateTime<Utc>)| Some((*id, people.get(*id)?, *at));
-        let known: Vec<(RecipientId, Person<'_>, DateTime<Utc>)> =
-            whom.iter().filter_map(of).collect();
+        let known: Vec<Known<'_>> = whom.iter().filter_map(of).collect();
+        let parts = spread::parts(&known, |some| self.evaluate_some(people, lists, some, vault));
         let mut evaluated = Vec::with_capacity(known.len());
-        let mut rest = known.as_slice();
+        for part in parts {
+            evaluated.extend(part?);
+        }
+        Ok(evaluated)
+    }
+
+    fn evaluate_some(
+        &self,
+        people: &People,
+        lists: &Memberships,
+        known: &[Known<'_>],
+        vault: &Vault,
+    ) -> Result<Vec<EntitlementEvaluated>, DataFusionError> {
+        let mut evaluated = Vec::with_capacity(known.len());
+        let mut rest = known;
         while !rest.is_empty() {
             let (mut rows, mut together, mut ends) = (Vec::new(), Vec::new(), Vec::new());
             while let Some(((id, person, known_from), tail)) = rest.split_first()

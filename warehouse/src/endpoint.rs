@@ -21,7 +21,9 @@ use datafusion::{
         runtime_env::RuntimeEnvBuilder,
     },
     prelude::SessionContext,
-    sql::sqlparser::{ast::Statement, parser::ParserError},
+    sql::sqlparser::{
+        ast::Statement, dialect::PostgreSqlDialect, parser::ParserError, tokenizer::Tokenizer,
+    },
 };
 use datafusion_pg_catalog::{
     pg_catalog::{
@@ -35,6 +37,7 @@ use crate::{
     access::{Reader, View},
     error::WarehouseError,
     metrics::Metrics,
+    nesting,
     session::Session,
 };
 use names::Names;
@@ -221,6 +224,10 @@ impl Endpoint {
 
     /// The statements of a text.
     pub(crate) fn parse(&self, text: &str) -> Result<Vec<Statement>, ParserError> {
+        // What is no SQL at all, the parser says better.
+        if let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize() {
+            nesting::check(&tokens).map_err(ParserError::ParserError)?;
+        }
         let mut statements = self.parser.parse(text)?;
         rewrite::rewrite(&mut statements);
         Ok(statements)

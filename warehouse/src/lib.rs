@@ -10,6 +10,7 @@ pub mod export;
 pub mod file;
 pub mod groups;
 pub mod metrics;
+pub mod nesting;
 pub mod open_data;
 pub mod page;
 pub mod person;

@@ -15,7 +15,7 @@ use crate::{
     changes::{self, Acting, Next},
 };
 use domain::{authorisation::Status, id::AuthorisationId, limit::CounterKey};
-use ingest::{error::LogError, wire::Shared};
+use ingest::{error::LogError, record::number_at, wire::Shared};
 
 /// Reservations ended in one batch.
 const MOST_ENDED: usize = 1_024;
@@ -106,9 +106,9 @@ impl<C: Cache> Authoriser<C> {
     }
 
     /// Numbers records in the order in which they were decided, which their partitions do not tell:
-    /// microseconds, so that several authorisers agree as well as their clocks, and always rising.
+    /// by their instant, and always rising.
     pub(super) fn number(&mut self, records: &mut [Record]) {
-        let now = u64::try_from(self.parts.clock.now().timestamp_micros()).unwrap_or(0);
+        let now = number_at(self.parts.clock.now());
         for record in records {
             self.order = now.max(self.order + 1);
             record.sequence = self.order;
@@ -162,9 +162,7 @@ impl<C: Cache> Authoriser<C> {
         if let Some(next) = job.uploads_next {
             self.uploads_next = self.uploads_next.min(next - 1);
         }
-        let mut alone = Outgoing::default();
-        alone.refuse(job, refusal);
-        alone.refuse_all();
+        Answer::of(job, Err(refusal)).give(&[]);
     }
 
     /// Refuses what would be recorded, at once: what was decided before may be waiting for room. Leaves
@@ -538,8 +536,7 @@ fn subject(command: &Command, job: &Job) -> AuthorisationId {
 
 impl Outgoing {
     fn answer(&mut self, job: Job, result: Result<Reply, Refusal>) {
-        let Job { tickets, reply, .. } = job;
-        self.answers.push(Answer { tickets, reply, result, record: None });
+        self.answers.push(Answer::of(job, result));
     }
 
     fn refuse(&mut self, job: Job, refusal: Refusal) {

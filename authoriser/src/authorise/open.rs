@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ingest::{
-    record::{Record, outside_id},
+    record::{Record, number_at, outside_id},
     topic::Topic,
     wire::v1::{AuthoriserStarted, Event},
 };
@@ -14,6 +14,33 @@ use crate::cache::{
     redis::{RedisCache, RedisSettings, RedisShared},
     truth::Indexed,
 };
+
+impl Parts {
+    /// Begins a process whose counters are shared: that it begins is on the stream before it counts
+    /// anything.
+    ///
+    /// # Errors
+    /// Where the stream or the index cannot be read.
+    pub async fn begin(&mut self) -> Result<(), AuthoriserError> {
+        let start = self.index.starts() + 1;
+        let now = self.clock.now();
+        // As every record it has its number among all, from which those after it are counted.
+        let number = number_at(now).max(last_number(self).await? + 1);
+        let started = Record {
+            id: outside_id("authoriser-started", &start.to_string()),
+            key: "authoriser".into(),
+            source: "authoriser".into(),
+            sequence: number,
+            event_time: now,
+            recorded_at: now,
+            event: Event::AuthoriserStarted(AuthoriserStarted { start }),
+        };
+        self.log.append(Topic::Authorisations, &[started]).await?;
+        self.index.catch_up(&self.log).await?;
+        self.fence = Fence::new(start);
+        Ok(())
+    }
+}
 
 impl Authoriser<EmbeddedCache> {
     /// An authoriser over a cache in memory, filled from the index.
@@ -38,23 +65,7 @@ impl Authoriser<RedisCache> {
         settings: Settings,
         redis: RedisSettings,
     ) -> Result<(Self, Arc<RedisShared>), AuthoriserError> {
-        let start = parts.index.starts() + 1;
-        let now = parts.clock.now();
-        let number = u64::try_from(now.timestamp_micros()).unwrap_or(0);
-        // As every record it has its number among all, from which those after it are counted.
-        let number = number.max(last_number(&parts).await? + 1);
-        let started = Record {
-            id: outside_id("authoriser-started", &start.to_string()),
-            key: "authoriser".into(),
-            source: "authoriser".into(),
-            sequence: number,
-            event_time: now,
-            recorded_at: now,
-            event: Event::AuthoriserStarted(AuthoriserStarted { start }),
-        };
-        parts.log.append(Topic::Authorisations, &[started]).await?;
-        parts.index.catch_up(&parts.log).await?;
-        parts.fence = Fence::new(start);
+        parts.begin().await?;
         let truth = Indexed::over(Arc::clone(&parts.index), Arc::clone(&parts.log));
         let (fence, metrics) = (Arc::clone(&parts.fence), parts.metrics.clone());
         let shared = RedisShared::open(redis, fence, truth, metrics).await?;

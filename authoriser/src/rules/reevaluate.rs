@@ -1,6 +1,7 @@
 //! Refunds whose instruction says `on_refund: reevaluate`: the basket is decided again as if the
 //! returned units had not been bought, with the sale's versions, groups and recorded room. Such an
-//! instruction never gives more than it first gave, and the refund is never below zero.
+//! instruction never gives more than it first gave, what an earlier refund took back stays taken back
+//! (its room may be somebody else's by now), and the refund is never below zero.
 
 use std::collections::BTreeMap;
 
@@ -62,6 +63,7 @@ impl Counters for Recorded<'_> {
 pub(super) fn adjust(
     rules: &RuleSet,
     sale: &Sale<'_>,
+    so_far: &Refunded,
     next: &mut Refunded,
     payable: &mut [(u32, i64)],
     benefits: &mut Vec<RefundedBenefit>,
@@ -73,6 +75,8 @@ pub(super) fn adjust(
         .collect();
     for instruction in &affected {
         for (line, benefit, target) in targets(sale, again.as_ref(), instruction) {
+            let before = so_far.benefits.get(&(line, instruction.clone())).copied();
+            let target = no_less(target, before.unwrap_or_default());
             take_back(next, benefits, line, benefit, target);
         }
     }
@@ -134,6 +138,15 @@ fn targets<'a>(
         }
     }
     targets
+}
+
+/// What deciding again takes back, but nothing of what an earlier refund took back is given anew.
+fn no_less(target: Back, before: Back) -> Back {
+    let units = target.units.max(before.units);
+    if target.cents <= before.cents {
+        return Back { units, ..before };
+    }
+    Back { units, grantor_cents: target.grantor_cents.max(before.grantor_cents), ..target }
 }
 
 /// What comes back of a line's payable is what its benefits leave of the returned goods' total, at

@@ -78,7 +78,7 @@ pub fn refund(
         }
     }
     if rules_of(rules, sale).any(|(_, on_refund)| on_refund == OnRefund::Reevaluate) {
-        reevaluate::adjust(rules, sale, &mut next, &mut payable, &mut benefits);
+        reevaluate::adjust(rules, sale, so_far, &mut next, &mut payable, &mut benefits);
     }
     // A refund may move a cent between grantor and merchant only: the parts round by themselves.
     benefits.retain(|back| {

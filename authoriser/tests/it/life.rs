@@ -190,3 +190,21 @@ async fn a_clock_that_is_off_is_told_so() {
     told(handle.authorise(basket(at, "s1", None, Mode::Sale, 1), body("s1")).await);
     running.stop().await.expect("stopped");
 }
+
+#[tokio::test]
+async fn nobody_waits_for_ever_and_the_key_tells_what_came_of_it() {
+    let world = World::with(json!([milk()])).await;
+    let (handle, running) = world.start().await;
+    let asked = || basket(noon(), "s1", Some(1), Mode::Sale, 2);
+    world.log.hold(true);
+    let late = handle.authorise(asked(), body("s1")).await;
+    assert_eq!(late.expect_err("no"), Refusal::Late);
+    world.log.hold(false);
+    let told = told(handle.authorise(asked(), body("s1")).await);
+    assert_eq!(told.decided.benefit_cents, 200);
+    running.stop().await.expect("stopped");
+    let decided = world.records().await.into_iter().filter(|record| {
+        matches!(&record.event, Event::AuthorisationDecided(of) if of.idempotency_key == "s1")
+    });
+    assert_eq!(decided.count(), 1);
+}

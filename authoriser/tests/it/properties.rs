@@ -167,29 +167,39 @@ proptest! {
     }
 }
 
-/// Returns everything in two steps: all cents and all counters are back.
+/// Returns everything in three steps: all cents and all counters are back, and no step gives anew
+/// what an earlier one took back.
 fn give_back(rules: &RuleSet, sold: &Sold, book: &mut Book) -> Result<(), TestCaseError> {
     let mut refunded = Refunded::default();
     let (mut payable, mut benefit, mut grantor) = (0, 0, 0);
-    let whole = |line: &Line| line.quantity.thousandths();
-    let first: Vec<_> = sold.lines.iter().filter(|line| whole(line) > 1_000).collect();
-    let part = first.iter().map(|line| ReturnedLine {
-        number: line.number,
-        quantity: Quantity::from_thousandths(1_000),
-    });
-    let rest = sold.lines.iter().map(|line| ReturnedLine {
-        number: line.number,
-        quantity: Quantity::from_thousandths(
-            whole(line) - if whole(line) > 1_000 { 1_000 } else { 0 },
-        ),
-    });
-    for returns in [part.collect::<Vec<_>>(), rest.collect()] {
+    // One of each line with more than one, first of every other line and then of those between.
+    let step_of_one = |line: &Line| {
+        (line.quantity.thousandths() > 1_000).then_some(usize::from(line.number.is_multiple_of(2)))
+    };
+    for step in 0..3 {
+        let quantity = |line: &Line| match (step_of_one(line), step) {
+            (Some(of), 0 | 1) if of == step => 1_000,
+            (Some(_), 2) => line.quantity.thousandths() - 1_000,
+            (None, 2) => line.quantity.thousandths(),
+            _ => 0,
+        };
+        let returns: Vec<ReturnedLine> = sold
+            .lines
+            .iter()
+            .filter(|line| quantity(line) > 0)
+            .map(|line| ReturnedLine {
+                number: line.number,
+                quantity: Quantity::from_thousandths(quantity(line)),
+            })
+            .collect();
         if returns.is_empty() {
             continue;
         }
         let refund = rules::refund(rules, &sold.sale(rules), &mut refunded, &returns);
         let refund = refund.map_err(|error| TestCaseError::fail(error.to_string()))?;
         prop_assert!(refund.refunded >= Amount::ZERO);
+        prop_assert!(refund.benefits.iter().all(|back| back.amount >= Amount::ZERO));
+        prop_assert!(refund.counters.iter().all(|moved| moved.change <= 0), "a refund takes room");
         payable += refund.refunded.cents();
         benefit += refund.benefits.iter().map(|back| back.amount.cents()).sum::<i64>();
         grantor += refund.benefits.iter().map(|back| back.grantor_amount.cents()).sum::<i64>();

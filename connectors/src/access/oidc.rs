@@ -131,6 +131,11 @@ impl Issuer {
         Some(Said { expires, identity, person })
     }
 
+    /// Whether none of its keys is known yet.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Rises whenever the keys change.
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)

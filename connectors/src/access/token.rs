@@ -302,6 +302,19 @@ impl Tokens {
         Some(identity)
     }
 
+    /// Whether a token holds that a terminal has signed with a key of its own.
+    pub(super) fn is_signed_by(&self, terminal: &str, token: &str) -> bool {
+        let now = self.0.clock.now().timestamp();
+        let signed = self.0.terminals.verify(token, now);
+        signed.is_some_and(|(_, identity)| *identity.subject == *terminal)
+    }
+
+    /// Whether there is an outside issuer of whom no key is known yet, so that nobody can say whether its
+    /// tokens hold.
+    pub(super) fn awaits_issuer(&self) -> bool {
+        self.0.issuer.as_ref().is_some_and(|issuer| issuer.is_unknown())
+    }
+
     /// Whom a token of ours names, and until when.
     fn own(&self, token: &str) -> Option<Said> {
         let mut validation = Validation::new(Algorithm::HS256);

@@ -7,6 +7,7 @@ use ingest::{
     document::Cursor,
     record::{Record, outside_id},
     register::people,
+    spread,
     vault::{Vault, VaultError},
     wire::v1::{Event, PersonChanged},
 };
@@ -16,7 +17,7 @@ use super::snapshot::Snapshot;
 use crate::{
     connector::Refusal,
     event::{self, Headers},
-    json, spread,
+    json,
 };
 
 /// The type of a person change.

@@ -69,7 +69,7 @@ impl Pieces {
     }
 
     /// The next piece; none at the end.
-    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         match tokio::time::timeout(self.idle, self.stream.next()).await {
             Ok(None) => Ok(None),
             Ok(Some(Ok(piece))) => Ok(Some(piece)),

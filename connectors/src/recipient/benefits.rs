@@ -298,10 +298,13 @@ fn reasons(instruction: &Instruction, recipient: &Recipient, names: &Names) -> V
     let mut why: Vec<Text> = Vec::new();
     for group in own {
         let reason = match names.public_group(group) {
-            Some(Group { name, .. }) => words::text(
-                format!("Jūs esat grupā: {}", name.lv),
-                format!("You are in: {}", name.en),
-            ),
+            Some(Group { id, name, .. }) => {
+                let or_id = |name: &str| if name.is_empty() { id.to_string() } else { name.into() };
+                words::text(
+                    format!("Jūs esat grupā: {}", or_id(&name.lv)),
+                    format!("You are in: {}", or_id(&name.en)),
+                )
+            }
             None => words::text("Devējs Jūs ir norādījis", "The grantor has named you"),
         };
         if !why.contains(&reason) {

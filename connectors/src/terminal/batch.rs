@@ -1,7 +1,7 @@
 //! `POST /v1/transactions:batch`: what terminals did while offline, streamed both ways. One answer
 //! per line, in order; a bad line spoils no other.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use authoriser::{
     claims::{BodyHash, Claim, body_hash, key_of},
@@ -16,7 +16,6 @@ use axum::{
 };
 use chrono::TimeDelta;
 use domain::id::{RecordId, TerminalId};
-use futures::StreamExt;
 use ingest::{
     dead_letter::{DeadLetter, Reason},
     record::Record,
@@ -37,6 +36,8 @@ use super::{
 use crate::{
     access::{self, Identity, Role},
     connector::Refusal as Refused,
+    edge::body::Pieces,
+    lines::Line,
     problem::Problem,
 };
 
@@ -46,6 +47,10 @@ const ORIGIN: &str = "/v1/transactions:batch";
 const CHUNK: usize = 256;
 /// Answers on their way to a slow reader.
 const AHEAD: usize = 4;
+/// How long the next byte is waited for.
+const IDLE: Duration = Duration::from_secs(30);
+/// How much of a line that is too long is kept.
+const KEPT: usize = 1_024;
 
 /// The answer to one line.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -70,7 +75,7 @@ pub struct LineAnswer {
     operation_id = "upload_transactions",
     request_body(content = String, content_type = "application/x-ndjson", description = "One transaction per line: the request of `POST /v1/authorisations` with `mode` `offline`, its `idempotency_key`, and optionally `applied`: what the terminal gave"),
     responses(
-        (status = 200, description = "One answer per line, in order", body = LineAnswer, content_type = "application/x-ndjson"),
+        (status = 200, description = "One answer per line, in order; where the rest is not read, a last one that says so", body = LineAnswer, content_type = "application/x-ndjson"),
         super::openapi::Refusals,
     ),
     security(("token" = []))
@@ -105,6 +110,40 @@ struct Batch {
     line: u64,
 }
 
+/// Cuts a body into lines as its pieces come, so that a line is answered as soon as it is there. Of one that
+/// is too long only the beginning is kept, and what comes after it is read.
+#[derive(Debug, Default)]
+struct Cutting {
+    /// Of the line whose end has not come.
+    begun: Vec<u8>,
+    length: u64,
+    /// The last line that was handed on, or passed over because it is empty.
+    number: u64,
+}
+
+impl Cutting {
+    fn cut(&mut self, piece: &[u8]) -> Vec<Line> {
+        let mut lines = Vec::new();
+        for part in piece.split_inclusive(|byte| *byte == b'\n') {
+            let room = (LARGEST_BODY + 1).saturating_sub(self.begun.len());
+            self.begun.extend_from_slice(&part[..part.len().min(room)]);
+            self.length += part.len() as u64;
+            if part.ends_with(b"\n") {
+                self.number += 1;
+                let mut bytes = std::mem::take(&mut self.begun);
+                let length = std::mem::take(&mut self.length) - 1;
+                if length > LARGEST_BODY as u64 {
+                    bytes.truncate(KEPT);
+                }
+                if !bytes.trim_ascii().is_empty() {
+                    lines.push(Line { number: self.number, bytes, length });
+                }
+            }
+        }
+        lines
+    }
+}
+
 /// What one line is until it is answered.
 enum Step {
     Watched { key: RecordId, body: BodyHash, watched: Claim },
@@ -114,76 +153,66 @@ enum Step {
 impl Batch {
     /// Reads, appends and answers until the body ends or the reader is gone.
     async fn run(mut self, body: Body, answers: Answers) {
-        let mut frames = body.into_data_stream();
-        let mut rest: Vec<u8> = Vec::new();
-        let mut lines: Vec<Vec<u8>> = Vec::new();
+        let mut pieces = Pieces::of(body, IDLE);
+        let mut lines = Cutting::default();
         loop {
-            let frame = frames.next().await;
-            let ended = frame.is_none();
-            match frame {
-                // A body that is cut off: its last line may be half of one.
-                Some(Err(_)) => return,
-                Some(Ok(bytes)) => rest.extend_from_slice(&bytes),
-                None if rest.is_empty() => {}
-                None => rest.push(b'\n'),
+            let (some, more) = match pieces.next().await {
+                Ok(Some(piece)) => (lines.cut(&piece), Ok(true)),
+                Ok(None) => (lines.cut(b"\n"), Ok(false)),
+                // The last line may be half of one.
+                Err(problem) => (Vec::new(), Err(problem)),
+            };
+            for chunk in some.chunks(CHUNK) {
+                let Some(told) = self.answer(chunk).await else { return };
+                if answers.send(Ok(Bytes::from(told))).await.is_err() {
+                    return;
+                }
             }
-            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-                lines.push(rest.drain(..=end).collect());
-            }
-            if rest.len() > LARGEST_BODY {
-                // Its end cannot be found; what came before it is answered.
-                lines.push(std::mem::take(&mut rest));
-                let _ = self.answer_all(&mut lines, &answers).await;
-                return;
-            }
-            if self.answer_all(&mut lines, &answers).await.is_none() || ended {
-                return;
+            match more {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(problem) => {
+                    // Whoever sends must not think that all was taken.
+                    let mut told = Vec::new();
+                    write(&mut told, lines.number + 1, Err(problem));
+                    let _ = answers.send(Ok(Bytes::from(told))).await;
+                    return;
+                }
             }
         }
-    }
-
-    async fn answer_all(&mut self, lines: &mut Vec<Vec<u8>>, answers: &Answers) -> Option<()> {
-        for chunk in std::mem::take(lines).chunks(CHUNK) {
-            let told = self.answer(chunk).await?;
-            answers.send(Ok(Bytes::from(told))).await.ok()?;
-        }
-        Some(())
     }
 
     /// Answers some lines; `None` where the streams take nothing any more.
-    async fn answer(&mut self, lines: &[Vec<u8>]) -> Option<Vec<u8>> {
+    async fn answer(&mut self, lines: &[Line]) -> Option<Vec<u8>> {
         let (mut steps, mut uploads, mut letters) = (Vec::new(), Vec::new(), Vec::new());
         for line in lines {
-            self.line += 1;
-            let line = line.trim_ascii();
-            if line.is_empty() {
-                continue;
-            }
-            let step = match self.take(line, &mut uploads).await {
+            self.line = line.number;
+            let bytes = line.bytes.trim_ascii();
+            let step = match self.take(bytes, line.length, &mut uploads).await {
                 Ok(step) => step,
-                Err(refused) => {
-                    letters.extend(self.letter(&refused, line));
-                    Step::Refused(refused.into())
+                Err(fault) => {
+                    letters.extend(self.letter(&fault, bytes, line.length));
+                    Step::Refused(fault.into())
                 }
             };
-            steps.push((self.line, line.to_vec(), step));
+            steps.push((line, step));
         }
         if !uploads.is_empty() {
             self.door.log.append(Topic::TerminalTransactions, &uploads).await.ok()?;
         }
         let mut told = Vec::new();
-        for (line, bytes, step) in steps {
+        for (line, step) in steps {
             let answer = match step {
                 Step::Refused(problem) => Err(problem),
                 Step::Watched { key, body, watched } => {
                     let verdict = self.door.authoriser.verdict(watched, key, body).await;
                     verdict.map_err(|refusal| {
-                        letters.extend(self.refused_later(&refusal, line, &bytes));
+                        letters.extend(self.refused_later(&refusal, line));
                         Problem::from(refusal)
                     })
                 }
             };
-            write(&mut told, line, answer);
+            write(&mut told, line.number, answer);
         }
         if !letters.is_empty() {
             self.door.log.append(Topic::DeadLetters, &letters).await.ok()?;
@@ -192,8 +221,13 @@ impl Batch {
     }
 
     /// Translates a line; what is new goes to `uploads`.
-    async fn take(&self, line: &[u8], uploads: &mut Vec<Record>) -> Result<Step, Refused> {
-        if line.len() > LARGEST_BODY {
+    async fn take(
+        &self,
+        line: &[u8],
+        length: u64,
+        uploads: &mut Vec<Record>,
+    ) -> Result<Step, Refused> {
+        if length > LARGEST_BODY as u64 {
             let detail = format!("a line must have at most {LARGEST_BODY} bytes");
             return Err(Refused::new(Reason::LineTooLong, detail));
         }
@@ -248,7 +282,7 @@ impl Batch {
         Ok(())
     }
 
-    fn letter(&self, refused: &Refused, line: &[u8]) -> Option<Record> {
+    fn letter(&self, refused: &Refused, line: &[u8], length: u64) -> Option<Record> {
         let letter = DeadLetter {
             connector: "terminal",
             reason: refused.reason,
@@ -256,7 +290,7 @@ impl Batch {
             origin: ORIGIN,
             line: self.line,
             payload: line,
-            payload_bytes: line.len() as u64,
+            payload_bytes: length,
         };
         self.door.metrics.refused("terminal");
         let record = letter.record(&self.door.vault, self.door.authoriser.parts().clock.now());
@@ -271,7 +305,7 @@ impl Batch {
 
     /// The dead letter of a line that was refused when it was decided; one that only has to come
     /// again later is none.
-    fn refused_later(&self, refusal: &Refusal, line: u64, bytes: &[u8]) -> Option<Record> {
+    fn refused_later(&self, refusal: &Refusal, line: &Line) -> Option<Record> {
         let reason = match refusal {
             Refusal::KeyReused => Reason::DuplicateKey,
             Refusal::KeyReversed => Reason::KeyReversed,
@@ -279,8 +313,9 @@ impl Batch {
             _ => return None,
         };
         let refused = Refused::new(reason, refusal.to_string());
-        let here = Self { door: self.door.clone(), identity: self.identity.clone(), line };
-        here.letter(&refused, bytes)
+        let (door, identity) = (self.door.clone(), self.identity.clone());
+        let here = Self { door, identity, line: line.number };
+        here.letter(&refused, line.bytes.trim_ascii(), line.length)
     }
 }
 

@@ -12,6 +12,7 @@ use connectors::{
     portal::login,
     problem::Problem,
     registry::{
+        self,
         http::{self, Door, Simulated, Simulating, Simulator},
         openapi,
         registrar::Registrar,
@@ -480,6 +481,10 @@ async fn the_whole_is_exported_compared_and_imported() {
     let mut wanted = exported.json();
     let same = node.ask(ADMINISTRATOR, "POST", "/v1/registry:diff", "", &wanted).await.json();
     assert_eq!(same["changes"], json!([]));
+    for document in [&wanted, &crate::real_registry().value] {
+        let written = registry::yaml(document).expect("YAML");
+        assert_eq!(registry::parse(&written).as_ref(), Ok(document));
+    }
     wanted["centres"].as_array_mut().expect("centres").remove(0);
     wanted["services"][0]["criteria"]["min_rating"] = json!(3.0);
     let diff = node.ask(ADMINISTRATOR, "POST", "/v1/registry:diff", "", &wanted).await.json();

@@ -359,6 +359,20 @@ async fn a_batch_gives_the_same_verdict_however_it_comes_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_is_too_long_spoils_no_other() {
+    let (_folder, node) = node().await;
+    let mut upload = ndjson(&[offline("u1", 1, None)]);
+    upload.extend(vec![b'x'; 300_000]);
+    upload.push(b'\n');
+    upload.extend(ndjson(&[offline("u2", 1, None)]));
+    let told = node.ask_as("T1", "/v1/transactions:batch", "-", &upload).await.lines();
+    let told: Vec<_> = told.iter().map(|of| (&of["line"], &of["status"])).collect();
+    let [ok, refused] = [json!(200), json!(422)];
+    assert_eq!(told, [(&json!(1), &ok), (&json!(2), &refused), (&json!(3), &ok)]);
+    node.running.stop().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_decided_online_stands_when_it_is_uploaded_too() {
     let (_folder, node) = node().await;
     let online = node.ask("/v1/authorisations", "u1", &basket("sale", "04A2", 2)).await.json();

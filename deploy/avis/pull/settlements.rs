@@ -10,13 +10,12 @@ use axum::{
 use connectors::{problem::Problem, terminal::openapi::Refusals};
 use domain::period::{LocalTime, Month};
 use ingest::topic::Topic;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use utoipa::{IntoParams, ToSchema};
 use warehouse::{
     access::View,
     error::WarehouseError,
-    file,
-    settlement::{self as statements, Closing, File, Told, bank},
+    settlement::{self as statements, Closing, File, Told},
 };
 
 use super::{Pulling, XLSX, inside};
@@ -267,6 +266,14 @@ impl Pulling {
     }
 }
 
+/// Which month.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Period {
+    /// The month, `YYYY-MM`. It is closed for all grantors at once.
+    period: String,
+}
+
 /// Which month, and of which grantor.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -283,13 +290,11 @@ fn named(month: Result<&Month, &Problem>) -> String {
     month.map(ToString::to_string).unwrap_or_default()
 }
 
-fn which(body: &Bytes) -> Result<(Month, Option<String>), Problem> {
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     if serde_json::from_slice::<serde_json::Value>(body).is_err() {
         return Err(Problem::malformed("expected {\"period\": \"YYYY-MM\"}"));
     }
-    let which: Which =
-        serde_json::from_slice(body).map_err(|error| Problem::invalid(error.to_string()))?;
-    Ok((month(Some(&which.period))?, which.grantor))
+    serde_json::from_slice(body).map_err(|error| Problem::invalid(error.to_string()))
 }
 
 /// What a period is now.
@@ -306,19 +311,15 @@ pub(super) struct Closed {
 /// Closes a month, or where it is closed what has come for it since. Again, it changes nothing.
 #[utoipa::path(post, path = "/v1/settlements", tag = "settlements",
     operation_id = "close_period", security(("token" = [])),
-    request_body = Which, responses((status = 200, body = Closed), Refusals))]
+    request_body = Period, responses((status = 200, body = Closed), Refusals))]
 pub(super) async fn close(
     State(pulling): State<Pulling>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Closed>, Problem> {
-    let asked = which(&body);
-    pulling.finance(
-        &headers,
-        "settlement.close",
-        &named(asked.as_ref().map(|(month, _)| month)),
-    )?;
-    let (period, _) = asked?;
+    let asked = read::<Period>(&body).and_then(|asked| month(Some(&asked.period)));
+    pulling.finance(&headers, "settlement.close", &named(asked.as_ref()))?;
+    let period = asked?;
     let now = pulling.node.clock.now();
     if period.last_day() >= LocalTime::of(now).date {
         let detail = format!("{period} is not over yet");
@@ -330,7 +331,7 @@ pub(super) async fn close(
     Ok(Json(Closed { closing: closing.name(), closed_at, is_new }))
 }
 
-fn failed(error: Failure) -> Problem {
+pub(super) fn failed(error: Failure) -> Problem {
     match error {
         Failure::Warehouse(error) => early(error),
         Failure::Pipeline(error) if pipelines::settlements::is_early(&error) => {
@@ -360,63 +361,13 @@ pub(super) async fn sent(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Sent>, Problem> {
-    let asked = which(&body);
+    let asked =
+        read::<Which>(&body).and_then(|asked| Ok((month(Some(&asked.period))?, asked.grantor)));
     pulling.finance(&headers, "settlement.send", &named(asked.as_ref().map(|(month, _)| month)))?;
     let (period, grantor) = asked?;
     let now = pulling.node.clock.now();
     let sent = settlement::send(&pulling.node, period, grantor.as_deref(), now).await;
     Ok(Json(Sent { statements: sent.map_err(failed)? }))
-}
-
-/// What a bank's file said.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Taken {
-    /// The bank's id of the message.
-    message_id: String,
-    /// Whether it is new; a file that was read before changes nothing.
-    is_new: bool,
-    /// What it said of statements.
-    told: Vec<TakenStatement>,
-    /// How much of it fits no statement.
-    unmatched: usize,
-}
-
-/// What a bank says of a statement's payment.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct TakenStatement {
-    /// Its number.
-    statement: String,
-    /// `accepted`, `rejected`, `paid` or `returned`.
-    outcome: &'static str,
-}
-
-/// Reads a bank's file, `pain.002` or `camt.053`: once, whole or not at all.
-#[utoipa::path(post, path = "/v1/bank-files", tag = "settlements",
-    operation_id = "read_bank_file", security(("token" = [])),
-    request_body(content = String, content_type = "application/xml"),
-    responses((status = 200, body = Taken), Refusals))]
-pub(super) async fn bank_file(
-    State(pulling): State<Pulling>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Json<Taken>, Problem> {
-    let hash = file::checksum(&body);
-    pulling.finance(&headers, "settlement.import", &hash)?;
-    let file = bank::read(&body).map_err(|error| Problem::invalid(error.to_string()))?;
-    let now = pulling.node.clock.now();
-    let taken = settlement::take(&pulling.node, &file, &hash, now).await.map_err(failed)?;
-    let is_new = taken.is_some();
-    let matched = taken.unwrap_or_default();
-    let told = matched
-        .told
-        .into_iter()
-        .map(|(statement, outcome, _)| TakenStatement { statement, outcome: outcome.code() });
-    Ok(Json(Taken {
-        message_id: file.message_id,
-        is_new,
-        told: told.collect(),
-        unmatched: matched.unmatched.len(),
-    }))
 }
 
 /// Whether somebody sees a statement.

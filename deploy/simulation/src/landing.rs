@@ -36,7 +36,8 @@ use crate::{
 /// The tables that are landed here: what settlements are made of, and points.
 const LANDED: [&str; 3] = ["benefit_lines", "points_entries", "registry_contracts"];
 /// Those whose positions a session tells.
-const POSITIONED: [&str; 3] = ["benefit_lines", "settlement_lines", "settlement_statements"];
+const POSITIONED: [&str; 4] =
+    ["benefit_lines", "registry_contracts", "settlement_lines", "settlement_statements"];
 
 /// Lands and settles until the process dies.
 pub async fn run(world: Arc<World>, node: Arc<Node>) {

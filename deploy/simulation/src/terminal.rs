@@ -104,7 +104,7 @@ async fn serve(world: &World, node: &Node, ask: &Ask) -> Heard {
             world.watching.answered(ask, &reply);
             Heard::Answer
         }
-        Err(Refusal::Away | Refusal::Stopped | Refusal::NoRoom) => Heard::Nothing,
+        Err(Refusal::Away | Refusal::Stopped | Refusal::NoRoom | Refusal::Late) => Heard::Nothing,
         Err(refusal) => {
             world.watching.tell(format!("refused {}/{}: {refusal}", ask.terminal, ask.key));
             Heard::Answer

@@ -26,13 +26,7 @@ use authoriser::{
 use chrono::{DateTime, Utc};
 use futures::FutureExt;
 use ingest::{
-    clock::Clock,
-    log::Log,
-    record::{Record, outside_id},
-    register::registry::RegistryView,
-    topic::Topic,
-    vault::Vault,
-    wire::v1::{AuthoriserStarted, Event},
+    clock::Clock, log::Log, register::registry::RegistryView, topic::Topic, vault::Vault,
 };
 use pipelines::states::States;
 
@@ -276,19 +270,7 @@ impl World {
         mut parts: Parts,
         server: &Arc<ModelServer>,
     ) -> Result<(Handle, Running), AuthoriserError> {
-        let (start, now) = (parts.index.starts() + 1, parts.clock.now());
-        let started = Record {
-            id: outside_id("authoriser-started", &start.to_string()),
-            key: "authoriser".into(),
-            source: "authoriser".into(),
-            sequence: start,
-            event_time: now,
-            recorded_at: now,
-            event: Event::AuthoriserStarted(AuthoriserStarted { start }),
-        };
-        parts.log.append(Topic::Authorisations, &[started]).await?;
-        parts.index.catch_up(&parts.log).await?;
-        parts.fence = Fence::new(start);
+        parts.begin().await?;
         let truth = Indexed::over(Arc::clone(&parts.index), Arc::clone(&parts.log));
         let shared = ModelShared::open(Arc::clone(server), Arc::clone(&parts.fence), truth);
         let cache = self.between(ModelCache::open(shared));

@@ -27,6 +27,7 @@ pub struct ModelLog {
     until_fault: AtomicI64,
     fault: Mutex<Option<Fault>>,
     stopped: AtomicBool,
+    held: watch::Sender<bool>,
 }
 
 /// How a machine can die around an append.
@@ -55,6 +56,11 @@ impl ModelLog {
     pub fn revive(&self) {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.stopped.store(false, Ordering::SeqCst);
+    }
+
+    /// Lets appends wait, as for a disk that does not answer, or go on.
+    pub fn hold(&self, holds: bool) {
+        self.held.send_replace(holds);
     }
 
     fn take(&self, topic: Topic, records: &[Record]) -> Result<Vec<Position>, LogError> {
@@ -107,7 +113,11 @@ impl ModelLog {
 
 impl Log for ModelLog {
     fn append<'a>(&'a self, topic: Topic, records: &'a [Record]) -> Pending<'a, Vec<Position>> {
-        Box::pin(std::future::ready(self.take(topic, records)))
+        Box::pin(async move {
+            // Its sender is ours, so it does not end before us.
+            let _ = self.held.subscribe().wait_for(|holds| !holds).await;
+            self.take(topic, records)
+        })
     }
 
     fn read(

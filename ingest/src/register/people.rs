@@ -107,6 +107,7 @@ impl<'a> Person<'a> {
 pub struct Change {
     id: RecipientId,
     sequence: u64,
+    removed: bool,
     family: Option<HouseholdId>,
     attributes: Option<Map<String, Value>>,
 }
@@ -118,6 +119,24 @@ impl std::fmt::Debug for Change {
 }
 
 impl Change {
+    /// What a record of `person-changes` says, whatever is known; `None` where it is about nobody.
+    ///
+    /// # Errors
+    /// Where the vault fails or sealed data is damaged.
+    pub fn of(vault: &Vault, stored: &Stored) -> Result<Option<Self>, VaultError> {
+        let Event::PersonChanged(change) = &stored.record.event else { return Ok(None) };
+        let Some(id) = RecipientId::parse(&change.person) else { return Ok(None) };
+        let attributes = match unseal(vault, id, change) {
+            Ok(attributes) => attributes,
+            Err(VaultError::NoKey) => None,
+            Err(error) => return Err(error),
+        };
+        let family = attributes.as_ref().and_then(|of| of.get("family_id")?.as_str());
+        let family = family.map(|family| vault.household(family));
+        let (sequence, removed) = (change.person_sequence, change.removed);
+        Ok(Some(Self { id, sequence, removed, family, attributes }))
+    }
+
     /// Whose it is.
     #[must_use]
     pub const fn id(&self) -> RecipientId {
@@ -210,23 +229,26 @@ impl People {
     pub fn change(&self, vault: &Vault, stored: &Stored) -> Result<Option<Change>, VaultError> {
         let Event::PersonChanged(change) = &stored.record.event else { return Ok(None) };
         let Some(id) = RecipientId::parse(&change.person) else { return Ok(None) };
-        let known = self.people.get(id.as_u128());
-        if known.is_some_and(|known| is_older(change, known.sequence, known.present)) {
-            return Ok(None);
+        match self.knows(id, change.person_sequence, change.removed) {
+            true => Ok(None),
+            false => Change::of(vault, stored),
         }
-        let attributes = match unseal(vault, id, change) {
-            Ok(attributes) => attributes,
-            Err(VaultError::NoKey) => None,
-            Err(error) => return Err(error),
-        };
-        let family = attributes.as_ref().and_then(|of| of.get("family_id")?.as_str());
-        let family = family.map(|family| vault.household(family));
-        Ok(Some(Change { id, sequence: change.person_sequence, family, attributes }))
+    }
+
+    /// Whether a change that was read is news.
+    #[must_use]
+    pub fn is_news(&self, change: &Change) -> bool {
+        !self.knows(change.id, change.sequence, change.removed)
+    }
+
+    fn knows(&self, id: RecipientId, sequence: u64, removed: bool) -> bool {
+        let known = self.people.get(id.as_u128());
+        known.is_some_and(|known| is_older((sequence, removed), known.sequence, known.present))
     }
 
     /// Takes what a record changes.
     pub fn take(&mut self, change: Change, vault: &Vault) {
-        let Change { id, sequence, family, attributes } = change;
+        let Change { id, sequence, family, attributes, .. } = change;
         self.leave_family(id, vault);
         let present = attributes.is_some();
         let attributes = match attributes {
@@ -293,9 +315,10 @@ impl People {
 
 /// Whether a change is not newer than what is known. Who was missing from a snapshot was removed
 /// under the next number, which the register itself gives when the person comes back.
-pub(super) const fn is_older(change: &PersonChanged, sequence: u64, present: bool) -> bool {
-    let comes_back = !present && !change.removed;
-    sequence > change.person_sequence || (sequence == change.person_sequence && !comes_back)
+pub(super) const fn is_older(change: (u64, bool), sequence: u64, present: bool) -> bool {
+    let (number, removed) = change;
+    let comes_back = !present && !removed;
+    sequence > number || (sequence == number && !comes_back)
 }
 
 fn unseal(

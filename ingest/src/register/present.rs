@@ -33,7 +33,15 @@ impl Present {
             present: !change.removed,
         };
         self.people.update(id.as_u128(), |known| match known {
-            Some(known) if is_older(change, known.sequence, known.present) => known,
+            Some(known)
+                if is_older(
+                    (change.person_sequence, change.removed),
+                    known.sequence,
+                    known.present,
+                ) =>
+            {
+                known
+            }
             _ => newest,
         });
     }

@@ -23,8 +23,10 @@ use sqlparser::{
     },
     dialect::GenericDialect,
     parser::Parser,
-    tokenizer::Token,
+    tokenizer::{Token, Tokenizer},
 };
+
+use warehouse::nesting;
 
 use super::{Rows, columns};
 use crate::session::session;
@@ -65,8 +67,11 @@ struct Condition {
 }
 
 fn parse(text: &str) -> Result<Condition, String> {
-    let parser = Parser::new(&GenericDialect {}).try_with_sql(text);
-    let mut parser = parser.map_err(|error| error.to_string())?;
+    let dialect = GenericDialect {};
+    let tokens = Tokenizer::new(&dialect, text).tokenize_with_location();
+    let tokens = tokens.map_err(|error| error.to_string())?;
+    nesting::check(tokens.iter().map(|of| &of.token))?;
+    let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
     let mut expression = parser.parse_expr().map_err(|error| error.to_string())?;
     if parser.peek_token().token != Token::EOF {
         return Err(format!("unexpected {} after the condition", parser.peek_token()));

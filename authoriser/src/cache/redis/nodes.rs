@@ -5,7 +5,7 @@
 //! that were waited for are those of the node that was written to.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
@@ -13,6 +13,7 @@ use redis::{
     Client, Cmd, Pipeline, RedisError, ServerError, Value,
     aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig},
 };
+use tokio::task::JoinSet;
 
 use super::{scripts::Lua, settings::RedisSettings};
 use crate::{cache::CacheError, metrics::Metrics};
@@ -252,14 +253,21 @@ impl Nodes {
         Ok(opened)
     }
 
-    /// Finds the primary of each slot, from any node that answers.
+    /// Finds the primary of each slot, from whichever node answers first.
     pub(super) async fn find(&mut self) -> Result<(), CacheError> {
-        let mut nodes = self.primaries();
+        let mut nodes: BTreeSet<_> = self.primaries().into_iter().collect();
         nodes.extend(self.settings.urls.iter().map(|url| address(url).1.to_owned()));
         nodes.extend(self.connections.keys().cloned());
-        let mut last = away("no node is known");
+        // All are asked at once: nodes that do not answer, one after another, would outlast everybody.
+        let mut asked = JoinSet::new();
         for node in nodes {
-            match self.command(&node, redis::cmd("CLUSTER").arg("SLOTS")).await {
+            let mut pipeline = Pipeline::with_capacity(1);
+            pipeline.add_command(redis::cmd("CLUSTER").arg("SLOTS").to_owned());
+            asked.spawn(send(self.connection(&node)?, pipeline, self.settings.request_timeout));
+        }
+        let mut last = away("no node is known");
+        while let Some(answer) = asked.join_next().await {
+            match answer.map_err(|_| away("no answer")).and_then(one) {
                 Ok(slots) => {
                     self.primaries = primaries(&slots);
                     return Ok(());
@@ -275,12 +283,7 @@ impl Nodes {
         let mut pipeline = Pipeline::with_capacity(1);
         pipeline.add_command(command.clone());
         let connection = self.connection(node)?;
-        let patience = self.settings.request_timeout;
-        match send(connection, pipeline, patience).await?.pop() {
-            Some(Value::ServerError(error)) => Err(CacheError::Away { what: error.to_string() }),
-            Some(value) => Ok(value),
-            None => Err(away("no answer")),
-        }
+        one(send(connection, pipeline, self.settings.request_timeout).await)
     }
 
     /// A section of what a node says of itself.
@@ -306,6 +309,15 @@ impl Nodes {
     /// The node that has a key.
     pub(super) fn home(&self, key: &str) -> Result<String, CacheError> {
         self.node_of(key)
+    }
+}
+
+/// The answer to one command.
+fn one(answers: Result<Vec<Value>, CacheError>) -> Result<Value, CacheError> {
+    match answers?.pop() {
+        Some(Value::ServerError(error)) => Err(CacheError::Away { what: error.to_string() }),
+        Some(value) => Ok(value),
+        None => Err(away("no answer")),
     }
 }
 

@@ -169,23 +169,11 @@ pub(super) async fn put(
     if let Some((Draft { state: Stands::Submitted | Stands::Published, .. }, _)) = standing {
         return Err(not_now("a submitted or published draft is not written any more"));
     }
-    let mut draft = Draft {
-        id: id.clone(),
-        role: identity.role.code().into(),
-        organisation: identity.organisation.to_string(),
-        note: body.note,
-        state: Stands::Draft,
-        entries: body.entries,
-        remove: body.remove,
-        written_by: standing.map(|(draft, _)| draft.written_by.clone()).unwrap_or_default(),
-        decided_by: None,
-        reason: None,
-        shadow_since: None,
-    };
+    let mut draft = draft(&identity, &id, body);
     if let Some((before, _)) = standing {
         (draft.role, draft.organisation) = (before.role.clone(), before.organisation.clone());
+        draft.written_by.clone_from(&before.written_by);
     }
-    own_groups(&identity, &mut draft);
     note_writer(&mut draft, &identity);
     let is_new = standing.is_none();
     check(&now, &identity, &draft)?;
@@ -194,6 +182,25 @@ pub(super) async fn put(
     let (draft, offset) = of(&now, &identity, &id)?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok(answer(status, &shown(&identity, draft), Some(*offset)))
+}
+
+/// What somebody writes, as a draft of their organisation.
+pub(super) fn draft(by: &Identity, id: &str, body: Body) -> Draft {
+    let mut draft = Draft {
+        id: id.to_owned(),
+        role: by.role.code().into(),
+        organisation: by.organisation.to_string(),
+        note: body.note,
+        state: Stands::Draft,
+        entries: body.entries,
+        remove: body.remove,
+        written_by: Vec::new(),
+        decided_by: None,
+        reason: None,
+        shadow_since: None,
+    };
+    own_groups(by, &mut draft);
+    draft
 }
 
 /// A grantor's groups are its own.

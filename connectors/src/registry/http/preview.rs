@@ -17,7 +17,6 @@ use crate::{
     json,
     problem::Problem,
     registry::{
-        draft::{Draft, State as Stands},
         registrar::Now,
         rights,
         standing::{Change, Misfit},
@@ -165,7 +164,7 @@ pub(super) async fn preview(
             let list = body.entries.entry("instructions").or_insert_with(|| json!([]));
             list.as_array_mut().into_iter().for_each(|list| list.extend(next.iter().cloned()));
         }
-        let draft = draft(&identity, &body);
+        let draft = drafts::draft(&identity, "", body);
         let (changes, places) = draft.changes(&now.standing().view);
         now.allowed(&identity, &changes, true)?;
         let candidate = now.with(&changes);
@@ -192,22 +191,6 @@ pub(super) async fn preview(
         told["simulated"] = door.simulator.simulate(simulating).await?;
     }
     Ok(answer(StatusCode::OK, &told, None))
-}
-
-fn draft(by: &Identity, body: &drafts::Body) -> Draft {
-    Draft {
-        id: String::new(),
-        role: by.role.code().into(),
-        organisation: by.organisation.to_string(),
-        note: String::new(),
-        state: Stands::Draft,
-        entries: body.entries.clone(),
-        remove: body.remove.clone(),
-        written_by: Vec::new(),
-        decided_by: None,
-        reason: None,
-        shadow_since: None,
-    }
 }
 
 fn change(change: &Change) -> Value {

@@ -29,7 +29,8 @@ fn administrator(door: &Door, headers: &HeaderMap) -> Result<Identity, Problem> 
     Err(Problem::forbidden("the registry as a whole is for administrators"))
 }
 
-/// The whole registry in the registry file's form, JSON; it says what `PUT` takes.
+/// The whole registry in the registry file's form, as JSON or as the YAML that is asked for; it says what
+/// `PUT` takes.
 pub(super) async fn export(
     State(door): State<Door>,
     headers: HeaderMap,
@@ -37,9 +38,16 @@ pub(super) async fn export(
     let identity = administrator(&door, &headers)?;
     let now = door.registrar.now().await?;
     let view = &now.standing().view;
-    let mut response = Response::new(Body::from(view.document().to_string()));
+    let asked = headers.get(header::ACCEPT).and_then(|kinds| kinds.to_str().ok());
+    let (kind, text) = match asked.is_some_and(|kinds| kinds.contains("yaml")) {
+        true => {
+            ("application/yaml", registry::yaml(&view.document()).map_err(Problem::unavailable)?)
+        }
+        false => ("application/json", view.document().to_string()),
+    };
+    let mut response = Response::new(Body::from(text));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     if let Ok(tag) = HeaderValue::from_str(&tag(view.version())) {
         headers.insert(header::ETAG, tag);
     }

@@ -81,7 +81,7 @@ struct NewKey {
     public_key: String,
     /// The new key's signature over `avis terminal key\n<terminal>\n<key>\n<public_key>\n`.
     proof: String,
-    /// The code; without one the terminal's own token under its present key.
+    /// The code; without one the terminal's own token, signed with its present key.
     code: Option<String>,
 }
 
@@ -210,10 +210,16 @@ async fn enrol(
         true => {
             Identity { role: Role::Terminal, organisation: "".into(), subject: id.as_str().into() }
         }
+        false if code.is_some() => {
+            let (status, title) = (StatusCode::UNAUTHORIZED, "No valid code");
+            let detail = "the code is not the terminal's newest, or its day is over";
+            return Err(Problem::new(status, "unauthenticated", title, detail));
+        }
         false => {
             let identity = access::identity(&door.tokens, &headers)?;
-            if identity.role != Role::Terminal || *identity.subject != *id {
-                let detail = "a terminal enrols its own keys, or somebody with its code";
+            // A token that somebody issued is no key: whoever has it would outlast a revocation.
+            if !access::is_signed_by(&door.tokens, &id, &headers) {
+                let detail = "a key is enrolled with a code, or under the terminal's present key";
                 return Err(Problem::forbidden(detail));
             }
             identity

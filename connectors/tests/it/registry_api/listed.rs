@@ -54,8 +54,7 @@ async fn a_listed_person_stands_nowhere_by_code_however_the_list_came() {
     }
     assert_eq!(node.log.end(Topic::RegistryChanges, 0).expect("an end"), end);
     // By a draft, and a preview of it.
-    let entries =
-        json!({"entries": {"groups": [{"id": "guests", "grantor": "riga", "members": [OTHER]}]}});
+    let entries = json!({"entries": {"groups": [{"id": "guests", "members": [OTHER]}]}});
     let draft = node.put(RIGA, "/v1/drafts/guests", "", &entries).await;
     assert_eq!(draft.status, 201, "{}", String::from_utf8_lossy(&draft.body));
     let preview = node.ask(RIGA, "POST", "/v1/instructions:preview", "", &entries).await;

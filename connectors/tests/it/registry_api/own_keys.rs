@@ -84,6 +84,11 @@ async fn a_terminal_enrols_its_own_key_changes_it_and_loses_it() {
     assert_eq!(revoked.status, 204);
     assert_eq!(keys(&first.token("shop-till", 600)).await.status, 401, "from the next request on");
     assert_eq!(keys(&second.token("shop-till", 600)).await.status, 200);
+    // A token that somebody issued is no key: whoever has it would outlast a revocation.
+    let issued = Who(Role::Terminal, "shop", "shop-till");
+    let third = Signing::new("shop-till", "k3").enrolling("shop-till", "k3", None);
+    let outlasting = node.ask(issued, "PUT", &format!("{path}/keys/k3"), "", &third).await;
+    assert_eq!(outlasting.status, 403);
     // Nothing of the code is on the stream.
     let plain: String = code.chars().filter(|letter| *letter != '-').collect();
     let end = node.log.end(Topic::RegistryChanges, 0).expect("an end");

@@ -17,7 +17,7 @@ const OTHER: &str = "322360-67989";
 fn registry() -> Value {
     let name = json!({"lv": "Draugi", "en": "Friends"});
     json!({
-        "grantors": [{"id": "riga", "name": name, "kind": "municipality"}],
+        "grantors": [{"id": "riga", "name": "Rīga", "kind": "municipality"}],
         "groups": [
             {"id": "friends", "grantor": "riga", "name": name, "members": [CODE, OTHER]},
             {"id": "told", "grantor": "riga", "name": name, "members": []}],
@@ -99,7 +99,7 @@ fn a_listed_person_lies_nowhere_by_code_and_is_taken_off_when_erased() {
     names_nobody(&folder);
     // The file again, and what was exported, change nothing.
     assert_eq!(run(&folder, &["registry", "diff", file]), "");
-    let again = place.path().join("exported.json");
+    let again = place.path().join("exported.yaml");
     run(&folder, &["registry", "export", again.to_str().expect("text")]);
     for same in [file, again.to_str().expect("text")] {
         assert_eq!(apply(same), "0 entries changed\n");

@@ -36,7 +36,7 @@ pub fn instant(micros: i64) -> DateTime<Utc> {
 impl Sums {
     /// Adds what a decision gave.
     pub fn decided(&mut self, event: &v1::AuthorisationDecided) -> Result<(), String> {
-        self.moves(event, &event.lines, 1, true)
+        self.moves(event, &event.lines, 1)
     }
 
     /// Takes off what came back of it.
@@ -46,10 +46,15 @@ impl Sums {
         event: &v1::AuthorisationChanged,
     ) -> Result<(), String> {
         match event.transition.as_str() {
-            "void" | "expire" => self.moves(&history.decided, &history.decided.lines, -1, false),
-            // Its lines are below zero. One that is decided again may take some of an earlier refund
-            // back, by the room of then: that is not held against the limit here.
-            "refund" => self.moves(&history.decided, &event.lines, 1, false),
+            "void" | "expire" => self.moves(&history.decided, &history.decided.lines, -1),
+            // Its lines are below zero.
+            "refund" => {
+                let mut benefits = event.lines.iter().flat_map(|line| &line.benefits);
+                if let Some(given) = benefits.find(|of| of.amount_cents > 0 || of.units > 0) {
+                    return Err(format!("a refund gives {given:?}"));
+                }
+                self.moves(&history.decided, &event.lines, 1)
+            }
             _ => Ok(()),
         }
     }
@@ -59,7 +64,6 @@ impl Sums {
         sale: &v1::AuthorisationDecided,
         lines: &[v1::AuthorisationLine],
         sign: i64,
-        decides: bool,
     ) -> Result<(), String> {
         let day = local_day(instant(sale.occurred_at));
         for (place, limit) in LIMITS.iter().enumerate() {
@@ -74,7 +78,7 @@ impl Sums {
             let moved: i64 = of_limit.map(|given| sign * measured(limit, given)).sum();
             let used = self.0.entry((place, holder.clone(), begins(limit, day))).or_default();
             *used += moved;
-            if (decides && moved > 0 && *used > limit.most) || *used < 0 {
+            if (moved > 0 && *used > limit.most) || *used < 0 {
                 let (of, most) = (limit.instruction, limit.most);
                 let per = limit.per.code();
                 return Err(format!("{used} of {most} of {of} per {per} {holder} since {day}"));

@@ -1,0 +1,132 @@
+//! Files of banks over HTTP: read once each, and what came of them.
+
+use axum::{Json, body::Bytes, extract::State, http::HeaderMap};
+use chrono::DateTime;
+use connectors::{problem::Problem, terminal::openapi::Refusals};
+use ingest::wire::v1::BankFileRead;
+use serde::Serialize;
+use utoipa::ToSchema;
+use warehouse::{file, settlement::bank};
+
+use super::{Pulling, inside, settlements::failed};
+use crate::settlement;
+
+/// What a bank's file said.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Taken {
+    /// The bank's id of the message.
+    message_id: String,
+    /// Whether it is new; a file that was read before changes nothing.
+    is_new: bool,
+    /// What it said of statements.
+    told: Vec<TakenStatement>,
+    /// How much of it fits no statement.
+    unmatched: usize,
+}
+
+/// What a bank says of a statement's payment.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TakenStatement {
+    /// Its number.
+    statement: String,
+    /// `accepted`, `rejected`, `paid` or `returned`.
+    outcome: &'static str,
+}
+
+/// Reads a bank's file, `pain.002` or `camt.053`: once, whole or not at all.
+#[utoipa::path(post, path = "/v1/bank-files", tag = "settlements",
+    operation_id = "read_bank_file", security(("token" = [])),
+    request_body(content = String, content_type = "application/xml"),
+    responses((status = 200, body = Taken), Refusals))]
+pub(super) async fn read(
+    State(pulling): State<Pulling>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Taken>, Problem> {
+    let hash = file::checksum(&body);
+    pulling.finance(&headers, "settlement.import", &hash)?;
+    let file = bank::read(&body).map_err(|error| Problem::invalid(error.to_string()))?;
+    let now = pulling.node.clock.now();
+    let taken = settlement::take(&pulling.node, &file, &hash, now).await.map_err(failed)?;
+    let is_new = taken.is_some();
+    let matched = taken.unwrap_or_default();
+    let told = matched
+        .told
+        .into_iter()
+        .map(|(statement, outcome, _)| TakenStatement { statement, outcome: outcome.code() });
+    Ok(Json(Taken {
+        message_id: file.message_id,
+        is_new,
+        told: told.collect(),
+        unmatched: matched.unmatched.len(),
+    }))
+}
+
+/// Every file of a bank that was read.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Files {
+    /// The oldest first.
+    items: Vec<ReadFile>,
+}
+
+/// A file of a bank that was read.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReadFile {
+    /// `pain.002` or `camt.053`.
+    kind: String,
+    /// The bank's id of the message.
+    message_id: String,
+    /// When it was read.
+    #[schema(format = DateTime)]
+    read_at: String,
+    /// How many statements it said something of.
+    told: usize,
+    /// What of it fits no statement.
+    unmatched: Vec<UnmatchedEntry>,
+}
+
+/// An entry of a bank's file that fits no statement.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct UnmatchedEntry {
+    /// The reference that the bank gives.
+    reference: String,
+    /// `accepted`, `rejected`, `paid` or `returned`.
+    outcome: String,
+    /// How much, where the bank says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amount_cents: Option<i64>,
+    /// Why it fits none.
+    why: String,
+}
+
+impl From<BankFileRead> for ReadFile {
+    fn from(file: BankFileRead) -> Self {
+        let read_at = DateTime::from_timestamp_micros(file.read_at).unwrap_or_default();
+        let unmatched = file.unmatched.into_iter().map(|entry| UnmatchedEntry {
+            reference: entry.reference,
+            outcome: entry.outcome,
+            amount_cents: entry.amount_cents,
+            why: entry.why,
+        });
+        Self {
+            kind: file.kind,
+            message_id: file.message_id,
+            read_at: read_at.to_rfc3339(),
+            told: file.told.len(),
+            unmatched: unmatched.collect(),
+        }
+    }
+}
+
+/// The files of banks that were read, each with what of it fits no statement.
+#[utoipa::path(get, path = "/v1/bank-files", tag = "settlements",
+    operation_id = "list_bank_files", security(("token" = [])),
+    responses((status = 200, body = Files), Refusals))]
+pub(super) async fn all(
+    State(pulling): State<Pulling>,
+    headers: HeaderMap,
+) -> Result<Json<Files>, Problem> {
+    pulling.finance(&headers, "settlement.bank_files", "")?;
+    let files = settlement::bank_files(&pulling.node.log).await.map_err(inside)?;
+    Ok(Json(Files { items: files.into_iter().map(ReadFile::from).collect() }))
+}
