@@ -23,10 +23,15 @@ else
   echo "SKIPPED: known faults of dependencies (cargo install cargo-deny)" >&2
 fi
 
-# The kept values of tests are in the baseline; whatever else looks like a secret fails. The scanner does not
-# stand the impossible date of the one file left out.
+# The kept values of tests are in the baseline; whatever else looks like a secret fails. The fuzzer's inputs are
+# made up, and the scanner does not stand the impossible date of the one file left out.
+if ! git rev-parse --git-dir > /dev/null 2>&1; then
+  echo "SKIPPED: secrets in the tree (no checkout of git)" >&2
+  exit 0
+fi
 mapfile -d '' files < <(git ls-files -z |
-  grep -zvE 'faulty-registry.yaml$|\.gz$|/golden/|^Cargo.lock$|secrets.baseline$')
+  grep -zvE 'faulty-registry.yaml$|\.gz$|/golden/|^Cargo.lock$|secrets.baseline$|^deploy/fuzz/corpus/')
+[ ${#files[@]} -gt 0 ]
 cp deploy/ci/secrets.baseline "$folder/baseline"
 # 3 says that what is known stands on other lines now.
 "$folder/venv/bin/detect-secrets-hook" --baseline "$folder/baseline" "${files[@]}" || [ $? -eq 3 ]
