@@ -4,10 +4,12 @@ pub(crate) mod body;
 mod patience;
 mod secured;
 mod sender;
+mod serve;
 
 pub use patience::Patient;
 pub use secured::Secured;
 pub use sender::known_first;
+pub use serve::{Slowest, serve};
 
 use std::time::Instant;
 

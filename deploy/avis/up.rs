@@ -293,30 +293,18 @@ async fn open(
     routes: Router,
     stop: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
+    let slowest = edge::Slowest::default();
     let Some(tls) = tls else {
         let plain = axum::serve::ListenerExt::tap_io(listener, |stream| {
             // An answer is one write; waiting for more would only delay it.
             let _ = stream.set_nodelay(true);
         });
-        return answer(edge::Patient::new(plain, PATIENCE), routes, stop).await;
+        edge::serve(edge::Patient::new(plain, PATIENCE), routes, slowest, stop).await;
+        return Ok(());
     };
-    answer(edge::Patient::new(edge::Secured::new(listener, tls)?, PATIENCE), routes, stop).await
-}
-
-async fn answer<L>(
-    listener: L,
-    routes: Router,
-    mut stop: watch::Receiver<bool>,
-) -> Result<(), Failure>
-where
-    L: axum::serve::Listener,
-    L::Addr: std::fmt::Debug,
-{
-    let server = axum::serve(listener, routes).with_graceful_shutdown(async move {
-        // A sender that is gone has stopped, too.
-        let _ = stop.wait_for(|stop| *stop).await;
-    });
-    Ok(server.await?)
+    let secured = edge::Patient::new(edge::Secured::new(listener, tls)?, PATIENCE);
+    edge::serve(secured, routes, slowest, stop).await;
+    Ok(())
 }
 
 /// Waits until a door is closed, but not for ever: a stream may stay open as long as its terminal

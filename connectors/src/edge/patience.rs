@@ -1,4 +1,5 @@
-//! A peer that takes nothing is not waited for: its connection ends, and with it what it held.
+//! A peer that takes nothing, or has never said a word, is not waited for: its connection ends, and
+//! with it what it held.
 
 use std::{
     io,
@@ -14,7 +15,7 @@ use tokio::{
 };
 
 /// A listener whose connections end when a peer takes nothing for so long, though there is
-/// something for it.
+/// something for it, or has brought nothing yet.
 #[derive(Debug)]
 pub struct Patient<L> {
     listener: L,
@@ -34,7 +35,8 @@ impl<L: Listener> Listener for Patient<L> {
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let (io, address) = self.listener.accept().await;
-        (Watched { io, patience: self.patience, waiting: None }, address)
+        let patience = self.patience;
+        (Watched { io, patience, begun: false, waiting: None }, address)
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
@@ -42,11 +44,13 @@ impl<L: Listener> Listener for Patient<L> {
     }
 }
 
-/// A connection of which it is known since when its peer takes nothing.
+/// A connection of which it is known since when its peer takes nothing, or has brought nothing.
 #[derive(Debug)]
 pub struct Watched<I> {
     io: I,
     patience: Duration,
+    /// Whether the peer has brought something.
+    begun: bool,
     /// Until when the peer is waited for; none while it takes.
     waiting: Option<Pin<Box<Sleep>>>,
 }
@@ -55,11 +59,11 @@ impl<I> Watched<I> {
     fn bounded<T>(
         &mut self,
         context: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
+        done: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
+        if done.is_ready() {
             self.waiting = None;
-            return written;
+            return done;
         }
         let patience = self.patience;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
@@ -73,7 +77,12 @@ impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(context, buffer)
+        let read = Pin::new(&mut self.io).poll_read(context, buffer);
+        if self.begun {
+            return read;
+        }
+        self.begun = read.is_ready();
+        self.bounded(context, read)
     }
 }
 
@@ -173,6 +182,15 @@ mod tests {
         let mut stream = TcpStream::connect(to).await.expect("connected");
         stream.write_all(b"GET / HTTP/1.1\r\nhost: avis\r\n\r\n").await.expect("sent");
         stream
+    }
+
+    #[tokio::test]
+    async fn who_never_says_a_word_is_given_up() {
+        let (address, _words) = endless(Duration::from_millis(300)).await;
+        let mut silent = TcpStream::connect(address).await.expect("connected");
+        let ends = silent.read_u8();
+        let ends = tokio::time::timeout(Duration::from_secs(20), ends).await.expect("it ends");
+        assert!(ends.is_err(), "with no byte");
     }
 
     #[tokio::test(flavor = "multi_thread")]
