@@ -173,7 +173,7 @@ pub fn means(card: usize) -> String {
 }
 
 async fn fill(context: &Context) -> Result<()> {
-    let document = registries::read(&registry(), "registry", &|_| None, &|_| Ok(None))?;
+    let document = registries::read(&registry(), "registry", &|_| None, &|_| None)?;
     registries::apply(&context.log, &document, context.clock.now()).await?;
     let connector = MeansFiles {
         issuers: [IssuerId::new("city-card")?].into(),

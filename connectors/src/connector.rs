@@ -27,7 +27,7 @@ pub enum Again {
 }
 
 /// Translates messages of one source to records of one stream.
-pub trait Connector: Send + 'static {
+pub trait Connector: Send + Sync + 'static {
     /// The connector's name, as metrics and dead letters have it.
     fn name(&self) -> &'static str;
 

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use domain::id::RecordId;
 use ingest::{
     dead_letter::Reason,
-    deduplication::{Deduplication, Known as Seen},
+    deduplication::{Deduplication, Known as Seen, Said},
     error::LogError,
     log::{Log, READ_BATCH},
     record::{Record, Stored},
@@ -122,7 +122,8 @@ impl Stream {
     /// What is to be done with a record, by what the stream has.
     #[must_use]
     pub fn seen(&self, again: Again, id: RecordId, record: &Record) -> Taking {
-        let seen = self.held.ids.as_ref().map_or(Seen::New, |ids| ids.known(id, &record.event));
+        let said = Said::of(&record.event);
+        let seen = self.held.ids.as_ref().map_or(Seen::New, |ids| ids.known(id, said));
         match (seen, again) {
             (Seen::Same, _) => Taking::AlreadyThere,
             (Seen::Different, Again::Refuse) => Taking::Refused(Refusal::new(
@@ -137,7 +138,7 @@ impl Stream {
     pub fn note(&mut self, id: RecordId, record: &Record) {
         self.held.unsure = true;
         if let Some(ids) = &mut self.held.ids {
-            ids.note(id, &record.event);
+            ids.note(id, Said::of(&record.event), &record.event);
         }
     }
 
@@ -194,7 +195,7 @@ impl Stream {
 impl Held {
     fn hold(&mut self, stored: &Stored, id: RecordId) {
         if let Some(ids) = &mut self.ids {
-            ids.note(id, &stored.record.event);
+            ids.note(id, Said::of(&stored.record.event), &stored.record.event);
         }
         self.people.apply(stored);
         self.lists.apply(stored);

@@ -7,11 +7,13 @@ use domain::id::RecordId;
 use ingest::{
     clock::Clock,
     dead_letter::{DeadLetter, Reason},
-    deduplication::{Deduplication, Known},
+    deduplication::{Deduplication, Known, Said},
     log::Log,
     record::Record,
+    spread,
     topic::Topic,
     vault::Vault,
+    wire::v1::Event,
 };
 use tokio::sync::mpsc;
 
@@ -22,13 +24,13 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Lines translated and appended at once, at most.
-const BATCH: usize = 4_096;
+/// Lines translated and appended at once, at most: a batch costs two syncs, as long as a thousand lines.
+const BATCH: usize = 8_192;
 /// The bytes of lines after which a batch is not filled further; with it a file of the longest
 /// lines stays within a few of them in memory.
-const BATCH_BYTES: usize = 2 << 20;
+const BATCH_BYTES: usize = 4 << 20;
 /// Batches that may wait for the log; more make the reader wait.
-const WAITING: usize = 2;
+const WAITING: usize = 1;
 /// How many records of a stream are remembered for knowing what comes again; of means those of a nation.
 const REMEMBERED: usize = 4_000_000;
 const REMEMBERED_MEANS: usize = 8_000_000;
@@ -148,9 +150,9 @@ pub async fn replay<C: Connector>(
         answers.push(match translated {
             Err(refusal) => Taking::Refused(refusal),
             Ok(mut record) => {
-                let id = connector.identity(&record);
+                let (id, said) = (connector.identity(&record), Said::of(&record.event));
                 known.keep_blocked(id, &mut record.event);
-                let place = take(&mut known, connector.again(), id, &record);
+                let place = take(&mut known, connector.again(), (id, said), &record.event);
                 records.extend((place == Taking::Taken).then_some(record));
                 place
             }
@@ -164,22 +166,27 @@ pub async fn replay<C: Connector>(
 }
 
 /// Whether a record goes to its stream, by what the stream has; one that does is noted.
-fn take(known: &mut Deduplication, again: Again, id: RecordId, record: &Record) -> Taking {
-    match (known.known(id, &record.event), again) {
+fn take(
+    known: &mut Deduplication,
+    again: Again,
+    (id, said): (RecordId, Said),
+    event: &Event,
+) -> Taking {
+    match (known.known(id, said), again) {
         (Known::Same, _) => Taking::AlreadyThere,
         (Known::Different, Again::Refuse) => Taking::Refused(Refusal::new(
             Reason::DuplicateKey,
             "the key was used before for something else",
         )),
         (Known::New, _) | (Known::Different, Again::Changes) => {
-            known.note(id, &record.event);
+            known.note(id, said, event);
             Taking::Taken
         }
     }
 }
 
-/// A line with its identity and what it was translated to.
-type Translated = (Line, Result<(RecordId, Record), Refusal>);
+/// A line with what it was translated to: the record, its identity and what it says.
+type Translated = (Line, Result<(Record, RecordId, Said), Refusal>);
 
 fn translate_all<C: Connector>(
     connector: &mut C,
@@ -238,11 +245,16 @@ fn translate<C: Connector>(connector: &mut C, lines: Vec<Line>) -> Vec<Translate
         }
         // One answer for each message is what a connector promises.
         let none = || Err(Refusal::new(Reason::InvalidValue, "not translated"));
-        let record = translated.next().unwrap_or_else(none);
-        let identified = record.map(|record| (connector.identity(&record), record));
-        (line, identified)
+        (line, translated.next().unwrap_or_else(none))
     });
-    pairs.collect()
+    let connector = &*connector;
+    spread::map(pairs.collect(), |(line, record)| {
+        let identified = record.map(|record| {
+            let (id, said) = (connector.identity(&record), Said::of(&record.event));
+            (record, id, said)
+        });
+        (line, identified)
+    })
 }
 
 struct Loader<'a> {
@@ -266,9 +278,9 @@ impl Loader<'_> {
         for (line, translated) in batch {
             self.account.lines += 1;
             match translated {
-                Ok((identity, mut record)) => {
-                    self.known.keep_blocked(identity, &mut record.event);
-                    match take(&mut self.known, self.again, identity, &record) {
+                Ok((mut record, id, said)) => {
+                    self.known.keep_blocked(id, &mut record.event);
+                    match take(&mut self.known, self.again, (id, said), &record.event) {
                         Taking::Taken => records.push(record),
                         Taking::AlreadyThere => {
                             self.account.already_there += 1;
@@ -305,10 +317,11 @@ impl Loader<'_> {
             payload_bytes: line.length,
         };
         let record = letter.record(&self.context.vault, self.context.clock.now())?;
-        if self.letters.known(record.id, &record.event) != Known::New {
+        let said = Said::of(&record.event);
+        if self.letters.known(record.id, said) != Known::New {
             return Ok(None);
         }
-        self.letters.note(record.id, &record.event);
+        self.letters.note(record.id, said, &record.event);
         self.context.metrics.refused(self.name);
         self.context.streams.refused(self.name, refusal.reason);
         Ok(Some(record))

@@ -56,7 +56,7 @@ pub fn read(
 ) -> Result<Document, ConnectorError> {
     let mut value =
         parse(text).map_err(|reason| ConnectorError::Syntax { origin: origin.into(), reason })?;
-    listed::name(&mut value, naming)?;
+    listed::name(&mut value, naming);
     let (registry, faults) = check(&value, condition);
     if faults.is_empty() {
         return Ok(Document { value: translated(&value), registry });

@@ -86,7 +86,7 @@ fn deed(action: &'static str, id: RecipientId) -> Deed {
 }
 
 fn find(node: &Node, code: &str) -> Result<RecipientId, Failure> {
-    let found = node.vault.find(&self::code(code)?)?;
+    let found = node.vault.find(&self::code(code)?);
     found.ok_or_else(|| Failure::Usage("the register has not told of this person".into()))
 }
 
@@ -298,12 +298,8 @@ pub(crate) async fn append(
 /// # Errors
 /// Where the list or the vault cannot be used.
 pub fn forget_keys(folder: &Path, vault: &Vault) -> Result<(), Failure> {
-    let mut there = Vec::new();
-    for person in erased(folder)? {
-        if !vault.is_erased(person)? {
-            there.push(person);
-        }
-    }
+    let there = erased(folder)?.into_iter().filter(|person| !vault.is_erased(*person));
+    let there: Vec<_> = there.collect();
     if there.is_empty() { Ok(()) } else { Ok(vault.destroy(&there)?) }
 }
 

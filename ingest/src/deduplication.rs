@@ -2,10 +2,12 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
 
 use domain::id::RecordId;
+use prost::Message;
 
 use crate::{
     error::LogError,
@@ -19,12 +21,16 @@ use crate::{
 #[derive(Debug)]
 pub struct Deduplication {
     topic: Topic,
-    known: HashMap<RecordId, u64>,
+    known: HashMap<RecordId, Said>,
     order: VecDeque<RecordId>,
     capacity: usize,
     /// Means that are blocked, as their newest record has them.
     blocked: HashMap<RecordId, MeansChanged>,
 }
+
+/// What an event says, in short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Said(u64);
 
 /// What is known of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +77,8 @@ impl Deduplication {
                 }
                 for stored in batch {
                     next = stored.position.offset + 1;
-                    deduplication.note(identity(&stored.record), &stored.record.event);
+                    let event = &stored.record.event;
+                    deduplication.note(identity(&stored.record), Said::of(event), event);
                 }
             }
         }
@@ -86,16 +93,16 @@ impl Deduplication {
 
     /// Whether a record with this id is there, and says the same.
     #[must_use]
-    pub fn known(&self, id: RecordId, event: &Event) -> Known {
+    pub fn known(&self, id: RecordId, said: Said) -> Known {
         match self.known.get(&id) {
             None => Known::New,
-            Some(before) if *before == said(event) => Known::Same,
+            Some(before) if *before == said => Known::Same,
             Some(_) => Known::Different,
         }
     }
 
     /// Notes a record that is being appended.
-    pub fn note(&mut self, id: RecordId, event: &Event) {
+    pub fn note(&mut self, id: RecordId, said: Said, event: &Event) {
         match event {
             Event::MeansChanged(change) if change.blocked => {
                 self.blocked.insert(id, change.clone());
@@ -103,7 +110,7 @@ impl Deduplication {
             Event::MeansChanged(_) => drop(self.blocked.remove(&id)),
             _ => {}
         }
-        if self.known.insert(id, said(event)).is_none() {
+        if self.known.insert(id, said).is_none() {
             self.order.push_back(id);
         }
         while self.order.len() > self.capacity {
@@ -126,30 +133,38 @@ impl Deduplication {
     }
 }
 
-/// A short hash of what an event says. Where sealing makes the same differ, what identifies it.
-fn said(event: &Event) -> u64 {
-    use prost::Message;
-
-    let bytes = match event {
-        Event::TransactionUploaded(upload) => upload.body_hash.clone(),
-        Event::PersonChanged(change) => change.person_sequence.to_le_bytes().to_vec(),
-        Event::DeadLetter(_) => Vec::new(),
-        Event::ServiceEvent(event) => event.encode_to_vec(),
-        Event::PortalEvent(event) => event.encode_to_vec(),
-        Event::MembershipChanged(event) => event.encode_to_vec(),
-        // Not whether it is blocked, nor by which request it came: a file says neither.
-        Event::MeansChanged(event) => {
-            let mut said = event.clone();
-            said.blocked = false;
-            said.reason.clear();
-            said.replaced_by = None;
-            said.request_hash.clear();
-            said.encode_to_vec()
+impl Said {
+    /// A hash of what an event says; where sealing makes the same differ, of what identifies it.
+    #[must_use]
+    pub fn of(event: &Event) -> Self {
+        let mut hasher = DefaultHasher::new();
+        match event {
+            Event::TransactionUploaded(upload) => upload.body_hash.hash(&mut hasher),
+            Event::PersonChanged(change) => change.person_sequence.hash(&mut hasher),
+            Event::ServiceEvent(event) => event.encode_to_vec().hash(&mut hasher),
+            Event::PortalEvent(event) => event.encode_to_vec().hash(&mut hasher),
+            Event::MembershipChanged(event) => event.encode_to_vec().hash(&mut hasher),
+            Event::MeansChanged(event) => {
+                let MeansChanged {
+                    token,
+                    issuer_id,
+                    kind,
+                    person,
+                    valid_from,
+                    valid_to,
+                    recipient,
+                    offline_hash,
+                    // A file says neither whether it is blocked nor by which request it came.
+                    blocked: _,
+                    reason: _,
+                    replaced_by: _,
+                    request_hash: _,
+                } = event;
+                (token, issuer_id, kind, person).hash(&mut hasher);
+                (valid_from, valid_to, recipient, offline_hash).hash(&mut hasher);
+            }
+            _ => {}
         }
-        _ => Vec::new(),
-    };
-    let hash = blake3::hash(&bytes);
-    let mut short = [0; 8];
-    short.copy_from_slice(&hash.as_bytes()[..8]);
-    u64::from_le_bytes(short)
+        Self(hasher.finish())
+    }
 }

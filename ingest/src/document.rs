@@ -6,6 +6,7 @@ use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use domain::{
     amount::{Amount, BasisPoints},
     id::IdError,
+    period::parse_date,
     text::Text,
 };
 use serde_json::Value;
@@ -254,8 +255,7 @@ impl<'a> Cursor<'a> {
 
     /// A local date, `YYYY-MM-DD`.
     pub fn date(&self) -> Option<NaiveDate> {
-        let text = self.text()?;
-        let parsed = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|_| text.len() == 10);
+        let parsed = parse_date(self.text()?);
         if parsed.is_none() {
             self.fault("must be a date, YYYY-MM-DD");
         }

@@ -1,10 +1,8 @@
 //! What an interrupted first start of a store left in its folder.
 
-use std::{
-    fs::{File, OpenOptions},
-    io,
-    path::Path,
-};
+use std::{io, path::Path};
+
+use crate::folder::touch;
 
 /// The store's files of a start: its lock, its first journal, and the marker of a finished start.
 const STORE_LOCK: &str = "lock";
@@ -27,9 +25,4 @@ pub fn finish(folder: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// A file, which is made where there is none.
-pub fn touch(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).write(true).truncate(false).open(path)
 }

@@ -1,7 +1,6 @@
 //! Registers: materialised views of the registry's, people's and means' streams.
 
 pub mod consents;
-mod dense;
 pub mod entitlements;
 pub mod holders;
 pub mod issued;

@@ -1,14 +1,15 @@
 //! Keys: of each person's data, and of the hashes by which people and means are known.
 //!
-//! The vault is a store of its own with a backup of its own. A person's internal id is random and is
+//! The vault is a file of its own with a backup of its own. A person's internal id is random and is
 //! found from the personal code by a keyed hash; what the streams hold of a person is encrypted
 //! under that person's key, so destroying the key erases the person, from backups too.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    io,
     path::Path,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -18,28 +19,43 @@ use domain::{
     identification_means::MeansKind,
     person_code::PersonCode,
 };
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use ring::{
-    aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    aead::{Aad, CHACHA20_POLY1305, LessSafeKey, MAX_TAG_LEN, NONCE_LEN, Nonce, UnboundKey},
     hmac,
     rand::{SecureRandom, SystemRandom},
 };
 
-use crate::{first_start, record::first_u128, spread};
+use self::slots::{Enrolled, People, Slots};
+use crate::{record::first_u128, spread};
 
 pub mod copy;
+mod slots;
 
 /// The vault cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
-    /// The store failed.
+    /// The disk failed.
     #[error("cannot {attempted} in the vault")]
     Store {
         /// What was attempted.
         attempted: &'static str,
-        /// What the store said.
+        /// What the operating system said.
         #[source]
-        source: fjall::Error,
+        source: io::Error,
+    },
+    /// Another process has it.
+    #[error("another process has the vault")]
+    InUse,
+    /// It is of an earlier version, which kept it in another form.
+    #[error(
+        "the vault is of an earlier version: `avis backup` with that one, then `avis restore` with this"
+    )]
+    Earlier,
+    /// What was synced is not there any more.
+    #[error("the vault is damaged at slot {slot}: restore it from a copy of the keys")]
+    Broken {
+        /// The place in the file, in slots.
+        slot: u64,
     },
     /// The operating system gives no randomness.
     #[error("the operating system gives no randomness")]
@@ -56,7 +72,7 @@ impl VaultError {
     /// Whether another process has the vault.
     #[must_use]
     pub const fn is_in_use(&self) -> bool {
-        matches!(self, Self::Store { source: fjall::Error::Locked, .. })
+        matches!(self, Self::InUse)
     }
 }
 
@@ -72,6 +88,9 @@ pub enum Purpose {
 }
 
 const SECRET: usize = 32;
+/// What whoever is new gets: an id and a key.
+const FRESH: usize = 16 + SECRET;
+const OFFLINE_SALT: &str = "offline salt";
 
 /// Keys and keyed hashes. Cheap to clone.
 #[derive(Clone)]
@@ -80,14 +99,13 @@ pub struct Vault {
 }
 
 struct Inner {
-    database: Database,
-    /// From the keyed hash of a personal code to internal id and key.
-    people: Keyspace,
-    /// From internal id to key.
-    keys: Keyspace,
-    /// Keys of those who were enrolled last: what is told of them is sealed next.
-    newest: RwLock<HashMap<RecipientId, [u8; SECRET]>>,
+    /// Held while people are enrolled, erased or copied: of two who enrol the same person the second
+    /// finds the first one's id.
+    slots: Mutex<Slots>,
+    people: RwLock<People>,
     secret: [u8; SECRET],
+    /// The key under the offline salt.
+    offline: hmac::Key,
     /// How often recipients have got other pseudonyms.
     rotations: AtomicU32,
     random: SystemRandom,
@@ -99,100 +117,80 @@ impl std::fmt::Debug for Vault {
     }
 }
 
-fn store(attempted: &'static str) -> impl Fn(fjall::Error) -> VaultError {
-    move |source| VaultError::Store { attempted, source }
-}
-
 impl Vault {
-    /// Opens the vault in `folder`, and makes it with fresh secrets where there is none. The caller
-    /// alone has the folder.
+    /// Opens the vault in `folder`, and makes it with fresh secrets where there is none.
     ///
     /// # Errors
-    /// Where the store cannot be opened or the operating system gives no randomness.
+    /// Where another process has it, it is damaged or of an earlier version, the disk fails, or the
+    /// operating system gives no randomness.
     pub fn open(folder: &Path) -> Result<Self, VaultError> {
-        let finished = first_start::finish(folder).map_err(fjall::Error::Io);
-        finished.map_err(store("finish the first start"))?;
-        let database = Database::builder(folder).open().map_err(store("open the keys"))?;
-        let space = |name: &str| {
-            database.keyspace(name, KeyspaceCreateOptions::default).map_err(store("open the keys"))
-        };
-        let (people, keys, node) = (space("people")?, space("keys")?, space("node")?);
         let random = SystemRandom::new();
-        let secret = match node.get("secret").map_err(store("read the node's secret"))? {
-            Some(kept) => kept.as_ref().try_into().map_err(|_| VaultError::Damaged)?,
-            None => {
-                let mut secret = [0; SECRET];
-                random.fill(&mut secret).map_err(|_| VaultError::Randomness)?;
-                node.insert("secret", secret).map_err(store("keep the node's secret"))?;
-                database.persist(PersistMode::SyncAll).map_err(store("sync the keys"))?;
-                secret
-            }
+        let (slots, secret, people) = Slots::open(folder, || {
+            let mut secret = [0; SECRET];
+            random.fill(&mut secret).map_err(|_| VaultError::Randomness)?;
+            Ok(secret)
+        })?;
+        let offline = hmac::Key::new(hmac::HMAC_SHA256, &derived(&secret, OFFLINE_SALT));
+        let inner = Inner {
+            slots: Mutex::new(slots),
+            people: RwLock::new(people),
+            secret,
+            offline,
+            rotations: AtomicU32::new(0),
+            random,
         };
-        let (newest, rotations) = (RwLock::default(), AtomicU32::new(0));
-        let inner = Inner { database, people, keys, newest, secret, rotations, random };
         Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The internal id of a person, if enrolled.
-    ///
-    /// # Errors
-    /// Where the store cannot be read.
-    pub fn find(&self, code: &PersonCode) -> Result<Option<RecipientId>, VaultError> {
+    #[must_use]
+    pub fn find(&self, code: &PersonCode) -> Option<RecipientId> {
         self.find_listed(self.person_token(code))
     }
 
     /// The internal id of a person whom a list names, if enrolled.
-    ///
-    /// # Errors
-    /// Where the store cannot be read.
-    pub fn find_listed(&self, token: PersonToken) -> Result<Option<RecipientId>, VaultError> {
-        let hash = token.as_u128().to_be_bytes();
-        let found = self.inner.people.get(hash).map_err(store("find a person"))?;
-        Ok(found
-            .and_then(|id| id.as_ref().try_into().ok())
-            .map(|id| RecipientId::from_u128(u128::from_be_bytes(id))))
+    #[must_use]
+    pub fn find_listed(&self, token: PersonToken) -> Option<RecipientId> {
+        self.people().id(token)
     }
 
     /// The internal ids of people, in the order given; who has none gets one, and a key. What is
     /// new is synced before it is answered, so that no record is ever sealed under a lost key.
     ///
     /// # Errors
-    /// Where the store or the randomness fails; nobody is enrolled then.
+    /// Where the disk or the randomness fails; nobody is enrolled then.
     pub fn enrol(&self, codes: &[PersonCode]) -> Result<Vec<RecipientId>, VaultError> {
+        let tokens = spread::map(codes.iter().collect(), |code| self.person_token(code));
+        let mut random = vec![0; codes.len() * FRESH];
+        self.inner.random.fill(&mut random).map_err(|_| VaultError::Randomness)?;
+        let mut slots = self.slots();
+        let (mut fresh, mut known) = (HashMap::new(), Vec::new());
         let mut ids = Vec::with_capacity(codes.len());
-        let mut batch = self.inner.database.batch();
-        let mut fresh: HashMap<[u8; 16], RecipientId> = HashMap::new();
-        let mut newest = HashMap::new();
-        let found = spread::map(codes.iter().collect(), |code| {
-            let token = self.person_token(code);
-            (token.as_u128().to_be_bytes(), self.find_listed(token))
-        });
-        for (hash, found) in found {
-            let id = match fresh.get(&hash).copied().or(found?) {
-                Some(id) => id,
-                None => {
-                    let mut bytes = [0; 16 + SECRET];
-                    self.inner.random.fill(&mut bytes).map_err(|_| VaultError::Randomness)?;
-                    let (id, key) = bytes.split_at(16);
-                    batch.insert(&self.inner.people, hash, id);
-                    batch.insert(&self.inner.keys, id, key);
-                    let id: [u8; 16] = id.try_into().map_err(|_| VaultError::Randomness)?;
-                    let id = RecipientId::from_u128(u128::from_be_bytes(id));
-                    let key = key.try_into().map_err(|_| VaultError::Randomness)?;
-                    newest.insert(id, key);
-                    fresh.insert(hash, id);
-                    id
-                }
-            };
-            ids.push(id);
+        for (token, random) in tokens.into_iter().zip(random.as_chunks::<FRESH>().0) {
+            let found = fresh.get(&token).copied();
+            ids.push(found.or_else(|| self.find_listed(token)).unwrap_or_else(|| {
+                let person = enrolled(token, random);
+                fresh.insert(token, person.id);
+                known.push(person);
+                person.id
+            }));
         }
-        if !fresh.is_empty() {
-            // Before anybody may destroy one of them.
-            *self.inner.newest.write().unwrap_or_else(PoisonError::into_inner) = newest;
-            batch.commit().map_err(store("enrol people"))?;
-            self.inner.database.persist(PersistMode::SyncAll).map_err(store("sync the keys"))?;
+        if known.is_empty() {
+            return Ok(ids);
         }
+        let failed = |source| VaultError::Store { attempted: "enrol people", source };
+        slots.append(&known).map_err(failed)?;
+        let mut people = self.inner.people.write().unwrap_or_else(PoisonError::into_inner);
+        known.iter().for_each(|person| people.put(person));
         Ok(ids)
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn people(&self) -> RwLockReadGuard<'_, People> {
+        self.inner.people.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Encrypts what is known of a person under that person's key.
@@ -225,13 +223,15 @@ impl Vault {
         whose: u128,
         plain: &[u8],
     ) -> Result<Vec<u8>, VaultError> {
-        let mut nonce = [0; NONCE_LEN];
-        self.inner.random.fill(&mut nonce).map_err(|_| VaultError::Randomness)?;
-        let mut sealed = plain.to_vec();
-        let aad = Aad::from(whose.to_be_bytes());
-        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed)
-            .map_err(|_| VaultError::Randomness)?;
-        sealed.splice(0..0, nonce);
+        let mut sealed = Vec::with_capacity(NONCE_LEN + plain.len() + MAX_TAG_LEN);
+        sealed.extend_from_slice(&[0; NONCE_LEN]);
+        sealed.extend_from_slice(plain);
+        let (nonce, cipher) =
+            sealed.split_first_chunk_mut::<NONCE_LEN>().ok_or(VaultError::Damaged)?;
+        self.inner.random.fill(nonce).map_err(|_| VaultError::Randomness)?;
+        let (nonce, aad) = (Nonce::assume_unique_for_key(*nonce), Aad::from(whose.to_be_bytes()));
+        let tag = key.seal_in_place_separate_tag(nonce, aad, cipher);
+        sealed.extend_from_slice(tag.map_err(|_| VaultError::Randomness)?.as_ref());
         Ok(sealed)
     }
 
@@ -252,23 +252,20 @@ impl Vault {
     /// Destroys people's keys: what the streams hold of them can never be read again.
     ///
     /// # Errors
-    /// Where the store fails; the keys may then still be there.
+    /// Where the disk fails; the keys may then still be there.
     pub fn destroy(&self, people: &[RecipientId]) -> Result<(), VaultError> {
-        for person in people {
-            let id = person.as_u128().to_be_bytes();
-            self.inner.keys.remove(id).map_err(store("destroy a key"))?;
-        }
-        self.inner.newest.write().unwrap_or_else(PoisonError::into_inner).clear();
-        self.inner.database.persist(PersistMode::SyncAll).map_err(store("sync the keys"))
+        let failed = |source| VaultError::Store { attempted: "destroy a key", source };
+        let slots = self.slots();
+        slots.destroy(&people.iter().copied().collect::<HashSet<_>>()).map_err(failed)?;
+        let mut known = self.inner.people.write().unwrap_or_else(PoisonError::into_inner);
+        people.iter().for_each(|person| known.destroy(*person));
+        Ok(())
     }
 
-    /// Whether a person was enrolled and erased since.
-    ///
-    /// # Errors
-    /// Where the store cannot be read.
-    pub fn is_erased(&self, person: RecipientId) -> Result<bool, VaultError> {
-        let id = person.as_u128().to_be_bytes();
-        Ok(self.inner.keys.get(id).map_err(store("read a key"))?.is_none())
+    /// Whether a person has no key: erased, or never enrolled.
+    #[must_use]
+    pub fn is_erased(&self, person: RecipientId) -> bool {
+        self.people().key(person).is_none()
     }
 
     /// A person as a list names them: a keyed hash of the personal code.
@@ -287,15 +284,14 @@ impl Vault {
     /// The salt of [`offline_hash`](Self::offline_hash), which terminals have.
     #[must_use]
     pub fn offline_salt(&self) -> [u8; 32] {
-        self.secret_for("offline salt")
+        self.secret_for(OFFLINE_SALT)
     }
 
     /// A means as terminals know it offline: the first eight bytes, big-endian, of HMAC-SHA-256
     /// (RFC 2104) under the salt over kind, a zero byte and value. It is never 0.
     #[must_use]
     pub fn offline_hash(&self, kind: MeansKind, value: &str) -> u64 {
-        let salt = hmac::Key::new(hmac::HMAC_SHA256, &self.offline_salt());
-        let tag = hmac::sign(&salt, format!("{}\0{value}", kind.code()).as_bytes());
+        let tag = hmac::sign(&self.inner.offline, format!("{}\0{value}", kind.code()).as_bytes());
         let first = tag.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         first.max(1)
     }
@@ -353,10 +349,7 @@ impl Vault {
     /// A secret of this node for a purpose, which tells nothing of the node's own.
     #[must_use]
     pub fn secret_for(&self, purpose: &str) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new_keyed(&self.inner.secret);
-        hasher.update(b"derived secret");
-        hasher.update(purpose.as_bytes());
-        *hasher.finalize().as_bytes()
+        derived(&self.inner.secret, purpose)
     }
 
     fn keyed(&self, purpose: &str, bytes: &[u8]) -> u128 {
@@ -368,18 +361,26 @@ impl Vault {
     }
 
     fn key(&self, person: RecipientId) -> Result<LessSafeKey, VaultError> {
-        let usable = |key: &[u8]| {
-            let key = UnboundKey::new(&CHACHA20_POLY1305, key).map_err(|_| VaultError::Damaged)?;
-            Ok(LessSafeKey::new(key))
-        };
-        let newest = self.inner.newest.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(key) = newest.get(&person) {
-            return usable(key);
-        }
-        drop(newest);
-        let id = person.as_u128().to_be_bytes();
-        usable(&self.inner.keys.get(id).map_err(store("read a key"))?.ok_or(VaultError::NoKey)?)
+        let people = self.people();
+        let key = people.key(person).ok_or(VaultError::NoKey)?;
+        let key = UnboundKey::new(&CHACHA20_POLY1305, key).map_err(|_| VaultError::Damaged)?;
+        Ok(LessSafeKey::new(key))
     }
+}
+
+/// Somebody new, by random bytes.
+fn enrolled(token: PersonToken, random: &[u8; FRESH]) -> Enrolled {
+    let (mut id, mut key) = ([0; 16], [0; SECRET]);
+    id.copy_from_slice(&random[..16]);
+    key.copy_from_slice(&random[16..]);
+    Enrolled { token, id: RecipientId::from_u128(u128::from_be_bytes(id)), key: Some(key) }
+}
+
+fn derived(secret: &[u8; SECRET], purpose: &str) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_keyed(secret);
+    hasher.update(b"derived secret");
+    hasher.update(purpose.as_bytes());
+    *hasher.finalize().as_bytes()
 }
 
 fn unseal_with(key: &LessSafeKey, whose: u128, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
@@ -414,26 +415,20 @@ mod tests {
         drop(vault);
         let vault = Vault::open(folder.path()).expect("a vault");
         assert_eq!(vault.enrol(&[first]).expect("ids"), [ids[0]]);
-        assert_eq!(vault.find(&again).expect("a look-up"), Some(ids[1]));
+        assert_eq!(vault.find(&again), Some(ids[1]));
         assert_eq!(vault.means_token(MeansKind::CardUid, "04A2"), token);
     }
 
     #[test]
-    fn a_first_start_that_was_cut_off_begins_again() {
-        let steps: [&[&str]; 4] =
-            [&[], &["lock"], &["lock", "0.jnl"], &["lock", "0.jnl", "version"]];
-        for left in steps {
-            let folder = tempfile::tempdir().expect("a folder");
-            std::fs::create_dir(folder.path().join("keyspaces")).expect("a folder");
-            for name in left {
-                std::fs::write(folder.path().join(name), "").expect("a file");
-            }
-            let vault = Vault::open(folder.path()).expect("a vault");
-            let ids = vault.enrol(&[code("326180-33995")]).expect("ids");
-            drop(vault);
-            let vault = Vault::open(folder.path()).expect("a vault");
-            assert_eq!(vault.enrol(&[code("326180-33995")]).expect("ids"), ids, "{left:?}");
-        }
+    fn whoever_is_enrolled_twice_at_once_has_one_id() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let vault = Vault::open(folder.path()).expect("a vault");
+        let codes: Vec<_> = (0..200).map(|of| code(&format!("320000-{of:05}"))).collect();
+        let enrol = || vault.enrol(&codes).expect("ids");
+        let ids = std::thread::scope(|scope| {
+            [(); 4].map(|()| scope.spawn(enrol)).map(|one| one.join().expect("enrolled"))
+        });
+        assert!(ids.iter().all(|one| *one == ids[0]));
     }
 
     #[test]

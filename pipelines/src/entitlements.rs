@@ -23,11 +23,13 @@ use ingest::{
     },
 };
 
+use self::ahead::{Ahead, Read};
 use crate::{
     error::PipelineError,
     groups::{Groups, HORIZON_DAYS},
 };
 
+mod ahead;
 mod relisted;
 mod rename;
 
@@ -112,13 +114,16 @@ impl Evaluator {
             }
         }
         // Who has been told of is known again, and not told of again.
+        let mut ahead = evaluator.changes_ahead();
         while evaluator.changes_next < told {
-            let mut next = evaluator.changes_next;
-            let Some(batch) = evaluator.read(Topic::PersonChanges, &mut next).await? else { break };
-            for stored in batch.iter().take_while(|stored| stored.position.offset < told) {
-                evaluator.people.apply(&evaluator.vault, stored)?;
+            let Some(batch) = ahead.next().await? else { break };
+            let end = batch.last().map_or(told, |read| read.offset + 1);
+            for read in batch.into_iter().take_while(|read| read.offset < told) {
+                if let Some(change) = read.change?.filter(|of| evaluator.people.is_news(of)) {
+                    evaluator.people.take(change, &evaluator.vault);
+                }
             }
-            evaluator.changes_next = next.min(told);
+            evaluator.changes_next = end.min(told);
         }
         while evaluator.lists_next < lists_told {
             let mut next = evaluator.lists_next;
@@ -139,13 +144,16 @@ impl Evaluator {
         Box::pin(async move {
             self.follow_registry().await?;
             let mut told = self.tell().await? + self.follow_lists().await?;
-            loop {
-                let mut next = self.changes_next;
-                let Some(batch) = self.read(Topic::PersonChanges, &mut next).await? else { break };
-                told += self.take(&batch).await?;
+            let mut ahead = self.changes_ahead();
+            while let Some(batch) = ahead.next().await? {
+                told += self.take(batch).await?;
             }
             Ok(told)
         })
+    }
+
+    fn changes_ahead(&self) -> Ahead {
+        Ahead::from(Arc::clone(&self.log), self.vault.clone(), self.changes_next)
     }
 
     /// Reads the registry; where its groups are others than everybody was evaluated with, everybody
@@ -175,7 +183,7 @@ impl Evaluator {
             // Whom the register has not told of is told of when it does.
             Some(whom) => {
                 for token in whom {
-                    let person = self.vault.find_listed(token)?;
+                    let person = self.vault.find_listed(token);
                     self.affected.extend(person.map(|id| (id, changed_at)));
                 }
             }
@@ -207,17 +215,15 @@ impl Evaluator {
 
     /// Takes changes, in order; who is in a changed family is told of too. What comes at different
     /// instants is evaluated together, unless it is about the same people.
-    async fn take(&mut self, batch: &[Stored]) -> Result<usize, PipelineError> {
+    async fn take(&mut self, batch: Vec<Read>) -> Result<usize, PipelineError> {
         let mut told = 0;
-        let read = spread::map(batch.iter().collect(), |stored| Change::of(&self.vault, stored));
-        for (stored, change) in batch.iter().zip(read) {
-            let at = stored.record.event_time;
+        for Read { offset, at, change } in batch {
             if let Some(change) = change?.filter(|change| self.people.is_news(change)) {
                 let whom = self.affected_by(&change);
                 told += self.affect(&whom, at).await?;
                 self.people.take(change, &self.vault);
             }
-            self.changes_next = stored.position.offset + 1;
+            self.changes_next = offset + 1;
         }
         Ok(told + self.tell().await?)
     }

@@ -28,6 +28,7 @@ use ingest::{
 mod columns;
 mod condition;
 mod family;
+mod terms;
 
 pub use condition::check;
 
@@ -103,11 +104,11 @@ impl Groups {
     pub fn find_listed(&mut self, vault: &Vault) {
         let Self { lists, unknown, .. } = self;
         unknown.retain(|(list, token)| match vault.find_listed(*token) {
-            Ok(Some(id)) => {
+            Some(id) => {
                 lists[*list].1.insert(id);
                 false
             }
-            _ => true,
+            None => true,
         });
     }
 
@@ -153,21 +154,22 @@ impl Groups {
                 ends.push(rows.len());
                 rest = tail;
             }
+            let days: Vec<_> = rows.iter().map(|row| row.day.to_string()).collect();
             let mut groups = vec![Vec::new(); together.len()];
             for (group, holds) in
                 self.conditions.evaluate(Rows { people: &together, rows: &rows })?
             {
-                runs(&group, &holds, &rows, &ends, &mut groups);
+                runs(&group, &holds, &rows, &days, &ends, &mut groups);
             }
             let done = known.len() - rest.len() - together.len();
             for ((id, person, known_from), mut groups) in known[done..].iter().zip(groups) {
                 for (group, listed) in &self.lists {
                     let told = lists.of_person(*id).iter().find(|days| days.group == *group);
                     groups.extend(match (told, listed.contains(id)) {
-                        (_, true) => Some(whole(group, day_of(*known_from))),
+                        (_, true) => Some(whole(group, day_of(*known_from).to_string())),
                         (Some(days), false) => Some(GroupDays {
                             until: days.until.map(|until| until.to_string()),
-                            ..whole(group, days.from)
+                            ..whole(group, days.from.to_string())
                         }),
                         (None, false) => None,
                     });
@@ -180,22 +182,22 @@ impl Groups {
 }
 
 /// Adds the runs of days on which a group holds to those of each person; the last one has no end, as
-/// none is known.
+/// none is known. `days` are those of the rows, as text.
 fn runs(
     group: &GroupId,
     holds: &BooleanBuffer,
     rows: &[Row],
+    days: &[String],
     ends: &[usize],
     of_person: &mut [Vec<GroupDays>],
 ) {
     for (mut start, end) in holds.set_slices() {
         // What holds for neighbours in a row stands together.
         while start < end {
-            let Row { person, day, .. } = rows[start];
+            let person = rows[start].person;
             let stop = end.min(ends[person]);
-            let mut run = whole(group, day);
-            run.until = (stop < ends[person]).then(|| rows[stop].day.to_string());
-            of_person[person].push(run);
+            let until = (stop < ends[person]).then(|| days[stop].clone());
+            of_person[person].push(GroupDays { until, ..whole(group, days[start].clone()) });
             start = stop;
         }
     }
@@ -205,8 +207,8 @@ fn day_of(instant: DateTime<Utc>) -> NaiveDate {
     LocalTime::of(instant).date
 }
 
-fn whole(group: &GroupId, from: NaiveDate) -> GroupDays {
-    GroupDays { group_id: group.to_string(), from: from.to_string(), until: None }
+fn whole(group: &GroupId, from: String) -> GroupDays {
+    GroupDays { group_id: group.as_str().to_owned(), from, until: None }
 }
 
 fn entitlement(

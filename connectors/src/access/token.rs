@@ -336,13 +336,8 @@ impl Tokens {
     fn subject(&self, person: &str) -> Option<Option<Arc<str>>> {
         let code = person.strip_prefix(NATIONAL).unwrap_or(person);
         let Ok(code) = PersonCode::parse(code) else { return Some(None) };
-        match self.0.people.as_ref()?.find(&code) {
-            Ok(known) => Some(known.map(|id| id.to_string().into())),
-            Err(error) => {
-                tracing::error!(%error, "whose a token is cannot be looked up");
-                None
-            }
-        }
+        let known = self.0.people.as_ref()?.find(&code);
+        Some(known.map(|id| id.to_string().into()))
     }
 
     /// Rises whenever keys of others than ours change.

@@ -75,6 +75,10 @@ impl Snapshot {
             tracing::warn!(refused, "the snapshot has refused lines: nobody is removed");
             return Ok(0);
         }
+        if held(log)? == account.taken {
+            // Nobody was known before.
+            return Ok(0);
+        }
         let mut people = Present::default();
         replay(log, Topic::PersonChanges, |stored| {
             people.apply(&stored);
@@ -97,6 +101,13 @@ impl Snapshot {
         }
         Ok(removed)
     }
+}
+
+/// How many changes of people there are.
+fn held(log: &Arc<dyn Log>) -> Result<u64, LogError> {
+    let topic = Topic::PersonChanges;
+    let of = |partition| Ok(log.end(topic, partition)? - log.start(topic, partition)?);
+    (0..log.partitions(topic)).map(of).sum()
 }
 
 /// The register's own next change of the person has a higher sequence than the known one, too.

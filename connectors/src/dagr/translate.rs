@@ -40,13 +40,20 @@ pub struct PersonChange {
 /// # Errors
 /// Every fault of the message, with the JSON pointer of each.
 pub fn person_change(message: &[u8]) -> Result<PersonChange, Refusal> {
-    let document = json::message(message)?;
-    let root = Cursor::root(&document);
-    let change = read(&root);
-    let faults = root.faults();
-    change.filter(|_| faults.is_empty()).ok_or_else(|| Refusal::of(&faults))
+    let mut document = json::message(message)?;
+    let (change, faults) = {
+        let root = Cursor::root(&document);
+        (read(&root), root.faults())
+    };
+    let mut change = change.filter(|_| faults.is_empty()).ok_or_else(|| Refusal::of(&faults))?;
+    change.attributes = match document.pointer_mut("/data/attributes").map(Value::take) {
+        Some(Value::Object(attributes)) => Some(attributes),
+        _ => None,
+    };
+    Ok(change)
 }
 
+/// All but the attributes, which are taken where they lie.
 fn read(root: &Cursor<'_>) -> Option<PersonChange> {
     let (headers, data) = event::read(root)?;
     if headers.kind != PERSON_CHANGED {
@@ -67,25 +74,19 @@ fn read(root: &Cursor<'_>) -> Option<PersonChange> {
         // Null removes the person; what is merely not there must not.
         fields.at().fault_of(Reason::MissingField, "attributes is missing");
     }
-    let attributes = fields.optional("attributes").map(|at| {
-        let Some(attributes) = at.value().as_object() else {
+    if let Some(at) = fields.optional("attributes") {
+        if !at.is_object() {
             at.fault_of(Reason::WrongType, "must be an object, or null for a removed person");
-            return None;
-        };
-        if let Some(born) = at.fields().and_then(|of| of.optional("birth_date")) {
+        } else if let Some(born) = at.fields().and_then(|of| of.optional("birth_date")) {
             born.date();
         }
-        Some(attributes.clone())
-    });
+    }
     fields.finish();
     Some(PersonChange {
         headers,
         person: person?,
         sequence: u64::try_from(sequence?).ok()?,
-        attributes: match attributes {
-            Some(attributes) => Some(attributes?),
-            None => None,
-        },
+        attributes: None,
         snapshot: begins.then_some(count),
     })
 }
@@ -131,7 +132,7 @@ fn record(
 ) -> Result<Record, Refusal> {
     let sealed = change.attributes.as_ref().and_then(|attributes| {
         let event_id = &change.headers.id;
-        match people::seal_event(vault, id, &change.person, attributes, event_id) {
+        match people::seal(vault, id, &change.person, attributes, event_id) {
             // Whoever was forgotten stays so, whatever the register goes on telling.
             Err(VaultError::NoKey) => None,
             sealed => Some(sealed),

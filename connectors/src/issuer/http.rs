@@ -27,7 +27,6 @@ use ingest::{
     document::Fault,
     record::{Record, outside_id},
     register::issued::Listed,
-    vault::VaultError,
     wire::v1::{Event, MeansChanged},
 };
 use serde::{Deserialize, Serialize};
@@ -39,7 +38,6 @@ use super::{
 };
 use crate::{
     access::{self, Identity, Role, Tokens},
-    error::ConnectorError,
     load::Context,
     precondition::tag,
     problem::Problem,
@@ -429,8 +427,4 @@ fn invalid(path: &str, message: &str) -> Problem {
         path: path.into(),
         message: message.into(),
     }])
-}
-
-fn vault_failed(error: VaultError) -> Problem {
-    ConnectorError::from(error).into()
 }

@@ -112,15 +112,5 @@ pub(crate) fn whose(at: &Cursor<'_>, vault: &Vault) -> Option<Option<RecipientId
         }
     };
     // Whoever was erased is nobody's holder, however often the issuer tells of them.
-    let known = vault.find(&code).and_then(|id| match id {
-        Some(id) => Ok((!vault.is_erased(id)?).then_some(id)),
-        None => Ok(None),
-    });
-    match known {
-        Ok(known) => Some(known),
-        Err(error) => {
-            at.fault(error.to_string());
-            None
-        }
-    }
+    Some(vault.find(&code).filter(|id| !vault.is_erased(*id)))
 }

@@ -12,10 +12,7 @@ use axum::{
     routing::{get, post, put},
 };
 use domain::registry::Kind;
-use ingest::{
-    register::registry::identity,
-    vault::{Vault, VaultError},
-};
+use ingest::{register::registry::identity, vault::Vault};
 use serde_json::{Value, json};
 
 use super::{
@@ -108,15 +105,8 @@ impl Door {
     }
 
     /// Names who is listed, by the keyed hashes of their codes.
-    fn named(
-        &self,
-        entry: &mut Value,
-        name: fn(&mut Value, listed::Naming<'_>) -> Result<(), VaultError>,
-    ) -> Result<(), Problem> {
-        name(entry, &|written| listed::member(&self.vault, written)).map_err(|error| {
-            tracing::error!(%error, "the keys cannot be used");
-            Problem::unavailable("the keys cannot be used now")
-        })
+    fn naming(&self) -> impl Fn(&str) -> Option<String> {
+        |written| listed::member(&self.vault, written)
     }
 
     /// Who asks, where their role reads a kind at all.
@@ -241,7 +231,7 @@ async fn put_one(
     }
     translate(&mut entry);
     if kind == Kind::Group {
-        door.named(&mut entry, listed::name_in)?;
+        listed::name_in(&mut entry, &door.naming());
     }
     let mut now = door.registrar.now().await?;
     let changes = match kind {

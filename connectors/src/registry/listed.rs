@@ -5,68 +5,52 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::{person_code::PersonCode, recipient::Member, registry::Kind};
-use ingest::{
-    log::Log,
-    topic::Topic,
-    vault::{Vault, VaultError},
-    wire::v1::RegistryChanged,
-};
+use ingest::{log::Log, topic::Topic, vault::Vault, wire::v1::RegistryChanged};
 use serde_json::{Value, json};
 
 use super::{draft, news, records, standing::Standing};
 use crate::error::ConnectorError;
 
 /// What a list keeps of a member as somebody wrote it; nothing of one whom it keeps no longer.
-pub type Naming<'a> = &'a dyn Fn(&str) -> Result<Option<String>, VaultError>;
+pub type Naming<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// A member as a list keeps it: a personal code by its keyed hash, anything else as it is, and
 /// nobody who was erased, however often a list goes on telling of them.
-///
-/// # Errors
-/// Where the vault cannot be read.
-pub fn member(vault: &Vault, written: &str) -> Result<Option<String>, VaultError> {
+#[must_use]
+pub fn member(vault: &Vault, written: &str) -> Option<String> {
     let token = match (PersonCode::parse(written), Member::parse(written)) {
         (Ok(code), _) => vault.person_token(&code),
         (_, Some(Member::Person(token))) => token,
-        _ => return Ok(Some(written.to_owned())),
+        _ => return Some(written.to_owned()),
     };
-    let erased = match vault.find_listed(token)? {
-        Some(person) => vault.is_erased(person)?,
-        None => false,
-    };
-    Ok((!erased).then(|| Member::Person(token).to_string()))
+    let erased = vault.find_listed(token).is_some_and(|person| vault.is_erased(person));
+    (!erased).then(|| Member::Person(token).to_string())
 }
 
 /// Names who is listed in the groups of a registry, or of a draft's entries.
-///
-/// # Errors
-/// Where the vault cannot be read.
-pub fn name(lists: &mut Value, naming: Naming<'_>) -> Result<(), VaultError> {
+pub fn name(lists: &mut Value, naming: Naming<'_>) {
     let groups = lists.get_mut(Kind::Group.list()).and_then(Value::as_array_mut);
-    groups.into_iter().flatten().try_for_each(|group| name_in(group, naming))
+    groups.into_iter().flatten().for_each(|group| name_in(group, naming));
 }
 
 /// Names who is listed in one group. What is no list of texts is left for the checks to tell of.
-pub(super) fn name_in(group: &mut Value, naming: Naming<'_>) -> Result<(), VaultError> {
-    let Some(members) = group.get_mut("members").and_then(Value::as_array_mut) else {
-        return Ok(());
-    };
+pub(super) fn name_in(group: &mut Value, naming: Naming<'_>) {
+    let Some(members) = group.get_mut("members").and_then(Value::as_array_mut) else { return };
     let mut named = Vec::with_capacity(members.len());
     for member in members.drain(..) {
         match member.as_str() {
-            Some(written) => named.extend(naming(written)?.map(Value::from)),
+            Some(written) => named.extend(naming(written).map(Value::from)),
             None => named.push(member),
         }
     }
     *members = named;
-    Ok(())
 }
 
 /// Names anew whoever is listed in what stands, drafts included: takes out who was erased, and the
 /// codes that an earlier version of this node kept. Answers how many entries changed.
 ///
 /// # Errors
-/// Where the stream or the vault cannot be used.
+/// Where the stream cannot be used.
 pub async fn tidy(
     log: &Arc<dyn Log>,
     vault: &Vault,
@@ -78,14 +62,14 @@ pub async fn tidy(
     let mut changes = Vec::new();
     for (id, entry) in standing.view.after(Kind::Group, "") {
         let mut named = entry.document.clone();
-        name_in(&mut named, &naming)?;
+        name_in(&mut named, &naming);
         if named != entry.document {
             changes.push(change(Kind::Group.list(), id, &named));
         }
     }
     for (draft, _) in standing.drafts.iter() {
         let mut named = json!(draft);
-        name(&mut named["entries"], &naming)?;
+        name(&mut named["entries"], &naming);
         if named != json!(draft) {
             changes.push(change(draft::LIST, &draft.id, &named));
         }
@@ -117,8 +101,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let vault = Vault::open(folder.path()).expect("a vault");
         let code = PersonCode::parse(CODE).expect("a code");
-        let naming = |written: &str| member(&vault, written);
-        let kept = |written: &str| naming(written).expect("a vault that can be read");
+        let kept = |written: &str| member(&vault, written);
         let named = kept(CODE).expect("a name");
         assert!(!named.contains("33995") && named.starts_with("person:"), "{named}");
         // Written otherwise, and put back as it was shown, it is the same; before the register
@@ -133,7 +116,7 @@ mod tests {
         let mut lists = json!({"groups": [{"id": "staff", "members": [CODE, 7, means]},
             {"id": "old", "where": "true"}, {"id": "odd", "members": CODE}, 7]});
         let before = lists.clone();
-        name(&mut lists, &naming).expect("named");
+        name(&mut lists, &kept);
         assert_eq!(lists["groups"][0]["members"], json!([named, 7, means]));
         assert_eq!(
             lists["groups"].as_array().expect("a list")[1..],

@@ -156,7 +156,7 @@ impl Node {
 }
 
 async fn apply(log: &Arc<dyn Log>, text: &str) {
-    let document = registry::read(text, "registry", &|_| None, &|_| Ok(None)).expect("a registry");
+    let document = registry::read(text, "registry", &|_| None, &|_| None).expect("a registry");
     registry::apply(log, &document, noon()).await.expect("applied");
 }
 

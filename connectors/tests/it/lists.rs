@@ -63,7 +63,7 @@ impl Served {
         let node = Node::new();
         let context = &node.context;
         let document =
-            registry::read(REGISTRY, "registry", &|_| None, &|_| Ok(None)).expect("a registry");
+            registry::read(REGISTRY, "registry", &|_| None, &|_| None).expect("a registry");
         registry::apply(&context.log, &document, context.clock.now()).await.expect("applied");
         let codes: Vec<_> =
             (0..50).map(|number| PersonCode::parse(&code(number)).expect("a code")).collect();
@@ -231,8 +231,7 @@ async fn only_a_grantor_tells_who_is_in_a_group_and_only_in_its_own_lists() {
 async fn a_file_of_lists_says_whose_each_member_is() {
     let served = Served::start().await;
     let context = &served.node.context;
-    let document =
-        registry::read(REGISTRY, "registry", &|_| None, &|_| Ok(None)).expect("a registry");
+    let document = registry::read(REGISTRY, "registry", &|_| None, &|_| None).expect("a registry");
     let (vault, clock) = (context.vault.clone(), Arc::clone(&context.clock));
     let groups = grantor::lists(&document.registry);
     let mut lists = grantor::MembershipLists { groups, only: None, vault, clock };

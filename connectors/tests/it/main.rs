@@ -96,6 +96,6 @@ fn text(name: &str) -> String {
 
 /// The demonstration's registry. Conditions are the pipelines' to check.
 fn real_registry() -> Document {
-    registry::read(&text("registry.yaml.gz"), "registry.yaml", &|_| None, &|_| Ok(None))
+    registry::read(&text("registry.yaml.gz"), "registry.yaml", &|_| None, &|_| None)
         .expect("no fault")
 }

@@ -73,8 +73,7 @@ impl Node {
         let text =
             REGISTRY.replace("issuers: [{id: city-card, name: Card, means: [card_uid]}]", ISSUERS);
         assert!(text.contains("bank_card"));
-        let document =
-            registry::read(&text, "registry", &|_| None, &|_| Ok(None)).expect("a registry");
+        let document = registry::read(&text, "registry", &|_| None, &|_| None).expect("a registry");
         registry::apply(&context.log, &document, noon()).await.expect("applied");
         let index = Index::open(&folder.path().join("index"), &context.log).await.expect("one");
         let parts = Parts {

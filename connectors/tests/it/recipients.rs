@@ -92,7 +92,7 @@ impl Country {
             streams: ingest::metrics::Metrics::register(&prometheus).expect("metrics"),
         };
         let document =
-            registry::read(REGISTRY, "registry", &|_| None, &|_| Ok(None)).expect("a registry");
+            registry::read(REGISTRY, "registry", &|_| None, &|_| None).expect("a registry");
         registry::apply(&context.log, &document, noon()).await.expect("applied");
         let codes = CODES.map(|code| PersonCode::parse(code).expect("a code"));
         let ids = vault.enrol(&codes).expect("ids");

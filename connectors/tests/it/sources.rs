@@ -46,7 +46,7 @@ impl Served {
     async fn start(settings: Settings) -> Self {
         let node = Node::new();
         let document =
-            registry::read(REGISTRY, "registry", &|_| None, &|_| Ok(None)).expect("a registry");
+            registry::read(REGISTRY, "registry", &|_| None, &|_| None).expect("a registry");
         let now = node.context.clock.now();
         registry::apply(&node.context.log, &document, now).await.expect("applied");
         let (tokens, at) = serve(&node, settings).await;

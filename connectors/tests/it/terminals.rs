@@ -132,8 +132,7 @@ async fn open(routes: Router) -> SocketAddr {
 
 /// The registry, and two cards that stand without a person.
 async fn fill(context: &Context) {
-    let document =
-        registry::read(REGISTRY, "registry", &|_| None, &|_| Ok(None)).expect("a registry");
+    let document = registry::read(REGISTRY, "registry", &|_| None, &|_| None).expect("a registry");
     registry::apply(&context.log, &document, context.clock.now()).await.expect("applied");
     let connector = MeansFiles {
         issuers: [IssuerId::new("city-card").expect("an id")].into(),

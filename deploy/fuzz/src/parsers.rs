@@ -215,7 +215,7 @@ fn read_basket(input: &[u8]) -> Result<bool, String> {
 
 fn read_registry(input: &[u8]) -> Result<bool, String> {
     let Ok(text) = std::str::from_utf8(input) else { return Ok(false) };
-    let read = registry::read(text, "registry", &|text| groups::check(text), &|_| Ok(None));
+    let read = registry::read(text, "registry", &|text| groups::check(text), &|_| None);
     Ok(read.is_ok())
 }
 

@@ -26,6 +26,21 @@ impl LocalTime {
     }
 }
 
+/// A date written `YYYY-MM-DD`, and in no other way. A nation's registers have millions of them, so
+/// they are not read by a pattern.
+#[must_use]
+pub fn parse_date(text: &str) -> Option<NaiveDate> {
+    let (year, rest) = text.split_at_checked(4)?;
+    let (month, day) = rest.strip_prefix('-')?.split_at_checked(2)?;
+    let number = |digits: &str| {
+        let all = digits.bytes().all(|digit| digit.is_ascii_digit());
+        digits.parse::<u32>().ok().filter(|_| all)
+    };
+    let day = day.strip_prefix('-').filter(|day| day.len() == 2)?;
+    let year = i32::try_from(number(year)?).ok()?;
+    NaiveDate::from_ymd_opt(year, number(month)?, number(day)?)
+}
+
 /// The first instant of a local day. A day may have 23 or 25 hours.
 #[must_use]
 pub fn start_of_day(date: NaiveDate) -> DateTime<Utc> {
@@ -77,11 +92,7 @@ impl Month {
     /// The month written as `YYYY-MM`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        if text.len() != 7 {
-            return None;
-        }
-        let first = NaiveDate::parse_from_str(&format!("{text}-01"), "%Y-%m-%d").ok()?;
-        Some(Self { first })
+        parse_date(&format!("{text}-01")).map(|first| Self { first })
     }
 
     /// Its first day.
@@ -225,6 +236,28 @@ mod tests {
 
     fn day(text: &str) -> NaiveDate {
         text.parse().expect("a date")
+    }
+
+    #[test]
+    fn a_date_is_written_in_one_way() {
+        for text in ["2024-02-29", "0001-01-01", "9999-12-31"] {
+            assert_eq!(parse_date(text), Some(day(text)));
+        }
+        for wrong in [
+            "2023-02-29",
+            "2024-2-29",
+            "+2024-2-29",
+            "2024-02-29 ",
+            "24-02-29",
+            "2024/02/29",
+            "",
+            "2024-02-+1",
+            "2024-ā2-29",
+            "2024-02-291",
+            "-024-02-29",
+        ] {
+            assert_eq!(parse_date(wrong), None, "{wrong}");
+        }
     }
 
     fn local(date: &str, time: &str) -> LocalTime {

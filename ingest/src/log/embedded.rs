@@ -22,7 +22,6 @@ use tokio::sync::{oneshot, watch};
 
 use self::{
     ends::Ends,
-    folder::Claim,
     keeper::Keeper,
     space::Space,
     streams::Streams,
@@ -31,8 +30,10 @@ use self::{
 use super::{Keep, Log, Pending};
 use crate::{
     error::LogError,
+    folder::Claim,
     metrics::Metrics,
     record::{Position, Record, Stored},
+    spread,
     topic::{Topic, partition_of},
     wire,
 };
@@ -52,6 +53,8 @@ pub(in crate::log) use writer::Encoded;
 const QUEUE: usize = 1_024;
 /// How long a caller waits before it tries a full queue again; a sync takes about as long.
 const QUEUE_FULL_WAIT: Duration = Duration::from_millis(1);
+/// Records that are encoded on all cores; fewer are encoded before threads have begun.
+const SPREAD_FROM: usize = 1_024;
 /// Blocks that the store keeps in memory once read.
 const BLOCK_CACHE_BYTES: u64 = 16 << 20;
 /// What the store reads again at most when it opens; the least that it takes.
@@ -241,13 +244,17 @@ impl Drop for EmbeddedLog {
 impl Log for EmbeddedLog {
     fn append<'a>(&'a self, topic: Topic, records: &'a [Record]) -> Pending<'a, Vec<Position>> {
         let partitions = topic.partitions();
-        let encoded = records.iter().map(|record| Encoded {
+        let encode = |record: &Record| Encoded {
             partition: partition_of(&record.key, partitions),
             offset: None,
             recorded_at: record.recorded_at.timestamp_micros(),
             bytes: wire::encode(record),
-        });
-        Box::pin(self.send(topic, encoded.collect()))
+        };
+        let encoded = match records.len() {
+            SPREAD_FROM.. => spread::map(records.iter().collect(), encode),
+            _ => records.iter().map(encode).collect(),
+        };
+        Box::pin(self.send(topic, encoded))
     }
 
     fn read(

@@ -16,11 +16,11 @@ use domain::{
 };
 
 use super::{
-    dense::{Dense, Packed},
     numbered::Numbered,
     older::{NONE, Older, Version},
 };
 use crate::{
+    dense::{Dense, Packed},
     record::Stored,
     wire::{
         self,

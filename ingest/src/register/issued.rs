@@ -5,11 +5,12 @@
 use chrono::{Datelike, NaiveDate};
 use domain::id::{IssuerId, MeansToken, RecipientId};
 
-use super::{
+use super::numbered::Numbered;
+use crate::{
     dense::{Dense, Packed, TABLES},
-    numbered::Numbered,
+    record::Stored,
+    wire::v1::Event,
 };
-use crate::{record::Stored, wire::v1::Event};
 
 /// A means without an end.
 const OPEN: i32 = i32::MAX;

@@ -12,11 +12,9 @@ use domain::{
     period::Validity,
 };
 
-use super::{
-    dense::{Dense, Packed, TABLES},
-    numbered::Numbered,
-};
+use super::numbered::Numbered;
 use crate::{
+    dense::{Dense, Packed, TABLES},
     record::Stored,
     wire::v1::{Event, MeansChanged},
 };

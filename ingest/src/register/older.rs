@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::{dense::Packed, entitlements::Days};
+use super::entitlements::Days;
+use crate::dense::Packed;
 
 /// What is known of a person from an instant on: 48 bytes, 64 with the person's id.
 #[derive(Debug)]

@@ -6,11 +6,12 @@ use domain::{
     id::{HouseholdId, RecipientId},
     person_code::PersonCode,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use self::attributes::{Names, Packed};
-use super::dense::Dense;
 use crate::{
+    dense::Dense,
     record::Stored,
     vault::{Vault, VaultError},
     wire::v1::{Event, PersonChanged},
@@ -164,7 +165,16 @@ impl std::fmt::Debug for People {
     }
 }
 
-/// Seals what the register says of a person.
+/// What lies sealed in a change.
+#[derive(Serialize)]
+struct Plain<'a> {
+    person: String,
+    attributes: &'a Map<String, Value>,
+    event_id: &'a str,
+}
+
+/// Seals what an event of the register says of a person, with the event's own id: by it the register
+/// knows whom it was about, and it may tell others, too.
 ///
 /// # Errors
 /// Where the person has no key.
@@ -173,27 +183,11 @@ pub fn seal(
     id: RecipientId,
     code: &PersonCode,
     attributes: &Map<String, Value>,
-) -> Result<Vec<u8>, VaultError> {
-    let plain = serde_json::json!({ "person": code.expose(), "attributes": attributes });
-    vault.seal(id, plain.to_string().as_bytes())
-}
-
-/// Seals what an event of the register says of a person, with the event's own id: by it the register
-/// knows whom it was about, and it may tell others, too.
-///
-/// # Errors
-/// Where the person has no key.
-pub fn seal_event(
-    vault: &Vault,
-    id: RecipientId,
-    code: &PersonCode,
-    attributes: &Map<String, Value>,
     event_id: &str,
 ) -> Result<Vec<u8>, VaultError> {
-    let plain = serde_json::json!({
-        "person": code.expose(), "attributes": attributes, "event_id": event_id,
-    });
-    vault.seal(id, plain.to_string().as_bytes())
+    let plain = Plain { person: code.expose(), attributes, event_id };
+    let plain = serde_json::to_vec(&plain).map_err(|_| VaultError::Damaged)?;
+    vault.seal(id, &plain)
 }
 
 /// The register's own id of the event that a change came by; none where it was not kept, or the
@@ -321,6 +315,12 @@ pub(super) const fn is_older(change: (u64, bool), sequence: u64, present: bool) 
     sequence > number || (sequence == number && !comes_back)
 }
 
+/// What the register says, of what lies sealed in a change.
+#[derive(Deserialize)]
+struct Opened {
+    attributes: Map<String, Value>,
+}
+
 fn unseal(
     vault: &Vault,
     id: RecipientId,
@@ -330,14 +330,8 @@ fn unseal(
         return Ok(None);
     }
     let plain = vault.unseal(id, &change.sealed)?;
-    let value: Value = serde_json::from_slice(&plain).map_err(|_| VaultError::Damaged)?;
-    match value {
-        Value::Object(mut object) => match object.remove("attributes") {
-            Some(Value::Object(attributes)) => Ok(Some(attributes)),
-            _ => Err(VaultError::Damaged),
-        },
-        _ => Err(VaultError::Damaged),
-    }
+    let opened: Opened = serde_json::from_slice(&plain).map_err(|_| VaultError::Damaged)?;
+    Ok(Some(opened.attributes))
 }
 
 #[cfg(test)]
@@ -351,7 +345,9 @@ mod tests {
         let code = PersonCode::parse(code).expect("a code");
         let id = vault.enrol(std::slice::from_ref(&code)).expect("an id")[0];
         let sealed = match &attributes {
-            Some(Value::Object(attributes)) => seal(vault, id, &code, attributes).expect("sealed"),
+            Some(Value::Object(attributes)) => {
+                seal(vault, id, &code, attributes, "E-1").expect("sealed")
+            }
             _ => Vec::new(),
         };
         let event = Event::PersonChanged(PersonChanged {

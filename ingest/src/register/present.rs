@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use domain::id::RecipientId;
 
-use super::{dense::Dense, people::is_older};
-use crate::{record::Stored, wire::v1::Event};
+use super::people::is_older;
+use crate::{dense::Dense, record::Stored, wire::v1::Event};
 
 /// Everybody whom the register has told of.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use domain::id::RecipientId;
 
-use super::dense::Dense;
+use crate::dense::Dense;
 
 /// The instants by person.
 #[derive(Debug, Default)]

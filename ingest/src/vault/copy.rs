@@ -2,15 +2,19 @@
 //! kept apart and not for long.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     io::{self, Read, Write},
     path::Path,
 };
 
-use domain::id::RecipientId;
-use fjall::{Database, KeyspaceCreateOptions, PersistMode};
+use domain::id::{PersonToken, RecipientId};
+use ring::rand::{SecureRandom, SystemRandom};
 
-use super::{SECRET, Vault, VaultError, store};
+use super::{
+    SECRET, Vault, VaultError,
+    slots::{Enrolled, Slots},
+};
+use crate::dense::TABLES;
 
 /// What rows are of: the node, a person's code, a person's key; and the end.
 const NODE: u8 = b's';
@@ -54,12 +58,14 @@ impl Vault {
             Ok(to.write_all(&row)?)
         };
         put(NODE, b"", &self.inner.secret)?;
-        // Whoever is enrolled meanwhile has a key without a code at worst, and never the other way.
-        for (tag, rows) in [(PERSON, &self.inner.people), (KEY, &self.inner.keys)] {
-            for guard in rows.iter() {
-                let (key, value) = guard.into_inner().map_err(store("read the keys"))?;
-                put(tag, &key, &value)?;
-                count += u64::from(tag == KEY);
+        // Part by part, so that a slow disk holds nobody up. Somebody is in the copy whole, or not.
+        let parts = (0..TABLES).map(|part| self.people().part(part).collect::<Vec<_>>());
+        for person in parts.flatten() {
+            let (token, id) = (person.token.as_u128().to_be_bytes(), person.id.as_u128());
+            put(PERSON, &token, &id.to_be_bytes())?;
+            if let Some(key) = person.key {
+                put(KEY, &id.to_be_bytes(), &key)?;
+                count += 1;
             }
         }
         put(END, b"", b"")?;
@@ -70,17 +76,40 @@ impl Vault {
     /// Makes the vault of a copy in a folder that has none, without the keys of some people.
     ///
     /// # Errors
-    /// Where the copy is damaged, or the folder cannot be written; what was made is of no use then.
+    /// Where the copy is damaged, or the folder cannot be written; nothing is made then.
     pub fn restore(
         folder: &Path,
         from: &mut dyn Read,
         without: &BTreeSet<RecipientId>,
     ) -> Result<(), CopyError> {
-        let database = Database::builder(folder).open().map_err(store("make the keys"))?;
-        let space = |name: &str| {
-            database.keyspace(name, KeyspaceCreateOptions::default).map_err(store("make the keys"))
-        };
-        let (people, keys, node) = (space("people")?, space("keys")?, space("node")?);
+        let Copied { secret, tokens, mut keys } = Copied::read(from)?;
+        keys.retain(|id, _| !without.contains(id));
+        let mut people: Vec<_> = tokens
+            .into_iter()
+            .map(|(token, id)| Enrolled { token, id, key: keys.remove(&id) })
+            .collect();
+        // A copy of before may have the key of somebody who was enrolled while it was made, whom
+        // nobody finds by a code.
+        for (id, key) in keys {
+            let mut token = [0; 16];
+            SystemRandom::new().fill(&mut token).map_err(|_| VaultError::Randomness)?;
+            let token = PersonToken::from_u128(u128::from_be_bytes(token));
+            people.push(Enrolled { token, id, key: Some(key) });
+        }
+        Ok(Slots::create(folder, &secret, people.into_iter())?)
+    }
+}
+
+/// What is in a copy.
+struct Copied {
+    secret: [u8; SECRET],
+    tokens: HashMap<PersonToken, RecipientId>,
+    keys: HashMap<RecipientId, [u8; SECRET]>,
+}
+
+impl Copied {
+    fn read(from: &mut dyn Read) -> Result<Self, CopyError> {
+        let (mut secret, mut tokens, mut keys) = (None, HashMap::new(), HashMap::new());
         let mut hasher = blake3::Hasher::new();
         loop {
             let mut head = [0; 3];
@@ -89,26 +118,31 @@ impl Vault {
             from.read_exact(&mut row)?;
             hasher.update(&head).update(&row);
             let (key, value) = row.split_at(usize::from(head[1]));
-            let put = match head[0] {
-                NODE if value.len() == SECRET => node.insert("secret", value),
-                PERSON => people.insert(key, value),
+            match head[0] {
+                NODE => secret = Some(value.try_into().map_err(|_| CopyError::Damaged)?),
+                PERSON => {
+                    let id = RecipientId::from_u128(number(value)?);
+                    tokens.insert(PersonToken::from_u128(number(key)?), id);
+                }
                 KEY => {
-                    let id = key.try_into().map_err(|_| CopyError::Damaged)?;
-                    let id = RecipientId::from_u128(u128::from_be_bytes(id));
-                    if without.contains(&id) { Ok(()) } else { keys.insert(key, value) }
+                    let value = value.try_into().map_err(|_| CopyError::Damaged)?;
+                    keys.insert(RecipientId::from_u128(number(key)?), value);
                 }
                 END => break,
                 _ => return Err(CopyError::Damaged),
-            };
-            put.map_err(store("make the keys"))?;
+            }
         }
         let mut checksum = [0; 32];
         from.read_exact(&mut checksum)?;
-        if checksum != *hasher.finalize().as_bytes() {
-            return Err(CopyError::Damaged);
+        match secret.filter(|_| checksum == *hasher.finalize().as_bytes()) {
+            Some(secret) => Ok(Self { secret, tokens, keys }),
+            None => Err(CopyError::Damaged),
         }
-        Ok(database.persist(PersistMode::SyncAll).map_err(store("sync the keys"))?)
     }
+}
+
+fn number(bytes: &[u8]) -> Result<u128, CopyError> {
+    bytes.try_into().map(u128::from_be_bytes).map_err(|_| CopyError::Damaged)
 }
 
 fn length(bytes: &[u8]) -> Result<u8, CopyError> {

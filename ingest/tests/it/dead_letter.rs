@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use ingest::{
     dead_letter::{DeadLetter, LONGEST_PAYLOAD, Reason},
-    deduplication::{Deduplication, Known},
+    deduplication::{Deduplication, Known, Said},
     log::{Log, model::ModelLog},
     topic::Topic,
     vault::Vault,
@@ -47,13 +47,17 @@ async fn what_comes_again_is_known_within_the_window() {
     let records: Vec<_> = (0..10).map(|number| record("t", number)).collect();
     log.append(topic, &records).await.expect("appended");
     let mut known = Deduplication::of(&log, topic, 4, |record| record.id).await.expect("rebuilt");
-    assert_eq!(known.known(records[9].id, &records[9].event), Known::Same);
-    assert_eq!(known.known(records[5].id, &records[5].event), Known::New, "beyond the window");
+    assert_eq!(known.known(records[9].id, Said::of(&records[9].event)), Known::Same);
+    assert_eq!(
+        known.known(records[5].id, Said::of(&records[5].event)),
+        Known::New,
+        "beyond the window"
+    );
     let mut other = records[9].event.clone();
     if let Event::TransactionUploaded(upload) = &mut other {
         upload.body_hash = vec![1];
     }
-    assert_eq!(known.known(records[9].id, &other), Known::Different);
-    known.note(records[5].id, &records[5].event);
-    assert_eq!(known.known(records[5].id, &records[5].event), Known::Same);
+    assert_eq!(known.known(records[9].id, Said::of(&other)), Known::Different);
+    known.note(records[5].id, Said::of(&records[5].event), &records[5].event);
+    assert_eq!(known.known(records[5].id, Said::of(&records[5].event)), Known::Same);
 }

@@ -12,7 +12,10 @@ use arrow::{
     datatypes::SchemaRef,
 };
 use datafusion::{
-    common::DFSchema, error::DataFusionError, logical_expr::cast, physical_plan::PhysicalExpr,
+    common::DFSchema,
+    error::DataFusionError,
+    logical_expr::{cast, lit},
+    physical_plan::PhysicalExpr,
     prelude::SessionContext,
 };
 use domain::id::GroupId;
@@ -28,7 +31,10 @@ use sqlparser::{
 
 use warehouse::nesting;
 
-use super::{Rows, columns};
+use super::{
+    Rows, columns,
+    terms::{self, Term, Terms},
+};
 use crate::session::session;
 
 /// For so many combinations of the attributes' types conditions stay planned.
@@ -177,17 +183,27 @@ fn check_function(function: &Function) -> ControlFlow<String> {
 pub(super) struct Conditions {
     context: SessionContext,
     /// One that does not parse has been refused when the registry was checked.
-    conditions: Vec<(GroupId, Condition)>,
+    conditions: Vec<Described>,
+    terms: Terms,
     attributes: Vec<String>,
     /// The conditions as they were planned lately, the last one first: people who are evaluated together
     /// mostly have attributes of the same types.
     planned: Mutex<VecDeque<Arc<Planned>>>,
 }
 
-/// The conditions over columns of these types; none where one fails over them.
+/// A group, by its condition.
+#[derive(Debug)]
+struct Described {
+    group: GroupId,
+    condition: Condition,
+    /// The places of the condition's terms.
+    terms: Vec<usize>,
+}
+
+/// The terms over columns of these types; none where one fails over them.
 struct Planned {
     schema: SchemaRef,
-    conditions: Vec<Option<Arc<dyn PhysicalExpr>>>,
+    terms: Vec<Option<Arc<dyn PhysicalExpr>>>,
 }
 
 impl std::fmt::Debug for Conditions {
@@ -198,13 +214,18 @@ impl std::fmt::Debug for Conditions {
 
 impl Conditions {
     pub(super) fn new(conditions: Vec<(GroupId, String)>) -> Self {
-        let parsed = conditions.into_iter().filter_map(|(id, text)| Some((id, parse(&text).ok()?)));
-        let conditions: Vec<_> = parsed.collect();
-        let mut attributes: Vec<String> =
-            conditions.iter().flat_map(|(_, condition)| condition.attributes.clone()).collect();
+        let mut terms = Terms::default();
+        let described = conditions.into_iter().filter_map(|(group, text)| {
+            let condition = parse(&text).ok()?;
+            let terms = terms.of(&condition.expression);
+            Some(Described { group, condition, terms })
+        });
+        let conditions: Vec<_> = described.collect();
+        let named = conditions.iter().flat_map(|described| &described.condition.attributes);
+        let mut attributes: Vec<String> = named.cloned().collect();
         attributes.sort_unstable();
         attributes.dedup();
-        Self { context: session(), conditions, attributes, planned: Mutex::default() }
+        Self { context: session(), conditions, terms, attributes, planned: Mutex::default() }
     }
 
     /// Which rows are in each group.
@@ -214,9 +235,13 @@ impl Conditions {
     ) -> Result<Vec<(GroupId, BooleanBuffer)>, DataFusionError> {
         let batch = columns::batch(rows, &self.attributes)?;
         let planned = self.planned(&batch);
+        let true_for_term = |term: &Option<Arc<_>>| true_for(term.as_deref()?, &batch).ok();
+        let holding: Vec<_> = planned.terms.iter().map(true_for_term).collect();
         let mut members = Vec::with_capacity(self.conditions.len());
-        for ((group, condition), planned) in self.conditions.iter().zip(&planned.conditions) {
-            let holds = planned.as_deref().and_then(|planned| true_for(planned, &batch).ok());
+        for Described { group, condition, terms } in &self.conditions {
+            let holds = terms::all(terms.iter().map(|term| holding[*term].as_ref()));
+            // A term may fail where those before it keep it from being asked.
+            let holds = holds.or_else(|| self.holds_together(condition, rows).ok());
             let holds = holds.unwrap_or_else(|| {
                 // What the engine says may quote an attribute, so it is not told.
                 tracing::warn!(%group, "a condition fails for some people; they are no members");
@@ -232,9 +257,8 @@ impl Conditions {
         let known = kept.iter().position(|planned| planned.schema == batch.schema());
         let planned = known.and_then(|at| kept.remove(at)).unwrap_or_else(|| {
             let schema = batch.schema();
-            let plan = |(_, condition): &(_, Condition)| self.plan(condition, &schema).ok();
-            let conditions = self.conditions.iter().map(plan).collect();
-            Arc::new(Planned { schema, conditions })
+            let terms = self.terms.iter().map(|term| self.plan(term, &schema).ok()).collect();
+            Arc::new(Planned { schema, terms })
         });
         kept.push_front(Arc::clone(&planned));
         kept.truncate(KEPT_PLANS);
@@ -252,10 +276,7 @@ impl Conditions {
         let mut found = Vec::with_capacity(rows.rows.len());
         for half in [first, second] {
             let half = Rows { rows: half, ..rows };
-            let together = columns::batch(half, &condition.attributes)
-                .map_err(DataFusionError::from)
-                .and_then(|batch| true_for(&*self.plan(condition, &batch.schema())?, &batch));
-            match together {
+            match self.holds_together(condition, half) {
                 Ok(together) => found.extend(together.iter()),
                 Err(_) => found.extend(self.holds_apart(condition, half)),
             }
@@ -263,15 +284,28 @@ impl Conditions {
         found
     }
 
-    fn plan(
+    fn holds_together(
         &self,
         condition: &Condition,
+        rows: Rows<'_>,
+    ) -> Result<BooleanBuffer, DataFusionError> {
+        let batch = columns::batch(rows, &condition.attributes)?;
+        let whole = Term { expression: condition.expression.clone(), alone: true };
+        true_for(&*self.plan(&whole, &batch.schema())?, &batch)
+    }
+
+    fn plan(
+        &self,
+        term: &Term,
         schema: &SchemaRef,
     ) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
         let schema = DFSchema::try_from(schema.as_ref().clone())?;
-        let text = condition.expression.to_string();
-        let expression = self.context.parse_sql_expr(&text, &schema)?;
-        let boolean = cast(expression, arrow::datatypes::DataType::Boolean);
+        let expression = self.context.parse_sql_expr(&term.expression.to_string(), &schema)?;
+        let boolean = match term.alone {
+            true => cast(expression, arrow::datatypes::DataType::Boolean),
+            // What AND refuses in the whole condition is refused of a part.
+            false => lit(true).and(expression),
+        };
         self.context.create_physical_expr(boolean, &schema)
     }
 

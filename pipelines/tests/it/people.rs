@@ -48,7 +48,7 @@ impl Register {
         let id = self.id(number);
         let sealed = match &attributes {
             Value::Object(attributes) => {
-                people::seal(&self.vault, id, &code(number), attributes).expect("sealed")
+                people::seal(&self.vault, id, &code(number), attributes, "E-1").expect("sealed")
             }
             _ => Vec::new(),
         };

@@ -4,7 +4,7 @@ use axum::{http::HeaderMap, response::Response};
 use domain::id::{MeansToken, RecipientId};
 use ingest::wire::v1::MeansChanged;
 
-use super::{Caller, Changed, Door, Kept, Status, conflict, invalid, told, unknown, vault_failed};
+use super::{Caller, Changed, Door, Kept, Status, conflict, invalid, told, unknown};
 use crate::{access::Identity, precondition::Seen, problem::Problem};
 
 impl Door {
@@ -54,7 +54,7 @@ impl Door {
                 "a means reported lost is its issuer's to unblock",
             ));
         }
-        if wanted.status == Some(Status::Active) && self.holder_is_erased(&kept.change)? {
+        if wanted.status == Some(Status::Active) && self.holder_is_erased(&kept.change) {
             return Err(conflict("wrong_state", "the means of somebody forgotten stays blocked"));
         }
         if let Some(by) = wanted.replaced_by {
@@ -68,11 +68,9 @@ impl Door {
     }
 
     /// Whether the holder was forgotten since.
-    pub(super) fn holder_is_erased(&self, change: &MeansChanged) -> Result<bool, Problem> {
-        let Some(person) = change.person.as_deref().and_then(RecipientId::parse) else {
-            return Ok(false);
-        };
-        self.context.vault.is_erased(person).map_err(vault_failed)
+    pub(super) fn holder_is_erased(&self, change: &MeansChanged) -> bool {
+        let person = change.person.as_deref().and_then(RecipientId::parse);
+        person.is_some_and(|person| self.context.vault.is_erased(person))
     }
 }
 

@@ -191,7 +191,7 @@ impl Door {
             return Err(super::invalid("/replaces", "is no means of this issuer"));
         };
         let status = Status::of(kept.change.blocked, &kept.change.reason);
-        if status.is_final() || self.holder_is_erased(&kept.change)? {
+        if status.is_final() || self.holder_is_erased(&kept.change) {
             let detail = format!("the means that it replaces is {} and stays so", status.code());
             return Err(conflict("wrong_state", detail));
         }

@@ -23,7 +23,6 @@ use super::{
 };
 use crate::{
     access::{self, Identity, Role, Tokens},
-    error::ConnectorError,
     problem::Problem,
     registry::{
         registrar::{Registrar, none},
@@ -115,14 +114,12 @@ impl Door {
     }
 
     /// Whoever is named, if they are known here and were not forgotten.
-    fn known(&self, client: Client) -> Result<Option<RecipientId>, Problem> {
+    fn known(&self, client: Client) -> Option<RecipientId> {
         let person = match client {
             Client::Person(person) => person,
             Client::Means(token) => (self.holder)(token),
         };
-        let Some(person) = person else { return Ok(None) };
-        let erased = self.vault.is_erased(person).map_err(ConnectorError::from)?;
-        Ok((!erased).then_some(person))
+        person.filter(|person| !self.vault.is_erased(*person))
     }
 }
 
@@ -163,7 +160,7 @@ async fn put_panel(
     let (identity, e_service, id) = door.own(&headers, &e_service, &panel).await?;
     let put_at = door.registrar.instant().timestamp_micros();
     let asked = request::panel(&body, &door.vault, door.book.today(), put_at)?;
-    let person = door.known(asked.client)?;
+    let person = door.known(asked.client);
     let request::Asked { saying, until, request_hash, .. } = asked;
     let put = Put { id, e_service, person, saying, until, request_hash };
     if door.book.put(&put).await? {

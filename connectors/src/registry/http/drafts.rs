@@ -27,10 +27,9 @@ const LONGEST: usize = 4_096;
 
 impl Door {
     /// Names who is listed in what a draft puts.
-    pub(super) fn named_draft(&self, document: &mut Value) -> Result<(), Problem> {
-        match document.get_mut("entries") {
-            Some(entries) => self.named(entries, listed::name),
-            None => Ok(()),
+    pub(super) fn name_draft(&self, document: &mut Value) {
+        if let Some(entries) = document.get_mut("entries") {
+            listed::name(entries, &self.naming());
         }
     }
 
@@ -158,7 +157,7 @@ pub(super) async fn put(
     let identity = door.drafting(&headers)?;
     domain::id::GroupId::new(&id).map_err(|error| Problem::invalid(format!("the id {error}")))?;
     let mut document = json::body(&bytes)?;
-    door.named_draft(&mut document)?;
+    door.name_draft(&mut document);
     let body = read(&document)?;
     let mut now = door.registrar.now().await?;
     let standing = now.standing().drafts.get(&id);

@@ -78,7 +78,7 @@ struct Asked {
 /// The order of `order` and the days of `simulate` are taken out of the body; the rest is a draft's.
 fn read(door: &Door, bytes: &[u8]) -> Result<(Asked, drafts::Body), Problem> {
     let mut document = json::body(bytes)?;
-    door.named_draft(&mut document)?;
+    door.name_draft(&mut document);
     let fields = document.as_object_mut().ok_or_else(|| Problem::invalid("must be an object"))?;
     let mut taken = Map::new();
     for name in ["order", "from", "simulate"] {

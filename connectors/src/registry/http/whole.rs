@@ -59,7 +59,7 @@ pub(super) async fn export(
 fn changes(door: &Door, now: &Now<'_>, bytes: &[u8]) -> Result<Vec<Change>, Problem> {
     let text = std::str::from_utf8(bytes).map_err(|_| Problem::malformed("not UTF-8"))?;
     let mut wanted = registry::parse(text).map_err(Problem::malformed)?;
-    door.named(&mut wanted, listed::name)?;
+    listed::name(&mut wanted, &door.naming());
     let standing = now.standing();
     let (_, faults) = registry::check(&wanted, &|text| now.condition(text));
     if !faults.is_empty() {

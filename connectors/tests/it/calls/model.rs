@@ -97,7 +97,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let registry =
-            registry::read(REGISTRY, "registry", &|_| None, &|_| Ok(None)).expect("a registry");
+            registry::read(REGISTRY, "registry", &|_| None, &|_| None).expect("a registry");
         Self {
             board: Board::default(),
             roster: Roster::of(&registry.registry, 1),

@@ -16,7 +16,7 @@ use super::{
     space::Refused,
     streams::{Partition, Streams},
 };
-use crate::{error::LogError, metrics::Metrics, record::Position, topic::Topic};
+use crate::{error::LogError, metrics::Metrics, record::Position, spread, topic::Topic};
 
 /// Records and their bytes that the writer puts under one sync, until it is one batch above.
 const GROUP_RECORDS: usize = 8_192;
@@ -158,15 +158,16 @@ impl Writer {
         let mut fillings = Fillings::new();
         let positions: Vec<_> =
             group.iter().map(|append| self.fill(append, &mut fillings)).collect();
-        let mut batch = self.batch();
-        let mut ends = HashMap::new();
-        for ((topic, partition), Filling { builder, mut full }) in fillings {
+        let (mut ends, mut blocks) = (HashMap::new(), Vec::new());
+        for ((topic, partition), Filling { builder, full }) in fillings {
             ends.insert((topic, partition), (builder.end(), builder.latest()));
-            full.push(builder);
-            for block in full {
-                let (key, value) = block.finish(partition);
-                batch.insert(&self.streams.stream(topic).blocks, key, value);
-            }
+            let all = full.into_iter().chain([builder]);
+            blocks.extend(all.map(|block| (topic, partition, block)));
+        }
+        let mut batch = self.batch();
+        let finish = |(topic, partition, block): (_, _, Builder)| (topic, block.finish(partition));
+        for (topic, (key, value)) in spread::map(blocks, finish) {
+            batch.insert(&self.streams.stream(topic).blocks, key, value);
         }
         let written = batch.commit();
         self.metrics.synced(started.elapsed(), positions.iter().map(Vec::len).sum());

@@ -8,6 +8,7 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use chrono::{Datelike, NaiveDate};
+use domain::period::parse_date;
 use serde_json::{Map, Number, Value};
 
 /// The names that attributes have, by number.
@@ -158,7 +159,7 @@ fn pack(value: &Value, bytes: &mut Vec<u8>) {
                 bytes.extend_from_slice(&of.as_f64().unwrap_or_default().to_le_bytes());
             }
         },
-        Value::String(text) => match date(text) {
+        Value::String(text) => match parse_date(text) {
             Some(date) => {
                 bytes.push(DATE);
                 bytes.extend_from_slice(&date.num_days_from_ce().to_le_bytes());
@@ -167,12 +168,6 @@ fn pack(value: &Value, bytes: &mut Vec<u8>) {
         },
         other => pack_text(OTHER, &other.to_string(), bytes),
     }
-}
-
-/// A date that is written as dates are, so that it can be written again.
-fn date(text: &str) -> Option<NaiveDate> {
-    let shape = text.len() == 10 && text.as_bytes()[4] == b'-' && text.as_bytes()[7] == b'-';
-    text.parse().ok().filter(|date: &NaiveDate| shape && date.to_string() == text)
 }
 
 fn pack_text(kind: u8, text: &str, bytes: &mut Vec<u8>) {

@@ -8,14 +8,14 @@
 
 /// Sixteen bytes of an id. A `u128` is aligned to sixteen and would pad what stands beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Packed([u8; 16]);
+pub(crate) struct Packed([u8; 16]);
 
 impl Packed {
-    pub(super) const fn new(number: u128) -> Self {
+    pub(crate) const fn new(number: u128) -> Self {
         Self(number.to_ne_bytes())
     }
 
-    pub(super) const fn number(self) -> u128 {
+    pub(crate) const fn number(self) -> u128 {
         u128::from_ne_bytes(self.0)
     }
 
@@ -29,11 +29,11 @@ impl Packed {
 }
 
 /// How many tables there are: one of a nation's means holds some megabyte.
-pub(super) const TABLES: usize = 256;
+pub(crate) const TABLES: usize = 256;
 
 /// One record under each id; ids are never forgotten.
 #[derive(Debug)]
-pub(super) struct Dense<V> {
+pub(crate) struct Dense<V> {
     tables: Vec<Table<V>>,
 }
 
@@ -44,7 +44,7 @@ impl<V> Default for Dense<V> {
 }
 
 impl<V> Dense<V> {
-    pub(super) fn get(&self, id: u128) -> Option<&V> {
+    pub(crate) fn get(&self, id: u128) -> Option<&V> {
         let id = Packed::new(id);
         let table = &self.tables[Self::table(id)];
         let slot = table.find(id).ok()?;
@@ -52,7 +52,7 @@ impl<V> Dense<V> {
     }
 
     /// Puts the record under an id that follows from the one that stands there, if one does.
-    pub(super) fn update(&mut self, id: u128, record: impl FnOnce(Option<V>) -> V) {
+    pub(crate) fn update(&mut self, id: u128, record: impl FnOnce(Option<V>) -> V) {
         let id = Packed::new(id);
         let table = &mut self.tables[Self::table(id)];
         match table.find(id) {
@@ -65,29 +65,29 @@ impl<V> Dense<V> {
     }
 
     /// The records of one of [`TABLES`] tables.
-    pub(super) fn table_of(&self, table: usize) -> impl Iterator<Item = (u128, &V)> {
+    pub(crate) fn table_of(&self, table: usize) -> impl Iterator<Item = (u128, &V)> {
         let slots = self.tables.get(table).map(|table| table.slots.as_slice());
         let held = slots.unwrap_or_default().iter().flatten();
         held.map(|(id, record)| (id.number(), record))
     }
 
     /// All records, in no order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u128, &V)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u128, &V)> {
         (0..TABLES).flat_map(|table| self.table_of(table))
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.tables.iter().map(|table| table.held).sum()
     }
 
     /// Bytes held, without what records point to.
-    pub(super) fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         let slots: usize = self.tables.iter().map(|table| table.slots.capacity()).sum();
         slots * size_of::<Option<(Packed, V)>>() + TABLES * size_of::<Table<V>>()
     }
 
     /// The table of an id.
-    pub(super) const fn table_with(id: u128) -> usize {
+    pub(crate) const fn table_with(id: u128) -> usize {
         Self::table(Packed::new(id))
     }
 

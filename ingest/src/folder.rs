@@ -1,0 +1,83 @@
+//! A folder of this machine that one process has at a time.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io,
+    path::Path,
+};
+
+/// Locked by the process that has the folder.
+const IN_USE: &str = "in-use";
+
+/// The right to a folder, until it is dropped.
+#[derive(Debug)]
+pub struct Claim {
+    locked: File,
+}
+
+/// Why a folder is not to be had.
+#[derive(Debug)]
+pub enum Unclaimed {
+    /// Another process has it.
+    InUse,
+    /// It cannot be made or locked.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Unclaimed {
+    fn from(source: io::Error) -> Self {
+        Self::Failed(source)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Closing alone is not enough: a child that was forked and has not begun its program yet
+        // holds the same open file. Where it fails, the process's end gives the folder back.
+        let _ = self.locked.unlock();
+    }
+}
+
+/// Takes a folder, and makes it where there is none.
+pub fn claim(folder: &Path) -> Result<Claim, Unclaimed> {
+    if !folder.is_dir() {
+        std::fs::create_dir_all(folder)?;
+        // Else a power cut could take the folder with all that was synced in it.
+        if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            sync(parent)?;
+        }
+    }
+    let locked = touch(&folder.join(IN_USE))?;
+    locked.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => Unclaimed::InUse,
+        TryLockError::Error(source) => source.into(),
+    })?;
+    Ok(Claim { locked })
+}
+
+/// A file, which is made where there is none.
+pub fn touch(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).write(true).truncate(false).open(path)
+}
+
+/// Makes the names in a folder durable.
+pub fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_given_back_though_a_forked_child_has_its_files_still() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let claimed = claim(folder.path()).expect("claimed");
+        assert!(matches!(claim(folder.path()), Err(Unclaimed::InUse)));
+        // As a child between fork and exec: another descriptor of the same open file.
+        let of_a_child = claimed.locked.try_clone().expect("a descriptor");
+        drop(claimed);
+        claim(folder.path()).expect("claimed again");
+        drop(of_a_child);
+    }
+}

@@ -1,0 +1,485 @@
+//! Where the vault keeps people: a file of slots of one size, all of which is in memory as well.
+//!
+//! A person is looked up for every line that an issuer or the register sends, so that has to be one
+//! access to memory; a general store took ten microseconds for it. And a key that is destroyed has
+//! to be gone: here it is written over where it lies, in no store's older files.
+//!
+//! The first slot holds the node's secret, the second how many slots were synced. Each further one
+//! holds whom a list names (16 bytes), the internal id (16), the key (32), a hash of these and the
+//! state (7), and the state (1). It is written whole and synced before anybody hears of it. What a
+//! power cut tears stands behind those that were synced, and is of nobody.
+
+use std::{
+    collections::HashSet,
+    fs::{File, OpenOptions},
+    io::{self, BufWriter, Write},
+    ops::Range,
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    path::Path,
+};
+
+use domain::id::{PersonToken, RecipientId};
+
+use super::{SECRET, VaultError};
+use crate::{
+    dense::{Dense, Packed},
+    folder::{self, Claim, Unclaimed},
+};
+
+const NAME: &str = "vault";
+const PART: &str = "vault.part";
+/// What the file of a vault begins with.
+const MAGIC: &[u8; 16] = b"avis vault 1\0\0\0\0";
+/// A folder that a store of before has made.
+const EARLIER: &str = "keyspaces";
+const SLOT: usize = 72;
+const KEY: Range<usize> = 32..64;
+/// Hash and state: eight bytes that no disk tears.
+const SEAL: Range<usize> = 64..72;
+const STATE: usize = 71;
+const LIVE: u8 = 1;
+const DESTROYED: u8 = 2;
+/// Torn, and of nobody.
+const VOID: u8 = 3;
+/// The slots that are of nobody: the secret's, and the one that says how many were synced.
+const FIRST: u64 = 2;
+/// Slots that are read at once.
+const AT_ONCE: usize = 8_192;
+
+/// Somebody who is enrolled.
+#[derive(Clone, Copy)]
+pub(super) struct Enrolled {
+    pub token: PersonToken,
+    pub id: RecipientId,
+    /// None once it is destroyed.
+    pub key: Option<[u8; SECRET]>,
+}
+
+impl Enrolled {
+    fn slot(&self) -> [u8; SLOT] {
+        let state = if self.key.is_some() { LIVE } else { DESTROYED };
+        let (token, id) = (self.token.as_u128().to_be_bytes(), self.id.as_u128().to_be_bytes());
+        slot(&token, &id, &self.key.unwrap_or_default(), state)
+    }
+}
+
+fn slot(token: &[u8; 16], id: &[u8; 16], key: &[u8; SECRET], state: u8) -> [u8; SLOT] {
+    let mut slot = [0; SLOT];
+    slot[..16].copy_from_slice(token);
+    slot[16..KEY.start].copy_from_slice(id);
+    slot[KEY].copy_from_slice(key);
+    slot[STATE] = state;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&slot[..KEY.end]).update(&[state]);
+    slot[SEAL.start..STATE].copy_from_slice(&hasher.finalize().as_bytes()[..STATE - SEAL.start]);
+    slot
+}
+
+/// What a slot holds.
+enum Held {
+    /// Somebody, with or without a key.
+    Somebody(Enrolled),
+    /// Somebody whose key is to be destroyed, and lies there still.
+    Leaving(Enrolled),
+    Nobody,
+    /// What was never written whole.
+    Torn,
+}
+
+fn held(bytes: &[u8; SLOT]) -> Held {
+    let sixteen = |at: usize| {
+        let mut sixteen = [0; 16];
+        sixteen.copy_from_slice(&bytes[at..at + 16]);
+        u128::from_be_bytes(sixteen)
+    };
+    let (token, id) = (PersonToken::from_u128(sixteen(0)), RecipientId::from_u128(sixteen(16)));
+    let mut key = [0; SECRET];
+    key.copy_from_slice(&bytes[KEY]);
+    let somebody = Enrolled { token, id, key: (bytes[STATE] == LIVE).then_some(key) };
+    match bytes[STATE] {
+        LIVE | DESTROYED if *bytes == somebody.slot() => Held::Somebody(somebody),
+        // The seal comes first, and holds without the key.
+        DESTROYED if bytes[SEAL] == somebody.slot()[SEAL] => Held::Leaving(somebody),
+        VOID if *bytes == void() => Held::Nobody,
+        _ => Held::Torn,
+    }
+}
+
+fn void() -> [u8; SLOT] {
+    slot(&[0; 16], &[0; 16], &[0; SECRET], VOID)
+}
+
+/// How many slots were synced, with a hash of it.
+fn synced(count: u64) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&count.to_le_bytes());
+    let hash = blake3::hash(&bytes[..8]);
+    bytes[8..].copy_from_slice(&hash.as_bytes()[..8]);
+    bytes
+}
+
+/// People as they are looked up.
+#[derive(Default)]
+pub(super) struct People {
+    ids: Dense<Packed>,
+    keys: Dense<Key>,
+}
+
+struct Key {
+    bytes: [u8; SECRET],
+    destroyed: bool,
+}
+
+impl People {
+    pub(super) fn id(&self, token: PersonToken) -> Option<RecipientId> {
+        self.ids.get(token.as_u128()).map(|id| RecipientId::from_u128(id.number()))
+    }
+
+    /// A person's key; none where it is destroyed, or there never was one.
+    pub(super) fn key(&self, id: RecipientId) -> Option<&[u8; SECRET]> {
+        self.keys.get(id.as_u128()).filter(|key| !key.destroyed).map(|key| &key.bytes)
+    }
+
+    pub(super) fn put(&mut self, person: &Enrolled) {
+        let Enrolled { token, id, key } = person;
+        // Nobody ever gets a second id.
+        self.ids.update(token.as_u128(), |known| known.unwrap_or(Packed::new(id.as_u128())));
+        let (bytes, destroyed) = (key.unwrap_or_default(), key.is_none());
+        self.keys.update(id.as_u128(), |_| Key { bytes, destroyed });
+    }
+
+    pub(super) fn destroy(&mut self, id: RecipientId) {
+        self.keys.update(id.as_u128(), |_| Key { bytes: [0; SECRET], destroyed: true });
+    }
+
+    /// A part of everybody, by the number of its table, in no order.
+    pub(super) fn part(&self, part: usize) -> impl Iterator<Item = Enrolled> {
+        self.ids.table_of(part).map(|(token, id)| {
+            let (token, id) = (PersonToken::from_u128(token), RecipientId::from_u128(id.number()));
+            Enrolled { token, id, key: self.key(id).copied() }
+        })
+    }
+}
+
+/// The file, which this process alone has.
+pub(super) struct Slots {
+    file: File,
+    /// How many slots there are, the first included.
+    count: u64,
+    _claim: Claim,
+}
+
+fn store(attempted: &'static str) -> impl Fn(io::Error) -> VaultError {
+    move |source| VaultError::Store { attempted, source }
+}
+
+fn claim(folder: &Path) -> Result<Claim, VaultError> {
+    folder::claim(folder).map_err(|unclaimed| match unclaimed {
+        Unclaimed::InUse => VaultError::InUse,
+        Unclaimed::Failed(source) => store("take the folder")(source),
+    })
+}
+
+impl Slots {
+    /// Opens the file in a folder, and makes it with a `fresh` secret where there is none; with the
+    /// secret and the people in it.
+    pub(super) fn open(
+        folder: &Path,
+        fresh: impl FnOnce() -> Result<[u8; SECRET], VaultError>,
+    ) -> Result<(Self, [u8; SECRET], People), VaultError> {
+        let claim = claim(folder)?;
+        let opened = store("open the file");
+        if folder.join(EARLIER).try_exists().map_err(&opened)? {
+            return Err(VaultError::Earlier);
+        }
+        let path = folder.join(NAME);
+        if !path.try_exists().map_err(&opened)? {
+            make(folder, &fresh()?, std::iter::empty()).map_err(store("make the file"))?;
+        }
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(&opened)?;
+        // What a process that was killed had written is believed only once it is synced.
+        file.sync_all().and_then(|()| folder::sync(folder)).map_err(&opened)?;
+        let count = file.metadata().map_err(&opened)?.len() / SLOT as u64;
+        let mut slots = Self { file, count, _claim: claim };
+        let (secret, people) = slots.load()?;
+        Ok((slots, secret, people))
+    }
+
+    /// Makes the file of a vault in a folder that has none, whole or not at all.
+    pub(super) fn create(
+        folder: &Path,
+        secret: &[u8; SECRET],
+        people: impl Iterator<Item = Enrolled>,
+    ) -> Result<(), VaultError> {
+        let _claim = claim(folder)?;
+        let made = folder.join(NAME).try_exists().and_then(|exists| match exists {
+            true => Err(io::ErrorKind::AlreadyExists.into()),
+            false => make(folder, secret, people),
+        });
+        made.map_err(store("make the file"))
+    }
+
+    /// Reads everything, and ends what a crash left half done.
+    fn load(&mut self) -> Result<([u8; SECRET], People), VaultError> {
+        let (mut people, mut secret, mut told) = (People::default(), None, 0);
+        let (mut leaving, mut torn) = (Vec::new(), Vec::new());
+        self.each(|at, slot| match (at, held(slot)) {
+            (0, Held::Somebody(node)) => secret = node.key.filter(|_| slot.starts_with(MAGIC)),
+            (1, _) => told = synced_of(slot),
+            (_, Held::Somebody(person)) => people.put(&person),
+            (_, Held::Leaving(person)) => {
+                people.put(&person);
+                leaving.push(at);
+            }
+            (_, Held::Nobody) => {}
+            (_, Held::Torn) => torn.push(at),
+        })
+        .map_err(store("read the file"))?;
+        let secret = secret.ok_or(VaultError::Broken { slot: 0 })?;
+        if self.count < told {
+            return Err(VaultError::Broken { slot: self.count });
+        }
+        if let Some(slot) = torn.first().copied().filter(|at| *at < told) {
+            return Err(VaultError::Broken { slot });
+        }
+        self.mend(&leaving, &torn).map_err(store("mend the file"))?;
+        Ok((secret, people))
+    }
+
+    fn mend(&self, leaving: &[u64], torn: &[u64]) -> io::Result<()> {
+        for at in leaving {
+            self.file.write_all_at(&[0; SECRET], place(*at) + KEY.start as u64)?;
+        }
+        for at in torn {
+            self.file.write_all_at(&void(), place(*at))?;
+        }
+        if !torn.is_empty() {
+            tracing::warn!(people = torn.len(), "the vault was cut off while it enrolled people");
+        }
+        self.file.set_len(place(self.count))?;
+        self.file.sync_data()?;
+        self.note()
+    }
+
+    /// Notes how many slots are synced. It needs no sync of its own: a lower number holds as well.
+    fn note(&self) -> io::Result<()> {
+        self.file.write_all_at(&synced(self.count), place(1))
+    }
+
+    /// Adds people, durably, or nobody.
+    pub(super) fn append(&mut self, people: &[Enrolled]) -> io::Result<()> {
+        let bytes: Vec<u8> = people.iter().flat_map(Enrolled::slot).collect();
+        let written = self.file.write_all_at(&bytes, place(self.count));
+        if let Err(error) = written.and_then(|()| self.file.sync_data()) {
+            // Where that fails too, what is there is written over next, or is of nobody.
+            let _ = self.file.set_len(place(self.count));
+            return Err(error);
+        }
+        self.count += people.len() as u64;
+        // They are there, noted or not.
+        let _ = self.note();
+        Ok(())
+    }
+
+    /// Writes over people's keys. Whoever is marked is gone, though a crash follows at once.
+    pub(super) fn destroy(&self, people: &HashSet<RecipientId>) -> io::Result<()> {
+        let mut found = Vec::new();
+        self.each(|at, slot| match held(slot) {
+            Held::Somebody(person) | Held::Leaving(person)
+                if at >= FIRST && people.contains(&person.id) =>
+            {
+                found.push((at, Enrolled { key: None, ..person }.slot()));
+            }
+            _ => {}
+        })?;
+        for (at, slot) in &found {
+            self.file.write_all_at(&slot[SEAL], place(*at) + SEAL.start as u64)?;
+        }
+        self.file.sync_data()?;
+        for (at, slot) in &found {
+            self.file.write_all_at(&slot[KEY], place(*at) + KEY.start as u64)?;
+        }
+        self.file.sync_data()
+    }
+
+    fn each(&self, mut each: impl FnMut(u64, &[u8; SLOT])) -> io::Result<()> {
+        let mut bytes = vec![0; AT_ONCE * SLOT];
+        let mut at = 0;
+        while at < self.count {
+            let some = (self.count - at).min(AT_ONCE as u64);
+            let bytes = &mut bytes[..some as usize * SLOT];
+            self.file.read_exact_at(bytes, place(at))?;
+            for slot in bytes.as_chunks::<SLOT>().0 {
+                each(at, slot);
+                at += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+const fn place(at: u64) -> u64 {
+    at * SLOT as u64
+}
+
+/// The number in the second slot; 0, which is lower than any, where it is none.
+fn synced_of(slot: &[u8; SLOT]) -> u64 {
+    let mut count = [0; 8];
+    count.copy_from_slice(&slot[..8]);
+    let count = u64::from_le_bytes(count);
+    if slot.starts_with(&synced(count)) { count } else { 0 }
+}
+
+fn make(
+    folder: &Path,
+    secret: &[u8; SECRET],
+    people: impl Iterator<Item = Enrolled>,
+) -> io::Result<()> {
+    let part = folder.join(PART);
+    // One that was left by a crash may be readable for others.
+    let _ = std::fs::remove_file(&part);
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+    let mut file = BufWriter::new(made);
+    file.write_all(&slot(MAGIC, &[0; 16], secret, LIVE))?;
+    file.write_all(&[0; SLOT])?;
+    for person in people {
+        file.write_all(&person.slot())?;
+    }
+    file.into_inner()?.sync_all()?;
+    std::fs::rename(part, folder.join(NAME))?;
+    folder::sync(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn person(of: u8) -> Enrolled {
+        let (token, id) = (PersonToken::from_u128(of.into()), RecipientId::from_u128(of.into()));
+        Enrolled { token, id, key: Some([of; SECRET]) }
+    }
+
+    fn open(folder: &Path) -> Result<(Slots, People), VaultError> {
+        let (slots, secret, people) = Slots::open(folder, || Ok([7; SECRET]))?;
+        assert_eq!(secret, [7; SECRET]);
+        Ok((slots, people))
+    }
+
+    /// A vault of the first three people, and the file's bytes.
+    fn three(folder: &Path) -> Vec<u8> {
+        let (mut slots, _) = open(folder).expect("opened");
+        slots.append(&[person(1), person(2), person(3)]).expect("enrolled");
+        std::fs::read(folder.join(NAME)).expect("read")
+    }
+
+    fn keys(people: &People) -> Vec<Option<[u8; SECRET]>> {
+        (1..=5).map(|of| people.key(person(of).id).copied()).collect()
+    }
+
+    fn holds(bytes: &[u8], of: u8) -> bool {
+        bytes.windows(4).any(|four| four == [of; 4])
+    }
+
+    #[test]
+    fn wherever_writing_is_cut_off_those_told_of_are_there_and_others_can_come() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(NAME);
+        let before = three(folder.path());
+        let (mut slots, _) = open(folder.path()).expect("opened");
+        slots.append(&[person(4), person(5)]).expect("enrolled");
+        drop(slots);
+        let mut after = std::fs::read(&path).expect("read");
+        std::fs::write(&path, &after[..before.len()]).expect("written");
+        assert!(matches!(open(folder.path()), Err(VaultError::Broken { slot: 5 })), "it was told");
+        after[..before.len()].copy_from_slice(&before);
+        for cut in (before.len()..=after.len()).step_by(8) {
+            // What is not written yet may be missing, or there and empty.
+            for filled in [false, true] {
+                let mut bytes = after[..cut].to_vec();
+                if filled {
+                    bytes.resize(after.len(), 0);
+                }
+                std::fs::write(&path, bytes).expect("written");
+                let there = (cut - before.len()) / SLOT;
+                let expected = |of: usize| (of <= 3 + there).then_some([of as u8; SECRET]);
+                let expected: Vec<_> = (1..=5).map(expected).collect();
+                let (mut slots, people) = open(folder.path()).expect("opened");
+                assert_eq!(keys(&people), expected, "{cut}");
+                slots.append(&[person(6)]).expect("enrolled");
+                drop(slots);
+                let (_, people) = open(folder.path()).expect("opened");
+                assert_eq!(keys(&people), expected, "{cut}");
+                assert_eq!(people.id(person(6).token), Some(person(6).id));
+            }
+        }
+    }
+
+    #[test]
+    fn a_destroyed_key_is_on_no_disk_and_stays_destroyed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(NAME);
+        let mut marked = three(folder.path());
+        let mode = std::fs::metadata(&path).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let (slots, _) = open(folder.path()).expect("opened");
+        let second = HashSet::from([person(2).id]);
+        slots.destroy(&second).expect("destroyed");
+        drop(slots);
+        let destroyed = std::fs::read(&path).expect("read");
+        assert!(!holds(&destroyed, 2));
+        // Cut off once the person was marked: the key goes at the next start, or when asked again.
+        let at = place(3) as usize;
+        marked[at + SEAL.start..at + SLOT].copy_from_slice(&destroyed[at + SEAL.start..at + SLOT]);
+        for bytes in [&destroyed, &marked] {
+            std::fs::write(&path, bytes).expect("written");
+            let (_, people) = open(folder.path()).expect("opened");
+            assert_eq!(keys(&people), [Some([1; SECRET]), None, Some([3; SECRET]), None, None]);
+            assert_eq!(people.id(person(2).token), Some(person(2).id));
+            assert!(!holds(&std::fs::read(&path).expect("read"), 2));
+        }
+        let (slots, _) = open(folder.path()).expect("opened");
+        std::fs::write(&path, &marked).expect("written");
+        slots.destroy(&second).expect("destroyed");
+        assert!(!holds(&std::fs::read(&path).expect("read"), 2));
+    }
+
+    #[test]
+    fn no_bit_of_a_slot_changes_unseen() {
+        let destroyed = Enrolled { key: None, ..person(2) }.slot();
+        for slot in [person(1).slot(), destroyed, void()] {
+            assert!(!matches!(held(&slot), Held::Torn));
+            for bit in 0..SLOT * 8 {
+                let mut changed = slot;
+                changed[bit / 8] ^= 1 << (bit % 8);
+                match held(&changed) {
+                    Held::Torn => {}
+                    // What lies there is destroyed again.
+                    Held::Leaving(_) => assert!(slot == destroyed && KEY.contains(&(bit / 8))),
+                    _ => panic!("bit {bit}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn damage_is_told_and_so_is_a_folder_of_before_or_of_another() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(NAME);
+        let bytes = three(folder.path());
+        for (at, slot) in [(0, 0), (40, 0), (2 * SLOT, 2), (4 * SLOT + STATE, 4)] {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 0x40;
+            std::fs::write(&path, bytes).expect("written");
+            let damaged = open(folder.path()).err();
+            assert!(matches!(damaged, Some(VaultError::Broken { slot: of }) if of == slot), "{at}");
+        }
+        std::fs::write(&path, bytes).expect("written");
+        let opened = open(folder.path()).expect("opened");
+        assert!(open(folder.path()).err().is_some_and(|error| error.is_in_use()));
+        drop(opened);
+        std::fs::create_dir(folder.path().join(EARLIER)).expect("a folder");
+        assert!(matches!(open(folder.path()), Err(VaultError::Earlier)));
+    }
+}
