@@ -157,6 +157,21 @@ async fn a_condition_that_fails_for_one_person_holds_for_the_others() {
 }
 
 #[tokio::test]
+async fn a_term_is_not_asked_of_those_whom_another_leaves_out() {
+    let attributes = [json!({"rooms": 4}), json!({"rooms": 0}), json!({"rooms": 3})];
+    for condition in [
+        "rooms <> 0 AND 12 / rooms = 3",
+        "(rooms <> 0 AND 12 / rooms = 3)",
+        "12 / rooms = 3",
+        "rooms > 1 AND (rooms <> 0 AND 12 / rooms = 3)",
+    ] {
+        assert_eq!(members(condition, &attributes).await, [true, false, false], "{condition}");
+    }
+    // What is no boolean makes no condition, be it a term or the whole.
+    assert_eq!(members("rooms AND rooms > 3", &attributes).await, [false; 3]);
+}
+
+#[tokio::test]
 async fn a_list_names_its_members() {
     let staff = |vault: &Vault| {
         let listed = [1, 77].map(|number| Member::Person(vault.person_token(&code(number))));
