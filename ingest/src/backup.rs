@@ -13,7 +13,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-use crate::topic::Topic;
+use crate::{folder, topic::Topic};
 
 pub mod manifest;
 pub mod segment;
@@ -257,7 +257,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
 /// # Errors
 /// Where it cannot be synced.
 pub fn sync(folder: &Path) -> Result<(), BackupError> {
-    File::open(folder).and_then(|of| of.sync_all()).map_err(failed("sync", folder))
+    folder::sync(folder).map_err(failed("sync", folder))
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ pub struct Vault {
 }
 
 struct Inner {
-    /// Held while people are enrolled, erased or copied: of two who enrol the same person the second
+    /// Held while people are enrolled or erased: of two who enrol the same person the second
     /// finds the first one's id.
     slots: Mutex<Slots>,
     people: RwLock<People>,
@@ -164,24 +164,24 @@ impl Vault {
         let mut random = vec![0; codes.len() * FRESH];
         self.inner.random.fill(&mut random).map_err(|_| VaultError::Randomness)?;
         let mut slots = self.slots();
-        let (mut fresh, mut known) = (HashMap::new(), Vec::new());
+        let (mut fresh, mut people) = (HashMap::new(), Vec::new());
         let mut ids = Vec::with_capacity(codes.len());
         for (token, random) in tokens.into_iter().zip(random.as_chunks::<FRESH>().0) {
             let found = fresh.get(&token).copied();
             ids.push(found.or_else(|| self.find_listed(token)).unwrap_or_else(|| {
                 let person = enrolled(token, random);
                 fresh.insert(token, person.id);
-                known.push(person);
+                people.push(person);
                 person.id
             }));
         }
-        if known.is_empty() {
+        if people.is_empty() {
             return Ok(ids);
         }
         let failed = |source| VaultError::Store { attempted: "enrol people", source };
-        slots.append(&known).map_err(failed)?;
-        let mut people = self.inner.people.write().unwrap_or_else(PoisonError::into_inner);
-        known.iter().for_each(|person| people.put(person));
+        slots.append(&people).map_err(failed)?;
+        let mut known = self.inner.people.write().unwrap_or_else(PoisonError::into_inner);
+        people.iter().for_each(|person| known.put(person));
         Ok(ids)
     }
 

@@ -53,7 +53,7 @@ pub(in crate::log) use writer::Encoded;
 const QUEUE: usize = 1_024;
 /// How long a caller waits before it tries a full queue again; a sync takes about as long.
 const QUEUE_FULL_WAIT: Duration = Duration::from_millis(1);
-/// Records that are encoded on all cores; fewer are encoded before threads have begun.
+/// From so many records on they are encoded on all cores; fewer are done before threads have begun.
 const SPREAD_FROM: usize = 1_024;
 /// Blocks that the store keeps in memory once read.
 const BLOCK_CACHE_BYTES: u64 = 16 << 20;

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     clock::{Clock, SystemClock},
     error::{ClusterError, LogError},
+    folder,
     log::{
         Log,
         embedded::{self, EmbeddedLog, Sync},
@@ -216,6 +217,6 @@ fn outbox_name(folder: &Path) -> io::Result<String> {
     file.sync_all()?;
     fs::rename(&beside, &path)?;
     // Else a power cut could give the outbox another name, under which all is published again.
-    File::open(folder)?.sync_all()?;
+    folder::sync(folder)?;
     Ok(name)
 }
