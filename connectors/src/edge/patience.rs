@@ -1,18 +1,29 @@
 //! A peer that takes nothing, or has never said a word, is not waited for: its connection ends, and
-//! with it what it held.
+//! with it what it held. One that goes on sending what nobody reads is let finish, so that it finds
+//! its answer.
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use axum::serve::Listener;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep, sleep_until},
 };
+
+/// How long a peer that has its answer may go on sending what was refused, a body of a gigabyte say;
+/// how long it may pause meanwhile; and how long after the answer it may begin. A connection that is
+/// closed with something unread is reset, and who sends all before it reads would find no answer.
+const LINGERS: Duration = Duration::from_secs(30);
+const PAUSES: Duration = Duration::from_secs(5);
+const BEGINS: Duration = Duration::from_secs(1);
+/// What is thrown away at once, in bytes.
+const THROWN_AWAY: usize = 16 << 10;
 
 /// A listener whose connections end when a peer takes nothing for so long, though there is
 /// something for it, or has brought nothing yet.
@@ -36,7 +47,7 @@ impl<L: Listener> Listener for Patient<L> {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let (io, address) = self.listener.accept().await;
         let patience = self.patience;
-        (Watched { io, patience, begun: false, waiting: None }, address)
+        (Watched { io, patience, begun: false, waiting: None, written: None, over: None }, address)
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
@@ -51,8 +62,12 @@ pub struct Watched<I> {
     patience: Duration,
     /// Whether the peer has brought something.
     begun: bool,
-    /// Until when the peer is waited for; none while it takes.
+    /// Until when the peer is waited for: to take, or to bring something. None while it does.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// When something was written last.
+    written: Option<Instant>,
+    /// Since when nothing more is written.
+    over: Option<Instant>,
 }
 
 impl<I> Watched<I> {
@@ -71,6 +86,43 @@ impl<I> Watched<I> {
     }
 }
 
+impl<I: AsyncRead + Unpin> Watched<I> {
+    fn wrote(
+        &mut self,
+        context: &mut Context<'_>,
+        done: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if done.is_ready() {
+            self.written = Some(Instant::now());
+        }
+        self.bounded(context, done)
+    }
+
+    /// Throws away what the peer goes on sending after its answer, until it hangs up or has had its
+    /// time. Who was answered a while ago has nothing on its way.
+    fn poll_linger(&mut self, context: &mut Context<'_>, over: Instant) -> Poll<()> {
+        let Some(written) = self.written else { return Poll::Ready(()) };
+        let begins = || Box::pin(sleep_until(written + BEGINS));
+        let mut waiting = self.waiting.take().unwrap_or_else(begins);
+        let mut thrown_away = [MaybeUninit::uninit(); THROWN_AWAY];
+        while over.elapsed() < LINGERS {
+            let mut buffer = ReadBuf::uninit(&mut thrown_away);
+            match Pin::new(&mut self.io).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    waiting.as_mut().reset(Instant::now() + PAUSES);
+                }
+                Poll::Ready(_) => break,
+                Poll::Pending => {
+                    let waited = waiting.as_mut().poll(context);
+                    self.waiting = Some(waiting);
+                    return waited;
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
 impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -86,14 +138,14 @@ impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<I> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(context, bytes);
-        self.bounded(context, written)
+        self.wrote(context, written)
     }
 
     fn poll_write_vectored(
@@ -102,7 +154,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write_vectored(context, bytes);
-        self.bounded(context, written)
+        self.wrote(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -115,8 +167,15 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = Pin::new(&mut self.io).poll_shutdown(context);
-        self.bounded(context, shut)
+        let over = match self.over {
+            Some(over) => over,
+            None => {
+                let shut = Pin::new(&mut self.io).poll_shutdown(context);
+                ready!(self.bounded(context, shut))?;
+                *self.over.insert(Instant::now())
+            }
+        };
+        self.poll_linger(context, over).map(Ok)
     }
 }
 
@@ -125,7 +184,8 @@ mod tests {
     use axum::{
         Router,
         body::{Body, Bytes},
-        routing::get,
+        http::StatusCode,
+        routing::{get, post},
     };
     use futures::{StreamExt, stream};
     use tokio::{
@@ -191,6 +251,27 @@ mod tests {
         let ends = silent.read_u8();
         let ends = tokio::time::timeout(Duration::from_secs(20), ends).await.expect("it ends");
         assert!(ends.is_err(), "with no byte");
+    }
+
+    #[tokio::test]
+    async fn who_sends_all_before_it_reads_finds_the_answer() {
+        let refuse = || async { (StatusCode::PAYLOAD_TOO_LARGE, "too large") };
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let listener = Patient::new(listener, Duration::from_secs(20));
+        let routes = Router::new().route("/", post(refuse));
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let mut stream = TcpStream::connect(address).await.expect("connected");
+        let body = vec![b'.'; 64 << 20];
+        let head =
+            format!("POST / HTTP/1.1\r\nhost: avis\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        // It has its answer before it goes on.
+        sleep(Duration::from_millis(100)).await;
+        stream.write_all(&body).await.expect("sent to its end");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("answered");
+        assert!(answer.starts_with("HTTP/1.1 413") && answer.ends_with("too large"), "{answer}");
     }
 
     #[tokio::test(flavor = "multi_thread")]
