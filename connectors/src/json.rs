@@ -1,17 +1,10 @@
-//! JSON, strictly: a key that stands twice in one object is a fault, because which of the two is
-//! meant nobody can say.
-
-use std::fmt;
+//! JSON of messages and requests, with what is said of one that is none.
 
 use ingest::{
     dead_letter::Reason,
-    document::{Cursor, Fields},
+    document::{Cursor, Fields, Json},
 };
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, MapAccess, SeqAccess, Visitor},
-};
-use serde_json::{Map, Value, error::Category};
+use serde_json::{Value, error::Category};
 
 use crate::{connector::Refusal, problem::Problem};
 
@@ -19,8 +12,8 @@ use crate::{connector::Refusal, problem::Problem};
 ///
 /// # Errors
 /// Where it is no JSON, or a key stands twice; the place is named, the text is not.
-pub fn message(bytes: &[u8]) -> Result<Value, Refusal> {
-    value(bytes).map_err(|error| match error.classify() {
+pub fn message(bytes: &[u8]) -> Result<Json<'_>, Refusal> {
+    Json::parse(bytes).map_err(|error| match error.classify() {
         Category::Data => {
             let detail = format!("a field stands twice, at column {}", error.column());
             Refusal::new(Reason::InvalidValue, detail)
@@ -36,7 +29,7 @@ pub fn message(bytes: &[u8]) -> Result<Value, Refusal> {
 ///
 /// # Errors
 /// 400 where it is no JSON, 422 where a key stands twice.
-pub(crate) fn body(bytes: &[u8]) -> Result<Value, Problem> {
+pub(crate) fn body(bytes: &[u8]) -> Result<Json<'_>, Problem> {
     message(bytes).map_err(|refusal| match refusal.reason {
         Reason::MalformedJson => Problem::malformed(refusal.detail),
         _ => refusal.into(),
@@ -59,7 +52,7 @@ pub(crate) fn read<T>(
 /// # Errors
 /// 422 for every fault at once, each with its pointer.
 pub(crate) fn read_document<T>(
-    document: &Value,
+    document: &Json<'_>,
     fields: impl FnOnce(&Fields<'_>) -> Option<T>,
 ) -> Result<T, Problem> {
     let root = Cursor::root(document);
@@ -85,71 +78,7 @@ pub(crate) fn optional<T>(field: Option<Option<T>>) -> Option<Option<T>> {
 /// # Errors
 /// Where it is no JSON, or a key stands twice.
 pub fn value(bytes: &[u8]) -> Result<Value, serde_json::Error> {
-    serde_json::from_slice::<Strict>(bytes).map(|strict| strict.0)
-}
-
-struct Strict(Value);
-
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Self)
-    }
-}
-
-struct StrictVisitor;
-
-impl<'de> Visitor<'de> for StrictVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
-        let mut list = Vec::new();
-        while let Some(Strict(element)) = elements.next_element()? {
-            list.push(element);
-        }
-        Ok(Value::Array(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
-        while let Some((key, Strict(entry))) = entries.next_entry::<String, Strict>()? {
-            if object.insert(key, entry).is_some() {
-                return Err(A::Error::custom("a key stands twice"));
-            }
-        }
-        Ok(Value::Object(object))
-    }
+    Json::parse(bytes).map(Value::from)
 }
 
 /// Whether a number of `message`, which is JSON, has more digits than thousandths, or an exponent.

@@ -1,5 +1,5 @@
 //! Transport of files: lines are read and translated on a thread of their own, and appended in
-//! batches, each acknowledged before the next is sent.
+//! batches, each acknowledged before the next is sent and while the next is made.
 
 use std::{collections::BTreeMap, io::Read, path::PathBuf, sync::Arc};
 
@@ -8,7 +8,7 @@ use ingest::{
     clock::Clock,
     dead_letter::{DeadLetter, Reason},
     deduplication::{Deduplication, Known, Said},
-    log::Log,
+    log::{Log, appender::Appender},
     record::Record,
     spread,
     topic::Topic,
@@ -101,6 +101,7 @@ pub async fn load<C: Connector>(
     let name = connector.name();
     let mut loader = Loader {
         context,
+        appender: Appender::new(Arc::clone(&context.log), topic),
         known,
         letters,
         origin,
@@ -111,14 +112,14 @@ pub async fn load<C: Connector>(
     let (send, mut receive) = mpsc::channel(WAITING);
     let path = PathBuf::from(origin);
     let translating = std::thread::spawn(move || {
-        let read = |source| ConnectorError::Read { path: path.clone(), source };
-        translate_all(&mut connector, reader, &send, read);
+        translate_all(&mut connector, reader, &send)
+            .map_err(|source| ConnectorError::Read { path, source })
     });
-    while let Some(batch) = receive.recv().await {
-        let lines = loader.append(batch?, topic).await?;
-        progress(lines);
-    }
-    translating.join().map_err(|_| ConnectorError::Stopped { origin: origin.into() })?;
+    let appended = loader.append_all(&mut receive, &mut progress).await;
+    // Whatever failed, nothing is left on its way.
+    loader.appender.settle().await?;
+    progress(appended?);
+    translating.join().map_err(|_| ConnectorError::Stopped { origin: origin.into() })??;
     Ok(loader.account)
 }
 
@@ -188,27 +189,23 @@ fn take(
 /// A line with what it was translated to: the record, its identity and what it says.
 type Translated = (Line, Result<(Record, RecordId, Said), Refusal>);
 
+/// What was read before an error has been handed on.
 fn translate_all<C: Connector>(
     connector: &mut C,
     reader: impl Read,
-    send: &mpsc::Sender<Result<Vec<Translated>, ConnectorError>>,
-    failed: impl Fn(std::io::Error) -> ConnectorError,
-) {
+    send: &mpsc::Sender<Vec<Translated>>,
+) -> std::io::Result<()> {
     let mut lines = Lines::new(reader);
     loop {
         let (batch, after) = next_batch(&mut lines);
         // A receiver that is gone has met an error of its own.
-        if !batch.is_empty() && send.blocking_send(Ok(translate(connector, batch))).is_err() {
-            return;
+        if !batch.is_empty() && send.blocking_send(translate(connector, batch)).is_err() {
+            return Ok(());
         }
         match after {
             After::More => {}
-            After::End => return,
-            // What was read before it has been handed on.
-            After::Broken(error) => {
-                let _gone = send.blocking_send(Err(failed(error)));
-                return;
-            }
+            After::End => return Ok(()),
+            After::Broken(error) => return Err(error),
         }
     }
 }
@@ -259,6 +256,7 @@ fn translate<C: Connector>(connector: &mut C, lines: Vec<Line>) -> Vec<Translate
 
 struct Loader<'a> {
     context: &'a Context,
+    appender: Appender,
     known: Deduplication,
     letters: Deduplication,
     origin: &'a str,
@@ -268,11 +266,22 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    async fn append(
+    /// Appends batches as they come. How many lines of them are not acknowledged yet.
+    async fn append_all(
         &mut self,
-        batch: Vec<Translated>,
-        topic: Topic,
+        batches: &mut mpsc::Receiver<Vec<Translated>>,
+        progress: &mut impl FnMut(u64),
     ) -> Result<u64, ConnectorError> {
+        let mut unsettled = 0;
+        while let Some(batch) = batches.recv().await {
+            let lines = self.append(batch).await?;
+            progress(std::mem::replace(&mut unsettled, lines));
+        }
+        Ok(unsettled)
+    }
+
+    /// Sends what is new of a batch to its stream, once the batch before is there; how many lines it had.
+    async fn append(&mut self, batch: Vec<Translated>) -> Result<u64, ConnectorError> {
         let lines = batch.len() as u64;
         let (mut records, mut letters) = (Vec::with_capacity(batch.len()), Vec::new());
         for (line, translated) in batch {
@@ -299,9 +308,7 @@ impl Loader<'_> {
         if !letters.is_empty() {
             self.context.log.append(Topic::DeadLetters, &letters).await?;
         }
-        if !records.is_empty() {
-            self.context.log.append(topic, &records).await?;
-        }
+        self.appender.append(records).await?;
         Ok(lines)
     }
 

@@ -27,6 +27,7 @@ use domain::registry::Registry;
 use ingest::{clock::SystemClock, heartbeat::Heartbeats, topic::Topic};
 use pipelines::{
     entitlements::Evaluator,
+    error::PipelineError,
     runner::{Ends, Runner},
     settlements,
 };
@@ -428,7 +429,7 @@ async fn evaluate(mut evaluator: Evaluator, node: &Node) -> Result<(), Failure> 
         };
         match told {
             // It goes on when the disk has room again.
-            Err(error) if node.log.takes().is_err() => {
+            Err(PipelineError::Log(error)) if error.nothing_written() => {
                 tracing::error!(%error, "memberships are not evaluated");
             }
             done => {

@@ -1,7 +1,11 @@
 //! Reading a JSON document by hand: every fault is kept with its path, and reading goes on.
 
-use std::{cell::RefCell, ops::RangeInclusive, rc::Rc};
+mod json;
 
+use std::{borrow::Cow, cell::RefCell, ops::RangeInclusive, rc::Rc};
+
+pub use self::json::Json;
+use crate::dead_letter::Reason;
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use domain::{
     amount::{Amount, BasisPoints},
@@ -9,9 +13,7 @@ use domain::{
     period::parse_date,
     text::Text,
 };
-use serde_json::Value;
-
-use crate::dead_letter::Reason;
+use serde_json::Number;
 
 /// The years that instants may lie in: tables keep them in nanoseconds, which end in 2262.
 pub const YEARS: RangeInclusive<i32> = 1900..=2199;
@@ -45,7 +47,7 @@ impl std::fmt::Display for Fault {
 /// A value at a path.
 #[derive(Clone, Debug)]
 pub struct Cursor<'a> {
-    value: &'a Value,
+    value: &'a Json<'a>,
     step: Step<'a>,
     faults: Rc<RefCell<Vec<Fault>>>,
 }
@@ -104,7 +106,7 @@ impl Step<'_> {
 
 impl<'a> Cursor<'a> {
     /// The whole document.
-    pub fn root(value: &'a Value) -> Self {
+    pub fn root(value: &'a Json<'a>) -> Self {
         Self { value, step: Step { parent: None, key: Key::Root }, faults: Rc::default() }
     }
 
@@ -125,7 +127,7 @@ impl<'a> Cursor<'a> {
         self.faults.borrow_mut().push(Fault { reason, path, message: message.into() });
     }
 
-    fn below(&self, inside: &Rc<Step<'a>>, key: Key<'a>, value: &'a Value) -> Self {
+    fn below(&self, inside: &Rc<Step<'a>>, key: Key<'a>, value: &'a Json<'a>) -> Self {
         let step = Step { parent: Some(Rc::clone(inside)), key };
         Self { value, step, faults: Rc::clone(&self.faults) }
     }
@@ -133,18 +135,18 @@ impl<'a> Cursor<'a> {
     /// Whether it is an object.
     #[must_use]
     pub fn is_object(&self) -> bool {
-        self.value.is_object()
+        self.value.entries().is_some()
     }
 
     /// Whether it is null.
     #[must_use]
     pub fn is_null(&self) -> bool {
-        self.value.is_null()
+        *self.value == Json::Null
     }
 
     /// The object's fields; a fault and none where it is no object.
     pub fn fields(&self) -> Option<Fields<'a>> {
-        if let Some(object) = self.value.as_object() {
+        if let Some(object) = self.value.entries() {
             let read = RefCell::new(Vec::with_capacity(object.len() + 2));
             return Some(Fields { at: self.clone(), inside: Rc::new(self.step.clone()), read });
         }
@@ -155,7 +157,7 @@ impl<'a> Cursor<'a> {
     /// The array's elements; a fault and none where it is no array.
     pub fn elements(&self) -> Vec<Self> {
         match self.value {
-            Value::Array(elements) => {
+            Json::List(elements) => {
                 let inside = Rc::new(self.step.clone());
                 let numbered = elements.iter().enumerate();
                 numbered.map(|(at, value)| self.below(&inside, Key::Place(at), value)).collect()
@@ -170,10 +172,10 @@ impl<'a> Cursor<'a> {
     /// The object's entries by key.
     pub fn entries(&self) -> Vec<(&'a str, Self)> {
         match self.value {
-            Value::Object(map) => {
+            Json::Object(map) => {
                 let inside = Rc::new(self.step.clone());
-                let below = |(key, value): (&'a String, &'a Value)| {
-                    (key.as_str(), self.below(&inside, Key::Name(key), value))
+                let below = |(key, value): &'a (Cow<'a, str>, Json<'a>)| {
+                    (&**key, self.below(&inside, Key::Name(key), value))
                 };
                 map.iter().map(below).collect()
             }
@@ -205,16 +207,16 @@ impl<'a> Cursor<'a> {
 
     /// True or false.
     pub fn boolean(&self) -> Option<bool> {
-        let value = self.value.as_bool();
-        if value.is_none() {
-            self.fault_of(Reason::WrongType, "must be true or false");
+        if let Json::Bool(value) = self.value {
+            return Some(*value);
         }
-        value
+        self.fault_of(Reason::WrongType, "must be true or false");
+        None
     }
 
     /// A whole number within bounds.
     pub fn integer(&self, least: i64, most: i64) -> Option<i64> {
-        match self.value.as_i64() {
+        match self.value.as_number().and_then(Number::as_i64) {
             Some(number) if (least..=most).contains(&number) => Some(number),
             Some(_) => {
                 self.fault(format!("must be from {least} to {most}"));
@@ -240,13 +242,13 @@ impl<'a> Cursor<'a> {
 
     /// The value itself.
     #[must_use]
-    pub const fn value(&self) -> &'a Value {
+    pub const fn value(&self) -> &'a Json<'a> {
         self.value
     }
 
     /// Any number.
     pub fn number(&self) -> Option<f64> {
-        let number = self.value.as_f64();
+        let number = self.value.as_number().and_then(Number::as_f64);
         if number.is_none() {
             self.fault_of(Reason::WrongType, "must be a number");
         }
@@ -364,8 +366,8 @@ impl<'a> Fields<'a> {
     /// Names every key that nobody has read.
     pub fn finish(self) {
         let read = self.read.borrow();
-        for (key, value) in self.at.value.as_object().into_iter().flatten() {
-            if !read.contains(&key.as_str()) {
+        for (key, value) in self.at.value.entries().into_iter().flatten() {
+            if !read.contains(&&**key) {
                 let at = self.at.below(&self.inside, Key::Name(key), value);
                 at.fault_of(Reason::UnknownField, "unknown field");
             }
@@ -390,6 +392,7 @@ mod tests {
     #[test]
     fn an_unknown_key_is_named_unless_it_may_be_somebodys_number() {
         let document = json!({"colour": 1, "326180-33995": {}, "a/b": 2});
+        let document = Json::from(&document);
         let root = Cursor::root(&document);
         root.fields().expect("an object").finish();
         let paths: Vec<_> = root.faults().into_iter().map(|fault| fault.path).collect();

@@ -15,6 +15,7 @@ use crate::{
     topic::{Topic, partition_of},
 };
 
+pub mod appender;
 pub mod embedded;
 pub mod fluvio;
 pub mod model;

@@ -1,9 +1,20 @@
 //! Work on many things, spread over the cores.
 
-use std::{num::NonZero, thread};
+use std::{
+    mem,
+    num::NonZero,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
 
 /// With fewer a thread costs more than it saves.
 const LEAST_EACH: usize = 64;
+/// Parts for each core: whoever is done takes another, so that nobody waits long for one that had to
+/// share its core.
+const PARTS_EACH: usize = 4;
 
 /// What `each` makes of every item, in order.
 pub fn map<T: Send, R: Send>(items: Vec<T>, each: impl Fn(T) -> R + Sync) -> Vec<R> {
@@ -11,36 +22,49 @@ pub fn map<T: Send, R: Send>(items: Vec<T>, each: impl Fn(T) -> R + Sync) -> Vec
     shared(items, share, each)
 }
 
-/// How many of so many things each core has.
-fn share(count: usize) -> usize {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    count.div_ceil(cores).max(LEAST_EACH)
-}
-
-fn shared<T: Send, R: Send>(items: Vec<T>, share: usize, each: impl Fn(T) -> R + Sync) -> Vec<R> {
-    if items.len() <= share {
-        return items.into_iter().map(each).collect();
-    }
-    let mut rest = items;
-    let each = &each;
-    thread::scope(|scope| {
-        let mut working = Vec::new();
-        while !rest.is_empty() {
-            let later = rest.split_off(share.min(rest.len()));
-            let some = std::mem::replace(&mut rest, later);
-            working.push(scope.spawn(move || some.into_iter().map(each).collect::<Vec<_>>()));
-        }
-        let done = working.into_iter().flat_map(|working| match working.join() {
-            Ok(done) => done,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        done.collect()
-    })
-}
-
-/// What `each` makes of every part of the items, in order: one part for each core.
+/// What `each` makes of every part of the items, in order.
 pub fn parts<T: Sync, R: Send>(items: &[T], each: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
     shared(items.chunks(share(items.len())).collect(), 1, each)
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// How many of so many things are a part.
+fn share(count: usize) -> usize {
+    count.div_ceil(cores() * PARTS_EACH).max(LEAST_EACH)
+}
+
+/// A part, and what was made of it.
+type Part<T, R> = Mutex<(Vec<T>, Vec<R>)>;
+
+fn shared<T: Send, R: Send>(items: Vec<T>, share: usize, each: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let count = items.len();
+    if count <= share {
+        return items.into_iter().map(each).collect();
+    }
+    let mut rest = items.into_iter();
+    let part = |_| Mutex::new((rest.by_ref().take(share).collect(), Vec::new()));
+    let parts: Vec<Part<T, R>> = (0..count.div_ceil(share)).map(part).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+            part.1 = mem::take(&mut part.0).into_iter().map(&each).collect();
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..cores().min(parts.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut made = Vec::with_capacity(count);
+    for part in parts {
+        made.append(&mut part.into_inner().unwrap_or_else(PoisonError::into_inner).1);
+    }
+    made
 }
 
 #[cfg(test)]

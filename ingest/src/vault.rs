@@ -277,8 +277,7 @@ impl Vault {
     /// The token of a means: a keyed hash of kind and value.
     #[must_use]
     pub fn means_token(&self, kind: MeansKind, value: &str) -> MeansToken {
-        let text = format!("{}\0{value}", kind.code());
-        MeansToken::from_u128(self.keyed("means", text.as_bytes()))
+        MeansToken::from_u128(self.keyed("means", named(kind, value).as_bytes()))
     }
 
     /// The salt of [`offline_hash`](Self::offline_hash), which terminals have.
@@ -291,7 +290,7 @@ impl Vault {
     /// (RFC 2104) under the salt over kind, a zero byte and value. It is never 0.
     #[must_use]
     pub fn offline_hash(&self, kind: MeansKind, value: &str) -> u64 {
-        let tag = hmac::sign(&self.inner.offline, format!("{}\0{value}", kind.code()).as_bytes());
+        let tag = hmac::sign(&self.inner.offline, named(kind, value).as_bytes());
         let first = tag.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         first.max(1)
     }
@@ -366,6 +365,11 @@ impl Vault {
         let key = UnboundKey::new(&CHACHA20_POLY1305, key).map_err(|_| VaultError::Damaged)?;
         Ok(LessSafeKey::new(key))
     }
+}
+
+/// A means as its hashes are made of it.
+fn named(kind: MeansKind, value: &str) -> String {
+    [kind.code(), "\0", value].concat()
 }
 
 /// Somebody new, by random bytes.

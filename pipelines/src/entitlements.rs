@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::{id::RecipientId, period::LocalTime, recipient::Group};
 use ingest::{
     clock::Clock,
-    log::{Log, READ_BATCH},
+    log::{Log, READ_BATCH, appender::Appender},
     record::{Record, Stored, outside_id},
     register::{
         memberships::{Listed, Memberships},
@@ -64,6 +64,8 @@ pub struct Evaluator {
     /// The version of the registry whose groups everybody has been evaluated with.
     evaluated_with: Option<u64>,
     told: Told,
+    /// What was evaluated goes to the stream while what follows is evaluated.
+    telling: Appender,
     /// Whom is to be told of, and from when on.
     affected: BTreeMap<RecipientId, DateTime<Utc>>,
     /// The local day on which was looked for those who were told of long ago.
@@ -81,6 +83,7 @@ impl Evaluator {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, PipelineError> {
         let mut evaluator = Self {
+            telling: Appender::new(Arc::clone(&log), Topic::Entitlements),
             log,
             vault,
             clock,
@@ -142,12 +145,14 @@ impl Evaluator {
     /// Where a stream cannot be read or appended to, or a condition fails.
     pub fn catch_up(&mut self) -> Telling<'_> {
         Box::pin(async move {
+            self.telling.settle().await?;
             self.follow_registry().await?;
             let mut told = self.tell().await? + self.follow_lists().await?;
             let mut ahead = self.changes_ahead();
             while let Some(batch) = ahead.next().await? {
                 told += self.take(batch).await?;
             }
+            self.telling.settle().await?;
             Ok(told)
         })
     }
@@ -270,7 +275,9 @@ impl Evaluator {
                 self.affected.extend(long_ago.map(|id| (id, now)));
                 self.renewed_on = Some(today);
             }
-            self.tell().await
+            let told = self.tell().await?;
+            self.telling.settle().await?;
+            Ok(told)
         })
     }
 
@@ -326,7 +333,7 @@ impl Evaluator {
         });
         let told: Vec<_> = told.collect();
         let count = records.len();
-        self.log.append(Topic::Entitlements, &records).await?;
+        self.telling.append(records).await?;
         told.into_iter().for_each(|(person, known_from)| self.told.note(person, known_from));
         Ok(count)
     }

@@ -4,14 +4,13 @@ use chrono::{DateTime, Utc};
 use domain::{id::RecipientId, person_code::PersonCode};
 use ingest::{
     dead_letter::Reason,
-    document::Cursor,
+    document::{Cursor, Json},
     record::{Record, outside_id},
     register::people,
     spread,
     vault::{Vault, VaultError},
     wire::v1::{Event, PersonChanged},
 };
-use serde_json::{Map, Value};
 
 use super::snapshot::Snapshot;
 use crate::{
@@ -23,38 +22,41 @@ use crate::{
 /// The type of a person change.
 pub const PERSON_CHANGED: &str = "lv.dagr.person.changed";
 
-/// A person change as it came.
-#[derive(Clone, Debug)]
-pub struct PersonChange {
+/// A person change as it came. Nothing shows the attributes.
+#[derive(Clone)]
+pub struct PersonChange<'a> {
     headers: Headers,
     person: PersonCode,
     sequence: u64,
     /// `None` where the person has left the register.
-    attributes: Option<Map<String, Value>>,
+    attributes: Option<Json<'a>>,
     /// How many lines a snapshot has, on its first; `Some(None)` where it does not say.
     snapshot: Option<Option<u64>>,
+}
+
+impl std::fmt::Debug for PersonChange<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PersonChange").field("sequence", &self.sequence).finish_non_exhaustive()
+    }
 }
 
 /// Reads one person change.
 ///
 /// # Errors
 /// Every fault of the message, with the JSON pointer of each.
-pub fn person_change(message: &[u8]) -> Result<PersonChange, Refusal> {
-    let mut document = json::message(message)?;
+pub fn person_change(message: &[u8]) -> Result<PersonChange<'_>, Refusal> {
+    let document = json::message(message)?;
     let (change, faults) = {
         let root = Cursor::root(&document);
         (read(&root), root.faults())
     };
-    let mut change = change.filter(|_| faults.is_empty()).ok_or_else(|| Refusal::of(&faults))?;
-    change.attributes = match document.pointer_mut("/data/attributes").map(Value::take) {
-        Some(Value::Object(attributes)) => Some(attributes),
-        _ => None,
-    };
-    Ok(change)
+    let change = change.filter(|_| faults.is_empty()).ok_or_else(|| Refusal::of(&faults))?;
+    let attributes = document.into_field("data").and_then(|data| data.into_field("attributes"));
+    Ok(PersonChange { attributes: attributes.filter(|of| *of != Json::Null), ..change })
 }
 
 /// All but the attributes, which are taken where they lie.
-fn read(root: &Cursor<'_>) -> Option<PersonChange> {
+fn read(root: &Cursor<'_>) -> Option<PersonChange<'static>> {
     let (headers, data) = event::read(root)?;
     if headers.kind != PERSON_CHANGED {
         root.fault_of(Reason::UnknownType, format!("/type must be {PERSON_CHANGED}"));
@@ -93,9 +95,9 @@ fn read(root: &Cursor<'_>) -> Option<PersonChange> {
 
 /// Enrols the people of a batch at once, so that their keys are synced once, and seals each change.
 #[must_use]
-pub fn records(
+pub fn records<'a>(
     vault: &Vault,
-    parsed: Vec<Result<PersonChange, Refusal>>,
+    parsed: Vec<Result<PersonChange<'a>, Refusal>>,
     now: DateTime<Utc>,
     snapshot: &mut Snapshot,
 ) -> Vec<Result<Record, Refusal>> {
@@ -108,7 +110,7 @@ pub fn records(
             return parsed.iter().map(|_| Err(refusal.clone())).collect();
         }
     };
-    let identify = |change: Result<PersonChange, Refusal>| {
+    let identify = |change: Result<PersonChange<'a>, Refusal>| {
         let change = change?;
         // One id for each parsed change, in the same order.
         let id = ids.next().ok_or_else(|| Refusal::new(Reason::InvalidValue, "not enrolled"))?;
@@ -126,7 +128,7 @@ pub fn records(
 fn record(
     vault: &Vault,
     id: RecipientId,
-    change: PersonChange,
+    change: PersonChange<'_>,
     in_snapshot: bool,
     now: DateTime<Utc>,
 ) -> Result<Record, Refusal> {

@@ -106,7 +106,7 @@ fn group(fields: &Fields<'_>, lists: &MembershipLists) -> Option<GroupId> {
 
 /// A means by its token, or by its kind and value, of which the token is made.
 fn token(at: &Cursor<'_>, lists: &MembershipLists) -> Option<MeansToken> {
-    if at.value().is_object() {
+    if at.is_object() {
         let fields = at.fields()?;
         let kind = fields.required("kind").and_then(|at| means_kind(&at));
         let value = fields.required("value").and_then(|at| means_value(&at));

@@ -40,9 +40,11 @@ pub fn means(
     });
     let faults = root.faults();
     let change = change.filter(|_| faults.is_empty()).ok_or_else(|| Refusal::of(&faults))?;
-    let valid = format!("{}/{:?}/{:?}", change.valid_from, change.valid_to, change.person);
+    let (to, person) = (change.valid_to.as_deref(), change.person.as_deref());
+    let at = now.timestamp_micros().to_string();
+    let said = [&change.valid_from, to.unwrap_or_default(), person.unwrap_or_default(), &at];
     Ok(Record {
-        id: outside_id(&change.token, &format!("{valid}/{}", now.timestamp_micros())),
+        id: outside_id(&change.token, &said.join("/")),
         key: change.person.clone().unwrap_or_else(|| change.token.clone()),
         source: change.issuer_id.clone(),
         sequence: 0,

@@ -220,7 +220,7 @@ async fn put_one(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let by = door.identity(&headers)?;
-    let mut entry = json::body(&body)?;
+    let mut entry = Value::from(json::body(&body)?);
     let fields =
         entry.as_object_mut().ok_or_else(|| Problem::invalid("the body must be an object"))?;
     if !matches!(kind, Kind::CatalogueItem | Kind::Subsidy) {

@@ -10,6 +10,7 @@ use domain::{
     merchant::Category,
 };
 use ingest::{dead_letter::Reason, document::Cursor, vault::Vault, wire::v1::BasketLine};
+use serde_json::Number;
 
 /// The keyed hash of a means; its value goes no further than this.
 pub(crate) fn means(at: &Cursor<'_>, vault: &Vault) -> Option<MeansToken> {
@@ -46,7 +47,7 @@ pub(crate) fn receipt(at: &Cursor<'_>) -> Option<String> {
 
 /// Points wanted: a whole number, or `max`, which the stream has as -1.
 pub(crate) fn spend_points(at: &Cursor<'_>) -> Option<i64> {
-    if at.value().is_string() {
+    if at.value().as_str().is_some() {
         return at.word(&[("max", -1)]);
     }
     at.integer(0, Amount::LARGEST.cents())
@@ -101,7 +102,7 @@ fn line(at: &Cursor<'_>) -> Option<Line> {
 
 /// Cents; a number that no amount can hold is an overflow, not a wrong type.
 fn price(at: &Cursor<'_>) -> Option<Amount> {
-    if at.value().as_f64().is_some_and(|number| number.abs() >= 1e12) {
+    if at.value().as_number().and_then(Number::as_f64).is_some_and(|number| number.abs() >= 1e12) {
         at.fault_of(Reason::Overflow, "is beyond what an amount may be");
         return None;
     }
@@ -125,7 +126,7 @@ fn attributes(at: &Cursor<'_>) -> BTreeMap<String, String> {
 
 /// Up to three decimals, from the number's own digits.
 pub(crate) fn quantity(at: &Cursor<'_>) -> Option<Quantity> {
-    let serde_json::Value::Number(number) = at.value() else {
+    let Some(number) = at.value().as_number() else {
         at.fault_of(Reason::WrongType, "must be a number");
         return None;
     };

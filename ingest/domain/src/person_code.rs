@@ -33,18 +33,15 @@ impl PersonCode {
     /// # Errors
     /// Where the form, the date of the older form or its control digit is wrong.
     pub fn parse(text: &str) -> Result<Self, PersonCodeError> {
-        let bytes = text.as_bytes();
-        let digits: Vec<u8> = match bytes.len() {
-            12 if bytes.get(6) == Some(&b'-') => {
-                bytes.iter().enumerate().filter(|(at, _)| *at != 6).map(|(_, b)| *b).collect()
+        let digits = match *text.as_bytes() {
+            [a, b, c, d, e, f, b'-', g, h, i, j, k] | [a, b, c, d, e, f, g, h, i, j, k] => {
+                [a, b, c, d, e, f, g, h, i, j, k]
             }
-            11 => bytes.to_vec(),
             _ => return Err(PersonCodeError::Form),
         };
         if !digits.iter().all(u8::is_ascii_digit) {
             return Err(PersonCodeError::Form);
         }
-        let digits: [u8; 11] = digits.try_into().map_err(|_| PersonCodeError::Form)?;
         let code = Self(digits);
         let number = |at: usize| u16::from(digits[at].saturating_sub(b'0'));
         let pair =
@@ -67,7 +64,7 @@ impl PersonCode {
     pub fn expose(&self) -> String {
         let text = std::str::from_utf8(&self.0).unwrap_or_default();
         let (head, tail) = text.split_at_checked(6).unwrap_or_default();
-        format!("{head}-{tail}")
+        [head, "-", tail].concat()
     }
 }
 

@@ -6,12 +6,12 @@ use domain::{
     id::{HouseholdId, RecipientId},
     person_code::PersonCode,
 };
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde::Serialize;
 
-use self::attributes::{Names, Packed};
+use self::attributes::{Names, Packed, Spelled};
 use crate::{
     dense::Dense,
+    document::Json,
     record::Stored,
     vault::{Vault, VaultError},
     wire::v1::{Event, PersonChanged},
@@ -19,7 +19,7 @@ use crate::{
 
 mod attributes;
 
-pub use attributes::Attribute;
+pub use attributes::{Attribute, Name};
 
 /// One person, as the register's newest change has it.
 #[derive(Clone, Copy)]
@@ -64,7 +64,19 @@ impl<'a> Person<'a> {
     /// One attribute.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<Attribute<'a>> {
-        self.held.attributes.get(name, self.names)
+        self.named(self.name(name)?)
+    }
+
+    /// The name of an attribute, for looking it up in many people of the same register.
+    #[must_use]
+    pub fn name(&self, name: &str) -> Option<Name> {
+        self.names.find(name)
+    }
+
+    /// The attribute of a name of this register.
+    #[must_use]
+    pub fn named(&self, name: Name) -> Option<Attribute<'a>> {
+        self.held.attributes.get(name)
     }
 
     /// The text of an attribute, where it is one that is no date.
@@ -110,7 +122,7 @@ pub struct Change {
     sequence: u64,
     removed: bool,
     family: Option<HouseholdId>,
-    attributes: Option<Map<String, Value>>,
+    attributes: Option<Spelled>,
 }
 
 impl std::fmt::Debug for Change {
@@ -127,15 +139,21 @@ impl Change {
     pub fn of(vault: &Vault, stored: &Stored) -> Result<Option<Self>, VaultError> {
         let Event::PersonChanged(change) = &stored.record.event else { return Ok(None) };
         let Some(id) = RecipientId::parse(&change.person) else { return Ok(None) };
-        let attributes = match unseal(vault, id, change) {
-            Ok(attributes) => attributes,
-            Err(VaultError::NoKey) => None,
+        let (sequence, removed) = (change.person_sequence, change.removed);
+        let nothing = Self { id, sequence, removed, family: None, attributes: None };
+        if removed {
+            return Ok(Some(nothing));
+        }
+        let plain = match vault.unseal(id, &change.sealed) {
+            Ok(plain) => plain,
+            Err(VaultError::NoKey) => return Ok(Some(nothing)),
             Err(error) => return Err(error),
         };
-        let family = attributes.as_ref().and_then(|of| of.get("family_id")?.as_str());
+        let attributes = opened(&plain)?;
+        let family = attributes.get("family_id").and_then(Json::as_str);
         let family = family.map(|family| vault.household(family));
-        let (sequence, removed) = (change.person_sequence, change.removed);
-        Ok(Some(Self { id, sequence, removed, family, attributes }))
+        let spelled = Spelled::of(&attributes).ok_or(VaultError::Damaged)?;
+        Ok(Some(Self { family, attributes: Some(spelled), ..nothing }))
     }
 
     /// Whose it is.
@@ -165,11 +183,14 @@ impl std::fmt::Debug for People {
     }
 }
 
+/// What is known of a person mostly takes less.
+const USUAL_BYTES: usize = 512;
+
 /// What lies sealed in a change.
 #[derive(Serialize)]
 struct Plain<'a> {
     person: String,
-    attributes: &'a Map<String, Value>,
+    attributes: &'a Json<'a>,
     event_id: &'a str,
 }
 
@@ -182,11 +203,12 @@ pub fn seal(
     vault: &Vault,
     id: RecipientId,
     code: &PersonCode,
-    attributes: &Map<String, Value>,
+    attributes: &Json<'_>,
     event_id: &str,
 ) -> Result<Vec<u8>, VaultError> {
-    let plain = Plain { person: code.expose(), attributes, event_id };
-    let plain = serde_json::to_vec(&plain).map_err(|_| VaultError::Damaged)?;
+    let mut plain = Vec::with_capacity(USUAL_BYTES);
+    let of = Plain { person: code.expose(), attributes, event_id };
+    serde_json::to_writer(&mut plain, &of).map_err(|_| VaultError::Damaged)?;
     vault.seal(id, &plain)
 }
 
@@ -195,8 +217,7 @@ pub fn seal(
 #[must_use]
 pub fn event_id(vault: &Vault, change: &PersonChanged) -> Option<String> {
     let plain = vault.unseal(RecipientId::parse(&change.person)?, &change.sealed).ok()?;
-    let value: Value = serde_json::from_slice(&plain).ok()?;
-    value.get("event_id")?.as_str().map(str::to_owned)
+    Json::parse(&plain).ok()?.get("event_id")?.as_str().map(str::to_owned)
 }
 
 impl People {
@@ -246,7 +267,7 @@ impl People {
         self.leave_family(id, vault);
         let present = attributes.is_some();
         let attributes = match attributes {
-            Some(attributes) => Packed::of(&attributes, &mut self.names),
+            Some(told) => Packed::of(&told, &mut self.names),
             None => Packed::none(),
         };
         self.people.update(id.as_u128(), |_| Held { sequence, attributes, present });
@@ -315,28 +336,16 @@ pub(super) const fn is_older(change: (u64, bool), sequence: u64, present: bool) 
     sequence > number || (sequence == number && !comes_back)
 }
 
-/// What the register says, of what lies sealed in a change.
-#[derive(Deserialize)]
-struct Opened {
-    attributes: Map<String, Value>,
-}
-
-fn unseal(
-    vault: &Vault,
-    id: RecipientId,
-    change: &PersonChanged,
-) -> Result<Option<Map<String, Value>>, VaultError> {
-    if change.removed {
-        return Ok(None);
-    }
-    let plain = vault.unseal(id, &change.sealed)?;
-    let opened: Opened = serde_json::from_slice(&plain).map_err(|_| VaultError::Damaged)?;
-    Ok(Some(opened.attributes))
+/// What the register says, of what lay sealed in a change.
+fn opened(plain: &[u8]) -> Result<Json<'_>, VaultError> {
+    let plain = Json::parse(plain).map_err(|_| VaultError::Damaged)?;
+    plain.into_field("attributes").ok_or(VaultError::Damaged)
 }
 
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
+    use serde_json::Value;
 
     use super::*;
     use crate::record::{Position, Record, outside_id};
@@ -345,10 +354,10 @@ mod tests {
         let code = PersonCode::parse(code).expect("a code");
         let id = vault.enrol(std::slice::from_ref(&code)).expect("an id")[0];
         let sealed = match &attributes {
-            Some(Value::Object(attributes)) => {
-                seal(vault, id, &code, attributes, "E-1").expect("sealed")
+            Some(attributes) => {
+                seal(vault, id, &code, &Json::from(attributes), "E-1").expect("sealed")
             }
-            _ => Vec::new(),
+            None => Vec::new(),
         };
         let event = Event::PersonChanged(PersonChanged {
             person: id.to_string(),

@@ -65,14 +65,14 @@ fn ages(rows: Rows<'_>, date: &str) -> ArrayRef {
     if date == YOUNGEST {
         return whole(rows.rows.iter().map(|row| years(row.family.youngest, row)));
     }
-    let born = Values::of(rows, |person| person.attribute(date).and_then(|value| value.date()));
+    let born = Values::of(rows, date, |value| value.date());
     whole(rows.rows.iter().map(|row| years(born.at(row), row)))
 }
 
 /// An attribute as a column of the type that all values have; text where they differ. A name that
 /// ends in `_date` is a date.
 fn attribute(rows: Rows<'_>, name: &str) -> ArrayRef {
-    let values = Values::of(rows, |person| person.attribute(name).filter(|value| !value.is_null()));
+    let values = Values::of(rows, name, |value| (!value.is_null()).then_some(value));
     let of_rows = || rows.rows.iter().map(|row| values.at(row));
     let all = |is: fn(&Attribute<'_>) -> bool| values.values.iter().flatten().all(is);
     if values.values.iter().all(Option::is_none) {
@@ -118,7 +118,7 @@ fn texts<'a>(values: impl Iterator<Item = Option<Attribute<'a>>>) -> ArrayRef {
     Arc::new(column.finish())
 }
 
-/// Something of each person, found once for all days.
+/// What is made of an attribute of each person, once for all days.
 struct Values<T> {
     /// The place of the first person.
     first: usize,
@@ -126,10 +126,13 @@ struct Values<T> {
 }
 
 impl<'a, T: Copy> Values<T> {
-    fn of(rows: Rows<'a>, value: impl Fn(&Person<'a>) -> Option<T>) -> Self {
+    fn of(rows: Rows<'a>, name: &str, value: impl Fn(Attribute<'a>) -> Option<T>) -> Self {
         let first = rows.rows.first().map_or(0, |row| row.person);
         let end = rows.rows.last().map_or(0, |row| row.person + 1);
-        Self { first, values: rows.people[first..end].iter().map(value).collect() }
+        let people = &rows.people[first..end];
+        let name = people.first().and_then(|person| person.name(name));
+        let of = |person: &Person<'a>| value(person.named(name?)?);
+        Self { first, values: people.iter().map(of).collect() }
     }
 
     fn at(&self, row: &Row) -> Option<T> {

@@ -4,6 +4,7 @@
 use chrono::{DateTime, Days, TimeDelta, Utc};
 use domain::period::LocalTime;
 use ingest::{
+    log::model::Fault,
     register::{memberships::Memberships, people::People},
     topic::Topic,
 };
@@ -179,9 +180,16 @@ async fn one_change_at_a_time_and_all_at_once_agree() {
                 let (id, condition) = CONDITIONS[3];
                 register.group(id, condition, start).await;
             }
-            match random.below(4) {
+            match random.below(5) {
                 0 => evaluator = register.evaluator().await.expect("opened"),
                 1 => {}
+                // The log fails, before or after what was told was written, and goes on.
+                2 => {
+                    let fault = if random.below(2) == 0 { Fault::Before } else { Fault::After };
+                    register.model.die_at(u32::from(random.below(2) == 0), fault);
+                    let _ = evaluator.catch_up().await;
+                    register.model.revive();
+                }
                 _ => _ = evaluator.catch_up().await.expect("evaluated"),
             }
         }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 use domain::{id::RecipientId, period::start_of_day, person_code::PersonCode};
 use ingest::{
     clock::{Clock, ManualClock},
+    document::Json,
     log::{Log, model::ModelLog, replay},
     record::{Record, outside_id},
     register::{entitlements::Entitlements, people},
@@ -18,6 +19,8 @@ use serde_json::Value;
 
 pub struct Register {
     pub log: Arc<dyn Log>,
+    /// The same, to let it fail.
+    pub model: Arc<ModelLog>,
     pub vault: Vault,
     _folder: tempfile::TempDir,
 }
@@ -35,7 +38,8 @@ impl Register {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let vault = Vault::open(folder.path()).expect("a vault");
-        Self { log: Arc::new(ModelLog::default()), vault, _folder: folder }
+        let model = Arc::new(ModelLog::default());
+        Self { log: Arc::<ModelLog>::clone(&model), model, vault, _folder: folder }
     }
 
     /// The internal id of the n-th person.
@@ -47,10 +51,11 @@ impl Register {
     pub async fn change(&self, number: u32, sequence: u64, at: DateTime<Utc>, attributes: Value) {
         let id = self.id(number);
         let sealed = match &attributes {
-            Value::Object(attributes) => {
-                people::seal(&self.vault, id, &code(number), attributes, "E-1").expect("sealed")
+            Value::Null => Vec::new(),
+            attributes => {
+                let attributes = Json::from(attributes);
+                people::seal(&self.vault, id, &code(number), &attributes, "E-1").expect("sealed")
             }
-            _ => Vec::new(),
         };
         let event = Event::PersonChanged(PersonChanged {
             person: id.to_string(),

@@ -170,7 +170,7 @@ fn text(at: &Cursor<'_>, longest: usize) -> Option<Text> {
         }
         Some(text.to_owned())
     };
-    if at.value().is_string() {
+    if at.value().as_str().is_some() {
         let text = one(at)?;
         return Some(Text { lv: text.clone(), en: text });
     }

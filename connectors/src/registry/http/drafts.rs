@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use ingest::document::Cursor;
+use ingest::document::{Cursor, Json};
 use serde_json::{Map, Value, json};
 
 use super::{Days, Door, Simulating, answer, no_content, paged};
@@ -118,7 +118,7 @@ pub(super) struct Body {
 
 /// Reads what a draft puts and removes.
 pub(super) fn read(document: &Value) -> Result<Body, Problem> {
-    json::read_document(document, |fields| {
+    json::read_document(&Json::from(document), |fields| {
         let note = fields.short_text("note", LONGEST).unwrap_or_default();
         let entries = fields.optional("entries");
         let lists = entries.as_ref().map(|at| at.entries()).unwrap_or_default();
@@ -129,7 +129,7 @@ pub(super) fn read(document: &Value) -> Result<Body, Problem> {
             }
             // Each element must be an object; what it says is checked with the rest.
             at.elements().iter().for_each(|element| drop(element.fields()));
-            put.insert(list.to_owned(), at.value().clone());
+            put.insert(list.to_owned(), at.value().clone().into());
         }
         let remove = fields.list("remove").iter().filter_map(removed).collect();
         Some(Body { note, entries: put, remove })
@@ -156,7 +156,7 @@ pub(super) async fn put(
 ) -> Result<Response, Problem> {
     let identity = door.drafting(&headers)?;
     domain::id::GroupId::new(&id).map_err(|error| Problem::invalid(format!("the id {error}")))?;
-    let mut document = json::body(&bytes)?;
+    let mut document = Value::from(json::body(&bytes)?);
     door.name_draft(&mut document);
     let body = read(&document)?;
     let mut now = door.registrar.now().await?;

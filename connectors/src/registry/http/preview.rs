@@ -8,7 +8,7 @@ use domain::{
     id::InstructionId,
     registry::{Kind, Registry},
 };
-use ingest::document::{Cursor, Fault};
+use ingest::document::{Cursor, Fault, Json};
 use serde_json::{Map, Value, json};
 
 use super::{Door, answer, drafts};
@@ -77,7 +77,7 @@ struct Asked {
 
 /// The order of `order` and the days of `simulate` are taken out of the body; the rest is a draft's.
 fn read(door: &Door, bytes: &[u8]) -> Result<(Asked, drafts::Body), Problem> {
-    let mut document = json::body(bytes)?;
+    let mut document = Value::from(json::body(bytes)?);
     door.name_draft(&mut document);
     let fields = document.as_object_mut().ok_or_else(|| Problem::invalid("must be an object"))?;
     let mut taken = Map::new();
@@ -85,7 +85,7 @@ fn read(door: &Door, bytes: &[u8]) -> Result<(Asked, drafts::Body), Problem> {
         taken.extend(fields.remove(name).map(|value| (name.to_owned(), value)));
     }
     let taken = Value::Object(taken);
-    let asked = json::read_document(&taken, |fields| {
+    let asked = json::read_document(&Json::from(&taken), |fields| {
         let order = fields.list("order");
         let order = order.iter().filter_map(|at| at.text().map(str::to_owned)).collect();
         let from = fields.optional("from").and_then(|at| at.date());

@@ -9,7 +9,9 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use chrono::{Datelike, NaiveDate};
 use domain::period::parse_date;
-use serde_json::{Map, Number, Value};
+use serde_json::{Number, Value};
+
+use crate::document::Json;
 
 /// The names that attributes have, by number.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +20,16 @@ pub(super) struct Names {
     numbers: HashMap<Arc<str>, u32>,
 }
 
+/// The name of an attribute in one register.
+#[derive(Clone, Copy, Debug)]
+pub struct Name(u32);
+
 impl Names {
+    /// The name, where somebody has an attribute of it.
+    pub(super) fn find(&self, name: &str) -> Option<Name> {
+        self.numbers.get(name).copied().map(Name)
+    }
+
     fn number(&mut self, name: &str) -> u32 {
         if let Some(number) = self.numbers.get(name) {
             return *number;
@@ -98,16 +109,37 @@ const DATE: u8 = 5;
 const TEXT: u8 = 6;
 const OTHER: u8 = 7;
 
+/// The attributes that a change tells of, packed but for their names, which are spelled: so it is
+/// made without knowing the register. Nothing shows them.
+pub(super) struct Spelled(Vec<u8>);
+
+impl Spelled {
+    /// What an object says; none of anything else.
+    pub(super) fn of(attributes: &Json<'_>) -> Option<Self> {
+        let mut bytes = Vec::with_capacity(192);
+        for (name, value) in attributes.entries()? {
+            text(name, &mut bytes);
+            pack(value, &mut bytes);
+        }
+        Some(Self(bytes))
+    }
+}
+
 /// The attributes of one person. Nothing shows them but [`iter`](Packed::iter).
 pub(super) struct Packed(Box<[u8]>);
 
 impl Packed {
-    /// Packs what the register says; names that are new get a number.
-    pub(super) fn of(attributes: &Map<String, Value>, names: &mut Names) -> Self {
-        let mut bytes = Vec::with_capacity(64);
-        for (name, value) in attributes {
+    /// Packs what a change tells of; names that are new get a number.
+    pub(super) fn of(told: &Spelled, names: &mut Names) -> Self {
+        let mut bytes = Vec::with_capacity(told.0.len());
+        let mut rest = &told.0[..];
+        while let Some(name) = take_text(&mut rest) {
             number(u64::from(names.number(name)), &mut bytes);
-            pack(value, &mut bytes);
+            let value = rest;
+            if unpack(&mut rest).is_none() {
+                break;
+            }
+            bytes.extend_from_slice(&value[..value.len() - rest.len()]);
         }
         Self(bytes.into_boxed_slice())
     }
@@ -130,8 +162,8 @@ impl Packed {
     }
 
     /// One attribute; the first of that name.
-    pub(super) fn get<'a>(&'a self, name: &str, names: &'a Names) -> Option<Attribute<'a>> {
-        let wanted = u64::from(*names.numbers.get(name)?);
+    pub(super) fn get(&self, Name(wanted): Name) -> Option<Attribute<'_>> {
+        let wanted = u64::from(wanted);
         let mut rest = &self.0[..];
         loop {
             let name = take_number(&mut rest)?;
@@ -143,12 +175,12 @@ impl Packed {
     }
 }
 
-fn pack(value: &Value, bytes: &mut Vec<u8>) {
+fn pack(value: &Json<'_>, bytes: &mut Vec<u8>) {
     match value {
-        Value::Null => bytes.push(NULL),
-        Value::Bool(false) => bytes.push(NO),
-        Value::Bool(true) => bytes.push(YES),
-        Value::Number(of) => match of.as_i64() {
+        Json::Null => bytes.push(NULL),
+        Json::Bool(false) => bytes.push(NO),
+        Json::Bool(true) => bytes.push(YES),
+        Json::Number(of) => match of.as_i64() {
             Some(whole) => {
                 bytes.push(WHOLE);
                 // Small numbers of either sign are short.
@@ -159,21 +191,26 @@ fn pack(value: &Value, bytes: &mut Vec<u8>) {
                 bytes.extend_from_slice(&of.as_f64().unwrap_or_default().to_le_bytes());
             }
         },
-        Value::String(text) => match parse_date(text) {
+        Json::Text(of) => match parse_date(of) {
             Some(date) => {
                 bytes.push(DATE);
                 bytes.extend_from_slice(&date.num_days_from_ce().to_le_bytes());
             }
-            None => pack_text(TEXT, text, bytes),
+            None => {
+                bytes.push(TEXT);
+                text(of, bytes);
+            }
         },
-        other => pack_text(OTHER, &other.to_string(), bytes),
+        other => {
+            bytes.push(OTHER);
+            text(&other.to_string(), bytes);
+        }
     }
 }
 
-fn pack_text(kind: u8, text: &str, bytes: &mut Vec<u8>) {
-    bytes.push(kind);
-    number(text.len() as u64, bytes);
-    bytes.extend_from_slice(text.as_bytes());
+fn text(of: &str, bytes: &mut Vec<u8>) {
+    number(of.len() as u64, bytes);
+    bytes.extend_from_slice(of.as_bytes());
 }
 
 fn unpack<'a>(rest: &mut &'a [u8]) -> Option<Attribute<'a>> {
@@ -238,9 +275,13 @@ mod tests {
 
     use super::*;
 
-    fn again(attributes: &Map<String, Value>) -> Value {
+    fn packed(attributes: &Value, names: &mut Names) -> Packed {
+        Packed::of(&Spelled::of(&Json::from(attributes)).expect("an object"), names)
+    }
+
+    fn again(attributes: &Value) -> Value {
         let mut names = Names::default();
-        let packed = Packed::of(attributes, &mut names);
+        let packed = packed(attributes, &mut names);
         let again = packed.iter(&names).map(|(name, of)| (name.to_owned(), of.value()));
         Value::Object(again.collect())
     }
@@ -253,15 +294,15 @@ mod tests {
             "least": i64::MIN, "most": i64::MAX, "beyond": u64::MAX, "part": 0.5, "none": null,
             "list": [1, "a", {"b": null}], "text": "", "far": "+12026-01-01", "ē": "ā",
         });
-        let Value::Object(attributes) = &told else { panic!("an object") };
         let mut expected = told.clone();
         // What is beyond a whole number of 64 bits is kept as near as a float comes.
         expected["beyond"] = json!(u64::MAX as f64);
-        assert_eq!(again(attributes), expected);
+        assert_eq!(again(&told), expected);
         let mut names = Names::default();
-        let packed = Packed::of(attributes, &mut names);
-        assert_eq!(packed.get("since", &names).and_then(|of| of.date()), "1980-01-01".parse().ok());
-        assert!(packed.get("nothing", &names).is_none());
+        let packed = packed(&told, &mut names);
+        let since = names.find("since").and_then(|since| packed.get(since));
+        assert_eq!(since.and_then(|of| of.date()), "1980-01-01".parse().ok());
+        assert!(names.find("nothing").is_none());
         assert!(packed.0.len() < 260, "{}", packed.0.len());
     }
 
@@ -269,8 +310,7 @@ mod tests {
         #[test]
         fn numbers_and_texts_are_read_back(whole in any::<i64>(), text in ".{0,300}") {
             let told = json!({ "whole": whole, "text": text, "again": text });
-            let Value::Object(attributes) = &told else { panic!("an object") };
-            prop_assert_eq!(again(attributes), told.clone());
+            prop_assert_eq!(again(&told), told);
         }
     }
 }

@@ -21,11 +21,12 @@ use domain::{
 use serde_json::Value;
 
 use super::{Decoded, decode_instruction, decode_service as service};
-use crate::document::{Cursor, Fields};
+use crate::document::{Cursor, Fields, Json};
 
 /// What can be read of a document, and every fault of its form.
 pub(super) fn document(document: &Value) -> Decoded {
-    let root = Cursor::root(document);
+    let document = Json::from(document);
+    let root = Cursor::root(&document);
     let mut registry = Registry::default();
     let mut places: BTreeMap<Kind, Vec<usize>> = BTreeMap::new();
     for (name, list) in root.entries() {
