@@ -24,7 +24,6 @@ use ingest::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 
 use crate::client::{Answer, send};
 
@@ -164,10 +163,7 @@ async fn open(routes: Router) -> SocketAddr {
     let metrics = Metrics::register(&prometheus::Registry::new()).expect("metrics");
     let description = <http::Description as utoipa::OpenApi>::openapi();
     let routes = edge::around(routes, description, metrics);
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move { axum::serve(listener, routes).await });
-    address
+    crate::serve(routes).await.0
 }
 
 /// A call to `vsaa` about PAK_10 in Latvian.

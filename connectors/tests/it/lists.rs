@@ -23,7 +23,6 @@ use ingest::{
     wire::v1::Event,
 };
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use utoipa::OpenApi;
 
 use crate::{
@@ -79,9 +78,7 @@ impl Served {
             Door::new(context.clone(), tokens.clone(), Known::default(), Current::default(), tell);
         let metrics = context.metrics.clone();
         let routes = edge::around(grantor::http::routes(door), Description::openapi(), metrics);
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let at = listener.local_addr().expect("an address");
-        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let (at, _) = crate::serve(routes).await;
         Self { node, at, tokens, deeds }
     }
 

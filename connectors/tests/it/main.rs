@@ -1,10 +1,11 @@
 //! The connectors from outside: files go in, streams and dead letters come out.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use axum::Router;
 use chrono::DateTime;
 use connectors::{
-    lines,
+    edge, lines,
     load::Context,
     metrics::Metrics,
     registry::{self, Document},
@@ -18,6 +19,7 @@ use ingest::{
     wire::v1::{DeadLetter, Event},
 };
 use tempfile::TempDir;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 mod calls;
 mod client;
@@ -38,6 +40,18 @@ mod transactions;
 /// How much more than in CI the heavy tests do.
 fn scale() -> u32 {
     std::env::var("AVIS_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1)
+}
+
+/// Serves as a node does, as long as the test runs or until it is aborted.
+async fn serve(routes: Router) -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let listener = edge::Patient::new(listener, Duration::from_secs(30));
+    let serving = async move {
+        let (_stop, stopped) = watch::channel(false);
+        edge::serve(listener, routes, edge::Slowest::default(), stopped).await;
+    };
+    (address, tokio::spawn(serving))
 }
 
 /// A node with streams in memory; the folder goes with it.

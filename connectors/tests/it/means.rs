@@ -38,7 +38,6 @@ use ingest::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use utoipa::OpenApi;
 
 use crate::client::{Answer, send};
@@ -101,9 +100,7 @@ impl Node {
             issuer::http::Door::new(context.clone(), tokens.clone(), registry, holdings, tell);
         let routes = http::routes(till).merge(issuer::http::routes(means));
         let routes = edge::around(routes, issuer::http::Description::openapi(), metrics);
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let at = listener.local_addr().expect("an address");
-        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let (at, _) = crate::serve(routes).await;
         Self { at, tokens, context, running, told, _folder: folder }
     }
 

@@ -40,7 +40,6 @@ use ingest::{
     wire::v1::{EntitlementEvaluated, Event, GroupDays},
 };
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use utoipa::OpenApi;
 
 use crate::client::{Answer, send};
@@ -167,7 +166,7 @@ struct Node {
     http: SocketAddr,
     tokens: Tokens,
     running: Running,
-    serving: tokio::task::JoinHandle<std::io::Result<()>>,
+    serving: tokio::task::JoinHandle<()>,
     told: Arc<Mutex<Vec<Deed>>>,
 }
 
@@ -209,9 +208,7 @@ impl Node {
             .merge(items::http::routes(panels));
         let beside = recipient::http::Description::openapi();
         let routes = edge::around(routes, beside, metrics);
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let http = listener.local_addr().expect("an address");
-        let serving = tokio::spawn(async move { axum::serve(listener, routes).await });
+        let (http, serving) = crate::serve(routes).await;
         Self { http, tokens, running, serving, told }
     }
 

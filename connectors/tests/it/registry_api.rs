@@ -34,7 +34,6 @@ use ring::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 
 use crate::client::{Answer, send};
 
@@ -102,9 +101,7 @@ impl Node {
             openapi::description(),
             metrics,
         );
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let http = listener.local_addr().expect("an address");
-        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let (http, _) = crate::serve(routes).await;
         Self { http, tokens, log, vault, _folder: folder }
     }
 

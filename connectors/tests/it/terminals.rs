@@ -37,7 +37,6 @@ use ingest::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 
 use crate::client::{Answer, send};
 
@@ -124,10 +123,7 @@ impl Node {
 }
 
 async fn open(routes: Router) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move { axum::serve(listener, routes).await });
-    address
+    crate::serve(routes).await.0
 }
 
 /// The registry, and two cards that stand without a person.
