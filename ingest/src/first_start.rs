@@ -13,6 +13,9 @@ const FIRST_KEYSPACE: &str = "keyspaces/0";
 
 /// The store cannot go on where its very first start was cut off. Nothing was ever written then, so
 /// what is there is cleared, and the store starts again. The caller alone has the folder.
+///
+/// # Errors
+/// Where the folder cannot be written.
 pub fn finish(folder: &Path) -> io::Result<()> {
     if folder.join(FIRST_KEYSPACE).exists() {
         // The store does not make its lock anew; the caller's holds already.

@@ -13,7 +13,7 @@ pub mod deduplication;
 mod dense;
 pub mod document;
 pub mod error;
-mod first_start;
+pub mod first_start;
 mod folder;
 pub mod heartbeat;
 pub mod log;

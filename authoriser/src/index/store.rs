@@ -142,6 +142,17 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_whose_first_start_was_cut_off_is_started_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for left in ["lock", "0.jnl", "version"] {
+            std::fs::write(folder.path().join(left), []).expect("left");
+            holds(&Folder::open(folder.path()).expect("opened"));
+            std::fs::remove_dir_all(folder.path()).expect("removed");
+            std::fs::create_dir(folder.path()).expect("made");
+        }
+    }
+
+    #[test]
     fn a_folder_keeps_what_was_written() {
         let folder = tempfile::tempdir().expect("a folder");
         let open = || Folder::open(folder.path()).expect("opened");

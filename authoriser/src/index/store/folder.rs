@@ -3,6 +3,7 @@
 use std::{ops::Bound, path::Path};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use ingest::first_start;
 
 use super::{Part, Rows, Store, Write};
 
@@ -25,11 +26,12 @@ impl std::fmt::Debug for Folder {
 }
 
 impl Folder {
-    /// Opens the rows of a folder.
+    /// Opens the rows of a folder, which the caller alone has.
     ///
     /// # Errors
     /// Where the folder cannot be read or written, or what lies there is damaged.
     pub fn open(folder: &Path) -> Result<Self, fjall::Error> {
+        first_start::finish(folder)?;
         let database =
             Database::builder(folder).cache_size(BLOCK_CACHE_BYTES).worker_threads(1).open()?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
