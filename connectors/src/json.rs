@@ -4,7 +4,7 @@ use ingest::{
     dead_letter::Reason,
     document::{Cursor, Fields, Json},
 };
-use serde_json::{Value, error::Category};
+use serde_json::error::Category;
 
 use crate::{connector::Refusal, problem::Problem};
 
@@ -73,14 +73,6 @@ pub(crate) fn optional<T>(field: Option<Option<T>>) -> Option<Option<T>> {
     }
 }
 
-/// The value in `bytes`.
-///
-/// # Errors
-/// Where it is no JSON, or a key stands twice.
-pub fn value(bytes: &[u8]) -> Result<Value, serde_json::Error> {
-    Json::parse(bytes).map(Value::from)
-}
-
 /// Whether a number of `message`, which is JSON, has more digits than thousandths, or an exponent.
 /// Asked of the text: once a number has been read into 64 bits, `1.0000000000000000001` is 1.
 #[must_use]
@@ -119,6 +111,8 @@ fn after_text(text: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -134,7 +128,8 @@ mod tests {
     fn everything_else_is_read_as_it_is() {
         for text in ["null", "true", "-7", "18446744073709551615", "0.125", r#""\u0101\n""#, "[]"] {
             let expected: Value = serde_json::from_str(text).expect("JSON");
-            assert_eq!(value(text.as_bytes()).expect("JSON"), expected, "{text}");
+            let read = message(text.as_bytes()).expect("JSON");
+            assert_eq!(Value::from(read), expected, "{text}");
         }
     }
 

@@ -18,7 +18,7 @@ use chrono::{DateTime, Utc};
 use domain::registry::Registry;
 use ingest::{
     dead_letter::Reason,
-    document::Fault,
+    document::{Fault, Json},
     error::LogError,
     log::{Log, READ_BATCH},
     record::{Record, Stored, outside_id},
@@ -29,7 +29,7 @@ use ingest::{
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use crate::{error::ConnectorError, json};
+use crate::error::ConnectorError;
 
 /// A registry file that has no fault.
 #[derive(Clone, Debug)]
@@ -94,7 +94,8 @@ pub fn check(value: &Value, condition: ConditionCheck<'_>) -> (Registry, Vec<Fau
 /// What the parser said, with line and column.
 pub fn parse(text: &str) -> Result<Value, String> {
     if text.trim_start().starts_with('{') {
-        return json::value(text.as_bytes()).map_err(|error| error.to_string());
+        let read = Json::parse(text.as_bytes()).map(Value::from);
+        return read.map_err(|error| error.to_string());
     }
     serde_saphyr::from_str(text).map_err(|error| error.to_string())
 }

@@ -4,8 +4,6 @@ mod json;
 
 use std::{borrow::Cow, cell::RefCell, ops::RangeInclusive, rc::Rc};
 
-pub use self::json::Json;
-use crate::dead_letter::Reason;
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use domain::{
     amount::{Amount, BasisPoints},
@@ -14,6 +12,9 @@ use domain::{
     text::Text,
 };
 use serde_json::Number;
+
+pub use self::json::Json;
+use crate::dead_letter::Reason;
 
 /// The years that instants may lie in: tables keep them in nanoseconds, which end in 2262.
 pub const YEARS: RangeInclusive<i32> = 1900..=2199;

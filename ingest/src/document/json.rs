@@ -10,7 +10,7 @@ use serde::{
 };
 use serde_json::{Map, Number, Value};
 
-/// A value of a document that outlives it.
+/// A value whose texts lie in the message that it was read from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Json<'a> {
     /// Nothing.

@@ -19,7 +19,7 @@ use crate::{
 
 mod attributes;
 
-pub use attributes::{Attribute, Name};
+pub use attributes::{Attribute, AttributeName};
 
 /// One person, as the register's newest change has it.
 #[derive(Clone, Copy)]
@@ -64,18 +64,18 @@ impl<'a> Person<'a> {
     /// One attribute.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<Attribute<'a>> {
-        self.named(self.name(name)?)
+        self.attribute_named(self.attribute_name(name)?)
     }
 
     /// The name of an attribute, for looking it up in many people of the same register.
     #[must_use]
-    pub fn name(&self, name: &str) -> Option<Name> {
+    pub fn attribute_name(&self, name: &str) -> Option<AttributeName> {
         self.names.find(name)
     }
 
     /// The attribute of a name of this register.
     #[must_use]
-    pub fn named(&self, name: Name) -> Option<Attribute<'a>> {
+    pub fn attribute_named(&self, name: AttributeName) -> Option<Attribute<'a>> {
         self.held.attributes.get(name)
     }
 

@@ -130,8 +130,8 @@ impl<'a, T: Copy> Values<T> {
         let first = rows.rows.first().map_or(0, |row| row.person);
         let end = rows.rows.last().map_or(0, |row| row.person + 1);
         let people = &rows.people[first..end];
-        let name = people.first().and_then(|person| person.name(name));
-        let of = |person: &Person<'a>| value(person.named(name?)?);
+        let name = people.first().and_then(|person| person.attribute_name(name));
+        let of = |person: &Person<'a>| value(person.attribute_named(name?)?);
         Self { first, values: people.iter().map(of).collect() }
     }
 

@@ -22,12 +22,12 @@ pub(super) struct Names {
 
 /// The name of an attribute in one register.
 #[derive(Clone, Copy, Debug)]
-pub struct Name(u32);
+pub struct AttributeName(u32);
 
 impl Names {
     /// The name, where somebody has an attribute of it.
-    pub(super) fn find(&self, name: &str) -> Option<Name> {
-        self.numbers.get(name).copied().map(Name)
+    pub(super) fn find(&self, name: &str) -> Option<AttributeName> {
+        self.numbers.get(name).copied().map(AttributeName)
     }
 
     fn number(&mut self, name: &str) -> u32 {
@@ -109,6 +109,9 @@ const DATE: u8 = 5;
 const TEXT: u8 = 6;
 const OTHER: u8 = 7;
 
+/// What a change tells of mostly takes less.
+const USUAL_BYTES: usize = 192;
+
 /// The attributes that a change tells of, packed but for their names, which are spelled: so it is
 /// made without knowing the register. Nothing shows them.
 pub(super) struct Spelled(Vec<u8>);
@@ -116,7 +119,7 @@ pub(super) struct Spelled(Vec<u8>);
 impl Spelled {
     /// What an object says; none of anything else.
     pub(super) fn of(attributes: &Json<'_>) -> Option<Self> {
-        let mut bytes = Vec::with_capacity(192);
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
         for (name, value) in attributes.entries()? {
             text(name, &mut bytes);
             pack(value, &mut bytes);
@@ -162,7 +165,7 @@ impl Packed {
     }
 
     /// One attribute; the first of that name.
-    pub(super) fn get(&self, Name(wanted): Name) -> Option<Attribute<'_>> {
+    pub(super) fn get(&self, AttributeName(wanted): AttributeName) -> Option<Attribute<'_>> {
         let wanted = u64::from(wanted);
         let mut rest = &self.0[..];
         loop {
