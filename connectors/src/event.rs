@@ -19,18 +19,33 @@ pub struct Headers {
     pub time: DateTime<Utc>,
 }
 
-/// The headers and the data of an event; faults are noted where something is missing. Extensions
-/// are allowed by the specification and passed over.
+/// What can be read of an event: its data is, whatever is wrong with its headers, so that every fault is
+/// told at once.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// Its headers, where each is there and right.
+    pub headers: Option<Headers>,
+    /// Its type, where that can be read.
+    pub kind: Option<&'a str>,
+    /// Its data.
+    pub data: Option<Fields<'a>>,
+}
+
+/// The parts of an event; faults are noted where something is missing. Extensions are allowed by the
+/// specification and passed over.
 #[must_use]
-pub fn read<'a>(event: &Cursor<'a>) -> Option<(Headers, Cursor<'a>)> {
+pub fn read<'a>(event: &Cursor<'a>) -> Option<Parts<'a>> {
     let fields = event.fields()?;
     fields.required("specversion").and_then(|at| at.word(&[("1.0", ())]));
-    let text =
-        |name| fields.required(name).and_then(|at| at.short_text(LONGEST)).map(str::to_owned);
+    let text = |name| fields.required(name).and_then(|at| at.short_text(LONGEST));
     let (id, source, kind) = (text("id"), text("source"), text("type"));
     let time = fields.required("time").and_then(|at| at.instant());
-    let data = fields.required("data");
-    Some((Headers { id: id?, source: source?, kind: kind?, time: time? }, data?))
+    let data = fields.required("data").and_then(|at| at.fields());
+    let headers = || {
+        let (id, source, kind) = (id?.to_owned(), source?.to_owned(), kind?.to_owned());
+        Some(Headers { id, source, kind, time: time? })
+    };
+    Some(Parts { headers: headers(), kind, data })
 }
 
 /// An optional instant of an event's data, in microseconds.

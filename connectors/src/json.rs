@@ -2,7 +2,7 @@
 
 use ingest::{
     dead_letter::Reason,
-    document::{Cursor, Fields, Json},
+    document::{Cursor, Fault, Fields, Json},
 };
 use serde_json::error::Category;
 
@@ -55,14 +55,22 @@ pub(crate) fn read_document<T>(
     document: &Json<'_>,
     fields: impl FnOnce(&Fields<'_>) -> Option<T>,
 ) -> Result<T, Problem> {
+    let (read, faults) = read_with_faults(document, fields);
+    read.filter(|_| faults.is_empty()).ok_or_else(|| Problem::faults(&faults))
+}
+
+/// As [`read_document`], where more is to be looked at before the faults are told.
+pub(crate) fn read_with_faults<T>(
+    document: &Json<'_>,
+    fields: impl FnOnce(&Fields<'_>) -> Option<T>,
+) -> (Option<T>, Vec<Fault>) {
     let root = Cursor::root(document);
     let read = root.fields().and_then(|of| {
         let read = fields(&of);
         of.finish();
         read
     });
-    let faults = root.faults();
-    read.filter(|_| faults.is_empty()).ok_or_else(|| Problem::faults(&faults))
+    (read, root.faults())
 }
 
 /// A field that may be missing, but not wrong.

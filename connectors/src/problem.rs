@@ -70,7 +70,6 @@ impl Problem {
     #[must_use]
     pub fn faults_as(status: StatusCode, code: &str, title: &str, faults: &[Fault]) -> Self {
         let detail = match faults {
-            [one] if one.path.is_empty() => one.message.clone(),
             [one] => one.to_string(),
             several => format!("{} faults; see errors", several.len()),
         };

@@ -15,7 +15,7 @@ use ingest::{
 use super::snapshot::Snapshot;
 use crate::{
     connector::Refusal,
-    event::{self, Headers},
+    event::{self, Headers, Parts},
     json,
 };
 
@@ -57,16 +57,16 @@ pub fn person_change(message: &[u8]) -> Result<PersonChange<'_>, Refusal> {
 
 /// All but the attributes, which are taken where they lie.
 fn read(root: &Cursor<'_>) -> Option<PersonChange<'static>> {
-    let (headers, data) = event::read(root)?;
-    if headers.kind != PERSON_CHANGED {
-        root.fault_of(Reason::UnknownType, format!("/type must be {PERSON_CHANGED}"));
+    let Parts { headers, kind, data } = event::read(root)?;
+    if kind.is_some_and(|kind| kind != PERSON_CHANGED) {
+        root.fault_of(Reason::UnknownType, format!("/type: must be {PERSON_CHANGED}"));
         return None;
     }
     let extensions = root.fields()?;
     let begins = extensions.optional("snapshot").and_then(|at| at.boolean()).unwrap_or(false);
     let count = extensions.optional("snapshotcount").and_then(|at| at.integer(0, i64::MAX));
     let count = count.and_then(|count| u64::try_from(count).ok());
-    let fields = data.fields()?;
+    let fields = data?;
     let person = fields.required("person").and_then(|at| {
         let parsed = PersonCode::parse(at.text()?);
         parsed.map_err(|error| at.fault(error.to_string())).ok()
@@ -85,7 +85,7 @@ fn read(root: &Cursor<'_>) -> Option<PersonChange<'static>> {
     }
     fields.finish();
     Some(PersonChange {
-        headers,
+        headers: headers?,
         person: person?,
         sequence: u64::try_from(sequence?).ok()?,
         attributes: None,

@@ -13,7 +13,11 @@ use ingest::{
     wire::v1::{Event, PortalEvent},
 };
 
-use crate::{connector::Refusal, event, json};
+use crate::{
+    connector::Refusal,
+    event::{self, Parts},
+    json,
+};
 
 /// What every type of event begins with, and its last words.
 const PREFIX: &str = "lv.portal.";
@@ -31,15 +35,15 @@ const LONGEST: usize = 128;
 pub fn event(message: &[u8], vault: &Vault, now: DateTime<Utc>) -> Result<Record, Refusal> {
     let document = json::message(message)?;
     let root = Cursor::root(&document);
-    let read = event::read(&root).and_then(|(headers, data)| {
-        let kind = headers.kind.strip_prefix(PREFIX).filter(|kind| TYPES.contains(kind));
-        if kind.is_none() {
-            root.fault_of(Reason::UnknownType, "/type is no event of the portal");
+    let read = event::read(&root).and_then(|Parts { headers, kind, data }| {
+        let own = |kind: &str| kind.strip_prefix(PREFIX).is_some_and(|kind| TYPES.contains(&kind));
+        if kind.is_some_and(|kind| !own(kind)) {
+            root.fault_of(Reason::UnknownType, "/type: is no event of the portal");
         }
-        let fields = data.fields()?;
-        let event = portal_event(&fields, &headers, kind == Some(LOGIN), vault);
+        let fields = data?;
+        let event = portal_event(&fields, kind, vault);
         fields.finish();
-        Some((headers, event))
+        Some((headers?, event))
     });
     let faults = root.faults();
     let Some((headers, event)) = read.filter(|_| faults.is_empty()) else {
@@ -52,17 +56,22 @@ pub fn event(message: &[u8], vault: &Vault, now: DateTime<Utc>) -> Result<Record
         sequence: 0,
         event_time: headers.time,
         recorded_at: now,
-        event: Event::PortalEvent(event),
+        event: Event::PortalEvent(PortalEvent {
+            event_type: headers.kind,
+            date: LocalTime::of(headers.time).date.to_string(),
+            ..event
+        }),
     })
 }
 
-fn portal_event(
-    fields: &Fields<'_>,
-    headers: &event::Headers,
-    login: bool,
-    vault: &Vault,
-) -> PortalEvent {
-    for name in if login { &["basket", "means"][..] } else { &["e_service"] } {
+/// All but what the headers say.
+fn portal_event(fields: &Fields<'_>, kind: Option<&str>, vault: &Vault) -> PortalEvent {
+    let needed: &[&str] = match kind.and_then(|kind| kind.strip_prefix(PREFIX)) {
+        None => &[],
+        Some(LOGIN) => &["basket", "means"],
+        Some(_) => &["e_service"],
+    };
+    for name in needed {
         fields.required(name);
     }
     let basket = fields
@@ -74,12 +83,11 @@ fn portal_event(
     let e_service = fields.optional("e_service").and_then(|at| at.id(EServiceId::new));
     let merchant = fields.optional("merchant").and_then(|at| at.id(MerchantId::new));
     PortalEvent {
-        event_type: headers.kind.clone(),
         e_service_id: e_service.map(|id| id.to_string()),
         merchant_id: merchant.map(|id| id.to_string()),
         login_basket: basket.map(str::to_owned),
         identity_means: fields.short_text("means", LONGEST),
         user,
-        date: LocalTime::of(headers.time).date.to_string(),
+        ..PortalEvent::default()
     }
 }

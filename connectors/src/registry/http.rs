@@ -249,7 +249,7 @@ async fn put_one(
     let same = changes.iter().all(|of| now.standing().entry(of.kind, &of.id) == of.entry.as_ref());
     if !same {
         Seen::of(&headers).is_newest(standing)?;
-        now.checked(&by, &changes, |_| String::new())?;
+        now.checked(&by, &changes, |_| String::new(), Vec::new())?;
         now.commit(&by, &changes, None).await?;
         door.registrar.tell(&by, "registry.put", object(kind, &last.id));
     }
@@ -294,7 +294,7 @@ async fn remove(
     }
     let standing = found(&now, &door, kind, &id, &BTreeMap::new())?.map(|(_, offset)| offset);
     Seen::of(&headers).is_newest(standing)?;
-    now.checked(&identity, &changes, |_| String::new())?;
+    now.checked(&identity, &changes, |_| String::new(), Vec::new())?;
     now.commit(&identity, &changes, None).await?;
     door.registrar.tell(&identity, "registry.remove", object(kind, &id));
     Ok(no_content())

@@ -251,7 +251,8 @@ impl Now<'_> {
         self.inner.approval && decides
     }
 
-    /// What is wrong with changes: the faults of what would stand, and what may not change any more.
+    /// What is wrong with changes: the faults of their form, which are known, and of what would stand, and
+    /// what may not change any more.
     ///
     /// # Errors
     /// 422 with each fault and its pointer, which `pointer` completes by the number of the change; 409
@@ -261,6 +262,7 @@ impl Now<'_> {
         by: &Identity,
         changes: &[Change],
         pointer: impl Fn(usize) -> String,
+        form: Vec<Fault>,
     ) -> Result<Candidate, Problem> {
         let today = LocalTime::of(self.inner.clock.now()).date;
         let candidate = self.with(changes);
@@ -269,7 +271,7 @@ impl Now<'_> {
         let told = |misfits: Vec<&Misfit>| -> Vec<Fault> {
             misfits.into_iter().map(|misfit| self.told(by, misfit, &pointer)).collect()
         };
-        let own = told(of_changes);
+        let own = [form, told(of_changes)].concat();
         if !own.is_empty() {
             return Err(Problem::faults(&own));
         }

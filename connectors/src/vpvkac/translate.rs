@@ -15,7 +15,11 @@ use ingest::{
     wire::v1::{Event, ServiceEvent},
 };
 
-use crate::{connector::Refusal, event, json};
+use crate::{
+    connector::Refusal,
+    event::{self, Parts},
+    json,
+};
 
 /// What every type of event begins with, and its last words.
 const PREFIX: &str = "lv.vpvkac.";
@@ -50,16 +54,16 @@ pub fn event(
 ) -> Result<Record, Refusal> {
     let document = json::message(message)?;
     let root = Cursor::root(&document);
-    let read = event::read(&root).and_then(|(headers, data)| {
-        let known = headers.kind.strip_prefix(PREFIX).is_some_and(|kind| TYPES.contains(&kind));
-        if !known {
-            root.fault_of(Reason::UnknownType, "/type is no event of a service centre");
+    let read = event::read(&root).and_then(|Parts { headers, kind, data }| {
+        let own = |kind: &str| kind.strip_prefix(PREFIX).is_some_and(|kind| TYPES.contains(&kind));
+        if kind.is_some_and(|kind| !own(kind)) {
+            root.fault_of(Reason::UnknownType, "/type: is no event of a service centre");
         }
-        let fields = data.fields()?;
-        named(&fields, &headers.kind);
-        let event = service_event(&fields, &headers, centres, vault);
+        let fields = data?;
+        named(&fields, kind.unwrap_or_default());
+        let event = service_event(&fields, centres, vault);
         fields.finish();
-        Some((headers, event))
+        Some((headers?, event))
     });
     let faults = root.faults();
     let Some((headers, event)) = read.filter(|_| faults.is_empty()) else {
@@ -72,7 +76,11 @@ pub fn event(
         sequence: 0,
         event_time: headers.time,
         recorded_at: now,
-        event: Event::ServiceEvent(event),
+        event: Event::ServiceEvent(ServiceEvent {
+            event_type: headers.kind,
+            date: LocalTime::of(headers.time).date.to_string(),
+            ..event
+        }),
     })
 }
 
@@ -91,12 +99,8 @@ fn named(fields: &Fields<'_>, kind: &str) {
     }
 }
 
-fn service_event(
-    fields: &Fields<'_>,
-    headers: &event::Headers,
-    centres: &HashSet<CentreId>,
-    vault: &Vault,
-) -> ServiceEvent {
+/// All but what the headers say.
+fn service_event(fields: &Fields<'_>, centres: &HashSet<CentreId>, vault: &Vault) -> ServiceEvent {
     let centre = fields.optional("centre").and_then(|at| {
         let id = at.id(CentreId::new)?;
         if !centres.contains(&id) {
@@ -122,7 +126,6 @@ fn service_event(
     let service =
         fields.optional("service").and_then(|at| at.parsed("one of PAK_01 to PAK_10", pak));
     ServiceEvent {
-        event_type: headers.kind.clone(),
         call_id: fields.short_text("call", LONGEST),
         centre_id: centre,
         service_id: service,
@@ -135,10 +138,9 @@ fn service_event(
         completed_at,
         rating: rating.and_then(|rating| u32::try_from(rating).ok()),
         resolved: fields.optional("resolved").and_then(|at| at.boolean()),
-        date: LocalTime::of(headers.time).date.to_string(),
         specialist,
         mandate_number: fields.short_text("mandate", LONGEST),
-        desk: None,
+        ..ServiceEvent::default()
     }
 }
 

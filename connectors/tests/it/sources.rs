@@ -252,8 +252,16 @@ async fn a_wrong_event_is_told_with_all_that_is_wrong() {
         assert_eq!((answer.status, &answer.json()["code"]), (status, &json!(code)), "{body}");
         assert_eq!(answer.headers["content-type"], "application/problem+json");
     }
+    let both = json!({"id": 7, "type": "lv.vpvkac.call.rated", "data": {"rating": 9}}).to_string();
+    let told = served.post(SINGLE, both).await.json();
+    let detail = told["detail"].as_str().expect("a text");
+    for named in
+        ["specversion is missing", "/id", "source is missing", "/data: call", "/data/rating"]
+    {
+        assert!(detail.contains(named), "{named}: {detail}");
+    }
     let letters = served.node.dead_letters().await.len();
-    assert_eq!(letters, 11, "each is kept");
+    assert_eq!(letters, 12, "each is kept");
     let no_list = served.post(BATCH, service("s1").to_string()).await;
     assert_eq!((no_list.status, &no_list.json()["code"]), (422, &json!("wrong_type")));
     assert_eq!(served.post(BATCH, "[{]").await.status, 400);

@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use ingest::document::{Cursor, Json};
+use ingest::document::{Cursor, Fault, Json};
 use serde_json::{Map, Value, json};
 
 use super::{Days, Door, Simulating, answer, no_content, paged};
@@ -110,15 +110,17 @@ pub(super) async fn one(
 }
 
 /// What a draft puts and removes, as the body says.
+#[derive(Default)]
 pub(super) struct Body {
     pub(super) note: String,
     pub(super) entries: Map<String, Value>,
     pub(super) remove: Vec<Removed>,
 }
 
-/// Reads what a draft puts and removes.
-pub(super) fn read(document: &Value) -> Result<Body, Problem> {
-    json::read_document(&Json::from(document), |fields| {
+/// What can be read of what a draft puts and removes, and the faults of the form: they are told with those
+/// of the entries.
+pub(super) fn read(document: &Value) -> (Body, Vec<Fault>) {
+    let (body, faults) = json::read_with_faults(&Json::from(document), |fields| {
         let note = fields.short_text("note", LONGEST).unwrap_or_default();
         let entries = fields.optional("entries");
         let lists = entries.as_ref().map(|at| at.entries()).unwrap_or_default();
@@ -127,13 +129,18 @@ pub(super) fn read(document: &Value) -> Result<Body, Problem> {
             if domain::registry::Kind::of_list(list).is_none() {
                 at.fault("unknown list");
             }
-            // Each element must be an object; what it says is checked with the rest.
-            at.elements().iter().for_each(|element| drop(element.fields()));
-            put.insert(list.to_owned(), at.value().clone().into());
+            // What its elements say is checked with the rest, once each is an object.
+            let elements = at.elements();
+            if elements.iter().filter(|element| element.fields().is_some()).count()
+                == elements.len()
+            {
+                put.insert(list.to_owned(), at.value().clone().into());
+            }
         }
         let remove = fields.list("remove").iter().filter_map(removed).collect();
         Some(Body { note, entries: put, remove })
-    })
+    });
+    (body.unwrap_or_default(), faults)
 }
 
 fn removed(at: &Cursor<'_>) -> Option<Removed> {
@@ -158,7 +165,7 @@ pub(super) async fn put(
     domain::id::GroupId::new(&id).map_err(|error| Problem::invalid(format!("the id {error}")))?;
     let mut document = Value::from(json::body(&bytes)?);
     door.name_draft(&mut document);
-    let body = read(&document)?;
+    let (body, form) = read(&document);
     let mut now = door.registrar.now().await?;
     let standing = now.standing().drafts.get(&id);
     if standing.is_some_and(|(draft, _)| !sees(&identity, draft)) {
@@ -175,7 +182,7 @@ pub(super) async fn put(
     }
     note_writer(&mut draft, &identity);
     let is_new = standing.is_none();
-    check(&now, &identity, &draft)?;
+    check(&now, &identity, &draft, form)?;
     now.commit(&identity, &[], Some(beside(&id, Some(&draft)))).await?;
     door.registrar.tell(&identity, "draft.put", id.clone());
     let (draft, offset) = of(&now, &identity, &id)?;
@@ -219,11 +226,11 @@ fn note_writer(draft: &mut Draft, by: &Identity) {
     }
 }
 
-/// Whether the draft could hold as the registry is now.
-fn check(now: &Now<'_>, by: &Identity, draft: &Draft) -> Result<(), Problem> {
+/// Whether the draft could hold as the registry is now, and its form is right.
+fn check(now: &Now<'_>, by: &Identity, draft: &Draft, form: Vec<Fault>) -> Result<(), Problem> {
     let (changes, places) = draft.changes(&now.standing().view);
     now.allowed(by, &changes, true)?;
-    now.checked(by, &changes, |at| places.get(at).cloned().unwrap_or_default())?;
+    now.checked(by, &changes, |at| places.get(at).cloned().unwrap_or_default(), form)?;
     Ok(())
 }
 
@@ -283,11 +290,11 @@ pub(super) async fn move_to(
     let mut changes = Vec::new();
     match (standing.state, state) {
         (Stands::Draft | Stands::Rejected, Stands::Shadow) => {
-            check(&now, &identity, &draft)?;
+            check(&now, &identity, &draft, Vec::new())?;
             draft.shadow_since = Some(today);
         }
         (Stands::Draft | Stands::Shadow, Stands::Submitted) => {
-            check(&now, &identity, &draft)?;
+            check(&now, &identity, &draft, Vec::new())?;
             note_writer(&mut draft, &identity);
         }
         (Stands::Shadow | Stands::Submitted | Stands::Rejected, Stands::Draft) => {}
@@ -302,7 +309,7 @@ pub(super) async fn move_to(
             draft.decided_by = Some(identity.subject.to_string());
             draft.reason = reason;
             if state == Stands::Published {
-                check(&now, &identity, &draft)?;
+                check(&now, &identity, &draft, Vec::new())?;
                 changes = draft.changes(&now.standing().view).0;
             }
         }

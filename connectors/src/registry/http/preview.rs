@@ -69,14 +69,16 @@ pub(super) fn own(by: &Identity, registry: &Registry) -> Option<BTreeSet<Instruc
 }
 
 /// What a preview asks for beside what a draft has.
+#[derive(Default)]
 struct Asked {
     order: Vec<String>,
     from: Option<NaiveDate>,
     simulate: Option<Days>,
 }
 
-/// The order of `order` and the days of `simulate` are taken out of the body; the rest is a draft's.
-fn read(door: &Door, bytes: &[u8]) -> Result<(Asked, drafts::Body), Problem> {
+/// The order of `order` and the days of `simulate` are taken out of the body; the rest is a draft's. With it
+/// the faults of the form.
+fn read(door: &Door, bytes: &[u8]) -> Result<(Asked, drafts::Body, Vec<Fault>), Problem> {
     let mut document = Value::from(json::body(bytes)?);
     door.name_draft(&mut document);
     let fields = document.as_object_mut().ok_or_else(|| Problem::invalid("must be an object"))?;
@@ -85,17 +87,16 @@ fn read(door: &Door, bytes: &[u8]) -> Result<(Asked, drafts::Body), Problem> {
         taken.extend(fields.remove(name).map(|value| (name.to_owned(), value)));
     }
     let taken = Value::Object(taken);
-    let asked = json::read_document(&Json::from(&taken), |fields| {
+    let (asked, mut form) = json::read_with_faults(&Json::from(&taken), |fields| {
         let order = fields.list("order");
         let order = order.iter().filter_map(|at| at.text().map(str::to_owned)).collect();
         let from = fields.optional("from").and_then(|at| at.date());
-        let simulate = match fields.optional("simulate") {
-            Some(at) => Some(days(&at)?),
-            None => None,
-        };
+        let simulate = fields.optional("simulate").and_then(|at| days(&at));
         Some(Asked { order, from, simulate })
-    })?;
-    Ok((asked, drafts::read(&document)?))
+    });
+    let (body, of_draft) = drafts::read(&document);
+    form.extend(of_draft);
+    Ok((asked.unwrap_or_default(), body, form))
 }
 
 fn days(at: &Cursor<'_>) -> Option<Days> {
@@ -154,7 +155,7 @@ pub(super) async fn preview(
     if !matches!(identity.role, Role::Grantor | Role::Administrator) {
         return Err(Problem::forbidden("this is for grantors and administrators"));
     }
-    let (asked, mut body) = read(&door, &bytes)?;
+    let (asked, mut body, form) = read(&door, &bytes)?;
     let today = door.registrar.today();
     let (told, simulating) = {
         let now = door.registrar.now().await?;
@@ -169,9 +170,13 @@ pub(super) async fn preview(
         now.allowed(&identity, &changes, true)?;
         let candidate = now.with(&changes);
         let faults = conflicts((&identity, &now), &changes, &candidate.faults, &places, today);
+        if !form.is_empty() {
+            return Err(Problem::faults(&[form, faults].concat()));
+        }
+        let faults = faults.iter().map(|of| json!({"pointer": of.path, "detail": of.message}));
         let day = first_day(&changes).unwrap_or(today);
         let told = json!({
-            "faults": faults,
+            "faults": faults.collect::<Vec<_>>(),
             "entries": draft.entries,
             "changes": changes.iter().map(change).collect::<Vec<_>>(),
             "day": day.to_string(),
@@ -204,19 +209,14 @@ fn conflicts(
     misfits: &[Misfit],
     places: &[String],
     today: NaiveDate,
-) -> Vec<Value> {
+) -> Vec<Fault> {
     let place = |at: usize| places.get(at).cloned().unwrap_or_default();
-    let told = |path: String, detail: &str| json!({"pointer": path, "detail": detail});
-    let misfits = misfits.iter().map(|misfit| {
-        let fault = now.told(by, misfit, place);
-        told(fault.path, &fault.message)
-    });
-    let mut all: Vec<_> = misfits.collect();
+    let mut all: Vec<_> = misfits.iter().map(|misfit| now.told(by, misfit, place)).collect();
     let instructions = changes.iter().enumerate().filter(|(_, of)| of.kind == Kind::Instruction);
     all.extend(instructions.filter_map(|(at, change)| {
         let before = now.standing().entry(change.kind, &change.id);
         let fault = versions::fault(before, change.entry.as_ref(), today)?;
-        Some(told(format!("{}{}", place(at), fault.path), &fault.message))
+        Some(Fault { path: format!("{}{}", place(at), fault.path), ..fault })
     }));
     all
 }

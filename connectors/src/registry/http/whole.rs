@@ -136,9 +136,10 @@ pub(super) async fn import(
         return Err(Problem::new(StatusCode::CONFLICT, "removes", "Removes much", detail));
     }
     now.allowed(&identity, &changes, false)?;
-    now.checked(&identity, &changes, |at| {
+    let place = |at: usize| {
         changes.get(at).map(|of| format!("/{}/{}", of.kind.list(), of.id)).unwrap_or_default()
-    })?;
+    };
+    now.checked(&identity, &changes, place, Vec::new())?;
     let told = told(&now, &changes);
     now.commit(&identity, &changes, None).await?;
     let object = format!("{} entries", changes.len());

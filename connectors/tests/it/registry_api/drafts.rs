@@ -52,6 +52,19 @@ async fn a_draft_holds_once_a_second_person_approves_it() {
     let put = node.put(RIGA, "/v1/drafts/twin", "", &twin).await;
     let pointer = &put.json()["errors"][0]["pointer"];
     assert_eq!((put.status, pointer), (422, &json!("/entries/instructions/0/priority")));
+    // Faults of the form and of what is in it come at once.
+    let mut worse = twin.clone();
+    worse["colour"] = json!(1);
+    worse["entries"]["groups"] = json!([7]);
+    for put in [
+        node.put(RIGA, "/v1/drafts/twin", "", &worse).await,
+        node.ask(RIGA, "POST", "/v1/instructions:preview", "", &worse).await,
+    ] {
+        let errors = put.json()["errors"].as_array().cloned().unwrap_or_default();
+        let pointers: Vec<_> = errors.iter().map(|error| error["pointer"].clone()).collect();
+        let all = ["/entries/groups/0", "/colour", "/entries/instructions/0/priority"];
+        assert_eq!((put.status, pointers), (422, all.map(Value::from).to_vec()));
+    }
     // A merchant's e-service is for an administrator to approve.
     let shop = Who(Role::Merchant, "shop", "m");
     let e_service =
