@@ -29,6 +29,7 @@ use crate::{
 };
 
 mod entering;
+mod steps;
 mod writes;
 
 use writes::Writes;
@@ -203,6 +204,7 @@ async fn turns<C: Cache>(
         batch.extend(taken);
         let requests = batch.len();
         let outgoing = authoriser.decide(std::mem::take(&mut batch)).await?;
+        steps::decided(&outgoing.records, started.elapsed());
         let (parts, registers) = (authoriser.parts(), authoriser.registers());
         parts.metrics.turned(requests, started.elapsed());
         parts.metrics.refreshed(parts.clock.now(), registers.registry_version());
@@ -256,6 +258,7 @@ async fn append(
             first.refuse_all();
             continue;
         };
+        steps::appended(&stored, started.elapsed());
         first.give(&stored);
         // The index thread has failed; its error is the one to tell.
         if entries.send((sequence, stored)).await.is_err() {
@@ -553,7 +556,9 @@ impl Handle {
         self.queue.send(job).await.map_err(|_| Refusal::Stopped)?;
         let answer = answer.await.unwrap_or(Err(Refusal::Stopped));
         if let (true, Ok(Reply::Authorisation(history))) = (decides, &answer) {
-            self.parts.metrics.answered(&history.decided.decision, started.elapsed());
+            let took = started.elapsed();
+            self.parts.metrics.answered(&history.decided.decision, took);
+            steps::authorised(&history.decided, took);
         }
         answer
     }

@@ -25,7 +25,7 @@ use serde::Deserialize;
 use toml::Table;
 use warehouse::{endpoint::Limits, open_data::Publisher};
 
-use crate::{failure::Failure, lineage};
+use crate::{failure::Failure, lineage, traces};
 
 mod layers;
 mod reference;
@@ -79,6 +79,8 @@ pub struct Config {
     pub backup: Backup,
     /// To whom lineage is told.
     pub lineage: lineage::Settings,
+    /// To whom traces are told.
+    pub traces: traces::Settings,
 }
 
 /// Where a running node puts what `avis backup --server` asks it to copy.

@@ -29,6 +29,7 @@ mod sql;
 mod stream;
 mod tls;
 mod token_key;
+mod traces;
 mod up;
 mod verify;
 mod vitals;

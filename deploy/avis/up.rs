@@ -51,6 +51,7 @@ use crate::{
     person, rotation, routes, settlement,
     sql::Doors,
     tls,
+    traces::Traces,
 };
 
 /// How long nothing may come before new people and rules are looked for anyway.
@@ -140,6 +141,7 @@ pub async fn run(arguments: UpArguments) -> Result<(), Failure> {
     config.postgres.address = arguments.postgres.unwrap_or(config.postgres.address);
     config.flight.address = arguments.flight.unwrap_or(config.flight.address);
     config.check()?;
+    let traces = Traces::begin(&config.traces)?;
     // Before anything that takes long: unheard, it would end the process.
     let hangup = signal(SignalKind::hangup())?;
     let node = Arc::new(Node::open(&arguments.data.folder, &config, Arc::new(SystemClock))?);
@@ -151,7 +153,7 @@ pub async fn run(arguments: UpArguments) -> Result<(), Failure> {
     let (stop, stopped) = watch::channel(false);
     let work = serve(&node, &config, arguments.dev, listening, (ready, is_ready), stopped);
     let mut work = std::pin::pin!(work);
-    tokio::select! {
+    let ended = tokio::select! {
         ended = &mut work => ended,
         () = told_to_stop() => {
             tracing::info!("stopping");
@@ -160,7 +162,9 @@ pub async fn run(arguments: UpArguments) -> Result<(), Failure> {
             let _ = stop.send(true);
             work.await
         }
-    }
+    };
+    traces.end().await;
+    ended
 }
 
 /// Brings everything up, opens the doors, and works until told to stop.

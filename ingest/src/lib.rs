@@ -22,5 +22,6 @@ pub mod record;
 pub mod register;
 pub mod spread;
 pub mod topic;
+pub mod traces;
 pub mod vault;
 pub mod wire;

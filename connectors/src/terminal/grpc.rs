@@ -10,6 +10,7 @@ use domain::{
     id::{AuthorisationId, IdempotencyKey, TerminalId},
     refund::ReturnedLine,
 };
+use ingest::traces::{self, Step};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming, service::Routes};
@@ -129,6 +130,7 @@ async fn answer(
     if asked.id.len() > LONGEST_ID {
         return Err(Problem::from(Refusal::NotFound));
     }
+    let since = Instant::now();
     let what = asked.what.ok_or_else(|| Problem::malformed("the request asks for nothing"))?;
     if let What::LookUp(look_up) = what {
         let history = door.look_up(identity, authorisation(&look_up.authorisation_id)?).await?;
@@ -177,6 +179,13 @@ async fn answer(
     };
     match reply {
         Reply::Authorisation(history) => {
+            if let Some(trace) = traces::of(&history.decided.authorisation_id) {
+                trace.tell(Step::answered(
+                    "avis.terminal.v1.Terminal/Authorise",
+                    since.elapsed(),
+                    None,
+                ));
+            }
             Ok(Outcome::Authorisation(answer::authorisation(&history, Explain::Applied)))
         }
         Reply::Blocked(_) => Err(Refusal::KeyReused.into()),

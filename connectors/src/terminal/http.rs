@@ -13,7 +13,11 @@ use axum::{
     routing::{get, post},
 };
 use domain::id::{AuthorisationId, IdempotencyKey, TerminalId};
-use ingest::{log::Log, vault::Vault};
+use ingest::{
+    log::Log,
+    traces::{self, Step},
+    vault::Vault,
+};
 use serde::Serialize;
 
 use super::{
@@ -178,13 +182,13 @@ pub(super) async fn authorise(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
+    let asked = Asked::now("POST /v1/authorisations", &headers);
     let terminal = door.terminal(&access::identity(&door.tokens, &headers)?)?;
     let key = idempotency_key(&headers)?;
-    let asked = request::authorise(&body, key, &door.vault)?;
-    own(&terminal, &asked.request.terminal)?;
+    let basket = request::authorise(&body, key, &door.vault)?;
+    own(&terminal, &basket.request.terminal)?;
     let _admitted = door.admit()?;
-    let reply = door.authoriser.authorise(asked.request, asked.body).await?;
-    told(&reply)
+    asked.told(&door.authoriser.authorise(basket.request, basket.body).await?)
 }
 
 /// A reservation made final, whole.
@@ -206,10 +210,11 @@ pub(super) async fn capture(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
+    let asked = Asked::now("POST /v1/authorisations/{id}/capture", &headers);
     let (terminal, key, id) = door.changing(&headers, &id)?;
     let change = request::capture(&body, id, terminal, key)?;
     let _admitted = door.admit()?;
-    told(&door.authoriser.change(change).await?)
+    asked.told(&door.authoriser.change(change).await?)
 }
 
 /// A reservation cancelled before capture.
@@ -230,10 +235,11 @@ pub(super) async fn void(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
+    let asked = Asked::now("POST /v1/authorisations/{id}/void", &headers);
     let (terminal, key, id) = door.changing(&headers, &id)?;
     let change = request::void(&body, id, terminal, key)?;
     let _admitted = door.admit()?;
-    told(&door.authoriser.change(change).await?)
+    asked.told(&door.authoriser.change(change).await?)
 }
 
 /// Some of it, or the rest, comes back after capture.
@@ -255,10 +261,11 @@ pub(super) async fn refund(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
+    let asked = Asked::now("POST /v1/authorisations/{id}/refunds", &headers);
     let (terminal, key, id) = door.changing(&headers, &id)?;
     let change = request::refund(&body, id, terminal, key)?;
     let _admitted = door.admit()?;
-    told(&door.authoriser.change(change).await?)
+    asked.told(&door.authoriser.change(change).await?)
 }
 
 /// Undo by its key what a terminal never heard the outcome of; nothing came, so the key is blocked.
@@ -369,10 +376,26 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Pro
     IdempotencyKey::new(bare).map_err(|error| problem(&format!("the key {error}")))
 }
 
-fn told(reply: &Reply) -> Result<Response, Problem> {
-    match reply {
-        Reply::Authorisation(history) => json(&answer::authorisation(history, Explain::Applied)),
-        Reply::Blocked(_) => Err(Refusal::KeyReused.into()),
+/// A request that is on its way.
+struct Asked<'a> {
+    route: &'static str,
+    since: Instant,
+    headers: &'a HeaderMap,
+}
+
+impl<'a> Asked<'a> {
+    fn now(route: &'static str, headers: &'a HeaderMap) -> Self {
+        Self { route, since: Instant::now(), headers }
+    }
+
+    /// The answer, of which the authorisation's trace is told.
+    fn told(&self, reply: &Reply) -> Result<Response, Problem> {
+        let Reply::Authorisation(history) = reply else { return Err(Refusal::KeyReused.into()) };
+        if let Some(trace) = traces::of(&history.decided.authorisation_id) {
+            let caller = self.headers.get(traces::CALLER).and_then(|caller| caller.to_str().ok());
+            trace.tell(Step::answered(self.route, self.since.elapsed(), caller));
+        }
+        json(&answer::authorisation(history, Explain::Applied))
     }
 }
 

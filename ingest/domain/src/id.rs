@@ -241,7 +241,7 @@ macro_rules! number_id {
 }
 
 number_id! {
-    /// An authorisation. Of an offline upload it follows from terminal and key; else it is a ULID.
+    /// An authorisation: a hash of its terminal and key.
     AuthorisationId,
     /// Whom limits count: a person, or a means that stands without a known person.
     RecipientId,

@@ -6,7 +6,11 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 use futures::future::select_all;
-use ingest::topic::Topic;
+use ingest::{
+    record::Stored,
+    topic::Topic,
+    traces::{self, Trace},
+};
 use tokio::sync::mpsc;
 
 use super::reader::{Read, Reader};
@@ -26,6 +30,8 @@ pub struct Batch {
     pub offsets: Vec<u64>,
     /// The offset after the last row.
     pub next: u64,
+    /// The traces of those that are told of, by their offsets.
+    pub traces: Vec<(u64, Trace)>,
     /// When the first was recorded.
     pub recorded_at: DateTime<Utc>,
     /// The rows.
@@ -78,9 +84,19 @@ fn decoded(topic: Topic, decoder: &mut Decoder, read: &Read) -> Result<Batch, Pi
         partition: read.partition,
         offsets: read.records.iter().map(|stored| stored.position.offset).collect(),
         next: read.next,
+        traces: traces_of(&read.records),
         recorded_at: read.records.first().map_or_else(Utc::now, |first| first.record.recorded_at),
         rows: decoder.decode(&read.records)?,
     })
+}
+
+fn traces_of(records: &[Stored]) -> Vec<(u64, Trace)> {
+    if !traces::are_told() {
+        return Vec::new();
+    }
+    let of =
+        |stored: &Stored| Some((stored.position.offset, traces::of_event(&stored.record.event)?));
+    records.iter().filter_map(of).collect()
 }
 
 /// Whether every pipeline still takes batches: one that failed ends the reading for all, so that

@@ -9,6 +9,7 @@ use ingest::{
     clock::{Clock as _, SystemClock},
     log::Log,
     topic::Topic,
+    traces::{Step, Trace},
 };
 use tokio::{
     sync::{OwnedMutexGuard, mpsc},
@@ -32,6 +33,9 @@ use crate::{
     error::PipelineError,
     pipeline::Pipeline,
 };
+
+/// Traces that wait for one commit, at the most: where no row comes, none is told of for long.
+const MOST_TRACES: usize = 4_096;
 
 pub struct Lander {
     log: Arc<dyn Log>,
@@ -62,6 +66,18 @@ struct Pending {
     oldest: Option<DateTime<Utc>>,
     /// Whether rows wait, not positions alone.
     rows: bool,
+    /// The traces of what was read, and since when queries see it.
+    traces: Vec<(Trace, Instant)>,
+}
+
+impl Pending {
+    /// Notes the traces of a batch's rows but the first few.
+    fn sees(&mut self, batch: &Batch, skip: usize) {
+        let first = batch.offsets.get(skip).copied().unwrap_or(batch.next);
+        let read = batch.traces.iter().filter(|(offset, _)| *offset >= first);
+        let (now, room) = (Instant::now(), MOST_TRACES.saturating_sub(self.traces.len()));
+        self.traces.extend(read.map(|(_, trace)| (*trace, now)).take(room));
+    }
 }
 
 impl Lander {
@@ -209,6 +225,7 @@ impl Lander {
         self.pending.since.get_or_insert_with(Instant::now);
         self.pending.oldest.get_or_insert(batch.recorded_at);
         let fill = self.append(&made, &applications(&self.line.pipeline, &self.positions))?;
+        self.pending.sees(batch, skip);
         self.seen(batch.recorded_at, fill);
         Ok(fill.over || self.pending.records >= self.world.settings.commit_records)
     }
@@ -273,7 +290,7 @@ impl Lander {
             late.commit(&self.positions).await?;
         }
         let Some(lot) = self.line.tail.begin().await else { return Ok(()) };
-        let oldest = std::mem::take(&mut self.pending).oldest;
+        let Pending { oldest, traces, .. } = std::mem::take(&mut self.pending);
         let (world, line) = (self.world.clone(), self.line.clone());
         let landing = land(
             world,
@@ -282,6 +299,7 @@ impl Lander {
             self.state,
             offsets::lag(self.log.as_ref(), &self.positions)?,
             oldest,
+            traces,
         );
         self.landing = Some(tokio::spawn(landing));
         Ok(())
@@ -328,6 +346,7 @@ async fn land(
     state: u64,
     lag: u64,
     oldest: Option<DateTime<Utc>>,
+    traces: Vec<(Trace, Instant)>,
 ) -> Result<(), PipelineError> {
     let name = &line.pipeline.name;
     // It is never closed.
@@ -335,6 +354,9 @@ async fn land(
     let landed = lot.land(line.table.as_ref()).await;
     landed.map_err(|source| failed(name, "commit to", source))?;
     drop(writing);
+    for (trace, seen) in traces {
+        trace.tell(Step::read(format!("land {name}"), seen.elapsed()));
+    }
     world.states.forget_before(name, state);
     let waited = oldest.map_or(0, |oldest| (world.clock.now() - oldest).num_milliseconds().max(0));
     #[allow(clippy::cast_precision_loss, reason = "milliseconds of a wait are few")]

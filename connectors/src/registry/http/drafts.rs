@@ -129,11 +129,9 @@ pub(super) fn read(document: &Value) -> (Body, Vec<Fault>) {
             if domain::registry::Kind::of_list(list).is_none() {
                 at.fault("unknown list");
             }
-            // What its elements say is checked with the rest, once each is an object.
+            // What its elements say is checked with the rest, if each of them is an object.
             let elements = at.elements();
-            if elements.iter().filter(|element| element.fields().is_some()).count()
-                == elements.len()
-            {
+            if elements.iter().filter_map(Cursor::fields).count() == elements.len() {
                 put.insert(list.to_owned(), at.value().clone().into());
             }
         }

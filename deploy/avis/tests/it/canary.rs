@@ -10,7 +10,7 @@ use std::{
 use chrono::{Days, NaiveDate, Utc};
 use serde_json::{Value, json};
 
-use crate::{avis, packaged_baskets, sql, succeeded, up::Server};
+use crate::{avis, packaged_baskets, sql, succeeded, traces::collector, up::Server};
 
 const PEOPLE: usize = 200;
 /// Everything that our own packages can say.
@@ -262,7 +262,11 @@ fn planted_people_are_found_nowhere() {
     ];
     let tokens = roles.map(|(role, of, who)| (role, token(&folder, role, of, who)));
     let log = place.path().join("up.log");
+    let (told, collector) = collector();
     let settings = [
+        ("AVIS__TRACES__URL", collector.as_str()),
+        ("AVIS__TRACES__KEY", "secret"),
+        ("AVIS__TRACES__PER_MILLION", "1000000"),
         ("AVIS_LOG", LOGGED),
         ("AVIS_LOG_FORMAT", "json"),
         ("AVIS__TERMINALS__REQUESTS_PER_SECOND", "10000"),
@@ -283,7 +287,9 @@ fn planted_people_are_found_nowhere() {
         assert!(event["level"].is_string() && event["timestamp"].is_string(), "{line}");
     }
 
-    let mut places = vec![("metrics".to_owned(), metrics)];
+    let traces = told.text().to_lowercase();
+    assert!(traces.contains("land benefit_lines"), "the traces are told");
+    let mut places = vec![("metrics".to_owned(), metrics), ("traces".to_owned(), traces)];
     for name in ["demo.log", "up.log"] {
         let text = fs::read_to_string(place.path().join(name)).expect(name);
         places.push((name.to_owned(), text.to_lowercase()));

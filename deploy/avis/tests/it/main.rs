@@ -19,6 +19,7 @@ mod recipient;
 mod roles;
 mod simulation;
 mod talk;
+mod traces;
 mod up;
 mod watch;
 mod watchers;
