@@ -23,6 +23,7 @@ pub mod join;
 pub mod keys;
 pub mod lookup;
 pub mod operator;
+pub mod packed;
 pub mod session;
 pub mod sliding;
 pub mod stage;

@@ -79,7 +79,7 @@ impl Cells {
     /// Where one cannot be told.
     pub fn so_far(&mut self, aggregation: &Aggregation) -> EngineResult<Vec<ScalarValue>> {
         let state = self.state(aggregation)?;
-        Self::of(aggregation, &state)?.evaluate()
+        Self::told(aggregation, &state)?.evaluate()
     }
 
     /// Everything that was gathered. An accumulator may give away what it holds when it tells its
@@ -88,18 +88,39 @@ impl Cells {
     /// # Errors
     /// Where an aggregate cannot tell its state.
     pub fn state(&mut self, aggregation: &Aggregation) -> EngineResult<Vec<ScalarValue>> {
+        let state = self.give_state()?;
+        *self = Self::told(aggregation, &state)?;
+        Ok(state)
+    }
+
+    /// Everything that was gathered, of cells that gather no more.
+    ///
+    /// # Errors
+    /// Where an aggregate cannot tell its state.
+    pub fn into_state(mut self) -> EngineResult<Vec<ScalarValue>> {
+        self.give_state()
+    }
+
+    fn give_state(&mut self) -> EngineResult<Vec<ScalarValue>> {
         let mut state = Vec::new();
         for cell in &mut self.0 {
             state.extend(cell.state()?);
         }
-        *self = Self::of(aggregation, &state)?;
         Ok(state)
     }
 
-    fn of(aggregation: &Aggregation, state: &[ScalarValue]) -> EngineResult<Self> {
-        let mut cells = Self::new(aggregation)?;
+    fn told(aggregation: &Aggregation, state: &[ScalarValue]) -> EngineResult<Self> {
         let columns = state.iter().map(ScalarValue::to_array).collect::<EngineResult<Vec<_>>>()?;
-        cells.merge(aggregation, &columns, 0)?;
+        Self::of(aggregation, &columns)
+    }
+
+    /// Of what was gathered before: columns of one row.
+    ///
+    /// # Errors
+    /// Where it is of other aggregates.
+    pub fn of(aggregation: &Aggregation, state: &[ArrayRef]) -> EngineResult<Self> {
+        let mut cells = Self::new(aggregation)?;
+        cells.merge(aggregation, state, 0)?;
         Ok(cells)
     }
 

@@ -11,7 +11,7 @@ use arrow::{
 use datafusion::{common::Result as EngineResult, physical_plan::PhysicalExpr};
 
 /// A key's value, in a form that sorts and compares as bytes.
-pub type Key = Box<[u8]>;
+pub type Key = Arc<[u8]>;
 
 /// Turns the columns of keys into bytes.
 #[derive(Debug)]

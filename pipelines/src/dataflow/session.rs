@@ -5,10 +5,13 @@
 //! to be taken apart. A session ends `gap` after its last row, and fires when the watermark has
 //! passed that. A row is late when it lies before the watermark that its own partition told before it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use arrow::{
-    array::{AsArray, RecordBatch, TimestampNanosecondArray},
+    array::{ArrayRef, AsArray, RecordBatch, TimestampNanosecondArray},
     compute::concat_batches,
     datatypes::{Field, Schema, SchemaRef, TimestampNanosecondType},
 };
@@ -17,10 +20,14 @@ use datafusion::common::{Result as EngineResult, ScalarValue, exec_datafusion_er
 use super::{
     cells::{Arguments, Cells, arguments, columns},
     groups::Aggregation,
-    keys::{Key, Keys, sorted},
+    keys::{Key, Keys, Run, sorted},
+    packed::{Packed, Packing},
     time::{TIMESTAMP, chosen, instant, instants, refused, told, windows},
     windowed::fitted,
 };
+
+/// How many sessions have accumulators at once; some take tens of kilobytes.
+const UNPACKED_AT_ONCE: usize = 1_024;
 
 /// How rows are gathered by session.
 #[derive(Clone, Debug)]
@@ -40,24 +47,80 @@ pub struct Plan {
 pub struct Sessions {
     plan: Arc<Plan>,
     keys: Keys,
+    packing: Packing,
     /// Rows that the watermark has not passed.
     waiting: Vec<RecordBatch>,
     /// The earliest of them.
     earliest: i64,
-    open: BTreeMap<Key, Session>,
+    open: Open,
     watermark: i64,
     late: Vec<RecordBatch>,
 }
 
 #[derive(Debug)]
-struct Session {
+struct Session<G> {
     start: i64,
     last: i64,
-    cells: Cells,
+    gathered: G,
 }
 
-/// A session that is over.
-type Fired = (Key, Session);
+/// The sessions that are open, by their keys.
+#[derive(Debug, Default)]
+struct Open {
+    sessions: BTreeMap<Key, Session<Packed>>,
+    /// The same by their starts and by their last rows: there may be a million of them, and each step
+    /// of time asks which is the first.
+    by_start: BTreeSet<(i64, Key)>,
+    by_last: BTreeSet<(i64, Key)>,
+    /// Bytes of memory.
+    bytes: usize,
+}
+
+impl Open {
+    fn insert(&mut self, key: Key, session: Session<Packed>) {
+        self.bytes += session.size(&key);
+        self.by_start.insert((session.start, Arc::clone(&key)));
+        self.by_last.insert((session.last, Arc::clone(&key)));
+        self.sessions.insert(key, session);
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Session<Packed>> {
+        let session = self.sessions.remove(key)?;
+        self.bytes -= session.size(key);
+        self.by_start.remove(&(session.start, Arc::clone(key)));
+        self.by_last.remove(&(session.last, Arc::clone(key)));
+        Some(session)
+    }
+
+    /// Takes out those whose last row lies before an instant.
+    fn take_before(&mut self, instant: i64) -> Vec<(Key, Session<Packed>)> {
+        let over = self.by_last.iter().take_while(|(last, _)| *last < instant);
+        let over: Vec<Key> = over.map(|(_, key)| Arc::clone(key)).collect();
+        let over = over.into_iter().map(|key| (self.remove(&key), key));
+        over.filter_map(|(session, key)| Some((key, session?))).collect()
+    }
+
+    fn earliest_start(&self) -> Option<i64> {
+        self.by_start.first().map(|(start, _)| *start)
+    }
+}
+
+impl Session<Packed> {
+    /// Bytes that it takes under its key and in both orders.
+    fn size(&self, key: &Key) -> usize {
+        size_of::<(Key, Self)>() + 2 * size_of::<(i64, Key)>() + key.len() + self.gathered.len()
+    }
+}
+
+/// A session that is over, with its aggregates' values.
+type Fired = (Key, Session<Vec<ScalarValue>>);
+
+impl<G> Session<G> {
+    /// The same with what `gathered` holds in another form.
+    fn with<H>(&self, gathered: H) -> Session<H> {
+        Session { start: self.start, last: self.last, gathered }
+    }
+}
 
 impl Sessions {
     /// No rows yet.
@@ -67,10 +130,11 @@ impl Sessions {
     pub fn new(plan: Arc<Plan>) -> EngineResult<Self> {
         Ok(Self {
             keys: Keys::new(&plan.aggregation.keys)?,
+            packing: Packing::new(&plan.aggregation)?,
             plan,
             waiting: Vec::new(),
             earliest: i64::MAX,
-            open: BTreeMap::new(),
+            open: Open::default(),
             watermark: i64::MIN,
             late: Vec::new(),
         })
@@ -110,12 +174,13 @@ impl Sessions {
             let rows = self.passed(watermark)?;
             self.gather(&rows, &mut fired)?;
         }
-        let gap = self.plan.gap;
-        let over =
-            self.open.extract_if(.., |_, session| session.last.saturating_add(gap) < watermark);
-        fired.extend(over);
-        let starts = self.open.values().map(|session| session.start);
-        let earliest = starts.min().unwrap_or(watermark).min(self.earliest).min(watermark);
+        // The watermark has passed the end of those.
+        let over = self.open.take_before(watermark.saturating_sub(self.plan.gap));
+        for over in over.chunks(UNPACKED_AT_ONCE) {
+            fired.extend(self.fire(over)?);
+        }
+        let earliest = self.open.earliest_start().unwrap_or(watermark);
+        let earliest = earliest.min(self.earliest).min(watermark);
         let rows = if fired.is_empty() { Vec::new() } else { vec![self.rows(fired)?] };
         Ok((rows, earliest))
     }
@@ -146,43 +211,84 @@ impl Sessions {
         let (rows, runs) = sorted(rows, keys, &times)?;
         let times = instants(&rows, TIMESTAMP)?.values().clone();
         let all = arguments(&plan.aggregation, &rows)?;
-        for (key, run) in runs {
-            let mut first = run.start;
-            while first < run.end {
-                let (next, session) = self.gather_one(&key, &times[..run.end], first, &all)?;
-                fired.extend(session.map(|session| (key.clone(), session)));
-                first = next;
-            }
+        for runs in runs.chunks(UNPACKED_AT_ONCE) {
+            self.gather_runs(runs, &times, &all, fired)?;
         }
         Ok(())
     }
 
-    /// Gathers the rows of one key that belong to one session, from `first` on. Where they end, and
-    /// the session that was before.
-    fn gather_one(
+    /// Gathers the rows of some keys, whose sessions are unpacked for it.
+    fn gather_runs(
         &mut self,
+        runs: &[Run],
+        times: &[i64],
+        all: &Arguments,
+        fired: &mut Vec<Fired>,
+    ) -> EngineResult<()> {
+        let open = runs.iter().map(|(key, _)| self.open.remove(key));
+        let open: Vec<Option<Session<Packed>>> = open.collect();
+        let mut unpacked = self.unpack(open.iter().flatten())?.into_iter();
+        let mut sessions = Vec::with_capacity(runs.len());
+        for ((key, run), open) in runs.iter().zip(&open) {
+            let open = if open.is_some() { unpacked.next() } else { None };
+            sessions.push(self.gather_key(key, &times[..run.end], run.start, open, all, fired)?);
+        }
+        let (spans, cells): (Vec<_>, Vec<_>) =
+            sessions.into_iter().map(|session| (session.with(()), session.gathered)).unzip();
+        let packed = spans.iter().zip(self.packing.pack(cells)?);
+        let packed = packed.map(|(span, packed)| span.with(packed));
+        for ((key, _), session) in runs.iter().zip(packed) {
+            self.open.insert(Arc::clone(key), session);
+        }
+        Ok(())
+    }
+
+    /// Gathers the rows of one key, from `first` on; the session that is open after the last.
+    fn gather_key(
+        &self,
         key: &Key,
         times: &[i64],
         first: usize,
+        open: Option<Session<Cells>>,
         all: &Arguments,
-    ) -> EngineResult<(usize, Option<Session>)> {
+        fired: &mut Vec<Fired>,
+    ) -> EngineResult<Session<Cells>> {
         let gap = self.plan.gap;
-        let over = self.open.get(key).is_some_and(|open| times[first] >= open.last + gap);
-        let before = if over { self.open.remove(key) } else { None };
-        let session = match self.open.entry(key.clone()) {
-            std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
-            std::collections::btree_map::Entry::Vacant(none) => {
-                let cells = Cells::new(&self.plan.aggregation)?;
-                none.insert(Session { start: times[first], last: times[first], cells })
-            }
+        let new = |at: i64| {
+            let gathered = Cells::new(&self.plan.aggregation)?;
+            EngineResult::Ok(Session { start: at, last: at, gathered })
         };
+        let mut session = open.map_or_else(|| new(times[first]), Ok)?;
         let mut next = first;
-        while next < times.len() && times[next] < session.last.saturating_add(gap) {
-            session.last = times[next];
-            next += 1;
+        while next < times.len() {
+            if times[next] >= session.last.saturating_add(gap) {
+                let over = std::mem::replace(&mut session, new(times[next])?);
+                fired.push((Arc::clone(key), over.fire()?));
+            }
+            let from = next;
+            while next < times.len() && times[next] < session.last.saturating_add(gap) {
+                session.last = times[next];
+                next += 1;
+            }
+            session.gathered.update(all, from, next - from)?;
         }
-        session.cells.update(all, first, next - first)?;
-        Ok((next, before))
+        Ok(session)
+    }
+
+    /// The values of sessions that are over.
+    fn fire(&self, over: &[(Key, Session<Packed>)]) -> EngineResult<Vec<Fired>> {
+        let keys = over.iter().map(|(key, _)| Arc::clone(key));
+        let sessions = self.unpack(over.iter().map(|(_, session)| session))?;
+        keys.zip(sessions).map(|(key, session)| Ok((key, session.fire()?))).collect()
+    }
+
+    fn unpack<'a>(
+        &self,
+        sessions: impl Iterator<Item = &'a Session<Packed>> + Clone,
+    ) -> EngineResult<Vec<Session<Cells>>> {
+        let packed: Vec<&Packed> = sessions.clone().map(|session| &session.gathered).collect();
+        let cells = self.packing.unpack(&self.plan.aggregation, &packed)?;
+        Ok(sessions.zip(cells).map(|(session, cells)| session.with(cells)).collect())
     }
 
     fn rows(&self, fired: Vec<Fired>) -> EngineResult<RecordBatch> {
@@ -192,12 +298,12 @@ impl Sessions {
             keys.push(key);
             starts.push(session.start);
             ends.push(session.last.saturating_add(gap));
-            values.push(session.cells.evaluate()?);
+            values.push(session.gathered);
         }
         let mut made = self.keys.columns(keys.iter())?;
         made.extend(columns(values)?);
         made.insert(self.plan.window_at, windows(starts.clone(), ends));
-        made.push(Arc::new(TimestampNanosecondArray::from(starts)));
+        made.push(times(starts.into_iter()));
         fitted(&self.plan.output, made)
     }
 
@@ -210,21 +316,19 @@ impl Sessions {
     ///
     /// # Errors
     /// Where an aggregate cannot tell its state.
-    pub fn save(&mut self) -> EngineResult<Vec<(String, RecordBatch)>> {
+    pub fn save(&self) -> EngineResult<Vec<(String, RecordBatch)>> {
         let waiting = self.waiting.iter().map(|rows| ("waiting 0".to_owned(), rows.clone()));
         let mut parts: Vec<_> = waiting.collect();
-        if self.open.is_empty() {
+        let sessions = &self.open.sessions;
+        if sessions.is_empty() {
             return Ok(parts);
         }
-        let mut made = self.keys.columns(self.open.keys())?;
-        let rows = self.open.values_mut().map(|session| {
-            let time = |at: i64| ScalarValue::TimestampNanosecond(Some(at), None);
-            let mut row = vec![time(session.start), time(session.last)];
-            row.extend(session.cells.state(&self.plan.aggregation)?);
-            Ok(row)
-        });
-        made.extend(columns(rows.collect::<EngineResult<_>>()?)?);
-        let field = |(at, column): (usize, &arrow::array::ArrayRef)| {
+        let open = || sessions.values();
+        let mut made = self.keys.columns(sessions.keys())?;
+        made.push(times(open().map(|session| session.start)));
+        made.push(times(open().map(|session| session.last)));
+        made.extend(self.packing.columns(open().map(|session| &session.gathered))?);
+        let field = |(at, column): (usize, &ArrayRef)| {
             Field::new(format!("_{at}"), column.data_type().clone(), true)
         };
         let fields: Vec<Field> = made.iter().enumerate().map(field).collect();
@@ -266,10 +370,10 @@ impl Sessions {
             column.ok_or_else(|| exec_datafusion_err!("the kept state has no {}", instant()))
         };
         let (starts, lasts) = (time(width)?, time(width + 1)?);
-        for (row, key) in keys.into_iter().enumerate() {
-            let mut cells = Cells::new(aggregation)?;
-            cells.merge(aggregation, rows.slice(row, 1).columns(), width + 2)?;
-            let session = Session { start: starts.value(row), last: lasts.value(row), cells };
+        let states = rows.columns().get(width + 2..).unwrap_or_default();
+        let packed = self.packing.of(states, rows.num_rows())?;
+        for (row, (key, gathered)) in keys.into_iter().zip(packed).enumerate() {
+            let session = Session { start: starts.value(row), last: lasts.value(row), gathered };
             self.open.insert(key, session);
         }
         Ok(())
@@ -279,7 +383,17 @@ impl Sessions {
     #[must_use]
     pub fn size(&self) -> usize {
         let waiting = self.waiting.iter().map(RecordBatch::get_array_memory_size);
-        let open = self.open.iter().map(|(key, session)| key.len() + session.cells.size());
-        waiting.sum::<usize>() + open.sum::<usize>()
+        waiting.sum::<usize>() + self.open.bytes
     }
+}
+
+impl Session<Cells> {
+    /// Its aggregates' values, once it is over.
+    fn fire(self) -> EngineResult<Session<Vec<ScalarValue>>> {
+        Ok(Session { start: self.start, last: self.last, gathered: self.gathered.evaluate()? })
+    }
+}
+
+fn times(times: impl Iterator<Item = i64>) -> ArrayRef {
+    Arc::new(TimestampNanosecondArray::from_iter_values(times))
 }

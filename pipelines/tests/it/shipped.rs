@@ -2,8 +2,21 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc};
 
-use ingest::{log::Log, log::model::ModelLog, wire::Flat};
-use pipelines::{catalogue, runner::Ends};
+use arrow::{array::RecordBatch, json::ReaderBuilder};
+use ingest::{
+    log::{Log, model::ModelLog},
+    record::Record,
+    topic::Topic,
+    wire::{
+        Flat,
+        v1::{AuthorisationDecided, Event},
+    },
+};
+use pipelines::{
+    catalogue,
+    decode::{self, Decoder},
+    runner::Ends,
+};
 use warehouse::schema;
 
 use crate::{
@@ -61,7 +74,7 @@ pub fn golden(pipeline: &str, file: &str, lines: &[String]) {
 }
 
 /// What a pipeline reads, as whoever reads along sees it.
-async fn flat(log: &Arc<ModelLog>, topic: ingest::topic::Topic) -> Vec<String> {
+async fn flat(log: &Arc<ModelLog>, topic: Topic) -> Vec<String> {
     let mut lines = Vec::new();
     for partition in 0..log.partitions(topic) {
         for stored in log.read(topic, partition, 0, 1_024).await.expect("records") {
@@ -69,6 +82,27 @@ async fn flat(log: &Arc<ModelLog>, topic: ingest::topic::Topic) -> Vec<String> {
         }
     }
     lines
+}
+
+#[tokio::test]
+async fn records_decode_as_the_engine_reads_their_json() {
+    let log = history::log().await;
+    let planned = catalogue::shipped().await.expect("shipped files plan");
+    let planned: Vec<_> = planned.iter().collect();
+    let topics: BTreeSet<Topic> = planned.iter().flat_map(|pipeline| pipeline.topics()).collect();
+    for topic in topics {
+        let columns = decode::union(&planned, topic).expect("columns");
+        let mut decoder = Decoder::new(topic, Arc::clone(&columns)).expect("a decoder");
+        for partition in 0..log.partitions(topic) {
+            let records = log.read(topic, partition, 0, 1_024).await.expect("records");
+            let line = |stored| serde_json::to_string(&Flat::new(stored)).expect("JSON") + "\n";
+            let text: String = records.iter().map(line).collect();
+            let reader = ReaderBuilder::new(Arc::clone(&columns)).build(text.as_bytes());
+            let read = reader.expect("a reader").next().transpose().expect("rows of JSON");
+            let read = read.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(&columns)));
+            assert_eq!(decoder.decode(&records).expect("rows"), read, "{topic:?} {partition}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -158,4 +192,55 @@ async fn a_table_ahead_of_its_stream_is_an_operators() {
     let refused = landing::land(&empty, &tables, &Landing::WHOLE, &Ends::new()).await;
     let refused = refused.expect_err("refused").to_string();
     assert!(refused.contains("the log is older than the table"), "{refused}");
+}
+
+/// People who are at a till at the same time: of so many an accumulator of `COUNT(DISTINCT)` each
+/// would take three times the memory that a pipeline may.
+const PEOPLE: u32 = 30_000;
+
+/// A use of each of them within five minutes from `from` on.
+fn uses(from: &str, territory: &str) -> Vec<Record> {
+    let from = history::at(from);
+    let used = |person: u32| {
+        let at = from + chrono::TimeDelta::milliseconds(i64::from(person) * 10);
+        let at = at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+        let name = format!("{person} in {territory}");
+        let used = AuthorisationDecided {
+            decision: "approved".into(),
+            recipient: Some(format!("person-{person}")),
+            territory: territory.into(),
+            ..history::decided(&name, &at, "captured")
+        };
+        let key = history::household(person % Topic::Authorisations.partitions());
+        history::record(&name, key, &at, Event::AuthorisationDecided(used.into()))
+    };
+    (0..PEOPLE).map(used).collect()
+}
+
+#[tokio::test]
+async fn everybody_is_at_a_till_at_once() {
+    let log = Arc::new(ModelLog::default());
+    let tables = landing::tables();
+    let heartbeats = |until| {
+        let partitions = 0..Topic::Authorisations.partitions();
+        partitions.map(|partition| history::heartbeat(partition, until)).collect::<Vec<_>>()
+    };
+    let under_way = [
+        uses("2025-03-03T09:00:00Z", "LV0001000"),
+        heartbeats("2025-03-03T09:05:01Z"),
+        uses("2025-03-03T09:05:00Z", "LV0002000"),
+        // All have been gathered, and no session is over: they are saved as they are.
+        heartbeats("2025-03-03T09:10:01Z"),
+    ];
+    for records in [under_way.concat(), heartbeats("2025-03-03T10:00:00Z")] {
+        log.append(Topic::Authorisations, &records).await.expect("appended");
+        let planned = catalogue::shipped().await.expect("shipped files plan");
+        let anomalies = planned.into_iter().filter(|pipeline| pipeline.name == "anomalies");
+        let (runner, _) = landing::runner(&log, &tables, anomalies.collect(), &Landing::WHOLE);
+        runner.catch_up(&Ends::new()).await.expect("landed");
+    }
+    let rows = landing::rows(&tables["anomalies"]);
+    let distant = |row: &&String| row.contains(r#""observed":1,"compared":2"#);
+    assert_eq!(rows.iter().filter(distant).count(), rows.len(), "{:?}", rows.first());
+    assert_eq!(rows.len(), PEOPLE as usize);
 }
