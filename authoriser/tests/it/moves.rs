@@ -1,6 +1,13 @@
 //! Households followed: who marries, moves, is born or dies, and what of limits per household goes along.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use authoriser::{
     command::What,
@@ -29,6 +36,11 @@ use crate::{
 };
 
 mod histories;
+
+/// How often people move under load, at the least, and how often each shopper shops meanwhile: so
+/// moves find something to bring, however fast or slow the machine is.
+const LEAST_MOVES: usize = 30;
+const LEAST_SALES: usize = 40;
 
 /// Milk, eight units a month per household and six per recipient.
 fn for_families() -> Value {
@@ -358,12 +370,15 @@ async fn under_load(world: World, seed: u64) {
     let world = Arc::new(world);
     let (handle, running) = world.start().await;
     let generation = handle.parts().fence.generation();
+    let moved = Arc::new(AtomicUsize::new(0));
     let shops = (1..=12_u128).map(|shopper| {
-        let (world, handle) = (Arc::clone(&world), handle.clone());
+        let (world, handle, moved) = (Arc::clone(&world), handle.clone(), Arc::clone(&moved));
         tokio::spawn(async move {
             let mut random = Random::of(seed * 100 + u64::try_from(shopper).expect("few"));
-            for n in 0..40 {
-                let name = format!("{shopper}-{n}");
+            let mut sales = 0;
+            while sales < LEAST_SALES || moved.load(Ordering::Relaxed) < LEAST_MOVES {
+                sales += 1;
+                let name = format!("{shopper}-{sales}");
                 let units = 1 + random.below(4);
                 let sold = sale(&world, &handle, &name, 1 + shopper % 4, units).await;
                 if random.below(3) == 0 {
@@ -377,6 +392,7 @@ async fn under_load(world: World, seed: u64) {
     let shops: Vec<_> = shops.collect();
     let mut random = Random::of(seed);
     let mut homes: BTreeMap<u128, u128> = BTreeMap::new();
+    // Who moves people is the test itself: where that fails, its runtime ends the shops, too.
     while !shops.iter().all(tokio::task::JoinHandle::is_finished) {
         let person = 1 + random.below(4).unsigned_abs() as u128;
         let home = [100, 200, person][usize::try_from(random.below(3)).expect("one of three")];
@@ -384,6 +400,7 @@ async fn under_load(world: World, seed: u64) {
         world.pass(TimeDelta::milliseconds(1));
         world.moves(person, home).await;
         homes.insert(person, home);
+        moved.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
     for shop in shops {

@@ -1,7 +1,11 @@
 //! A small country in a model log: a shop with two terminals, a kiosk, some people, some
 //! instructions; and an authoriser over it that can die and start again.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use authoriser::{
     authorise::{Authoriser, Parts, Settings},
@@ -301,7 +305,7 @@ impl World {
     /// An authoriser at work again, over the index of before or without it.
     pub async fn start_again(&self, loses_index: bool) -> (Handle, Running) {
         if loses_index {
-            self.lose_index();
+            self.lose_index().await;
         }
         self.start().await
     }
@@ -341,9 +345,17 @@ impl World {
         }
     }
 
-    /// Removes the index, as a lost disk of caches would.
-    fn lose_index(&self) {
-        std::fs::remove_dir_all(self.folder.path().join("index")).expect("removed");
+    /// Removes the index, as a lost disk of caches would. The store that was dropped may be closing
+    /// still, on another thread; until it lets go of its lock the folder's files come and go.
+    async fn lose_index(&self) {
+        let folder = self.folder.path().join("index");
+        let lock = File::open(folder.join("lock")).expect("the lock of an index that was there");
+        let patience = Instant::now() + Duration::from_secs(60);
+        while let Err(error) = lock.try_lock() {
+            assert!(Instant::now() < patience, "the dropped index still has its lock: {error}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        std::fs::remove_dir_all(&folder).expect("removed");
     }
 
     /// Lets time pass.
