@@ -258,8 +258,10 @@ async fn append(
             first.refuse_all();
             continue;
         };
-        steps::appended(&stored, started.elapsed());
+        let took = started.elapsed();
+        // Whoever waits is answered first.
         first.give(&stored);
+        steps::appended(&stored, took);
         // The index thread has failed; its error is the one to tell.
         if entries.send((sequence, stored)).await.is_err() {
             break;

@@ -31,6 +31,15 @@ pub struct Parts<'a> {
     pub data: Option<Fields<'a>>,
 }
 
+impl Parts<'_> {
+    /// Whether its type is another source's: a source's own are its prefix and one of its names.
+    #[must_use]
+    pub fn is_anothers(&self, prefix: &str, names: &[&str]) -> bool {
+        let own = |kind: &str| kind.strip_prefix(prefix).is_some_and(|name| names.contains(&name));
+        self.kind.is_some_and(|kind| !own(kind))
+    }
+}
+
 /// The parts of an event; faults are noted where something is missing. Extensions are allowed by the
 /// specification and passed over.
 #[must_use]

@@ -1,6 +1,6 @@
 //! What a command can fail with, and the exit code it ends with.
 
-use std::path::PathBuf;
+use std::{fmt::Display, path::PathBuf};
 
 /// A command failed.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// A setting that cannot be used.
+    pub fn setting(key: &str, text: impl Display) -> Self {
+        Self::Usage(format!("{key}: {text}"))
+    }
+
     /// 2 for a wrong use of the command, else 1.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {

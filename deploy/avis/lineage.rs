@@ -94,17 +94,15 @@ impl Lineage {
         if no_url && no_path {
             return Ok(None);
         }
-        let usage = |key: &str, text: &dyn std::fmt::Display| {
-            Failure::Usage(format!("lineage.{key}: {text}"))
-        };
         if !no_url {
-            reqwest::Url::parse(&settings.url).map_err(|error| usage("url", &error))?;
+            reqwest::Url::parse(&settings.url)
+                .map_err(|error| Failure::setting("lineage.url", error))?;
         }
         if settings.every_seconds == 0 {
-            return Err(usage("every_seconds", &"it has to be 1 at least"));
+            return Err(Failure::setting("lineage.every_seconds", "it has to be 1 at least"));
         }
         let http = reqwest::Client::builder().timeout(PATIENCE).build();
-        let http = http.map_err(|error| usage("url", &error))?;
+        let http = http.map_err(|error| Failure::setting("lineage.url", error))?;
         let now = node.clock.now();
         let job = |pipeline: &Pipeline| Job::of(pipeline, node, config, now);
         let jobs = runner.pipelines().map(job).collect();

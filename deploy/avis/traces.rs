@@ -47,15 +47,13 @@ impl Traces {
         if settings.url.is_empty() {
             return Ok(Self(None));
         }
-        let usage = |key: &str, text: &dyn std::fmt::Display| {
-            Failure::Usage(format!("traces.{key}: {text}"))
-        };
         if settings.per_million > traces::ALL {
-            return Err(usage("per_million", &"it is of a million at most"));
+            return Err(Failure::setting("traces.per_million", "it is of a million at most"));
         }
-        reqwest::Url::parse(&settings.url).map_err(|error| usage("url", &error))?;
+        reqwest::Url::parse(&settings.url)
+            .map_err(|error| Failure::setting("traces.url", error))?;
         let http = reqwest::Client::builder().timeout(PATIENCE).build();
-        let http = http.map_err(|error| usage("url", &error))?;
+        let http = http.map_err(|error| Failure::setting("traces.url", error))?;
         let authorised = |key| ("Authorization".to_owned(), format!("Bearer {key}"));
         let key = Some(&settings.key).filter(|key| !key.is_empty());
         let exporter = SpanExporter::builder()
@@ -66,7 +64,7 @@ impl Traces {
             .with_headers(key.map(authorised).into_iter().collect::<HashMap<_, _>>())
             .with_timeout(PATIENCE)
             .build();
-        let exporter = exporter.map_err(|error| usage("url", &error))?;
+        let exporter = exporter.map_err(|error| Failure::setting("traces.url", error))?;
         let provider = SdkTracerProvider::builder()
             .with_resource(Resource::builder().with_service_name("avis").build())
             .with_id_generator(Ids(RandomIdGenerator::default()))

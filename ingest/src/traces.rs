@@ -49,12 +49,6 @@ pub fn begin(tracer: BoxedTracer, per_million: u32) {
     let _ = TOLD.set(Told { tracer, per_million });
 }
 
-/// Whether anybody is told of anything.
-#[must_use]
-pub fn are_told() -> bool {
-    TOLD.get().is_some()
-}
-
 /// The ids that the span has which is being made on this thread, where it is the first of its trace: for
 /// the generator of the tracer's ids.
 #[must_use]
@@ -105,7 +99,7 @@ impl Step {
     }
 
     /// A step inside a process, which took so long.
-    pub fn inside(name: impl Into<Cow<'static, str>>, took: Duration) -> Self {
+    pub fn inside(name: &'static str, took: Duration) -> Self {
         Self::new(name, SpanKind::Internal, took)
     }
 

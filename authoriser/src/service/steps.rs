@@ -22,9 +22,6 @@ pub(super) fn authorised(decided: &AuthorisationDecided, took: Duration) {
 
 /// A batch was decided.
 pub(super) fn decided(records: &[Record], took: Duration) {
-    if !traces::are_told() {
-        return;
-    }
     for record in records {
         if let Some(trace) = traces::of_event(&record.event) {
             trace.tell(Step::inside("decide", took).with("avis.batch", count(records.len())));
@@ -34,9 +31,6 @@ pub(super) fn decided(records: &[Record], took: Duration) {
 
 /// Records are durable. Nobody waits for an upload's answer, so it is authorised here.
 pub(super) fn appended(stored: &[Stored], took: Duration) {
-    if !traces::are_told() {
-        return;
-    }
     for Stored { position, record } in stored {
         let Some(trace) = traces::of_event(&record.event) else { continue };
         if let Event::AuthorisationDecided(decided) = &record.event

@@ -35,11 +35,11 @@ const LONGEST: usize = 128;
 pub fn event(message: &[u8], vault: &Vault, now: DateTime<Utc>) -> Result<Record, Refusal> {
     let document = json::message(message)?;
     let root = Cursor::root(&document);
-    let read = event::read(&root).and_then(|Parts { headers, kind, data }| {
-        let own = |kind: &str| kind.strip_prefix(PREFIX).is_some_and(|kind| TYPES.contains(&kind));
-        if kind.is_some_and(|kind| !own(kind)) {
+    let read = event::read(&root).and_then(|parts| {
+        if parts.is_anothers(PREFIX, &TYPES) {
             root.fault_of(Reason::UnknownType, "/type: is no event of the portal");
         }
+        let Parts { headers, kind, data } = parts;
         let fields = data?;
         let event = portal_event(&fields, kind, vault);
         fields.finish();

@@ -109,7 +109,7 @@ async fn serve(
         tokio::spawn(async move {
             let id = asked.id.clone();
             let (started, answering) = (Instant::now(), door.metrics.came("grpc"));
-            let (status, outcome) = match answer(&door, &identity, asked).await {
+            let (status, outcome) = match answer(&door, &identity, asked, started).await {
                 Ok(outcome) => (200, outcome),
                 Err(problem) => (problem.message().status, Outcome::Problem(problem.into())),
             };
@@ -126,11 +126,11 @@ async fn answer(
     door: &Door,
     identity: &Identity,
     asked: wire::Request,
+    started: Instant,
 ) -> Result<Outcome, Problem> {
     if asked.id.len() > LONGEST_ID {
         return Err(Problem::from(Refusal::NotFound));
     }
-    let since = Instant::now();
     let what = asked.what.ok_or_else(|| Problem::malformed("the request asks for nothing"))?;
     if let What::LookUp(look_up) = what {
         let history = door.look_up(identity, authorisation(&look_up.authorisation_id)?).await?;
@@ -182,7 +182,7 @@ async fn answer(
             if let Some(trace) = traces::of(&history.decided.authorisation_id) {
                 trace.tell(Step::answered(
                     "avis.terminal.v1.Terminal/Authorise",
-                    since.elapsed(),
+                    started.elapsed(),
                     None,
                 ));
             }

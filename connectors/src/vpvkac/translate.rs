@@ -54,11 +54,11 @@ pub fn event(
 ) -> Result<Record, Refusal> {
     let document = json::message(message)?;
     let root = Cursor::root(&document);
-    let read = event::read(&root).and_then(|Parts { headers, kind, data }| {
-        let own = |kind: &str| kind.strip_prefix(PREFIX).is_some_and(|kind| TYPES.contains(&kind));
-        if kind.is_some_and(|kind| !own(kind)) {
+    let read = event::read(&root).and_then(|parts| {
+        if parts.is_anothers(PREFIX, &TYPES) {
             root.fault_of(Reason::UnknownType, "/type: is no event of a service centre");
         }
+        let Parts { headers, kind, data } = parts;
         let fields = data?;
         named(&fields, kind.unwrap_or_default());
         let event = service_event(&fields, centres, vault);
