@@ -1,6 +1,7 @@
 //! `avis`: the one binary of the platform; every role is a subcommand.
 
 mod audit;
+mod background;
 mod backup;
 mod books;
 mod cli;

@@ -35,13 +35,14 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
 };
 use tokio_rustls::TlsAcceptor;
 use warehouse::{endpoint::DATABASE, error::WarehouseError};
 
 use crate::{
     audit::{self, Auditor},
+    background::{self, Background},
     cli::UpArguments,
     config::{Cache, Config},
     failure::Failure,
@@ -200,14 +201,10 @@ async fn serve(
     let over_grpc = tokio::spawn(open((grpc, tls.grpc), grpc::routes(door).await?, stop.clone()));
     let mut evaluator = node.evaluator().await?;
     evaluator.catch_up().await?;
-    let runner = node.pipelines().await?;
-    // Terminals are inside already: what they add from here on is proved the next time.
-    let landed = settlement::ends(&node.log)?;
-    runner.catch_up(&runner.ends()?).await?;
-    settlement::follow(node).await?;
-    let proof = settlement::prove(&node.log, &node.session()?, &landed).await?;
-    node.metrics().vitals.proved(proof.difference_cents(), node.clock.now());
-    proof.balanced()?;
+    let runner = Arc::new(node.pipelines().await?);
+    let background = Background::start("avis-land", background::cores())?;
+    let behind = background.handle();
+    behind.spawn(catch_up(Arc::clone(node), Arc::clone(&runner))).await??;
     let sql = Doors::open(node, config, (postgres, flight), tls.sql, auditor, &stop)?;
     if dev {
         let registry = connectors::registry::view(&node.log).await?.registry();
@@ -219,22 +216,25 @@ async fn serve(
     notify("READY=1");
     let mut lineage = Lineage::of(node, config, &runner)?;
     let (last, landed) = watch::channel(false);
-    let mut landing = std::pin::pin!(runner.run(landed));
+    let lands = Arc::clone(&runner);
+    let mut landing = behind.spawn(async move { lands.run(landed).await });
+    let mut asking = JoinSet::new();
+    asking.spawn_on(summarise(Arc::clone(node)), behind);
+    asking.spawn_on(settle(Arc::clone(node)), behind);
+    asking.spawn_on(prove(Arc::clone(node)), behind);
     let heartbeats = Heartbeats::new(Arc::clone(&node.log), Arc::clone(&node.clock));
     tokio::select! {
         _ = stop.wait_for(|stop| *stop) => {}
         ended = deciding.ended() => return Ok(ended?),
         ended = evaluate(evaluator, node) => return ended,
         ended = heartbeats.run() => return Ok(ended?),
-        ended = summarise(node) => return ended,
+        Some(ended) = asking.join_next() => return ended?,
         ended = &mut landing => {
-            let ended = ended.map_err(Failure::from);
+            let ended = ended?.map_err(Failure::from);
             has_ended(lineage, node, ended.as_ref().err()).await;
             return ended;
         }
         () = follow(&mut lineage, node) => {}
-        ended = settle(node) => return ended,
-        ended = prove(node) => return ended,
         () = tokens.follow_issuer() => {}
         // Nobody who tells the audit trail outlives it.
         () = async move { registrar.follow().await } => {}
@@ -242,6 +242,7 @@ async fn serve(
     }
     // Whoever sends people here hears that it is over before a door closes.
     let _ = ready.send(false);
+    asking.shutdown().await;
     // The doors first, so that what was let in is answered; then what was answered is landed.
     close(over_http).await?;
     close(over_grpc).await?;
@@ -253,12 +254,23 @@ async fn serve(
     deciding.stop().await?;
     // It is still there: it was not the one that ended.
     let _ = last.send(true);
-    let ended = landing.await.map_err(Failure::from);
+    let ended = landing.await?.map_err(Failure::from);
     if ended.is_ok() {
         land_the_rest(&runner).await?;
     }
     has_ended(lineage, node, ended.as_ref().err()).await;
     ended
+}
+
+/// Lands what is on the streams, and proves the books.
+async fn catch_up(node: Arc<Node>, runner: Arc<Runner>) -> Result<(), Failure> {
+    // Terminals are inside already: what they add from here on is proved the next time.
+    let landed = settlement::ends(&node.log)?;
+    runner.catch_up(&runner.ends()?).await?;
+    settlement::follow(&node).await?;
+    let proof = settlement::prove(&node.log, &node.session()?, &landed).await?;
+    node.metrics().vitals.proved(proof.difference_cents(), node.clock.now());
+    proof.balanced()
 }
 
 /// Lands what was answered and not read by then: a reader stops where it is. What takes longer is landed
@@ -451,17 +463,17 @@ async fn evaluate(mut evaluator: Evaluator, node: &Node) -> Result<(), Failure> 
 
 /// Follows the stream of settlements into its tables; a closing whose lines are still landing comes the
 /// next time.
-async fn settle(node: &Node) -> Result<(), Failure> {
+async fn settle(node: Arc<Node>) -> Result<(), Failure> {
     let mut grown = node.log.subscribe(Topic::Settlements);
     let mut told = None;
     loop {
         let end = node.log.end(Topic::Settlements, 0)?;
-        match settlement::follow(node).await {
+        match settlement::follow(&node).await {
             Err(Failure::Pipeline(error)) if settlements::is_early(&error) => {}
             done => {
                 done?;
                 if told.replace(end) != Some(end) {
-                    settlement::tell(node).await?;
+                    settlement::tell(&node).await?;
                 }
             }
         }
@@ -471,7 +483,7 @@ async fn settle(node: &Node) -> Result<(), Failure> {
 
 /// Proves the books again now and then, while the node serves. A cent that differs is told and not
 /// guessed away: the node goes on, since what it decides does not depend on statements.
-async fn prove(node: &Node) -> Result<(), Failure> {
+async fn prove(node: Arc<Node>) -> Result<(), Failure> {
     let mut pause = PROVED_EVERY;
     loop {
         tokio::time::sleep(pause).await;
@@ -499,7 +511,7 @@ async fn prove(node: &Node) -> Result<(), Failure> {
 
 /// Asks the summaries again now and then. One that fails is asked the next time: its table stays as
 /// it is.
-async fn summarise(node: &Node) -> Result<(), Failure> {
+async fn summarise(node: Arc<Node>) -> Result<(), Failure> {
     let summaries = node.summaries().await?;
     loop {
         for summary in &summaries {

@@ -1,0 +1,60 @@
+//! Work that nobody at a till waits for: threads of its own at a low priority.
+//!
+//! On the threads that answer terminals, landing and statements would hold them up for as long as they
+//! compute between two awaits, tens of milliseconds; here the machine lets whoever answers go first.
+
+use std::num::NonZero;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::failure::Failure;
+
+/// How much lower than the rest these threads stand.
+const NICE: i32 = 10;
+
+/// A runtime in the background.
+pub struct Background {
+    handle: Handle,
+    /// Taken when it is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Background {
+    /// Starts so many threads of this name, one at least.
+    ///
+    /// # Errors
+    /// Where no threads are to be had.
+    pub fn start(name: &str, threads: usize) -> Result<Self, Failure> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(threads.max(1))
+            .thread_name(name)
+            .on_thread_start(|| {
+                // Of the calling thread alone, as Linux has it; where that is refused all are equal.
+                let _ = rustix::process::setpriority_process(None, NICE);
+            })
+            .enable_all()
+            .build()?;
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+
+    /// Where work is given to it.
+    #[must_use]
+    pub const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // Whoever drops it may not wait, and need not: what is not done is done at the next start.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The machine's cores.
+#[must_use]
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, NonZero::get)
+}
