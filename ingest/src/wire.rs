@@ -8,6 +8,7 @@ pub mod published;
 mod shared;
 pub mod v1;
 
+pub use json::{INSTANT, rfc3339};
 pub use shared::Shared;
 
 use chrono::{DateTime, Utc};
@@ -100,8 +101,10 @@ pub(crate) struct FlatRecord<'a> {
     source: &'a str,
     sequence: u64,
     key: &'a str,
-    event_time: String,
-    recorded_at: String,
+    #[serde(with = "json::instant")]
+    event_time: i64,
+    #[serde(with = "json::instant")]
+    recorded_at: i64,
     #[serde(flatten)]
     event: &'a v1::Event,
 }
@@ -112,8 +115,8 @@ impl<'a> FlatRecord<'a> {
             source: &record.source,
             sequence: record.sequence,
             key: &record.key,
-            event_time: json::rfc3339(record.event_time.timestamp_micros()),
-            recorded_at: json::rfc3339(record.recorded_at.timestamp_micros()),
+            event_time: record.event_time.timestamp_micros(),
+            recorded_at: record.recorded_at.timestamp_micros(),
             event: &record.event,
         }
     }

@@ -1,30 +1,37 @@
 //! Records into columns: each record's flat JSON form, decoded into the columns that pipelines need.
 //!
-//! Nothing is written as text: the record's fields, of those that are needed, go straight into the
-//! decoder's tape.
+//! Nothing is written as text: the record's fields, of those that are needed, go straight into columns.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
-    array::RecordBatch,
+    array::{RecordBatch, RecordBatchOptions},
     datatypes::{Field, Schema, SchemaRef},
     error::ArrowError,
-    json::{ReaderBuilder, reader::Decoder as Tape},
 };
 use ingest::{record::Stored, topic::Topic, wire::Flat};
+use serde::Serialize;
 
 use crate::{error::PipelineError, pipeline::Pipeline};
-use wanted::Wanted;
+use object::Object;
+use value::Value;
 
-mod wanted;
+mod column;
+mod fault;
+mod object;
+mod value;
 
 /// Decodes the records of one stream.
-#[derive(Debug)]
 pub struct Decoder {
     topic: Topic,
     schema: SchemaRef,
-    fields: HashSet<String>,
-    tape: Tape,
+    rows: Object,
+}
+
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decoder").field("topic", &self.topic).finish_non_exhaustive()
+    }
 }
 
 /// The columns that any of `pipelines` needs of a stream, each once.
@@ -55,35 +62,36 @@ impl Decoder {
     /// A decoder into the columns of `schema`.
     ///
     /// # Errors
-    /// Where a type cannot be read from JSON.
+    /// Where no record has values of a type.
     pub fn new(topic: Topic, schema: SchemaRef) -> Result<Self, PipelineError> {
-        let tape = ReaderBuilder::new(Arc::clone(&schema)).build_decoder();
-        let tape = tape.map_err(|source| failed(topic, 0, 0, source))?;
-        let fields = schema.fields().iter().map(|field| field.name().clone()).collect();
-        Ok(Self { topic, schema, fields, tape })
+        let rows = Object::new(schema.fields().clone());
+        let rows = rows.map_err(|fault| failed(topic, None, fault.into()))?;
+        Ok(Self { topic, schema, rows })
     }
 
-    /// The records as one batch; a field that is missing is NULL.
+    /// The records as one batch; a field that is missing is NULL. After an error it is of no more use.
     ///
     /// # Errors
     /// Where a record's field is not of the declared type, or a column that is never NULL misses.
     pub fn decode(&mut self, records: &[Stored]) -> Result<RecordBatch, PipelineError> {
-        let Some(first) = records.first() else {
-            return Ok(RecordBatch::new_empty(Arc::clone(&self.schema)));
-        };
-        let flat: Vec<_> = records.iter().map(Flat::new).collect();
-        let rows = flat.iter().map(|object| Wanted { object, fields: &self.fields });
-        let rows: Vec<_> = rows.collect();
-        let decoded = self.tape.serialize(&rows).and_then(|()| self.tape.flush());
-        let position = first.position;
-        match decoded {
-            Ok(Some(batch)) => Ok(batch),
-            Ok(None) => Ok(RecordBatch::new_empty(Arc::clone(&self.schema))),
-            Err(source) => Err(failed(self.topic, position.partition, position.offset, source)),
+        for stored in records {
+            let taken = Flat::new(stored).serialize(Value::of(&mut self.rows));
+            taken.map_err(|fault| failed(self.topic, Some(stored), fault.into()))?;
         }
+        let options = RecordBatchOptions::new().with_row_count(Some(records.len()));
+        let batch = self.rows.columns().map_err(ArrowError::from);
+        let batch = batch.and_then(|columns| {
+            RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+        });
+        batch.map_err(|source| failed(self.topic, records.first(), source))
     }
 }
 
-const fn failed(topic: Topic, partition: u32, offset: u64, source: ArrowError) -> PipelineError {
+fn failed(topic: Topic, at: Option<&Stored>, source: ArrowError) -> PipelineError {
+    let (partition, offset) =
+        at.map_or((0, 0), |stored| (stored.position.partition, stored.position.offset));
     PipelineError::Decode { topic, partition, offset, source }
 }
+
+#[cfg(test)]
+mod tests;

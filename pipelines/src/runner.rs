@@ -1,8 +1,9 @@
 //! Runs pipelines: each stream is read and decoded once for all the pipelines over it.
 //!
-//! Streams that a pipeline reads together are read by one task, which takes of their partitions the
-//! one that time has come least far in; one task per pipeline runs its dataflow and commits. Between
-//! them stand short queues, so a slow table slows the reading and memory stays bounded.
+//! Of the streams that a pipeline reads together each partition is read and decoded by a task of its
+//! own, a batch ahead; one task takes of these batches that of the partition that time has come least
+//! far in, and one task per pipeline runs its dataflow and commits. Between them stand short queues, so
+//! a slow table slows the reading and memory stays bounded.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,6 +30,7 @@ use crate::{
     states::States,
 };
 
+mod batch;
 mod feed;
 mod lander;
 mod late;
@@ -250,14 +252,15 @@ async fn land(
         queues.push(Queue { topics, to });
         tasks.spawn(lander.run(batches));
     }
-    let (mut read, mut decoders) = (Vec::new(), Vec::new());
+    let mut read = Vec::new();
     for (topic, columns) in streams {
         let from = from.remove(&topic).unwrap_or_default().into_iter();
-        let partitions = from.map(|next| Partition { next, reached: None }).collect();
+        let partitions =
+            from.map(|next| Ok(Partition::new(next, Decoder::new(topic, Arc::clone(&columns))?)));
+        let partitions = partitions.collect::<Result<_, PipelineError>>()?;
         read.push(Stream { topic, looked_up: looked_up.contains(&topic), partitions });
-        decoders.push((topic, Decoder::new(topic, columns)?));
     }
     let reader = Reader { log, streams: read, batch: world.settings.batch_records, until };
-    let fed = Feed { reader, decoders, queues }.run().await;
+    let fed = Feed { reader, queues }.run().await;
     first_failure(tasks).await.and(fed)
 }

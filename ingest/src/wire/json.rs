@@ -46,12 +46,19 @@ pub(crate) fn micros<E: Error>(text: &str) -> Result<i64, E> {
     Ok(instant.timestamp_micros())
 }
 
+/// The name by which a form that nobody reads as text knows an instant; it holds microseconds since 1970.
+pub const INSTANT: &str = "instant";
+
 /// An instant in microseconds as RFC 3339.
 pub(crate) mod instant {
-    use super::{Deserialize, Deserializer, Serializer, micros, rfc3339};
+    use super::{Deserialize, Deserializer, INSTANT, Serializer, micros, rfc3339};
 
     pub(crate) fn serialize<S: Serializer>(micros: &i64, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&rfc3339(*micros))
+        if to.is_human_readable() {
+            to.serialize_str(&rfc3339(*micros))
+        } else {
+            to.serialize_newtype_struct(INSTANT, micros)
+        }
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {

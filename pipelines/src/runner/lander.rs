@@ -24,7 +24,7 @@ use warehouse::{
 
 use super::{
     Line, World,
-    feed::Batch,
+    batch::Batch,
     late::LateRows,
     offsets::{self, Offsets, applications, number_of},
 };

@@ -4,24 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures::future::select_all;
-use ingest::{log::Log, record::Stored, topic::Topic};
-use tokio::sync::{mpsc, watch};
+use ingest::{log::Log, topic::Topic};
+use tokio::{sync::watch, task::JoinHandle};
 
-use super::Until;
-use crate::error::PipelineError;
+use super::{
+    Until,
+    batch::{self, Batch, number},
+};
+use crate::{decode::Decoder, error::PipelineError};
 
 /// How long newly grown streams are left alone, so that many small appends make one batch.
 const LINGER: Duration = Duration::from_millis(100);
-
-/// Consecutive records of one partition: at least one.
-pub struct Read {
-    /// The place of the stream among those that are read.
-    pub stream: usize,
-    pub partition: usize,
-    pub records: Vec<Stored>,
-    /// The offset after the last.
-    pub next: u64,
-}
 
 /// Streams that are read together.
 pub struct Reader {
@@ -40,33 +33,49 @@ pub struct Stream {
     pub partitions: Vec<Partition>,
 }
 
-/// One partition that is read.
-#[derive(Clone, Copy, Debug, Default)]
+/// One partition that is read. While its last batch is worked on, the next is read and decoded, so
+/// partitions are read at the same time and come in one order.
 pub struct Partition {
     /// The next offset.
-    pub next: u64,
+    next: u64,
     /// The event time of the last record that was read.
-    pub reached: Option<DateTime<Utc>>,
+    reached: Option<DateTime<Utc>>,
+    /// None while it is at work.
+    decoder: Option<Decoder>,
+    /// The batch from `next` on, where somebody is at it.
+    ahead: Option<Ahead>,
+}
+
+/// A batch that is being read, and its decoder again.
+type Ahead = JoinHandle<Result<(Decoder, Option<Batch>), PipelineError>>;
+
+impl Partition {
+    /// One that is read from an offset on.
+    pub const fn new(next: u64, decoder: Decoder) -> Self {
+        Self { next, reached: None, decoder: Some(decoder), ahead: None }
+    }
+}
+
+impl Drop for Partition {
+    fn drop(&mut self) {
+        if let Some(ahead) = &self.ahead {
+            ahead.abort();
+        }
+    }
 }
 
 impl Reader {
-    /// Reads until there is no more to read, or nobody left to read for.
-    pub async fn run(mut self, to: mpsc::Sender<Read>) -> Result<(), PipelineError> {
-        loop {
-            if self.until.is_stopped() {
-                return Ok(());
+    /// The next batch; none once there is no more to read.
+    pub async fn next(&mut self) -> Result<Option<Batch>, PipelineError> {
+        while !self.until.is_stopped() {
+            if let Some((stream, partition)) = self.behind()? {
+                return self.read(stream, partition).await;
             }
-            let Some((stream, partition)) = self.behind()? else {
-                if self.until.ends.is_some() || self.wait(&to).await? {
-                    return Ok(());
-                }
-                continue;
-            };
-            let Some(read) = self.read(stream, partition).await? else { return Ok(()) };
-            if to.send(read).await.is_err() {
-                return Ok(());
+            if self.until.ends.is_some() || self.wait().await? {
+                break;
             }
         }
+        Ok(None)
     }
 
     /// The partition to read next: of those with more to read the one that time has come least far
@@ -101,21 +110,41 @@ impl Reader {
         &mut self,
         stream: usize,
         partition: usize,
-    ) -> Result<Option<Read>, PipelineError> {
-        let wanted = self.end(stream, partition)?;
-        let read = &mut self.streams[stream];
-        let first = read.partitions[partition].next;
-        let wanted = wanted.saturating_sub(first);
-        let most = usize::try_from(wanted).unwrap_or(usize::MAX).min(self.batch);
-        let records = self.log.read(read.topic, number(partition), first, most).await?;
-        let Some(newest) = records.last() else { return Ok(None) };
-        let next = newest.position.offset.saturating_add(1);
-        read.partitions[partition] = Partition { next, reached: Some(newest.record.event_time) };
-        Ok(Some(Read { stream, partition, records, next }))
+    ) -> Result<Option<Batch>, PipelineError> {
+        self.read_ahead(stream, partition)?;
+        let read = &mut self.streams[stream].partitions[partition];
+        let Some(ahead) = &mut read.ahead else { return Ok(None) };
+        let ended = ahead.await?;
+        read.ahead = None;
+        let (decoder, batch) = ended?;
+        read.decoder = Some(decoder);
+        let Some(batch) = batch else { return Ok(None) };
+        (read.next, read.reached) = (batch.next, Some(batch.reached));
+        self.read_ahead(stream, partition)?;
+        Ok(Some(batch))
+    }
+
+    /// Begins to read what is next in a partition, unless somebody is at it or there is no more.
+    fn read_ahead(&mut self, stream: usize, at: usize) -> Result<(), PipelineError> {
+        let end = self.end(stream, at)?;
+        let topic = self.streams[stream].topic;
+        let partition = &mut self.streams[stream].partitions[at];
+        let from = partition.next;
+        if partition.ahead.is_some() || from >= end {
+            return Ok(());
+        }
+        let Some(mut decoder) = partition.decoder.take() else { return Ok(()) };
+        let most = usize::try_from(end - from).unwrap_or(usize::MAX).min(self.batch);
+        let log = Arc::clone(&self.log);
+        partition.ahead = Some(tokio::spawn(async move {
+            let batch = batch::read(log, (topic, at), (from, most), &mut decoder).await?;
+            Ok((decoder, batch))
+        }));
+        Ok(())
     }
 
     /// Waits for growth; answers whether to stop.
-    async fn wait(&self, to: &mpsc::Sender<Read>) -> Result<bool, PipelineError> {
+    async fn wait(&self) -> Result<bool, PipelineError> {
         let topics = self.streams.iter().map(|stream| stream.topic);
         let mut growth: Vec<_> = topics.map(|topic| self.log.subscribe(topic)).collect();
         for growth in &mut growth {
@@ -135,7 +164,6 @@ impl Reader {
                 Ok(self.until.is_stopped())
             }
             () = told(self.until.stop.clone()) => Ok(true),
-            () = to.closed() => Ok(true),
         }
     }
 }
@@ -147,9 +175,4 @@ async fn told(stop: Option<watch::Receiver<bool>>) {
         Some(mut stop) => drop(stop.wait_for(|stop| *stop).await),
         None => std::future::pending().await,
     }
-}
-
-/// Partitions are few; the log counts them in 32 bits.
-pub fn number(partition: usize) -> u32 {
-    u32::try_from(partition).unwrap_or(u32::MAX)
 }
