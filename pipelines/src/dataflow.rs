@@ -30,6 +30,7 @@ pub mod stage;
 pub mod state;
 pub mod time;
 pub mod updating;
+pub mod waiting;
 pub mod windowed;
 
 use operator::{Operator, Plan};

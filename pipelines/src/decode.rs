@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{RecordBatch, RecordBatchOptions},
+    array::{Array, RecordBatch, RecordBatchOptions},
     datatypes::{Field, Schema, SchemaRef},
     error::ArrowError,
 };
@@ -80,7 +80,9 @@ impl Decoder {
         }
         let options = RecordBatchOptions::new().with_row_count(Some(records.len()));
         let batch = self.rows.columns().map_err(ArrowError::from);
-        let batch = batch.and_then(|columns| {
+        let batch = batch.and_then(|mut columns| {
+            // Room was made for more, and a few rows may lie in memory for long.
+            columns.iter_mut().for_each(Array::shrink_to_fit);
             RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
         });
         batch.map_err(|source| failed(self.topic, records.first(), source))

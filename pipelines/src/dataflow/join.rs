@@ -3,7 +3,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef};
+use arrow::{
+    array::{Array, RecordBatch},
+    compute::concat_batches,
+    datatypes::SchemaRef,
+};
 use datafusion::{common::Result as EngineResult, physical_plan::PhysicalExpr};
 
 use super::{
@@ -140,6 +144,8 @@ impl Join {
     #[must_use]
     pub fn size(&self) -> usize {
         let rows = self.sides.iter().flat_map(BTreeMap::values).flatten();
-        rows.map(|(_, rows)| rows.get_array_memory_size()).sum()
+        let columns = rows.flat_map(|(_, rows)| rows.columns());
+        // The keys of a batch share its memory, each a part of it.
+        columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
     }
 }

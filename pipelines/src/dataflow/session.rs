@@ -12,7 +12,6 @@ use std::{
 
 use arrow::{
     array::{ArrayRef, AsArray, RecordBatch, TimestampNanosecondArray},
-    compute::concat_batches,
     datatypes::{Field, Schema, SchemaRef, TimestampNanosecondType},
 };
 use datafusion::common::{Result as EngineResult, ScalarValue, exec_datafusion_err};
@@ -23,6 +22,7 @@ use super::{
     keys::{Key, Keys, Run, sorted},
     packed::{Packed, Packing},
     time::{TIMESTAMP, chosen, instant, instants, refused, told, windows},
+    waiting::Waiting,
     windowed::fitted,
 };
 
@@ -49,9 +49,7 @@ pub struct Sessions {
     keys: Keys,
     packing: Packing,
     /// Rows that the watermark has not passed.
-    waiting: Vec<RecordBatch>,
-    /// The earliest of them.
-    earliest: i64,
+    waiting: Waiting,
     open: Open,
     watermark: i64,
     late: Vec<RecordBatch>,
@@ -132,8 +130,7 @@ impl Sessions {
             keys: Keys::new(&plan.aggregation.keys)?,
             packing: Packing::new(&plan.aggregation)?,
             plan,
-            waiting: Vec::new(),
-            earliest: i64::MAX,
+            waiting: Waiting::default(),
             open: Open::default(),
             watermark: i64::MIN,
             late: Vec::new(),
@@ -153,13 +150,7 @@ impl Sessions {
         };
         let on_time: Vec<bool> = times.values().iter().enumerate().map(on_time).collect();
         self.late.extend(refused(rows, &on_time)?);
-        let rows = chosen(rows, on_time)?;
-        let earliest = instants(&rows, TIMESTAMP)?.values().iter().min().copied();
-        if let Some(earliest) = earliest {
-            self.earliest = self.earliest.min(earliest);
-            self.waiting.push(rows);
-        }
-        Ok(())
+        self.waiting.add(&chosen(rows, on_time)?)
     }
 
     /// Lets time come to an instant: the rows of sessions that are over, and the earliest start that
@@ -170,8 +161,7 @@ impl Sessions {
     pub fn advance(&mut self, watermark: i64) -> EngineResult<(Vec<RecordBatch>, i64)> {
         self.watermark = watermark;
         let mut fired = Vec::new();
-        if self.earliest < watermark {
-            let rows = self.passed(watermark)?;
+        if let Some(rows) = self.waiting.take_before(watermark)? {
             self.gather(&rows, &mut fired)?;
         }
         // The watermark has passed the end of those.
@@ -179,28 +169,10 @@ impl Sessions {
         for over in over.chunks(UNPACKED_AT_ONCE) {
             fired.extend(self.fire(over)?);
         }
-        let earliest = self.open.earliest_start().unwrap_or(watermark);
-        let earliest = earliest.min(self.earliest).min(watermark);
+        let starts = self.open.earliest_start().into_iter().chain(self.waiting.earliest()?);
+        let earliest = starts.min().unwrap_or(watermark).min(watermark);
         let rows = if fired.is_empty() { Vec::new() } else { vec![self.rows(fired)?] };
         Ok((rows, earliest))
-    }
-
-    /// Takes the rows before the watermark out of those that wait.
-    fn passed(&mut self, watermark: i64) -> EngineResult<RecordBatch> {
-        let mut passed = Vec::new();
-        self.earliest = i64::MAX;
-        for rows in std::mem::take(&mut self.waiting) {
-            let times = instants(&rows, TIMESTAMP)?.values().clone();
-            passed.push(chosen(&rows, times.iter().map(|at| *at < watermark).collect())?);
-            let later = chosen(&rows, times.iter().map(|at| *at >= watermark).collect())?;
-            if let Some(earliest) = times.iter().filter(|at| **at >= watermark).min() {
-                self.earliest = self.earliest.min(*earliest);
-                self.waiting.push(later);
-            }
-        }
-        let schema = passed.first().map(RecordBatch::schema);
-        let schema = schema.ok_or_else(|| exec_datafusion_err!("no row waits"))?;
-        Ok(concat_batches(&schema, &passed)?)
     }
 
     /// Gathers rows that no other can come before.
@@ -254,11 +226,14 @@ impl Sessions {
         fired: &mut Vec<Fired>,
     ) -> EngineResult<Session<Cells>> {
         let gap = self.plan.gap;
-        let new = |at: i64| {
+        let new = |at: i64| -> EngineResult<Session<Cells>> {
             let gathered = Cells::new(&self.plan.aggregation)?;
-            EngineResult::Ok(Session { start: at, last: at, gathered })
+            Ok(Session { start: at, last: at, gathered })
         };
-        let mut session = open.map_or_else(|| new(times[first]), Ok)?;
+        let mut session = match open {
+            Some(open) => open,
+            None => new(times[first])?,
+        };
         let mut next = first;
         while next < times.len() {
             if times[next] >= session.last.saturating_add(gap) {
@@ -316,9 +291,9 @@ impl Sessions {
     ///
     /// # Errors
     /// Where an aggregate cannot tell its state.
-    pub fn save(&self) -> EngineResult<Vec<(String, RecordBatch)>> {
-        let waiting = self.waiting.iter().map(|rows| ("waiting 0".to_owned(), rows.clone()));
-        let mut parts: Vec<_> = waiting.collect();
+    pub fn save(&mut self) -> EngineResult<Vec<(String, RecordBatch)>> {
+        let waiting = self.waiting.all()?.into_iter();
+        let mut parts: Vec<_> = waiting.map(|rows| ("waiting 0".to_owned(), rows)).collect();
         let sessions = &self.open.sessions;
         if sessions.is_empty() {
             return Ok(parts);
@@ -349,9 +324,7 @@ impl Sessions {
         self.watermark = watermark.unwrap_or(i64::MIN);
         for (name, rows) in parts {
             if name.starts_with("waiting") {
-                let earliest = instants(&rows, TIMESTAMP)?.values().iter().min().copied();
-                self.earliest = self.earliest.min(earliest.unwrap_or(i64::MAX));
-                self.waiting.push(rows);
+                self.waiting.add(&rows)?;
             } else {
                 self.load_open(&rows)?;
             }
@@ -382,8 +355,7 @@ impl Sessions {
     /// Bytes of memory.
     #[must_use]
     pub fn size(&self) -> usize {
-        let waiting = self.waiting.iter().map(RecordBatch::get_array_memory_size);
-        waiting.sum::<usize>() + self.open.bytes
+        self.waiting.size() + self.open.bytes
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::{Array, RecordBatch, RecordBatchOptions},
+    datatypes::SchemaRef,
+};
 use datafusion::{
     common::Result as EngineResult,
     execution::{SendableRecordBatchStream, TaskContext},
@@ -53,8 +56,20 @@ impl Stage {
         for slot in &self.slots {
             slot.put(Vec::new());
         }
-        Ok(rows?.into_iter().filter(|rows| rows.num_rows() > 0).collect())
+        rows?.into_iter().filter(|rows| rows.num_rows() > 0).map(shrunk).collect()
     }
+}
+
+/// Rows in no more memory than they take: room is made for thousands, and a few may lie in a table's
+/// tail or wait for their window for long.
+///
+/// # Errors
+/// Never in practice: the columns stay what they are.
+fn shrunk(rows: RecordBatch) -> EngineResult<RecordBatch> {
+    let (schema, mut columns, count) = rows.into_parts();
+    columns.iter_mut().for_each(Array::shrink_to_fit);
+    let options = RecordBatchOptions::new().with_row_count(Some(count));
+    Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
 }
 
 /// The place where a plan finds an input.

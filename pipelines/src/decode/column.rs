@@ -24,7 +24,7 @@ use super::{fault::Fault, object::Object};
 type Filled = Result<(), Fault>;
 
 /// A column that takes one value after the other. What one does not take is a fault.
-pub trait Column: Send {
+pub trait Column: Send + Sync {
     /// What it holds, for faults.
     fn name(&self) -> &'static str;
 

@@ -194,8 +194,9 @@ async fn a_table_ahead_of_its_stream_is_an_operators() {
     assert!(refused.contains("the log is older than the table"), "{refused}");
 }
 
-/// People who are at a till at the same time: of so many an accumulator of `COUNT(DISTINCT)` each
-/// would take three times the memory that a pipeline may.
+/// People who are at a till at the same time: an accumulator of `COUNT(DISTINCT)` for each would take
+/// three times the memory that a pipeline may, and room for thousands of rows for each few that wait
+/// twice as much.
 const PEOPLE: u32 = 30_000;
 
 /// A use of each of them within five minutes from `from` on.
@@ -225,18 +226,18 @@ async fn everybody_is_at_a_till_at_once() {
         let partitions = 0..Topic::Authorisations.partitions();
         partitions.map(|partition| history::heartbeat(partition, until)).collect::<Vec<_>>()
     };
-    let under_way = [
-        uses("2025-03-03T09:00:00Z", "LV0001000"),
-        heartbeats("2025-03-03T09:05:01Z"),
-        uses("2025-03-03T09:05:00Z", "LV0002000"),
-        // All have been gathered, and no session is over: they are saved as they are.
-        heartbeats("2025-03-03T09:10:01Z"),
-    ];
-    for records in [under_way.concat(), heartbeats("2025-03-03T10:00:00Z")] {
+    let came =
+        [uses("2025-03-03T09:00:00Z", "LV0001000"), uses("2025-03-03T09:05:00Z", "LV0002000")];
+    // First all rows wait for time to pass them, then all sessions are open, then they are over.
+    let steps =
+        [came.concat(), heartbeats("2025-03-03T09:10:01Z"), heartbeats("2025-03-03T10:00:00Z")];
+    for records in steps {
         log.append(Topic::Authorisations, &records).await.expect("appended");
         let planned = catalogue::shipped().await.expect("shipped files plan");
         let anomalies = planned.into_iter().filter(|pipeline| pipeline.name == "anomalies");
-        let (runner, _) = landing::runner(&log, &tables, anomalies.collect(), &Landing::WHOLE);
+        // A few rows at a time, as they come to a node.
+        let landing = Landing { batch: 16, ..Landing::WHOLE };
+        let (runner, _) = landing::runner(&log, &tables, anomalies.collect(), &landing);
         runner.catch_up(&Ends::new()).await.expect("landed");
     }
     let rows = landing::rows(&tables["anomalies"]);
