@@ -98,13 +98,18 @@ async fn duckdb(log: &dyn Log, folder: &Path) -> Result<f64> {
 
 /// Runs a peer's script; the seconds that it says it took.
 pub fn peer(what: &str, arguments: &[&Path]) -> Result<f64> {
+    Ok(ask(what, arguments)?.trim().parse()?)
+}
+
+/// Runs a peer's script; what it says.
+pub fn ask(what: &str, arguments: &[&Path]) -> Result<String> {
     let python = std::env::var("AVIS_BENCH_PYTHON").unwrap_or_else(|_| "python3".into());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/python").join(what);
     let told = Command::new(&python).arg(script.with_extension("py")).args(arguments).output()?;
     if !told.status.success() {
         let text = String::from_utf8_lossy(&told.stderr).into_owned();
-        let text = format!("the peer needs duckdb and polars (AVIS_BENCH_PYTHON={python}): {text}");
-        return Err(text.into());
+        let needs = "the peers need duckdb, polars and apache-flink";
+        return Err(format!("{needs} (AVIS_BENCH_PYTHON={python}): {text}").into());
     }
-    Ok(String::from_utf8(told.stdout)?.trim().parse()?)
+    Ok(String::from_utf8(told.stdout)?)
 }

@@ -16,6 +16,7 @@ mod landing;
 mod load;
 mod nation;
 mod national;
+mod nexmark;
 mod questions;
 mod reads;
 mod registers;
@@ -39,7 +40,7 @@ use tokio::runtime::Runtime;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// What is measured, in this order.
-const MEASURES: [&str; 14] = [
+const MEASURES: [&str; 15] = [
     "append",
     "reads",
     "fluvio",
@@ -52,6 +53,7 @@ const MEASURES: [&str; 14] = [
     "national",
     "landing",
     "windows",
+    "nexmark",
     "freshness",
     "questions",
 ];
@@ -96,6 +98,7 @@ fn measure(name: &str, runtime: &Runtime) -> Result<(), Box<dyn std::error::Erro
         "national" => runtime.block_on(national::measure())?,
         "landing" => runtime.block_on(landing::measure())?,
         "windows" => runtime.block_on(windows::measure())?,
+        "nexmark" => runtime.block_on(nexmark::measure())?,
         "freshness" => runtime.block_on(freshness::measure())?,
         _ => runtime.block_on(questions::measure())?,
     }
