@@ -4,6 +4,7 @@
 //! own tests are run.
 
 use std::{
+    borrow::Cow,
     fs::File,
     io::{BufRead, BufReader, BufWriter, Write},
     path::PathBuf,
@@ -16,9 +17,10 @@ use arrow::{
     compute::cast,
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
     error::ArrowError,
-    json::{ArrayWriter, ReaderBuilder, reader::Decoder},
+    json::{LineDelimitedWriter, ReaderBuilder, reader::Decoder},
 };
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::{json, value::RawValue};
 
 use crate::{
     dataflow::{Flow, state::State, time::RETRACT},
@@ -27,7 +29,7 @@ use crate::{
         format::{Format, JsonFormat, TimestampFormat},
     },
     error::PipelineError,
-    pipeline::Pipeline,
+    pipeline::{Input, Pipeline},
     planner,
 };
 
@@ -94,7 +96,8 @@ async fn one(pipeline: &Pipeline, settings: Settings) -> Result<Written, Pipelin
     let partitions = vec![1; pipeline.inputs.len()];
     let start = || Flow::start(&pipeline.blueprint, &partitions).map_err(failed);
     let inputs = pipeline.inputs.iter();
-    let sources = inputs.map(|input| Source::open(pipeline, &input.table, &input.columns));
+    let open = |input: &Input| Source::open(pipeline, input, settings.batch);
+    let sources = inputs.map(open);
     let mut sources =
         sources.collect::<Result<Vec<_>, _>>()?.into_iter().map(Some).collect::<Vec<_>>();
     let (mut flow, mut sink) = (start()?, Sink::create(pipeline)?);
@@ -161,15 +164,13 @@ struct Source {
 }
 
 impl Source {
-    fn open(
-        pipeline: &Pipeline,
-        table: &TableDefinition,
-        columns: &SchemaRef,
-    ) -> Result<Self, PipelineError> {
-        let (path, format) = file_of(pipeline, table)?;
+    fn open(pipeline: &Pipeline, input: &Input, most: usize) -> Result<Self, PipelineError> {
+        let (columns, (path, format)) = (&input.columns, file_of(pipeline, &input.table)?);
         let file = File::open(path)
             .map_err(|error| wrong(&pipeline.name, format!("cannot read {path}: {error}")))?;
-        let decoder = ReaderBuilder::new(Arc::clone(columns)).build_decoder();
+        // A line of changes is two rows at most; the decoder takes no more than it was told.
+        let decoder = ReaderBuilder::new(Arc::clone(columns)).with_batch_size(2 * most);
+        let decoder = decoder.build_decoder();
         let decoder = decoder.map_err(|error| pipeline.failed(error.into()))?;
         Ok(Self {
             pipeline: pipeline.name.clone(),
@@ -188,7 +189,7 @@ impl Source {
         if self.ended {
             return Ok(None);
         }
-        let (mut rows, mut back, mut first) = (Vec::new(), Vec::new(), None);
+        let (mut back, mut first) = (Vec::new(), None);
         let read: Vec<_> = self.lines.by_ref().take(most).collect();
         for (at, line) in read {
             first.get_or_insert(at + 1);
@@ -196,26 +197,39 @@ impl Source {
             if line.trim().is_empty() {
                 continue;
             }
-            let value: Value =
-                serde_json::from_str(&line).map_err(|error| self.unreadable(at + 1, &error))?;
-            if self.unstructured {
-                rows.push(json!({"value": line}));
-                back.push(false);
-            } else if self.debezium {
-                change(value, &mut rows, &mut back);
-            } else {
-                rows.push(value);
-                back.push(false);
+            let rows = self.rows(&line).map_err(|error| self.unreadable(at + 1, &error))?;
+            for (row, retract) in rows {
+                let Some(row) = row else { continue };
+                let decoded = self.decoder.decode(row.as_bytes());
+                decoded.map_err(|error| self.unreadable(at + 1, &error))?;
+                back.push(retract);
             }
         }
         let Some(first) = first else {
             self.ended = true;
             return Ok(None);
         };
-        let decoded = self.decoder.serialize(&rows).and_then(|()| self.decoder.flush());
-        let batch = decoded.map_err(|error| self.unreadable(first, &error))?;
+        let batch = self.decoder.flush().map_err(|error| self.unreadable(first, &error))?;
         let batch = batch.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(&self.columns)));
         self.with_back(batch, back).map(Some)
+    }
+
+    /// A line's rows, and whether each takes back an earlier one. They stay text, as a decimal has
+    /// more digits than a float.
+    fn rows<'a>(&self, line: &'a str) -> serde_json::Result<[(Option<Cow<'a, str>>, bool); 2]> {
+        if self.unstructured {
+            let row = json!({"value": line}).to_string();
+            return Ok([(None, true), (Some(row.into()), false)]);
+        }
+        if self.debezium {
+            // What was there is taken back, what is there now comes.
+            let change: Change<'a> = serde_json::from_str(line)?;
+            let text = |row: Option<&'a RawValue>| row.map(|row| row.get().into());
+            return Ok([(text(change.before), true), (text(change.after), false)]);
+        }
+        // The decoder would take several objects of a line, and what is no number if unread.
+        serde_json::from_str::<IgnoredAny>(line)?;
+        Ok([(None, true), (Some(line.into()), false)])
     }
 
     /// Rows of changes say which of them take back an earlier one.
@@ -237,15 +251,13 @@ impl Source {
     }
 }
 
-/// A debezium line as rows: what was there is taken back, what is there now comes.
-fn change(value: Value, rows: &mut Vec<Value>, back: &mut Vec<bool>) {
-    let Value::Object(mut change) = value else { return };
-    for (side, retract) in [("before", true), ("after", false)] {
-        if let Some(row @ Value::Object(_)) = change.remove(side) {
-            rows.push(row);
-            back.push(retract);
-        }
-    }
+/// A debezium line.
+#[derive(Deserialize)]
+struct Change<'a> {
+    #[serde(borrow)]
+    before: Option<&'a RawValue>,
+    #[serde(borrow)]
+    after: Option<&'a RawValue>,
 }
 
 /// A sink's lines.
@@ -278,33 +290,34 @@ impl Sink {
     fn write(&mut self, rows: &[RecordBatch]) -> Result<(), PipelineError> {
         for batch in rows {
             let back = batch.column_by_name(RETRACT).map(|back| back.as_boolean().clone());
-            for (row, value) in self.values(batch)?.into_iter().enumerate() {
+            for (row, line) in self.text(batch)?.lines().enumerate() {
                 let retract = back.as_ref().is_some_and(|back| back.value(row));
-                let value = match (self.debezium, retract) {
-                    (false, _) => Value::Object(value),
-                    (true, false) => json!({"before": null, "after": value, "op": "c"}),
-                    (true, true) => json!({"before": value, "after": null, "op": "d"}),
+                let written = match (self.debezium, retract) {
+                    (false, _) => writeln!(self.file, "{line}"),
+                    (true, false) => {
+                        writeln!(self.file, r#"{{"before":null,"after":{line},"op":"c"}}"#)
+                    }
+                    (true, true) => {
+                        writeln!(self.file, r#"{{"before":{line},"after":null,"op":"d"}}"#)
+                    }
                 };
-                writeln!(self.file, "{value}").map_err(|error| self.unwritten(&error))?;
+                written.map_err(|error| self.unwritten(&error))?;
                 self.lines += 1;
             }
         }
         Ok(())
     }
 
-    fn values(&self, batch: &RecordBatch) -> Result<Vec<Map<String, Value>>, PipelineError> {
+    /// Rows as lines.
+    fn text(&self, batch: &RecordBatch) -> Result<String, PipelineError> {
         let visible = batch.schema().fields().iter().position(|field| field.name() == RETRACT);
         let columns: Vec<usize> = (0..visible.unwrap_or(batch.num_columns())).collect();
         let rows = batch.project(&columns).and_then(|rows| self.with_times(rows));
         let rows = rows.map_err(|error| self.unwritten(&error))?;
-        let mut writer = ArrayWriter::new(Vec::new());
+        let mut writer = LineDelimitedWriter::new(Vec::new());
         let written = writer.write(&rows).and_then(|()| writer.finish());
         written.map_err(|error| self.unwritten(&error))?;
-        let bytes = writer.into_inner();
-        if bytes.is_empty() {
-            return Ok(Vec::new());
-        }
-        serde_json::from_slice(&bytes).map_err(|error| self.unwritten(&error))
+        String::from_utf8(writer.into_inner()).map_err(|error| self.unwritten(&error))
     }
 
     /// Instants as milliseconds, where the format writes them so.

@@ -120,6 +120,29 @@ async fn tumbling_windows_hold_their_start_and_not_their_end() {
 }
 
 #[tokio::test]
+async fn decimals_keep_all_their_digits() {
+    let lines = [r#"{"price":0.10}"#, r#"{"price":12345678901234567890.12}"#];
+    let case = Case::new().source("prices", "price DECIMAL(38, 2)", &lines);
+    assert_eq!(case.rows("SELECT price FROM prices").await, lines);
+    let text = [r#"{"text":"0.10"}"#, r#"{"text":"12345678901234567890.12"}"#];
+    assert_eq!(case.rows("SELECT CAST(price AS TEXT) AS text FROM prices").await, text);
+}
+
+#[tokio::test]
+async fn a_line_is_one_object() {
+    for (line, told) in [
+        (r#"{"cents":1}{"cents":2}"#, "trailing characters"),
+        (r#"{"cents":1"#, "EOF while parsing"),
+        (r#"{"cents":1,"unread":1.2.3}"#, "expected `,` or `}`"),
+        ("[1]", "expected {"),
+    ] {
+        let case = Case::new().source("sales", "cents BIGINT", &[r#"{"cents":1}"#, line]);
+        let refused = case.refused("SELECT cents FROM sales").await;
+        assert!(refused.contains(told), "{line}: {refused}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_saved_is_still_gathered() {
     // The set of a COUNT(DISTINCT text) is given away when it tells its state.
     let case =
