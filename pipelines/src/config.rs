@@ -24,8 +24,9 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            // Large enough that a table gets few files while it catches up.
-            commit_records: 8_192,
+            // Large enough that a table gets few files while it catches up, and that on a busy day the
+            // time decides.
+            commit_records: 32_768,
             commit_interval: Duration::from_secs(10),
             queued_batches: 2,
             batch_records: ingest::log::READ_BATCH,
