@@ -40,7 +40,7 @@ pub async fn run(command: AuditCommand) -> Result<(), Failure> {
         AuditCommand::Verify { checkpoints, key, data } => {
             let node = node(&data)?;
             let own = checkpoints.is_none();
-            let path = checkpoints.unwrap_or_else(|| node.folder.join(CHECKPOINTS));
+            let path = checkpoints.unwrap_or_else(|| node.keys.join(CHECKPOINTS));
             let kept = read(&path)?;
             let key = match key {
                 Some(text) => BASE64_STANDARD
@@ -98,7 +98,7 @@ pub fn read(path: &Path) -> Result<Vec<Checkpoint>, Failure> {
 /// Where the stream cannot be read or the file not be written.
 pub async fn checkpoint(node: &Node) -> Result<Checkpoint, Failure> {
     let checkpoint = audit::checkpoint(&node.log, &node.vault, node.clock.now()).await?;
-    file::append_line(&node.folder.join(CHECKPOINTS), &text(&checkpoint)?)?;
+    file::append_line(&node.keys.join(CHECKPOINTS), &text(&checkpoint)?)?;
     Ok(checkpoint)
 }
 
@@ -145,24 +145,27 @@ impl Auditor {
     }
 }
 
-/// Notes deeds as they are told, and makes checkpoints now and then, until nobody tells any more.
+/// Notes deeds as they are told, and makes checkpoints now and then where the registers are written, until nobody
+/// tells any more.
 ///
 /// # Errors
 /// Where the stream cannot be used.
 pub async fn keep(node: Arc<Node>, mut told: mpsc::UnboundedReceiver<Deed>) -> Result<(), Failure> {
     let mut due = tokio::time::interval(EVERY);
-    let mut deeds = Vec::with_capacity(TOGETHER);
+    let (mut deeds, signs) = (Vec::with_capacity(TOGETHER), node.roles.registers());
     loop {
         tokio::select! {
             count = told.recv_many(&mut deeds, TOGETHER) => {
                 if count == 0 {
-                    checkpoint(&node).await?;
+                    if signs {
+                        checkpoint(&node).await?;
+                    }
                     return Ok(());
                 }
                 audit::note(&node.log, node.clock.as_ref(), &deeds).await?;
                 deeds.clear();
             }
-            _ = due.tick() => drop(checkpoint(&node).await?),
+            _ = due.tick(), if signs => drop(checkpoint(&node).await?),
         }
     }
 }

@@ -177,6 +177,9 @@ pub struct UpArguments {
     /// Print tokens to try things with, and take any transaction's time.
     #[arg(long)]
     pub dev: bool,
+    /// Only this role; [roles] of the settings says where the others are.
+    #[arg(long, value_enum)]
+    pub role: Option<crate::role::Role>,
     /// Where HTTP listens, whatever the settings say.
     #[arg(long, value_name = "ADDRESS")]
     pub http: Option<std::net::SocketAddr>,

@@ -19,7 +19,7 @@ use warehouse::{
     export::{self, Csv},
     open_data::{self, ckan::Portal},
     report::{REPORTS, Report},
-    session::{Rows, Session, folder},
+    session::{Rows, Session},
 };
 
 use crate::{
@@ -34,6 +34,7 @@ use crate::{
     node::{Node, own_folder},
     person,
     progress::Progress,
+    role::Roles,
     rotation::Rotations,
     sources::Sources,
     token_key,
@@ -44,25 +45,29 @@ fn open(data: &Data) -> Result<Node, Failure> {
     Node::open(&data.folder, &config, Arc::new(SystemClock))
 }
 
-/// Opens a stopped node's data.
+/// Opens a stopped node's data, or over a cluster what it has.
 ///
 /// # Errors
 /// Where there is none, or another process has it.
 pub fn node(data: &Data) -> Result<Node, Failure> {
-    if !data.folder.join("log").is_dir() {
+    let config = Config::load(data.config.as_deref(), std::env::vars())?;
+    if config.cluster().is_none() && !data.folder.join("log").is_dir() {
         let folder = data.folder.display();
         let text = format!(
             "{folder} holds no node's data; run `avis demo --out {folder}` or `avis up --data {folder}` first"
         );
         return Err(Failure::Usage(text));
     }
-    open(data)
+    Node::open(&data.folder, &config, Arc::new(SystemClock))
 }
 
 /// Tables can be read while a node runs on the same folder.
 async fn session(data: &Data) -> Result<Session, Failure> {
-    let session = Session::open(&folder(&data.folder.join("warehouse"))?).await?;
-    Ok(session.rotated(Rotations::read(&data.folder)?.days())?)
+    let config = Config::load(data.config.as_deref(), std::env::vars())?;
+    let session = Session::open(&config.warehouse(&data.folder)?).await?;
+    let keys = Roles::ALL.keys_elsewhere(&data.folder, &config);
+    let keys = keys.as_deref().unwrap_or(&data.folder);
+    Ok(session.rotated(Rotations::read(keys)?.days())?)
 }
 
 /// Rows on standard output.

@@ -27,9 +27,11 @@ use warehouse::{endpoint::Limits, open_data::Publisher};
 
 use crate::{failure::Failure, lineage, traces};
 
+mod elsewhere;
 mod layers;
 mod reference;
 
+pub use elsewhere::{Roles, Tables};
 pub use reference::markdown;
 
 /// Every default.
@@ -53,6 +55,10 @@ pub struct Config {
     pub authoriser: Authoriser,
     /// The shared cache.
     pub redis: Redis,
+    /// Where the tables are.
+    pub tables: Tables,
+    /// The other roles, where they are apart.
+    pub roles: Roles,
     /// Landing.
     pub pipelines: Pipelines,
     /// Days of rows that tables keep, by name; 0 is all.

@@ -202,10 +202,16 @@ impl Job {
         };
         let mut inputs: Vec<_> = pipeline.inputs.iter().filter_map(input).collect();
         inputs.dedup_by(|one, other| one["name"] == other["name"]);
-        let folder = node.folder.join("warehouse").join(&table);
-        let folder = std::path::absolute(&folder).unwrap_or(folder);
+        // As OpenLineage names them: a bucket is a namespace of its own.
+        let (shown, root) = (node.warehouse_shown(), node.warehouse());
+        let (home, root) = match root.host_str() {
+            Some(bucket) if root.scheme() != "file" => {
+                (format!("{}://{bucket}", root.scheme()), root.path().trim_matches('/').to_owned())
+            }
+            _ => ("file".to_owned(), shown),
+        };
         let schema = facet("1-2-0/SchemaDatasetFacet", fields(&pipeline.output));
-        let output = json!({"namespace": "file", "name": folder, "facets": {"schema": schema}});
+        let output = json!({"namespace": home, "name": format!("{root}/{table}"), "facets": {"schema": schema}});
         Self { table, run, described, inputs, output }
     }
 

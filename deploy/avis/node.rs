@@ -29,12 +29,13 @@ use pipelines::{
     summary::Summary,
 };
 use prometheus::{Registry, TextEncoder};
+use url::Url;
 use warehouse::{
     error::WarehouseError,
     schema,
-    session::{Session, folder},
+    session::Session,
     settlement::kept,
-    table::{Table, delta::DeltaTable, upkeep::Upkeep},
+    table::{self, Table, delta::DeltaTable, upkeep::Upkeep},
     tail::Tails,
 };
 
@@ -42,6 +43,7 @@ use crate::{
     config::{Config, LogEngine, Pipelines},
     failure::Failure,
     person,
+    role::Roles,
     rotation::Rotations,
     token_key,
     vitals::Vitals,
@@ -50,11 +52,16 @@ use crate::{
 /// Lies in a folder while a restore into it is not finished.
 pub const UNFINISHED: &str = "restore-unfinished";
 
-/// A node over a folder: `log`, `keys`, `index` and `warehouse` lie in it.
+/// A node over a folder: `log`, `keys`, `index` and `warehouse` lie in it. Of one that has one role the keys, and
+/// what goes with them, lie in the folder of another, and the tables are elsewhere.
 #[derive(Debug)]
 pub struct Node {
     /// Its folder.
     pub folder: PathBuf,
+    /// Its roles.
+    pub roles: Roles,
+    /// The folder that the keys lie in, with who was erased, and when pseudonyms rotated.
+    pub keys: PathBuf,
     /// Its streams.
     pub log: Arc<dyn Log>,
     /// Its keys.
@@ -70,8 +77,10 @@ pub struct Node {
     tokens: Tokens,
     /// The keys of terminals that sign their own tokens.
     pub terminal_keys: Arc<TerminalKeys>,
+    /// Where the tables are.
+    root: Url,
     /// The rows that have not landed in its tables.
-    tails: Tails,
+    pub tails: Tails,
     landing: Pipelines,
     retention: BTreeMap<String, u32>,
     metrics: Metrics,
@@ -131,6 +140,19 @@ impl Node {
     /// # Errors
     /// Where another process has it, or it cannot be read.
     pub fn open(folder: &Path, config: &Config, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
+        Self::open_as(Roles::ALL, folder, config, clock)
+    }
+
+    /// As [`open`](Self::open), with some roles alone.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and where the keys of another role are not there.
+    pub fn open_as(
+        roles: Roles,
+        folder: &Path,
+        config: &Config,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Failure> {
         std::fs::create_dir_all(folder)
             .map_err(|source| Failure::Folder { path: folder.to_path_buf(), source })?;
         if folder.join(UNFINISHED).exists() {
@@ -141,10 +163,17 @@ impl Node {
         let metrics = Metrics::new(folder)?;
         // The log first: its lock says in words that another process has the folder.
         let log = metrics.log(folder, config)?;
-        let vault = Vault::open(&folder.join("keys"))?;
-        token_key::keep(folder, &vault)?;
-        person::forget_keys(folder, &vault)?;
-        let rotations = Rotations::read(folder)?;
+        let elsewhere = roles.keys_elsewhere(folder, config);
+        let vault = match &elsewhere {
+            Some(keys) => Vault::follow(&keys.join("keys"))?,
+            None => Vault::open(&folder.join("keys"))?,
+        };
+        if elsewhere.is_none() {
+            token_key::keep(folder, &vault)?;
+        }
+        let keys = elsewhere.unwrap_or_else(|| folder.to_path_buf());
+        person::forget_keys(&keys, &vault)?;
+        let rotations = Rotations::read(&keys)?;
         vault.set_rotations(rotations.count());
         let loading = Context {
             log: Arc::clone(&log),
@@ -153,14 +182,18 @@ impl Node {
             metrics: metrics.connectors.clone(),
             streams: metrics.ingest.clone(),
         };
+        let root = config.warehouse(folder)?;
         let (folder, tails) = (folder.to_path_buf(), Tails::default());
         let (landing, retention) = (config.pipelines, config.retention.clone());
         let settling = tokio::sync::Mutex::default();
         let rotated = rotations.days();
-        let keys = Arc::<TerminalKeys>::default();
-        let tokens = Tokens::beside(&vault, Arc::clone(&clock), config.issuer(), Arc::clone(&keys));
+        let terminal_keys = Arc::<TerminalKeys>::default();
+        let terminals = Arc::clone(&terminal_keys);
+        let tokens = Tokens::beside(&vault, Arc::clone(&clock), config.issuer(), terminals);
         Ok(Self {
             folder,
+            roles,
+            keys,
             log,
             vault,
             clock,
@@ -168,7 +201,8 @@ impl Node {
             settling,
             rotated,
             tokens,
-            terminal_keys: keys,
+            terminal_keys,
+            root,
             tails,
             landing,
             retention,
@@ -259,11 +293,10 @@ impl Node {
     async fn table(&self, name: &str) -> Result<DeltaTable, Failure> {
         let schema =
             schema::table(name).ok_or_else(|| Failure::NoTable { pipeline: name.to_owned() })?;
-        let root = self.warehouse()?;
         let keep_days = self.retention.get(name).copied().filter(|days| *days > 0);
         let upkeep = Upkeep { keep_days, ..Upkeep::default() };
         let metrics = self.metrics.warehouse.clone();
-        let table = DeltaTable::open_with(&root, schema, metrics, upkeep).await?;
+        let table = DeltaTable::open_with(&self.root, schema, metrics, upkeep).await?;
         Ok(table.with_tail(&self.tails.of(schema)))
     }
 
@@ -278,13 +311,9 @@ impl Node {
     /// # Errors
     /// Where the old one cannot be removed or the new one not be made.
     pub async fn table_anew(&self, name: &str) -> Result<DeltaTable, Failure> {
-        let path = self.folder.join("warehouse").join(name);
-        match std::fs::remove_dir_all(&path) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Failure::Folder { path, source });
-            }
-            _ => {}
-        }
+        let schema =
+            schema::table(name).ok_or_else(|| Failure::NoTable { pipeline: name.to_owned() })?;
+        table::delta::remove(&self.root, schema.name).await?;
         self.table(name).await
     }
 
@@ -311,11 +340,20 @@ impl Node {
     }
 
     /// The address of the tables.
-    ///
-    /// # Errors
-    /// Where the folder has no absolute path.
-    pub fn warehouse(&self) -> Result<url::Url, Failure> {
-        Ok(folder(&self.folder.join("warehouse"))?)
+    #[must_use]
+    pub const fn warehouse(&self) -> &Url {
+        &self.root
+    }
+
+    /// The same as people write it: a folder's path, or an address.
+    #[must_use]
+    pub fn warehouse_shown(&self) -> String {
+        match self.root.to_file_path() {
+            Ok(folder) if self.root.scheme() == "file" => {
+                folder.components().collect::<PathBuf>().display().to_string()
+            }
+            _ => self.root.as_str().trim_end_matches('/').to_owned(),
+        }
     }
 
     /// A session over the tables as they are now, with the rows that have not landed yet.
@@ -331,8 +369,7 @@ impl Node {
     /// # Errors
     /// Where there is no memory for queries.
     pub fn tables(&self) -> Result<Session, WarehouseError> {
-        let root = folder(&self.folder.join("warehouse"))?;
-        Session::open_with(&root, &self.tails)
+        Session::open_with(&self.root, &self.tails)
     }
 }
 

@@ -157,10 +157,25 @@ pub struct Erasure {
     pub at: DateTime<Utc>,
 }
 
+/// Whether the keys are this process's own.
+///
+/// # Errors
+/// Where another role has them.
+pub fn has_keys(node: &Node) -> Result<(), Failure> {
+    match node.vault.is_followed() {
+        false => Ok(()),
+        true => {
+            let folder = node.keys.display();
+            Err(Failure::Usage(format!("the role connectors has the keys: say --data {folder}")))
+        }
+    }
+}
+
 /// Forgets a person, from the list on, so that whatever cuts this off is finished later.
 async fn erase(node: &Node, id: RecipientId) -> Result<usize, Failure> {
+    has_keys(node)?;
     let erasure = Erasure { person: id.to_string(), at: node.clock.now() };
-    notes::add(&node.folder.join(ERASURES), &erasure)?;
+    notes::add(&node.keys.join(ERASURES), &erasure)?;
     let blocked = forget(node).await?;
     node.evaluator().await?.catch_up().await?;
     Ok(blocked)
@@ -173,8 +188,8 @@ async fn erase(node: &Node, id: RecipientId) -> Result<usize, Failure> {
 /// # Errors
 /// Where the list, the vault or a stream cannot be used.
 pub async fn forget(node: &Node) -> Result<usize, Failure> {
-    let erased = erased(&node.folder)?;
-    forget_keys(&node.folder, &node.vault)?;
+    let erased = erased(&node.keys)?;
+    forget_keys(&node.keys, &node.vault)?;
     listed::tidy(&node.log, &node.vault, node.clock.now()).await?;
     if erased.is_empty() {
         return Ok(0);
@@ -293,14 +308,22 @@ pub(crate) async fn append(
     Ok(records.len())
 }
 
-/// Destroys the keys of whoever is on the list, again: a restored vault may have brought them back.
+/// Destroys the keys of whoever is on the list, again: a restored vault may have brought them back. Whoever has another
+/// process's keys forgets them.
 ///
 /// # Errors
 /// Where the list or the vault cannot be used.
 pub fn forget_keys(folder: &Path, vault: &Vault) -> Result<(), Failure> {
     let there = erased(folder)?.into_iter().filter(|person| !vault.is_erased(*person));
     let there: Vec<_> = there.collect();
-    if there.is_empty() { Ok(()) } else { Ok(vault.destroy(&there)?) }
+    if there.is_empty() {
+        return Ok(());
+    }
+    if vault.is_followed() {
+        vault.forget(&there);
+        return Ok(());
+    }
+    Ok(vault.destroy(&there)?)
 }
 
 /// Whoever is on the list.

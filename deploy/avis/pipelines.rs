@@ -10,6 +10,7 @@ use pipelines::{
     planner,
     runner::{Begin, restart},
 };
+use warehouse::{schema, table::delta};
 
 use crate::{
     cli::{Data, ExportArguments, ExportTarget, From, PipelinesCommand, RestartArguments},
@@ -30,7 +31,7 @@ pub async fn run(command: PipelinesCommand) -> Result<(), Failure> {
         PipelinesCommand::Validate { files } => validate(&files).await,
         PipelinesCommand::Run { file } => try_out(&file).await,
         PipelinesCommand::Add { file, data } => add(&file, &data).await,
-        PipelinesCommand::Remove { name, data } => remove(&name, &data),
+        PipelinesCommand::Remove { name, data } => remove(&name, &data).await,
         PipelinesCommand::Restart(arguments) => land_again(arguments).await,
         PipelinesCommand::Export(arguments) => export(arguments),
     }
@@ -143,7 +144,7 @@ async fn add(file: &Path, data: &Data) -> Result<(), Failure> {
 }
 
 /// Takes one of the operator's own pipelines away, with its table. Its streams stay.
-fn remove(name: &str, data: &Data) -> Result<(), Failure> {
+async fn remove(name: &str, data: &Data) -> Result<(), Failure> {
     let path = own_folder(&data.folder).join(format!("{name}.sql"));
     let is_name = name.chars().all(|sign| sign.is_ascii_alphanumeric() || sign == '_');
     if !is_name || !path.is_file() {
@@ -152,14 +153,18 @@ fn remove(name: &str, data: &Data) -> Result<(), Failure> {
     }
     // A running node would go on with it.
     let node = node(data)?;
-    for path in [node.folder.join("warehouse").join(name), node.folder.join("pipelines").join(name)]
+    let planned = node.planned().await?;
+    if let Some(table) =
+        planned.iter().find_map(|own| (own.name == name).then(|| schema::table(name))?)
     {
-        match std::fs::remove_dir_all(&path) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Failure::Folder { path, source });
-            }
-            _ => {}
+        delta::remove(node.warehouse(), table.name).await?;
+    }
+    let states = node.folder.join("pipelines").join(name);
+    match std::fs::remove_dir_all(&states) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Failure::Folder { path: states, source });
         }
+        _ => {}
     }
     std::fs::remove_file(&path).map_err(|source| Failure::Folder { path, source })?;
     println!("{name} and its table are gone");

@@ -30,9 +30,6 @@ mod settlements;
 #[derive(Debug, OpenApi)]
 #[openapi(
     paths(
-        dead_letters::list,
-        dead_letters::replay,
-        dead_letters::drop,
         groups::count,
         reports::all,
         reports::one,
@@ -45,12 +42,19 @@ mod settlements;
         bank_files::read
     ),
     tags(
-        (name = "operation", description = "What was refused, and what is done about it"),
         (name = "reports", description = "What was given, to whom and where"),
         (name = "settlements", description = "What grantors owe merchants")
     )
 )]
 pub struct Description;
+
+/// The description of the routes that deal with what was refused.
+#[derive(Debug, OpenApi)]
+#[openapi(
+    paths(dead_letters::list, dead_letters::replay, dead_letters::drop),
+    tags((name = "operation", description = "What was refused, and what is done about it"))
+)]
+pub struct RefusedDescription;
 
 /// What the routes work over.
 #[derive(Clone)]
@@ -61,13 +65,10 @@ struct Pulling {
     registrar: Registrar,
 }
 
-/// The routes.
+/// The routes over tables.
 pub fn routes(node: &Arc<Node>, tokens: Tokens, auditor: Auditor, registrar: Registrar) -> Router {
     let pulling = Pulling { node: Arc::clone(node), tokens, auditor, registrar };
     Router::new()
-        .route("/v1/dead-letters", get(dead_letters::list))
-        .route("/v1/dead-letters:replay", post(dead_letters::replay))
-        .route("/v1/dead-letters:drop", post(dead_letters::drop))
         .route("/v1/groups/{id}/members:count", get(groups::count))
         .route("/v1/reports", get(reports::all))
         .route("/v1/reports/{name}", get(reports::one))
@@ -76,6 +77,17 @@ pub fn routes(node: &Arc<Node>, tokens: Tokens, auditor: Auditor, registrar: Reg
         .route("/v1/settlements/{id}/files/{form}", get(settlements::file))
         .route("/v1/settlements:sent", post(settlements::sent))
         .route("/v1/bank-files", get(bank_files::all).post(bank_files::read))
+        .layer(DefaultBodyLimit::max(bank::LARGEST))
+        .with_state(pulling)
+}
+
+/// The routes over what was refused.
+pub fn refused(node: &Arc<Node>, tokens: Tokens, auditor: Auditor, registrar: Registrar) -> Router {
+    let pulling = Pulling { node: Arc::clone(node), tokens, auditor, registrar };
+    Router::new()
+        .route("/v1/dead-letters", get(dead_letters::list))
+        .route("/v1/dead-letters:replay", post(dead_letters::replay))
+        .route("/v1/dead-letters:drop", post(dead_letters::drop))
         .layer(DefaultBodyLimit::max(bank::LARGEST))
         .with_state(pulling)
 }

@@ -84,11 +84,12 @@ pub fn until(text: &str, instant: DateTime<Utc>) -> String {
 /// # Errors
 /// Where the vault or a stream cannot be used.
 pub async fn rotate(node: &Node) -> Result<(usize, usize), Failure> {
+    person::has_keys(node)?;
     person::forget(node).await?;
     node.evaluator().await?.catch_up().await?;
-    let rotations = Rotations::read(&node.folder)?;
+    let rotations = Rotations::read(&node.keys)?;
     if !rotations.is_under_way {
-        notes::add(&node.folder.join(FILE), &Line::Begun(node.clock.now()))?;
+        notes::add(&node.keys.join(FILE), &Line::Begun(node.clock.now()))?;
         node.vault.set_rotations(rotations.count() + 1);
     }
     finish(node).await
@@ -99,7 +100,7 @@ pub async fn rotate(node: &Node) -> Result<(usize, usize), Failure> {
 /// # Errors
 /// As [`rotate`].
 pub async fn finish(node: &Node) -> Result<(usize, usize), Failure> {
-    if !Rotations::read(&node.folder)?.is_under_way {
+    if !Rotations::read(&node.keys)?.is_under_way {
         return Ok((0, 0));
     }
     let mut evaluator = node.evaluator().await?;
@@ -107,7 +108,7 @@ pub async fn finish(node: &Node) -> Result<(usize, usize), Failure> {
     let people = evaluator.rename().await?;
     let means = rename_means(node).await?;
     audit::note(node, audit::at_the_machine("person.rotate", String::new())).await?;
-    notes::add(&node.folder.join(FILE), &Line::Told(node.clock.now()))?;
+    notes::add(&node.keys.join(FILE), &Line::Told(node.clock.now()))?;
     Ok((people, means))
 }
 

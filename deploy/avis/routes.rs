@@ -1,11 +1,13 @@
 //! All that the node answers over HTTP: the routes of each package, with one description of them.
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
-use authoriser::{refresh::read, service::Handle};
+use authoriser::{
+    refresh::{People, read},
+    service::Handle,
+};
 use axum::{Router, middleware};
 use connectors::{
-    access::Tokens,
     edge, grantor, issuer,
     known::Known,
     portal::{
@@ -21,6 +23,7 @@ use connectors::{
     terminal::{
         enrolment::http as enrolment,
         http::{self, Door},
+        openapi as terminals,
     },
     vpvkac::{self, desk::Desk},
 };
@@ -28,57 +31,88 @@ use pipelines::groups;
 use utoipa::{OpenApi as _, openapi::OpenApi};
 
 use crate::{
-    audit::Auditor, backup::server, config::Config, failure::Failure, node::Node, pull,
-    simulate::Simulations,
+    audit::Auditor, backup::server, config::Config, failure::Failure, forward::Forward, node::Node,
+    pull, simulate::Simulations,
 };
 
-/// The routes, with those of `health` beside them; and through what the registry changes.
+/// Who decides, where that is this process, and its door for terminals.
+pub struct Deciding {
+    /// Who is asked.
+    pub handle: Handle,
+    /// The terminals' door.
+    pub door: Door,
+}
+
+/// What all routes share.
+struct Shared<'a> {
+    node: &'a Arc<Node>,
+    config: &'a Config,
+    registrar: Registrar,
+    current: Current,
+    book: PanelBook,
+    people: Arc<RwLock<People>>,
+    auditor: Auditor,
+}
+
+/// The routes of this process's roles, with those of `health` beside them; and through what the registry changes.
 ///
 /// # Errors
 /// Where the streams of calls cannot be read, or a setting is none.
 pub async fn all(
     node: &Arc<Node>,
     config: &Config,
-    handle: &Handle,
-    terminals: Door,
+    deciding: Option<Deciding>,
+    people: Arc<RwLock<People>>,
     auditor: &Auditor,
     health: Router,
 ) -> Result<(Router, Registrar), Failure> {
-    let tokens = node.tokens();
-    let registrar = registrar(node, config, auditor.clone());
-    let registry = registry::http::Door {
-        registrar: registrar.clone(),
-        tokens: tokens.clone(),
-        vault: node.vault.clone(),
-        simulator: Arc::new(Simulations::of(node)),
-    };
-    let enrolment = enrolment::Door {
-        registrar: registrar.clone(),
-        tokens: tokens.clone(),
-        vault: node.vault.clone(),
-    };
-    let sign_on = login::Door {
-        registrar: registrar.clone(),
-        tokens: tokens.clone(),
-        baskets: config.portal.baskets.clone(),
-    };
-    let current = Current::default();
     let book = PanelBook::over(node.log.clone(), node.vault.clone(), node.clock.clone());
-    let panels = panels(node, handle, &book, &registrar, auditor);
-    let own = recipients(handle, &tokens, current.clone(), book, auditor.clone());
-    let others = enrolment::routes(enrolment)
-        .merge(registry::http::routes(registry))
-        .merge(login::routes(sign_on))
-        .merge(panels::http::routes(panels))
-        .merge(told(node, handle, current, auditor.clone()))
-        .merge(recipient::http::routes(own))
-        .merge(calls(node, config).await?)
-        .merge(pull::routes(node, tokens.clone(), auditor.clone(), registrar.clone()))
-        .merge(server::routes(node, tokens.clone(), auditor.clone(), config.backup.folder()))
-        .layer(middleware::from_fn(edge::detached));
+    let shared = Shared {
+        registrar: registrar(node, config, auditor.clone()),
+        current: Current::default(),
+        auditor: auditor.clone(),
+        node,
+        config,
+        book,
+        people,
+    };
+    let (roles, tokens) = (node.roles, node.tokens());
+    let (mut routes, mut of_terminals) = (Router::new(), Router::new());
+    if roles.registers() {
+        routes = routes.merge(shared.registers().await?);
+    }
+    if let Some(Deciding { handle, door }) = deciding {
+        routes = routes.merge(recipient::http::routes(shared.recipients(&handle)));
+        of_terminals = http::routes(door);
+    }
+    if roles.tells() {
+        let (auditor, registrar) = (auditor.clone(), shared.registrar.clone());
+        routes = routes.merge(pull::routes(node, tokens.clone(), auditor, registrar));
+    }
     // What terminals ask is finished by the authoriser, whoever hangs up.
+    routes = of_terminals.merge(routes.layer(middleware::from_fn(edge::detached)));
     let known_first = middleware::from_fn_with_state(tokens, edge::known_first);
-    let routes = http::routes(terminals).merge(others).layer(known_first).merge(health);
+    routes = routes.layer(known_first).merge(health);
+    if roles.are_apart() && roles.registers() {
+        routes = routes.merge(elsewhere(config)?);
+    }
+    let routes = edge::around(routes, described(), node.loading.metrics.clone());
+    Ok((routes, shared.registrar))
+}
+
+/// What is answered by other roles, where they are apart.
+fn elsewhere(config: &Config) -> Result<Router, Failure> {
+    let roles = &config.roles;
+    let forward = Forward::new(&roles.authority)?;
+    let mut decides = terminals::Description::openapi();
+    decides.merge(recipient::http::Description::openapi());
+    let tells = pull::Description::openapi();
+    let routes = forward.routes("roles.authoriser", &roles.authoriser, &decides)?;
+    Ok(routes.merge(forward.routes("roles.warehouse", &roles.warehouse, &tells)?))
+}
+
+/// What all roles answer, whoever does.
+fn described() -> OpenApi {
     let mut description = registry::openapi::description();
     join(&mut description, enrolment::Description::openapi());
     join(&mut description, login::Description::openapi());
@@ -89,8 +123,9 @@ pub async fn all(
     join(&mut description, recipient::http::Description::openapi());
     join(&mut description, vpvkac::http::Description::openapi());
     join(&mut description, pull::Description::openapi());
+    join(&mut description, pull::RefusedDescription::openapi());
     join(&mut description, server::Description::openapi());
-    Ok((edge::around(routes, description, node.loading.metrics.clone()), registrar))
+    description
 }
 
 /// Joins a description to the others. A name that two packages give to different things would describe one of
@@ -113,31 +148,79 @@ fn registrar(node: &Node, config: &Config, auditor: Auditor) -> Registrar {
     Registrar::new(log, clock, groups::check, told, approval, keys)
 }
 
-/// What recipients see of their own; the audit trail is told of exports.
-fn recipients(
-    handle: &Handle,
-    tokens: &Tokens,
-    registry: Current,
-    panels: PanelBook,
-    auditor: Auditor,
-) -> recipient::http::Door {
-    let tell = Arc::new(move |deed| auditor.tell(deed));
-    recipient::http::Door::new(handle.clone(), tokens.clone(), registry, panels, tell)
-}
+impl Shared<'_> {
+    /// What registers, issuers, grantors, merchants, centres and operators ask and tell.
+    async fn registers(&self) -> Result<Router, Failure> {
+        let (node, tokens, registrar) = (self.node, self.node.tokens(), &self.registrar);
+        let registry = registry::http::Door {
+            registrar: registrar.clone(),
+            tokens: tokens.clone(),
+            vault: node.vault.clone(),
+            simulator: Arc::new(Simulations::of(node)),
+        };
+        let enrolment = enrolment::Door {
+            registrar: registrar.clone(),
+            tokens: tokens.clone(),
+            vault: node.vault.clone(),
+        };
+        let sign_on = login::Door {
+            registrar: registrar.clone(),
+            tokens: tokens.clone(),
+            baskets: self.config.portal.baskets.clone(),
+        };
+        let (auditor, keys) = (self.auditor.clone(), self.config.backup.folder());
+        Ok(enrolment::routes(enrolment)
+            .merge(registry::http::routes(registry))
+            .merge(login::routes(sign_on))
+            .merge(panels::http::routes(self.panels()))
+            .merge(self.told())
+            .merge(calls(node, self.config).await?)
+            .merge(pull::refused(node, tokens.clone(), auditor.clone(), registrar.clone()))
+            .merge(server::routes(node, tokens, auditor, keys)))
+    }
 
-/// What merchants' applications put into their clients' workspaces.
-fn panels(
-    node: &Node,
-    handle: &Handle,
-    book: &PanelBook,
-    registrar: &Registrar,
-    auditor: &Auditor,
-) -> panels::http::Door {
-    let (people, auditor) = (Arc::clone(handle.people()), auditor.clone());
-    let holder = Arc::new(move |token| read(&people).means.get(token)?.person);
-    let tell = Arc::new(move |deed| auditor.tell(deed));
-    let (registrar, vault) = (registrar.clone(), node.vault.clone());
-    panels::http::Door::new(book.clone(), registrar, node.tokens(), vault, holder, tell)
+    /// Tells the audit trail.
+    fn tell(&self) -> Told {
+        let auditor = self.auditor.clone();
+        Arc::new(move |deed| auditor.tell(deed))
+    }
+
+    /// What recipients see of their own; the audit trail is told of exports.
+    fn recipients(&self, handle: &Handle) -> recipient::http::Door {
+        let (tokens, current) = (self.node.tokens(), self.current.clone());
+        recipient::http::Door::new(handle.clone(), tokens, current, self.book.clone(), self.tell())
+    }
+
+    /// What merchants' applications put into their clients' workspaces.
+    fn panels(&self) -> panels::http::Door {
+        let people = Arc::clone(&self.people);
+        let holder = Arc::new(move |token| read(&people).means.get(token)?.person);
+        let (registrar, vault) = (self.registrar.clone(), self.node.vault.clone());
+        let tokens = self.node.tokens();
+        panels::http::Door::new(self.book.clone(), registrar, tokens, vault, holder, self.tell())
+    }
+
+    /// What other systems tell: events, members and means.
+    fn told(&self) -> Router {
+        let (loading, known, tokens) =
+            (self.node.loading.clone(), Known::default(), self.node.tokens());
+        let (registry, settings) = (self.current.clone(), source::Settings::default());
+        let sources = source::Door::new(
+            loading.clone(),
+            tokens.clone(),
+            known.clone(),
+            registry.clone(),
+            settings,
+        );
+        let people = Arc::clone(&self.people);
+        let holdings =
+            Arc::new(move |person| read(&people).holders.tokens(person).collect::<Vec<_>>());
+        let (log, current) = (loading.clone(), registry.clone());
+        let lists = grantor::http::Door::new(log, tokens.clone(), known, current, self.tell());
+        let means = issuer::http::Door::new(loading, tokens, registry, holdings, self.tell());
+        let routes = source::http::routes(sources).merge(grantor::http::routes(lists));
+        routes.merge(issuer::http::routes(means))
+    }
 }
 
 /// Calls of service centres, where this node has the desk.
@@ -149,25 +232,4 @@ async fn calls(node: &Node, config: &Config) -> Result<Router, Failure> {
     let metrics = node.loading.metrics.clone();
     let desk = Desk::open(log, vault, clock, config.calls.settings()?, metrics).await?;
     Ok(vpvkac::http::routes(desk, node.tokens()))
-}
-
-/// What other systems tell: events, members and means.
-fn told(node: &Node, handle: &Handle, registry: Current, auditor: Auditor) -> Router {
-    let (loading, known, tokens) = (node.loading.clone(), Known::default(), node.tokens());
-    let settings = source::Settings::default();
-    let sources = source::Door::new(
-        loading.clone(),
-        tokens.clone(),
-        known.clone(),
-        registry.clone(),
-        settings,
-    );
-    let people = Arc::clone(handle.people());
-    let holdings = Arc::new(move |person| read(&people).holders.tokens(person).collect::<Vec<_>>());
-    let tell: Told = Arc::new(move |deed| auditor.tell(deed));
-    let (log, current) = (loading.clone(), registry.clone());
-    let lists = grantor::http::Door::new(log, tokens.clone(), known, current, Arc::clone(&tell));
-    let means = issuer::http::Door::new(loading, tokens, registry, holdings, tell);
-    let routes = source::http::routes(sources).merge(grantor::http::routes(lists));
-    routes.merge(issuer::http::routes(means))
 }

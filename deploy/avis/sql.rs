@@ -55,7 +55,7 @@ impl Doors {
             node.metrics().warehouse.clone(),
             answers.handle().clone(),
         )?;
-        let gate: Arc<dyn Gate> = Arc::new(Keeper::open(&node.folder, &node.vault, node.tokens())?);
+        let gate: Arc<dyn Gate> = Arc::new(Keeper::open(&node.keys, &node.vault, node.tokens())?);
         let postgres = postgres::serve(
             Arc::clone(&endpoint),
             Arc::clone(&gate),

@@ -13,7 +13,7 @@ use tokio::{signal::unix::Signal, time::MissedTickBehavior};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
-        ServerConfig,
+        ClientConfig, RootCertStore, ServerConfig,
         crypto::ring as provider,
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
         server::{ClientHello, ResolvesServerCert},
@@ -96,6 +96,30 @@ impl Doors {
             }
         }
     }
+}
+
+/// Who is trusted of those that this process asks: whom the authority in a file has signed, and where none is
+/// named, nobody.
+///
+/// # Errors
+/// Where the file cannot be read or holds no certificate.
+pub fn trusted(authority: &Path) -> Result<Arc<ClientConfig>, Failure> {
+    let wrong = |error: &dyn std::fmt::Display| Failure::setting("roles.authority", error);
+    let mut roots = RootCertStore::empty();
+    if !authority.as_os_str().is_empty() {
+        let read = CertificateDer::pem_file_iter(authority).map_err(|error| wrong(&error))?;
+        for certificate in read {
+            let certificate = certificate.map_err(|error| wrong(&error))?;
+            roots.add(certificate).map_err(|error| wrong(&error))?;
+        }
+    }
+    let mut trusted = ClientConfig::builder_with_provider(Arc::new(provider::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| wrong(&error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    trusted.alpn_protocols = GRPC.iter().map(|name| name.to_vec()).collect();
+    Ok(Arc::new(trusted))
 }
 
 /// A certificate, with those it was signed by, and its key.

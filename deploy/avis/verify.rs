@@ -193,7 +193,7 @@ async fn finance(
 
 /// The audit trail against the checkpoints that lie beside it.
 async fn trail(node: &Node, findings: &mut Findings) -> Result<(), Failure> {
-    let path = node.folder.join(audit::CHECKPOINTS);
+    let path = node.keys.join(audit::CHECKPOINTS);
     let kept = if path.is_file() { audit::read(&path)? } else { Vec::new() };
     let key = ingest::audit::public_key(&node.vault);
     let found = ingest::audit::verify(&node.log, &key, &kept).await?;
@@ -206,7 +206,7 @@ async fn trail(node: &Node, findings: &mut Findings) -> Result<(), Failure> {
 
 /// Whether there is a key of everybody whose data the register told, but for those who were erased.
 async fn keys(node: &Node, findings: &mut Findings) -> Result<(), Failure> {
-    let erased = person::erased(&node.folder)?;
+    let erased = person::erased(&node.keys)?;
     let (mut missing, mut sealed, mut opened) = (BTreeSet::new(), 0, 0);
     let vault = &node.vault;
     replay(&Arc::clone(&node.log), Topic::PersonChanges, |stored| {

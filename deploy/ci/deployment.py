@@ -149,10 +149,12 @@ def compose():
     """The compose files: alone, one over the other, and what each service promises."""
     schema = json.loads((ROOT / "deploy/ci/compose_spec/schema.json").read_text())
     validator = jsonschema.Draft7Validator(schema)
-    single = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
-    over = yaml.safe_load((ROOT / "deploy/compose.full.yaml").read_text())
-    full = merged(copy.deepcopy(single), over)
-    for name, document in (("compose.yaml", single), ("compose.full.yaml", over), ("both", full)):
+    layers = {name: yaml.safe_load((ROOT / "deploy" / name).read_text())
+              for name in ("compose.yaml", "compose.full.yaml", "compose.roles.yaml")}
+    single, full = layers["compose.yaml"], {}
+    for layer in layers.values():
+        full = merged(full, copy.deepcopy(layer))
+    for name, document in {**layers, "all": full}.items():
         faults = [f"{'/'.join(map(str, fault.path))}: {fault.message}" for fault in validator.iter_errors(document)]
         holds(f"{name}: {faults}", not faults)
     wrong = copy.deepcopy(single)

@@ -3,14 +3,16 @@
 //! The vault is a file of its own with a backup of its own. A person's internal id is random and is
 //! found from the personal code by a keyed hash; what the streams hold of a person is encrypted
 //! under that person's key, so destroying the key erases the person, from backups too.
+//!
+//! One process enrols and erases; others may follow what it writes.
 
 use std::{
     collections::{HashMap, HashSet},
     io,
     path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicU32, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -25,10 +27,15 @@ use ring::{
     rand::{SecureRandom, SystemRandom},
 };
 
-use self::slots::{Enrolled, People, Slots};
+use self::{
+    people::People,
+    slots::{Enrolled, Slots},
+};
 use crate::{record::first_u128, spread};
 
 pub mod copy;
+mod follow;
+mod people;
 mod slots;
 
 /// The vault cannot do what was asked.
@@ -46,6 +53,15 @@ pub enum VaultError {
     /// Another process has it.
     #[error("another process has the vault")]
     InUse,
+    /// There is none to be followed.
+    #[error("there is no vault yet: the role connectors makes it at its first start")]
+    Absent,
+    /// Another process has it, and this one follows.
+    #[error("these keys belong to another process: the role connectors enrols and erases")]
+    ReadOnly,
+    /// What this process follows is not at its place any more.
+    #[error("the vault was replaced or cut off while it was followed: start this process again")]
+    Replaced,
     /// It is of an earlier version, which kept it in another form.
     #[error(
         "the vault is of an earlier version: `avis backup` with that one, then `avis restore` with this"
@@ -100,8 +116,12 @@ pub struct Vault {
 
 struct Inner {
     /// Held while people are enrolled or erased: of two who enrol the same person the second
-    /// finds the first one's id.
+    /// finds the first one's id. Where another process writes, held while its news are read.
     slots: Mutex<Slots>,
+    /// Whether another process writes.
+    follows: bool,
+    /// Whether following failed last: it is logged once, and not at every look-up.
+    astray: AtomicBool,
     people: RwLock<People>,
     secret: [u8; SECRET],
     /// The key under the offline salt.
@@ -130,16 +150,22 @@ impl Vault {
             random.fill(&mut secret).map_err(|_| VaultError::Randomness)?;
             Ok(secret)
         })?;
+        Ok(Self::of(slots, secret, people))
+    }
+
+    fn of(slots: Slots, secret: [u8; SECRET], people: People) -> Self {
         let offline = hmac::Key::new(hmac::HMAC_SHA256, &derived(&secret, OFFLINE_SALT));
         let inner = Inner {
+            follows: slots.is_followed(),
             slots: Mutex::new(slots),
+            astray: AtomicBool::new(false),
             people: RwLock::new(people),
             secret,
             offline,
             rotations: AtomicU32::new(0),
-            random,
+            random: SystemRandom::new(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Self { inner: Arc::new(inner) }
     }
 
     /// The internal id of a person, if enrolled.
@@ -151,24 +177,27 @@ impl Vault {
     /// The internal id of a person whom a list names, if enrolled.
     #[must_use]
     pub fn find_listed(&self, token: PersonToken) -> Option<RecipientId> {
-        self.people().id(token)
+        // What went wrong, if anything, was logged.
+        self.look(|people| people.id(token)).ok().flatten()
     }
 
     /// The internal ids of people, in the order given; who has none gets one, and a key. What is
     /// new is synced before it is answered, so that no record is ever sealed under a lost key.
     ///
     /// # Errors
-    /// Where the disk or the randomness fails; nobody is enrolled then.
+    /// Where the disk or the randomness fails, or the vault is another process's and somebody is
+    /// new; nobody is enrolled then.
     pub fn enrol(&self, codes: &[PersonCode]) -> Result<Vec<RecipientId>, VaultError> {
         let tokens = spread::map(codes.iter().collect(), |code| self.person_token(code));
         let mut random = vec![0; codes.len() * FRESH];
         self.inner.random.fill(&mut random).map_err(|_| VaultError::Randomness)?;
         let mut slots = self.slots();
+        self.catch_up(&mut slots)?;
         let (mut fresh, mut people) = (HashMap::new(), Vec::new());
         let mut ids = Vec::with_capacity(codes.len());
         for (token, random) in tokens.into_iter().zip(random.as_chunks::<FRESH>().0) {
             let found = fresh.get(&token).copied();
-            ids.push(found.or_else(|| self.find_listed(token)).unwrap_or_else(|| {
+            ids.push(found.or_else(|| self.people().id(token)).unwrap_or_else(|| {
                 let person = enrolled(token, random);
                 fresh.insert(token, person.id);
                 people.push(person);
@@ -178,11 +207,14 @@ impl Vault {
         if people.is_empty() {
             return Ok(ids);
         }
-        let failed = |source| VaultError::Store { attempted: "enrol people", source };
-        slots.append(&people).map_err(failed)?;
-        let mut known = self.inner.people.write().unwrap_or_else(PoisonError::into_inner);
-        people.iter().for_each(|person| known.put(person));
+        slots.append(&people)?;
+        self.put(&people);
         Ok(ids)
+    }
+
+    fn put(&self, people: &[Enrolled]) {
+        let mut known = self.people_mut();
+        people.iter().for_each(|person| known.put(person));
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {
@@ -191,6 +223,10 @@ impl Vault {
 
     fn people(&self) -> RwLockReadGuard<'_, People> {
         self.inner.people.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn people_mut(&self) -> RwLockWriteGuard<'_, People> {
+        self.inner.people.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Encrypts what is known of a person under that person's key.
@@ -252,20 +288,19 @@ impl Vault {
     /// Destroys people's keys: what the streams hold of them can never be read again.
     ///
     /// # Errors
-    /// Where the disk fails; the keys may then still be there.
+    /// Where the vault is another process's, or the disk fails; the keys may then still be there.
     pub fn destroy(&self, people: &[RecipientId]) -> Result<(), VaultError> {
-        let failed = |source| VaultError::Store { attempted: "destroy a key", source };
         let slots = self.slots();
-        slots.destroy(&people.iter().copied().collect::<HashSet<_>>()).map_err(failed)?;
-        let mut known = self.inner.people.write().unwrap_or_else(PoisonError::into_inner);
-        people.iter().for_each(|person| known.destroy(*person));
+        slots.destroy(&people.iter().copied().collect::<HashSet<_>>())?;
+        self.forget(people);
         Ok(())
     }
 
     /// Whether a person has no key: erased, or never enrolled.
     #[must_use]
     pub fn is_erased(&self, person: RecipientId) -> bool {
-        self.people().key(person).is_none()
+        let lives = self.look(|people| people.key(person).map(|key| key.bytes().is_some()));
+        !lives.ok().flatten().unwrap_or(false)
     }
 
     /// A person as a list names them: a keyed hash of the personal code.
@@ -360,9 +395,9 @@ impl Vault {
     }
 
     fn key(&self, person: RecipientId) -> Result<LessSafeKey, VaultError> {
-        let people = self.people();
-        let key = people.key(person).ok_or(VaultError::NoKey)?;
-        let key = UnboundKey::new(&CHACHA20_POLY1305, key).map_err(|_| VaultError::Damaged)?;
+        let key = self.look(|people| people.key(person).map(|key| key.bytes().copied()))?;
+        let key = key.flatten().ok_or(VaultError::NoKey)?;
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &key).map_err(|_| VaultError::Damaged)?;
         Ok(LessSafeKey::new(key))
     }
 }

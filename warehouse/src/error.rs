@@ -12,8 +12,9 @@ pub enum WarehouseError {
         #[source]
         source: deltalake::DeltaTableError,
     },
-    /// A commit did not happen; nothing of it is in the table.
-    #[error("cannot commit to the table {table}; nothing of it was written")]
+    /// A commit failed: nothing of it is in the table, or all of it where the storage did not come
+    /// to say so. Committing again either succeeds once or ends in [`Moved`](Self::Moved).
+    #[error("cannot commit to the table {table}")]
     Commit {
         /// The table.
         table: &'static str,
@@ -36,6 +37,34 @@ pub enum WarehouseError {
         /// What the table format said.
         #[source]
         source: deltalake::DeltaTableError,
+    },
+    /// A table could not be removed; a part of it may be gone. Removing it again goes on.
+    #[error("cannot remove the table {table}")]
+    Remove {
+        /// The table.
+        table: &'static str,
+        /// What the table format said.
+        #[source]
+        source: deltalake::DeltaTableError,
+    },
+    /// The storage of the tables does not do what was asked.
+    #[error("cannot use the storage {address}")]
+    Storage {
+        /// Where it is.
+        address: String,
+        /// What it said.
+        #[source]
+        source: deltalake::DeltaTableError,
+    },
+    /// Storage on which two writers would lose each other's rows.
+    #[error(
+        "the storage {address} does not refuse a second conditional write (If-None-Match: *) of one \
+         name: what one process commits another one would replace, and rows would be lost; take \
+         storage that refuses it"
+    )]
+    Careless {
+        /// Where it is.
+        address: String,
     },
     /// A table on disk and its schema do not go together.
     #[error("the table {table} cannot become what its schema says: {reason}")]
@@ -132,7 +161,12 @@ impl WarehouseError {
     pub const fn retry(&self) -> bool {
         matches!(
             self,
-            Self::Open { .. } | Self::Commit { .. } | Self::Moved { .. } | Self::Upkeep { .. }
+            Self::Open { .. }
+                | Self::Commit { .. }
+                | Self::Moved { .. }
+                | Self::Upkeep { .. }
+                | Self::Remove { .. }
+                | Self::Storage { .. }
         )
     }
 }

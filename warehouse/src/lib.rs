@@ -18,5 +18,6 @@ pub mod report;
 pub mod schema;
 pub mod session;
 pub mod settlement;
+pub mod store;
 pub mod table;
 pub mod tail;

@@ -5,6 +5,9 @@
 //! ([`Session::open_with`](crate::session::Session::open_with)) see a table as the version that the
 //! tail belongs to, and the tail; at a commit both change in one step. So a row that was appended is
 //! seen from then on, once: in memory or in the table, never in both, never in neither.
+//!
+//! Where queries are another process's, it has a copy of each tail, which it is told every change of
+//! ([`Follower`]).
 
 use std::{
     collections::BTreeMap,
@@ -19,9 +22,15 @@ use crate::{
     session::readers::Readers,
     table::{Pending, Positions, Table, fit},
 };
+use change::{Appended, Change, What};
+use watch::Watcher;
 
+pub(crate) mod change;
+mod follow;
 mod provider;
+pub(crate) mod watch;
 
+pub use follow::{FOLLOWED, Follower, Source};
 pub(crate) use provider::TailProvider;
 
 /// How much a tail takes before it wants to be landed.
@@ -53,9 +62,16 @@ pub struct Fill {
 /// The tails of a node's tables, and what its queries keep open of the tables. A clone is the same.
 #[derive(Clone, Debug, Default)]
 pub struct Tails {
-    tails: Arc<Mutex<BTreeMap<&'static str, Tail>>>,
+    all: Arc<Mutex<All>>,
     readers: Arc<Readers>,
     bound: Bound,
+}
+
+#[derive(Debug, Default)]
+struct All {
+    tails: BTreeMap<&'static str, Tail>,
+    /// Who is told of every change, of tables that come later, too.
+    watchers: Vec<Watcher>,
 }
 
 impl Tails {
@@ -68,19 +84,24 @@ impl Tails {
     /// The tail of a table; always the same one.
     #[must_use]
     pub fn of(&self, table: &'static schema::Table) -> Tail {
-        let mut tails = locked(&self.tails);
-        tails.entry(table.name).or_insert_with(|| Tail::new(table, self.bound)).clone()
+        let mut all = locked(&self.all);
+        if let Some(tail) = all.tails.get(table.name) {
+            return tail.clone();
+        }
+        let tail = Tail::new(table, self.bound, all.watchers.clone());
+        all.tails.insert(table.name, tail.clone());
+        tail
     }
 
     /// How full each tail is.
     #[must_use]
     pub fn fills(&self) -> Vec<(&'static str, Fill)> {
-        locked(&self.tails).iter().map(|(table, tail)| (*table, tail.fill())).collect()
+        locked(&self.all).tails.iter().map(|(table, tail)| (*table, tail.fill())).collect()
     }
 
     /// What a table's tail holds now; a table that nobody here writes has none.
     pub(crate) fn seen(&self, table: &str) -> Seen {
-        let tail = locked(&self.tails).get(table).cloned();
+        let tail = locked(&self.all).tails.get(table).cloned();
         tail.map(|tail| tail.seen()).unwrap_or_default()
     }
 
@@ -112,6 +133,7 @@ struct State {
     ahead: bool,
     /// Goes up whenever the rows are forgotten, so that no landing from before removes new ones.
     epoch: u64,
+    watchers: Vec<Watcher>,
 }
 
 /// A table's version and the rows after it, at one instant.
@@ -143,8 +165,9 @@ pub struct Landing<'a> {
 }
 
 impl Tail {
-    fn new(table: &'static schema::Table, bound: Bound) -> Self {
-        Self { table, bound, state: Arc::default(), turn: Arc::default() }
+    fn new(table: &'static schema::Table, bound: Bound, watchers: Vec<Watcher>) -> Self {
+        let state = State { watchers, ..State::default() };
+        Self { table, bound, state: Arc::new(Mutex::new(state)), turn: Arc::default() }
     }
 
     /// Adds rows and says up to where everything appended so far reaches; they are seen together.
@@ -160,16 +183,9 @@ impl Tail {
         let rows = rows.iter().filter(|batch| batch.num_rows() > 0);
         let fitted: Vec<_> = rows.map(|batch| fit(batch, self.table)).collect::<Result<_, _>>()?;
         let mut state = locked(&self.state);
-        for batch in fitted {
-            state.count += batch.num_rows();
-            state.bytes += batch.get_array_memory_size();
-            state.rows.push(batch);
-            state.ahead = true;
-        }
-        for (application, next) in positions {
-            let before = state.positions.insert(application.clone(), *next);
-            state.ahead |= before != Some(*next);
-        }
+        let appended = Appended { rows: fitted, positions: positions.clone() };
+        state.tell(self.table, || What::Rows(appended.clone()));
+        state.append(appended);
         Ok(self.fill_of(&state))
     }
 
@@ -216,20 +232,45 @@ impl Tail {
     /// positions of the table.
     pub fn clear(&self) {
         let mut state = locked(&self.state);
-        let (version, epoch) = (state.version, state.epoch + 1);
-        *state = State { version, epoch, ..State::default() };
+        let version = state.version;
+        state.tell(self.table, || What::began(version));
+        state.begin(version);
     }
 
     /// Begins after a version of the table, without rows.
     pub(crate) fn attach(&self, version: u64) {
         let mut state = locked(&self.state);
-        let epoch = state.epoch + 1;
-        *state = State { version: Some(version), epoch, ..State::default() };
+        state.tell(self.table, || What::began(Some(version)));
+        state.begin(Some(version));
     }
 
     /// The table has a new version, which has none of the rows here.
     pub(crate) fn moved(&self, version: u64) {
-        locked(&self.state).version = Some(version);
+        let mut state = locked(&self.state);
+        state.tell(self.table, || What::Moved { version: Some(version), landed: 0 });
+        state.version = Some(version);
+    }
+
+    /// Does what was done to the tail that this one is a copy of.
+    pub(crate) fn copy(&self, what: What) {
+        let mut state = locked(&self.state);
+        match what {
+            What::Began { version, appended } => {
+                state.begin(version);
+                state.append(appended);
+            }
+            What::Rows(appended) => state.append(appended),
+            What::Moved { version, landed } => {
+                state.version = version.or(state.version);
+                // On the way a batch may have become several, but never one of two.
+                let ends = state.rows.iter().scan(0, |rows, batch| {
+                    *rows += batch.num_rows();
+                    Some(*rows)
+                });
+                let batches = ends.take_while(|end| *end <= landed).count();
+                state.drop_first(batches);
+            }
+        }
     }
 
     fn seen(&self) -> Seen {
@@ -241,6 +282,40 @@ impl Tail {
     fn fill_of(&self, state: &State) -> Fill {
         let (rows, bytes) = (state.count, state.bytes);
         Fill { rows, bytes, over: rows > self.bound.rows || bytes > self.bound.bytes }
+    }
+}
+
+impl State {
+    fn tell(&mut self, table: &'static schema::Table, what: impl Fn() -> What) {
+        self.watchers.retain(|watcher| watcher.tell(|| Change { table, what: what() }));
+    }
+
+    fn append(&mut self, appended: Appended) {
+        for batch in appended.rows {
+            self.count += batch.num_rows();
+            self.bytes += batch.get_array_memory_size();
+            self.rows.push(batch);
+            self.ahead = true;
+        }
+        for (application, next) in appended.positions {
+            let before = self.positions.insert(application, next);
+            self.ahead |= before != Some(next);
+        }
+    }
+
+    /// Begins after a version, without rows.
+    fn begin(&mut self, version: Option<u64>) {
+        let (epoch, watchers) = (self.epoch + 1, std::mem::take(&mut self.watchers));
+        *self = Self { version, epoch, watchers, ..Self::default() };
+    }
+
+    /// Lets go of the first batches; how many rows they had.
+    fn drop_first(&mut self, batches: usize) -> usize {
+        let gone: Vec<_> = self.rows.drain(..batches).collect();
+        let rows = gone.iter().map(RecordBatch::num_rows).sum();
+        self.count -= rows;
+        self.bytes -= gone.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
+        rows
     }
 }
 
@@ -264,15 +339,13 @@ impl Landing<'_> {
     /// The rows are in the table, as of `version`: from now on readers find them there.
     pub fn done(self, version: Option<u64>) {
         let mut state = locked(&self.tail.state);
-        if version.is_some() {
-            state.version = version;
-        }
+        state.version = version.or(state.version);
+        let mut landed = 0;
         if state.epoch == self.epoch {
-            let landed: Vec<_> = state.rows.drain(..self.batches).collect();
-            state.count -= landed.iter().map(RecordBatch::num_rows).sum::<usize>();
-            state.bytes -= landed.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
+            landed = state.drop_first(self.batches);
             state.ahead = !state.rows.is_empty() || state.positions != self.positions;
         }
+        state.tell(self.tail.table, || What::Moved { version, landed });
     }
 }
 

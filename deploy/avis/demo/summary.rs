@@ -45,9 +45,7 @@ impl Summary {
         figures.insert("instructions".into(), by_instruction(&instructions));
         figures.insert("settlements".into(), settlements(published));
         figures.insert("books_balance".into(), json!(published.proof.balanced().is_ok()));
-        let warehouse = std::path::absolute(node.folder.join("warehouse"));
-        let warehouse = warehouse.map_err(Failure::Output)?;
-        figures.insert("warehouse".into(), json!(warehouse.display().to_string()));
+        figures.insert("warehouse".into(), json!(node.warehouse_shown()));
         let months = |closed: bool| {
             let months = published.months.iter();
             let months = months.filter(|(closing, _)| closing.closed.is_some() == closed);

@@ -49,6 +49,8 @@ impl Vault {
     /// # Errors
     /// Where it cannot be read, or not be written.
     pub fn copy(&self, to: &mut dyn Write) -> Result<u64, CopyError> {
+        // Who is known from a record already is in the copy.
+        self.catch_up(&mut self.slots())?;
         let (mut hasher, mut count) = (blake3::Hasher::new(), 0);
         let mut put = |tag: u8, key: &[u8], value: &[u8]| -> Result<(), CopyError> {
             let mut row = vec![tag, length(key)?, length(value)?];

@@ -8,31 +8,32 @@
 //! holds whom a list names (16 bytes), the internal id (16), the key (32), a hash of these and the
 //! state (7), and the state (1). It is written whole and synced before anybody hears of it. What a
 //! power cut tears stands behind those that were synced, and is of nobody.
+//!
+//! One process writes the file. Others follow it: they believe the slots that it says were synced,
+//! and no other, for those behind may be torn, or be taken back.
 
 use std::{
     collections::HashSet,
-    fs::{File, OpenOptions},
+    fs::{File, Metadata, OpenOptions},
     io::{self, BufWriter, Write},
     ops::Range,
-    os::unix::fs::{FileExt, OpenOptionsExt},
-    path::Path,
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    thread,
 };
 
 use domain::id::{PersonToken, RecipientId};
 
-use super::{SECRET, VaultError};
-use crate::{
-    dense::{Dense, Packed},
-    folder::{self, Claim, Unclaimed},
-};
+use super::{SECRET, VaultError, people::People};
+use crate::folder::{self, Claim, Unclaimed};
 
-const NAME: &str = "vault";
+pub(super) const NAME: &str = "vault";
 const PART: &str = "vault.part";
 /// What the file of a vault begins with.
 const MAGIC: &[u8; 16] = b"avis vault 1\0\0\0\0";
 /// A folder that a store of before has made.
-const EARLIER: &str = "keyspaces";
-const SLOT: usize = 72;
+pub(super) const EARLIER: &str = "keyspaces";
+pub(super) const SLOT: usize = 72;
 const KEY: Range<usize> = 32..64;
 /// Hash and state: eight bytes that no disk tears.
 const SEAL: Range<usize> = 64..72;
@@ -44,7 +45,10 @@ const VOID: u8 = 3;
 /// The slots that are of nobody: the secret's, and the one that says how many were synced.
 const FIRST: u64 = 2;
 /// Slots that are read at once.
-const AT_ONCE: usize = 8_192;
+const AT_ONCE: u64 = 8_192;
+/// How often the number of those synced is read before it is taken for none: another process may
+/// be writing it just then.
+const LOOKS: usize = 16;
 
 /// Somebody who is enrolled.
 #[derive(Clone, Copy)]
@@ -118,55 +122,20 @@ fn synced(count: u64) -> [u8; 16] {
     bytes
 }
 
-/// People as they are looked up.
-#[derive(Default)]
-pub(super) struct People {
-    ids: Dense<Packed>,
-    keys: Dense<Key>,
-}
-
-struct Key {
-    bytes: [u8; SECRET],
-    destroyed: bool,
-}
-
-impl People {
-    pub(super) fn id(&self, token: PersonToken) -> Option<RecipientId> {
-        self.ids.get(token.as_u128()).map(|id| RecipientId::from_u128(id.number()))
-    }
-
-    /// A person's key; none where it is destroyed, or there never was one.
-    pub(super) fn key(&self, id: RecipientId) -> Option<&[u8; SECRET]> {
-        self.keys.get(id.as_u128()).filter(|key| !key.destroyed).map(|key| &key.bytes)
-    }
-
-    pub(super) fn put(&mut self, person: &Enrolled) {
-        let Enrolled { token, id, key } = person;
-        // Nobody ever gets a second id.
-        self.ids.update(token.as_u128(), |known| known.unwrap_or(Packed::new(id.as_u128())));
-        let (bytes, destroyed) = (key.unwrap_or_default(), key.is_none());
-        self.keys.update(id.as_u128(), |_| Key { bytes, destroyed });
-    }
-
-    pub(super) fn destroy(&mut self, id: RecipientId) {
-        self.keys.update(id.as_u128(), |_| Key { bytes: [0; SECRET], destroyed: true });
-    }
-
-    /// A part of everybody, by the number of its table, in no order.
-    pub(super) fn part(&self, part: usize) -> impl Iterator<Item = Enrolled> {
-        self.ids.table_of(part).map(|(token, id)| {
-            let (token, id) = (PersonToken::from_u128(token), RecipientId::from_u128(id.number()));
-            Enrolled { token, id, key: self.key(id).copied() }
-        })
-    }
-}
-
-/// The file, which this process alone has.
+/// The file.
 pub(super) struct Slots {
     file: File,
-    /// How many slots there are, the first included.
+    /// How many slots there are, the first included; where it is followed, how many were read.
     count: u64,
-    _claim: Claim,
+    access: Access,
+}
+
+/// How this process has the file.
+enum Access {
+    /// It alone writes.
+    Writes { _claim: Claim },
+    /// Another writes the file that was at the path.
+    Follows { path: PathBuf, file: (u64, u64) },
 }
 
 fn store(attempted: &'static str) -> impl Fn(io::Error) -> VaultError {
@@ -188,10 +157,8 @@ impl Slots {
         fresh: impl FnOnce() -> Result<[u8; SECRET], VaultError>,
     ) -> Result<(Self, [u8; SECRET], People), VaultError> {
         let claim = claim(folder)?;
+        refuse_earlier(folder)?;
         let opened = store("open the file");
-        if folder.join(EARLIER).try_exists().map_err(&opened)? {
-            return Err(VaultError::Earlier);
-        }
         let path = folder.join(NAME);
         if !path.try_exists().map_err(&opened)? {
             make(folder, &fresh()?, std::iter::empty()).map_err(store("make the file"))?;
@@ -200,9 +167,34 @@ impl Slots {
         // What a process that was killed had written is believed only once it is synced.
         file.sync_all().and_then(|()| folder::sync(folder)).map_err(&opened)?;
         let count = file.metadata().map_err(&opened)?.len() / SLOT as u64;
-        let mut slots = Self { file, count, _claim: claim };
+        let slots = Self { file, count, access: Access::Writes { _claim: claim } };
         let (secret, people) = slots.load()?;
         Ok((slots, secret, people))
+    }
+
+    /// Opens the file that another process writes, with the secret; nobody in it is read yet.
+    pub(super) fn follow(folder: &Path) -> Result<(Self, [u8; SECRET]), VaultError> {
+        refuse_earlier(folder)?;
+        let path = folder.join(NAME);
+        let opened = store("open the file");
+        let file = File::open(&path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => VaultError::Absent,
+            _ => opened(source),
+        })?;
+        let access = Access::Follows { path, file: which(&file.metadata().map_err(&opened)?) };
+        let slots = Self { file, count: FIRST, access };
+        let secret = slots.secret()?;
+        // That there are so many is all that is asked here.
+        slots.told()?;
+        Ok((slots, secret))
+    }
+
+    pub(super) fn is_followed(&self) -> bool {
+        matches!(self.access, Access::Follows { .. })
+    }
+
+    fn require_own(&self) -> Result<(), VaultError> {
+        if self.is_followed() { Err(VaultError::ReadOnly) } else { Ok(()) }
     }
 
     /// Makes the file of a vault in a folder that has none, whole or not at all.
@@ -220,30 +212,100 @@ impl Slots {
     }
 
     /// Reads everything, and ends what a crash left half done.
-    fn load(&mut self) -> Result<([u8; SECRET], People), VaultError> {
-        let (mut people, mut secret, mut told) = (People::default(), None, 0);
-        let (mut leaving, mut torn) = (Vec::new(), Vec::new());
-        self.each(|at, slot| match (at, held(slot)) {
-            (0, Held::Somebody(node)) => secret = node.key.filter(|_| slot.starts_with(MAGIC)),
-            (1, _) => told = synced_of(slot),
-            (_, Held::Somebody(person)) => people.put(&person),
-            (_, Held::Leaving(person)) => {
+    fn load(&self) -> Result<([u8; SECRET], People), VaultError> {
+        let (secret, told) = (self.secret()?, self.told()?);
+        let (mut people, mut leaving, mut torn) = (People::default(), Vec::new(), Vec::new());
+        self.each(FIRST..self.count, |at, slot| match held(slot) {
+            Held::Somebody(person) => people.put(&person),
+            Held::Leaving(person) => {
                 people.put(&person);
                 leaving.push(at);
             }
-            (_, Held::Nobody) => {}
-            (_, Held::Torn) => torn.push(at),
+            Held::Nobody => {}
+            Held::Torn => torn.push(at),
         })
         .map_err(store("read the file"))?;
-        let secret = secret.ok_or(VaultError::Broken { slot: 0 })?;
-        if self.count < told {
-            return Err(VaultError::Broken { slot: self.count });
-        }
         if let Some(slot) = torn.first().copied().filter(|at| *at < told) {
             return Err(VaultError::Broken { slot });
         }
         self.mend(&leaving, &torn).map_err(store("mend the file"))?;
         Ok((secret, people))
+    }
+
+    fn secret(&self) -> Result<[u8; SECRET], VaultError> {
+        let slot = self.slot(0)?;
+        match held(&slot) {
+            Held::Somebody(node) => node.key.filter(|_| slot.starts_with(MAGIC)),
+            _ => None,
+        }
+        .ok_or(VaultError::Broken { slot: 0 })
+    }
+
+    /// How many slots were synced, as is noted; they are there.
+    fn told(&self) -> Result<u64, VaultError> {
+        let mut told = None;
+        for _ in 0..LOOKS {
+            told = synced_of(&self.slot(1)?);
+            if told.is_some() {
+                break;
+            }
+            thread::yield_now();
+        }
+        // Lower than any, where it is none.
+        let told = told.unwrap_or(0);
+        let there = self.file.metadata().map_err(store("read the file"))?.len() / SLOT as u64;
+        if there < told { Err(VaultError::Broken { slot: there }) } else { Ok(told) }
+    }
+
+    fn slot(&self, at: u64) -> Result<[u8; SLOT], VaultError> {
+        let mut slot = [0; SLOT];
+        self.file.read_exact_at(&mut slot, place(at)).map_err(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof => VaultError::Broken { slot: at },
+            _ => store("read the file")(source),
+        })?;
+        Ok(slot)
+    }
+
+    /// Hands over who was added since by the process that writes the file.
+    pub(super) fn take_new(
+        &mut self,
+        secret: &[u8; SECRET],
+        mut take: impl FnMut(&[Enrolled]),
+    ) -> Result<(), VaultError> {
+        let Access::Follows { path, file } = &self.access else { return Ok(()) };
+        let there = std::fs::metadata(path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => VaultError::Replaced,
+            _ => store("look at the file")(source),
+        })?;
+        if which(&there) != *file || there.len() < place(self.count) {
+            return Err(VaultError::Replaced);
+        }
+        // A look-up of somebody unknown comes so far each time, and mostly no further.
+        if there.len() == place(self.count) {
+            return Ok(());
+        }
+        if self.secret()? != *secret {
+            return Err(VaultError::Replaced);
+        }
+        let told = self.told()?;
+        while self.count < told {
+            let to = told.min(self.count + AT_ONCE);
+            take(&self.people(self.count..to)?);
+            self.count = to;
+        }
+        Ok(())
+    }
+
+    /// The people of some slots, all of which were synced.
+    fn people(&self, slots: Range<u64>) -> Result<Vec<Enrolled>, VaultError> {
+        let (mut people, mut torn) = (Vec::new(), None);
+        self.each(slots, |at, slot| match held(slot) {
+            Held::Somebody(person) | Held::Leaving(person) => people.push(person),
+            Held::Nobody => {}
+            Held::Torn => torn = torn.or(Some(at)),
+        })
+        .map_err(store("read the file"))?;
+        torn.map_or(Ok(people), |slot| Err(VaultError::Broken { slot }))
     }
 
     fn mend(&self, leaving: &[u64], torn: &[u64]) -> io::Result<()> {
@@ -258,36 +320,41 @@ impl Slots {
         }
         self.file.set_len(place(self.count))?;
         self.file.sync_data()?;
-        self.note()
+        self.note(self.count)
     }
 
     /// Notes how many slots are synced. It needs no sync of its own: a lower number holds as well.
-    fn note(&self) -> io::Result<()> {
-        self.file.write_all_at(&synced(self.count), place(1))
+    fn note(&self, count: u64) -> io::Result<()> {
+        self.file.write_all_at(&synced(count), place(1))
     }
 
     /// Adds people, durably, or nobody.
-    pub(super) fn append(&mut self, people: &[Enrolled]) -> io::Result<()> {
+    pub(super) fn append(&mut self, people: &[Enrolled]) -> Result<(), VaultError> {
+        self.require_own()?;
         let bytes: Vec<u8> = people.iter().flat_map(Enrolled::slot).collect();
+        let count = self.count + people.len() as u64;
         let written = self.file.write_all_at(&bytes, place(self.count));
-        if let Err(error) = written.and_then(|()| self.file.sync_data()) {
+        // Whoever is not noted is found by no process that follows, so is not enrolled either.
+        let synced = written.and_then(|()| self.file.sync_data()).and_then(|()| self.note(count));
+        if let Err(source) = synced {
             // Where that fails too, what is there is written over next, or is of nobody.
             let _ = self.file.set_len(place(self.count));
-            return Err(error);
+            return Err(store("enrol people")(source));
         }
-        self.count += people.len() as u64;
-        // They are there, noted or not.
-        let _ = self.note();
+        self.count = count;
         Ok(())
     }
 
     /// Writes over people's keys. Whoever is marked is gone, though a crash follows at once.
-    pub(super) fn destroy(&self, people: &HashSet<RecipientId>) -> io::Result<()> {
+    pub(super) fn destroy(&self, people: &HashSet<RecipientId>) -> Result<(), VaultError> {
+        self.require_own()?;
+        self.write_over(people).map_err(store("destroy a key"))
+    }
+
+    fn write_over(&self, people: &HashSet<RecipientId>) -> io::Result<()> {
         let mut found = Vec::new();
-        self.each(|at, slot| match held(slot) {
-            Held::Somebody(person) | Held::Leaving(person)
-                if at >= FIRST && people.contains(&person.id) =>
-            {
+        self.each(FIRST..self.count, |at, slot| match held(slot) {
+            Held::Somebody(person) | Held::Leaving(person) if people.contains(&person.id) => {
                 found.push((at, Enrolled { key: None, ..person }.slot()));
             }
             _ => {}
@@ -302,11 +369,11 @@ impl Slots {
         self.file.sync_data()
     }
 
-    fn each(&self, mut each: impl FnMut(u64, &[u8; SLOT])) -> io::Result<()> {
-        let mut bytes = vec![0; AT_ONCE * SLOT];
-        let mut at = 0;
-        while at < self.count {
-            let some = (self.count - at).min(AT_ONCE as u64);
+    fn each(&self, slots: Range<u64>, mut each: impl FnMut(u64, &[u8; SLOT])) -> io::Result<()> {
+        let Range { start: mut at, end } = slots;
+        let mut bytes = vec![0; end.saturating_sub(at).min(AT_ONCE) as usize * SLOT];
+        while at < end {
+            let some = (end - at).min(AT_ONCE);
             let bytes = &mut bytes[..some as usize * SLOT];
             self.file.read_exact_at(bytes, place(at))?;
             for slot in bytes.as_chunks::<SLOT>().0 {
@@ -322,12 +389,24 @@ const fn place(at: u64) -> u64 {
     at * SLOT as u64
 }
 
-/// The number in the second slot; 0, which is lower than any, where it is none.
-fn synced_of(slot: &[u8; SLOT]) -> u64 {
+/// The number in the second slot.
+fn synced_of(slot: &[u8; SLOT]) -> Option<u64> {
     let mut count = [0; 8];
     count.copy_from_slice(&slot[..8]);
     let count = u64::from_le_bytes(count);
-    if slot.starts_with(&synced(count)) { count } else { 0 }
+    slot.starts_with(&synced(count)).then_some(count)
+}
+
+/// What tells a file from one that was put in its place.
+fn which(file: &Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
+}
+
+fn refuse_earlier(folder: &Path) -> Result<(), VaultError> {
+    match folder.join(EARLIER).try_exists().map_err(store("open the file"))? {
+        true => Err(VaultError::Earlier),
+        false => Ok(()),
+    }
 }
 
 fn make(
@@ -342,10 +421,14 @@ fn make(
     let mut file = BufWriter::new(made);
     file.write_all(&slot(MAGIC, &[0; 16], secret, LIVE))?;
     file.write_all(&[0; SLOT])?;
+    let mut count = FIRST;
     for person in people {
         file.write_all(&person.slot())?;
+        count += 1;
     }
-    file.into_inner()?.sync_all()?;
+    let file = file.into_inner()?;
+    file.write_all_at(&synced(count), place(1))?;
+    file.sync_all()?;
     std::fs::rename(part, folder.join(NAME))?;
     folder::sync(folder)
 }
@@ -354,7 +437,7 @@ fn make(
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use super::*;
+    use super::{super::people::Key, *};
 
     fn person(of: u8) -> Enrolled {
         let (token, id) = (PersonToken::from_u128(of.into()), RecipientId::from_u128(of.into()));
@@ -375,7 +458,7 @@ mod tests {
     }
 
     fn keys(people: &People) -> Vec<Option<[u8; SECRET]>> {
-        (1..=5).map(|of| people.key(person(of).id).copied()).collect()
+        (1..=5).map(|of| people.key(person(of).id).and_then(Key::bytes).copied()).collect()
     }
 
     fn holds(bytes: &[u8], of: u8) -> bool {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use arrow_flight::flight_service_server::FlightServiceServer;
+use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -25,6 +25,7 @@ use crate::metrics::{Metrics, Ongoing};
 mod admission;
 mod prepared;
 mod service;
+pub mod tails;
 
 use service::Service;
 
@@ -96,20 +97,42 @@ pub async fn serve(
     gate: Arc<dyn Gate>,
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let (links, arrived) = mpsc::channel(16);
     let places = Arc::new(Semaphore::new(endpoint.limits.connections));
-    let accepting = tokio::spawn(accept(listener, tls, places, links, endpoint.metrics.clone()));
+    let metrics = endpoint.metrics.clone();
     let service = FlightServiceServer::new(Service::new(endpoint, gate));
-    let served =
-        Server::builder().add_service(service).serve_with_incoming(ReceiverStream::new(arrived));
-    let ended = tokio::select! {
-        _ = stop.wait_for(|stop| *stop) => Ok(()),
-        ended = served => ended,
-    };
-    accepting.abort();
-    ended.map_err(io::Error::other)
+    Calls { listener, tls, places, metrics }.answer(service, stop).await
+}
+
+/// Where calls come in.
+struct Calls {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    places: Arc<Semaphore>,
+    metrics: Metrics,
+}
+
+impl Calls {
+    /// Has them answered until told to stop.
+    async fn answer<S: FlightService>(
+        self,
+        service: FlightServiceServer<S>,
+        mut stop: watch::Receiver<bool>,
+    ) -> io::Result<()> {
+        let (links, arrived) = mpsc::channel(16);
+        let accepting =
+            tokio::spawn(accept(self.listener, self.tls, self.places, links, self.metrics));
+        let served = Server::builder()
+            .add_service(service)
+            .serve_with_incoming(ReceiverStream::new(arrived));
+        let ended = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => Ok(()),
+            ended = served => ended,
+        };
+        accepting.abort();
+        ended.map_err(io::Error::other)
+    }
 }
 
 async fn accept(

@@ -7,6 +7,7 @@ use datafusion::{
     execution::SessionState,
 };
 use deltalake::DeltaTableError;
+use object_store::ObjectMeta;
 use tokio::sync::Mutex;
 use url::Url;
 
@@ -16,7 +17,7 @@ use crate::{
     schema,
     table::{
         Pending,
-        delta::{address, load_as_of, load_at},
+        delta::{address, entry, load_as_of, load_at},
     },
 };
 
@@ -41,12 +42,21 @@ pub(crate) struct Reader {
     version: u64,
     /// The version at which it was opened.
     opened: u64,
+    /// The log's entry of the version. Where it is gone, or another one is under its name, the table
+    /// may have been made anew.
+    entry: Option<ObjectMeta>,
     address: Url,
 }
 
 impl Reader {
     pub(crate) const fn version(&self) -> u64 {
         self.version
+    }
+
+    /// Whether it is of the same table, and not of one that was made anew in its place.
+    fn is_of(&self, other: &Self) -> bool {
+        let id = |reader: &Self| Some(reader.table.snapshot().ok()?.metadata().id().to_owned());
+        id(self) == id(other)
     }
 }
 
@@ -102,7 +112,12 @@ impl Readers {
                 return Ok(Some(known.clone()));
             }
             let older = load_at(&address, version).await.map_err(open)?;
-            return Ok(Some(self.reader(older, address).await?));
+            let older = self.reader(older, address).await?;
+            if !older.is_of(known) {
+                // The table was made anew and has fewer versions.
+                *slot = Some(older.clone());
+            }
+            return Ok(Some(older));
         }
         let reader = match self.follow(known, version).await? {
             Some(reader) => reader,
@@ -153,6 +168,10 @@ impl Readers {
         if version.is_some_and(|version| version > known.opened + STEPS) {
             return Ok(None);
         }
+        let entry = entry(&known.table, known.version).await.ok();
+        if entry.is_none() || entry != known.entry {
+            return Ok(None);
+        }
         if known.table.update_incremental(version).await.is_err() {
             // What it needed of the log may be covered by a checkpoint now.
             return Ok(None);
@@ -176,6 +195,8 @@ impl Readers {
         let state = Arc::new(self.state()?.clone());
         let provider = table.table_provider().with_session(state).build().await?;
         let version = table.version().unwrap_or(0);
-        Ok(Reader { table, provider: Arc::new(provider), version, opened: version, address })
+        let entry = entry(&table, version).await.ok();
+        let provider = Arc::new(provider);
+        Ok(Reader { table, provider, version, opened: version, entry, address })
     }
 }

@@ -1,15 +1,21 @@
-//! A table as Delta Lake keeps it: Parquet files, and a log of whole commits.
+//! A table as Delta Lake keeps it: Parquet files, and a log of whole commits; in a folder, or on
+//! [storage](crate::store) that others write and read, too.
 
-use std::time::Instant;
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 use deltalake::{
     DeltaTableBuilder, DeltaTableError, TableProperty,
-    kernel::{Action, engine::arrow_conversion::TryIntoKernel},
-    logstore::object_store::ObjectStoreExt,
+    kernel::{Action, engine::arrow_conversion::TryIntoKernel, transaction::CommitProperties},
+    logstore::{commit_uri_from_version, store_for},
     operations::create::CreateBuilder,
 };
+use futures::StreamExt;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use tokio::sync::{Mutex, MutexGuard};
 use url::Url;
 
@@ -31,7 +37,10 @@ mod evolve;
 mod files;
 mod log;
 mod maintain;
+mod remove;
 mod vacuum;
+
+pub use remove::remove;
 
 /// A Delta table and its one writer.
 #[derive(Debug)]
@@ -72,8 +81,9 @@ impl DeltaTable {
     /// Opens the table below the warehouse's address, and makes it where there is none. Columns
     /// that the schema has and the table lacks are added.
     ///
-    /// A table of which a file is missing or cut, as a power cut can leave it, is removed and
-    /// begins anew: it is made again from the streams.
+    /// A table in a folder of which a file is missing or cut, as a power cut can leave it, is removed
+    /// and begins anew: it is made again from the streams. Other storage has a file whole or not at
+    /// all, so what is missing there is an error.
     ///
     /// # Errors
     /// Where it can be neither opened nor made, or a column was changed or removed.
@@ -99,7 +109,9 @@ impl DeltaTable {
             let open = |source| WarehouseError::Open { table: schema.name, source };
             let address = address(root, schema.name)?;
             let mut found = load(&address).await;
-            if let (Ok(folder), true) = (address.to_file_path(), is_damaged(&found)) {
+            if let Some(folder) = folder(&address)
+                && is_damaged(&folder, &found)
+            {
                 tracing::warn!(table = schema.name, "the table is damaged; it is made again");
                 // What cannot be removed cannot be opened either, and that is said below.
                 let _ = std::fs::remove_dir_all(&folder);
@@ -112,7 +124,13 @@ impl DeltaTable {
                 }
                 Err(source) => return Err(open(source)),
             };
-            if evolve::evolve(&table, schema).await? {
+            let mut evolved = evolve::evolve(&table, schema).await;
+            if let Err(WarehouseError::Open { .. }) = evolved {
+                // Another process may have opened it at the same time and added the same columns.
+                table = load(&address).await.map_err(open)?;
+                evolved = evolve::evolve(&table, schema).await;
+            }
+            if evolved? {
                 table = load(&address).await.map_err(open)?;
             }
             let held = Held::of(&table, schema, &upkeep).await.map_err(open)?;
@@ -278,6 +296,12 @@ pub(crate) fn address(root: &Url, table: &str) -> Result<Url, WarehouseError> {
     root.join(&format!("{table}/")).map_err(|_| WarehouseError::Address(root.to_string()))
 }
 
+/// The folder that an address names, if it names one.
+fn folder(address: &Url) -> Option<PathBuf> {
+    // A bucket may be called as this machine is.
+    if address.scheme() == "file" { address.to_file_path().ok() } else { None }
+}
+
 /// A table as its newest commit has it.
 pub(crate) async fn load(address: &Url) -> Result<deltalake::DeltaTable, DeltaTableError> {
     load_at(address, None).await
@@ -288,9 +312,16 @@ pub(crate) async fn load_at(
     address: &Url,
     version: Option<u64>,
 ) -> Result<deltalake::DeltaTable, DeltaTableError> {
-    if let Ok(folder) = address.to_file_path()
-        && !folder.join("_delta_log").is_dir()
-    {
+    let log = "_delta_log";
+    let is_there = match folder(address) {
+        Some(folder) => folder.join(log).is_dir(),
+        // Asked first, for the library logs an error of its own where there is none.
+        None => {
+            let store = store_for(address, std::iter::empty::<(&str, &str)>())?;
+            store.list(Some(&deltalake::Path::from(log))).next().await.transpose()?.is_some()
+        }
+    };
+    if !is_there {
         return Err(DeltaTableError::NotATable(address.to_string()));
     }
     let builder = DeltaTableBuilder::from_url(address.clone())?;
@@ -309,9 +340,7 @@ pub(crate) async fn load_as_of(
     table.load_with_datetime(instant).await?;
     // Before its oldest entry the log gives that entry, which is not what was.
     let version = table.version().unwrap_or(0);
-    let entry = deltalake::Path::from(format!("_delta_log/{version:020}.json"));
-    let committed = table.object_store().head(&entry).await?.last_modified;
-    if committed <= instant {
+    if entry(&table, version).await?.last_modified <= instant {
         return Ok(table);
     }
     Err(match version {
@@ -320,8 +349,17 @@ pub(crate) async fn load_as_of(
     })
 }
 
+/// What the storage knows of the entry that made a version: when it was put there, and which of all
+/// that were ever put under its name it is.
+pub(crate) async fn entry(
+    table: &deltalake::DeltaTable,
+    version: u64,
+) -> Result<ObjectMeta, DeltaTableError> {
+    Ok(table.object_store().head(&commit_uri_from_version(Some(version))).await?)
+}
+
 /// Whether a table in a folder cannot be read, or a file of its newest version is missing or cut.
-fn is_damaged(found: &Result<deltalake::DeltaTable, DeltaTableError>) -> bool {
+fn is_damaged(folder: &Path, found: &Result<deltalake::DeltaTable, DeltaTableError>) -> bool {
     let table = match found {
         Ok(table) => table,
         // What cannot be reached now may be whole.
@@ -332,7 +370,6 @@ fn is_damaged(found: &Result<deltalake::DeltaTable, DeltaTableError>) -> bool {
         ) => return false,
         Err(_) => return true,
     };
-    let Ok(folder) = table.table_url().to_file_path() else { return false };
     let Ok(state) = table.snapshot() else { return true };
     state.log_data().iter().any(|file| {
         let length = std::fs::metadata(folder.join(file.path().as_ref())).map(|found| found.len());
@@ -350,7 +387,7 @@ async fn create(
     let checkpoints = upkeep.checkpoint_commits.to_string();
     // Other writers, where there are any, keep statistics as we do.
     let indexed = schema.indexed().join(",");
-    CreateBuilder::new()
+    let created = CreateBuilder::new()
         .with_location(address.as_str())
         .with_table_name(schema.name)
         .with_comment(schema.about)
@@ -358,5 +395,12 @@ async fn create(
         .with_partition_columns(partitions.iter().copied())
         .with_configuration_property(TableProperty::CheckpointInterval, Some(checkpoints))
         .with_configuration_property(TableProperty::DataSkippingStatsColumns, Some(indexed))
-        .await
+        // Where somebody comes first, the table is theirs; it is not made a second time on top.
+        .with_commit_properties(CommitProperties::default().with_max_retries(0))
+        .await;
+    match created {
+        Ok(table) => Ok(table),
+        // Another process made it meanwhile, or an attempt of ours went through unseen.
+        Err(error) => load(address).await.map_err(|_| error),
+    }
 }

@@ -11,22 +11,24 @@ use serde_json::json;
 use warehouse::{
     error::WarehouseError,
     schema,
-    table::{Positions, Table, model::ModelTable},
+    session::Session,
+    table::{Positions, Table, delta::remove, model::ModelTable},
+    tail::Tails,
 };
 
-use crate::world::{World, batch};
+use crate::world::{World, batch, cells};
 
-fn positions(all: &[(&str, i64)]) -> Positions {
+pub fn positions(all: &[(&str, i64)]) -> Positions {
     all.iter().map(|(application, next)| ((*application).to_owned(), *next)).collect()
 }
 
-async fn position(table: &dyn Table, application: &str) -> Option<i64> {
+pub async fn position(table: &dyn Table, application: &str) -> Option<i64> {
     let asked = [application.to_owned()];
     table.positions(&asked).await.unwrap().get(application).copied()
 }
 
 /// What every table promises; `rows` says how many it holds.
-async fn keeps_the_contract(table: &dyn Table) {
+pub async fn keeps_the_contract(table: &dyn Table) {
     assert_eq!(position(table, "points_entries/0").await, None);
     let row = json!({"authorisation_id": "A-1", "points": 7});
     let rows = || vec![batch("points_entries", std::slice::from_ref(&row))];
@@ -157,4 +159,43 @@ async fn a_table_with_a_lost_file_begins_anew() {
     let file = files.into_iter().find(|path| path.extension().is_some_and(|end| end == "parquet"));
     std::fs::remove_file(file.unwrap()).unwrap();
     assert_eq!(position(&world.table("means").await, "means/0").await, None);
+}
+
+#[tokio::test]
+async fn a_table_is_removed_and_begins_anew() {
+    is_made_anew(&World::new()).await;
+}
+
+/// A table is gone, another one in its place is seen by whoever had the old one open, and a writer of
+/// the old one does not write into the new one.
+pub async fn is_made_anew(world: &World) {
+    let row = |token: &str| vec![batch("means", &[json!({"token": token})])];
+    let at = |next| positions(&[("means/0", next)]);
+    let tails = Tails::default();
+    let ask = async || {
+        let session = Session::open_with(&world.url, &tails).unwrap();
+        cells(&session.rows("SELECT token FROM means ORDER BY token").await.unwrap())
+    };
+    world.land("calls", 1, &[json!({})]).await;
+    let old = world.table("means").await;
+    for (next, token) in (1..).zip(["A", "B", "C"]) {
+        old.commit(row(token), &at(next)).await.unwrap();
+    }
+    assert_eq!(ask().await, [["A"], ["B"], ["C"]]);
+    remove(&world.url, "means").await.unwrap();
+    assert_eq!(ask().await, [[""; 0]; 0]);
+    remove(&world.url, "means").await.unwrap();
+
+    let new = world.table("means").await;
+    assert_eq!(position(&new, "means/0").await, None);
+    new.commit(row("N"), &at(1)).await.unwrap();
+    assert_eq!(ask().await, [["N"]]);
+    assert!(old.commit(row("D"), &at(4)).await.is_err());
+    assert_eq!(ask().await, [["N"]]);
+    // Its versions catch up with those of the old one.
+    for (next, token) in (2..).zip(["O", "P", "Q"]) {
+        new.commit(row(token), &at(next)).await.unwrap();
+    }
+    assert_eq!(ask().await, [["N"], ["O"], ["P"], ["Q"]]);
+    assert_eq!(position(&world.table("calls").await, "calls/0").await, Some(1));
 }

@@ -1,4 +1,4 @@
-//! A warehouse in a folder of its own, and rows that say only what a test is about.
+//! A warehouse in a folder of its own, or elsewhere, and rows that say only what a test is about.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,6 +23,11 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let url = self::folder(folder.path()).unwrap();
         Self { folder, url }
+    }
+
+    /// A warehouse that is not in its folder.
+    pub fn at(url: Url) -> Self {
+        Self { url, ..Self::new() }
     }
 
     pub async fn table(&self, name: &str) -> DeltaTable {

@@ -1,5 +1,6 @@
 //! The binary from outside, as its users run it.
 
+mod apart;
 mod backup;
 mod bad_input;
 mod canary;

@@ -8,7 +8,7 @@ use crate::{
     talk::{Node, Talk, own_token, today, until},
 };
 
-const SENIOR: &str = "326180-33995";
+pub const SENIOR: &str = "326180-33995";
 const OTHER: &str = "322360-67989";
 const CARD: &str = "04A2B3C4D5E6F7";
 const MILK: &str = "senior-milk";
@@ -71,6 +71,23 @@ fn buy(till: &Talk<'_>, key: &str, units: u32) -> Value {
 #[test]
 fn a_recipient_is_enrolled_buys_and_sees_everything_that_is_their_own() {
     let node = Node::start(&[("AVIS__REGISTRY__APPROVAL", "false")]);
+    is_enrolled_buys_and_sees(&node);
+    node.server.stop();
+
+    // Who did what with the card stands in the audit trail, without the card.
+    let mut tail = avis();
+    tail.args(["stream", "tail", "audit", "--from", "earliest", "--data"]).arg(&node.folder);
+    let trail = succeeded(&tail.output().expect("run"));
+    let of = |action: &str| trail.lines().filter(|line| line.contains(action)).count();
+    let kinds = ["means.enrol", "means.lost", "panel.put", "panel.withdraw", "me.export"];
+    assert_eq!(kinds.map(of), [1, 1, 2, 1, 1], "{trail}");
+    for hidden in [CARD, SENIOR] {
+        assert!(!trail.contains(hidden), "{hidden} in the audit trail");
+    }
+}
+
+/// All of it, at a node where a registry needs no approval.
+pub fn is_enrolled_buys_and_sees(node: &Node) {
     node.talk("administrator", "", "olga").put("/v1/registry", &registry());
     let told = node
         .talk("source", "dagr", "register")
@@ -121,18 +138,6 @@ fn a_recipient_is_enrolled_buys_and_sees_everything_that_is_their_own() {
     assert_eq!(other.try_get(&format!("/v1/authorisations/{id}")).0, 404);
     let stranger = Talk::new(&node.server, &own_token(&node.folder, "320000-00001"));
     assert_eq!(stranger.try_get("/v1/me/benefits").0, 404);
-    node.server.stop();
-
-    // Who did what with the card stands in the audit trail, without the card.
-    let mut tail = avis();
-    tail.args(["stream", "tail", "audit", "--from", "earliest", "--data"]).arg(&node.folder);
-    let trail = succeeded(&tail.output().expect("run"));
-    let of = |action: &str| trail.lines().filter(|line| line.contains(action)).count();
-    let kinds = ["means.enrol", "means.lost", "panel.put", "panel.withdraw", "me.export"];
-    assert_eq!(kinds.map(of), [1, 1, 2, 1, 1], "{trail}");
-    for hidden in [CARD, SENIOR] {
-        assert!(!trail.contains(hidden), "{hidden} in the audit trail");
-    }
 }
 
 /// An official enrols the card for its issuer, under a consent that was read out.

@@ -63,6 +63,11 @@ impl Node {
         Self { server, folder, _place: place }
     }
 
+    /// One that has been started, over a folder in a place that goes when it does.
+    pub fn of(server: Server, folder: PathBuf, place: TempDir) -> Self {
+        Self { server, folder, _place: place }
+    }
+
     /// Somebody whose token is made beside the node that runs.
     pub fn talk(&self, role: &str, organisation: &str, subject: &str) -> Talk<'_> {
         Talk::new(&self.server, &token(&self.folder, role, organisation, subject))

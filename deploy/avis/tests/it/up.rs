@@ -67,6 +67,11 @@ impl Server {
         Self { child, address, postgres }
     }
 
+    /// A process that says where it listens.
+    pub fn of(child: Child, address: String, postgres: String) -> Self {
+        Self { child, address, postgres }
+    }
+
     pub fn get(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).expect("connected");
         write!(stream, "GET {path} HTTP/1.1\r\nHost: avis\r\nConnection: close\r\n\r\n")

@@ -12,12 +12,10 @@ use deltalake::{
         Action, Transaction,
         transaction::{CommitData, PROTOCOL},
     },
-    logstore::{
-        CommitOrBytes, LogStoreRef,
-        object_store::{Error as StoreError, ObjectStoreExt},
-    },
+    logstore::{CommitOrBytes, LogStoreRef, commit_uri_from_version},
     protocol::{DeltaOperation, SaveMode},
 };
+use object_store::{Error as StoreError, ObjectStoreExt};
 
 use crate::table::Positions;
 
@@ -47,7 +45,7 @@ impl Log {
         operation: DeltaOperation,
         positions: &Positions,
     ) -> Result<(), DeltaTableError> {
-        self.nobody_came_first().await?;
+        self.is_there_still().await?;
         let transactions = positions.iter().map(|(id, next)| Transaction::new(id, *next));
         let data = CommitData::new(actions, operation, HashMap::new(), transactions.collect());
         let entry = CommitOrBytes::LogBytes(data.get_bytes()?);
@@ -57,14 +55,17 @@ impl Log {
         Ok(())
     }
 
-    /// Somebody else's entry under the next name refuses ours; but it may be gone already, covered
-    /// by a checkpoint, and what we put there then would never be read.
-    async fn nobody_came_first(&self) -> Result<(), DeltaTableError> {
-        match self.checkpoint().await? {
-            Some(version) if version > self.version => {
-                Err(DeltaTableError::VersionAlreadyExists(version))
+    /// Somebody else's entry under the next name refuses ours. But it may be gone already, covered by
+    /// a checkpoint, as may be the whole table, and what we put there would never be read. The entry
+    /// before it is gone then, too.
+    async fn is_there_still(&self) -> Result<(), DeltaTableError> {
+        let last = commit_uri_from_version(Some(self.version));
+        match self.store.object_store(None).head(&last).await {
+            Ok(_) => Ok(()),
+            Err(StoreError::NotFound { .. }) => {
+                Err(DeltaTableError::VersionAlreadyExists(self.version + 1))
             }
-            _ => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -3,9 +3,11 @@
 use std::{collections::HashSet, path::Path as Folder, time::SystemTime};
 
 use chrono::{DateTime, Utc};
-use deltalake::{DeltaTableError, Path, logstore::object_store::ObjectStoreExt};
+use deltalake::{DeltaTableError, Path};
 use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectStore;
 
+use super::folder;
 use crate::table::upkeep::{Upkeep, before};
 
 /// Removes what the table's newest version does not name and no reader can still want; how many
@@ -29,16 +31,23 @@ pub(super) async fn vacuum(
         }
     }
     drop(listed);
-    for path in &doomed {
-        store.delete(path).await?;
-    }
-    let mut removed = doomed.len();
-    if let Ok(folder) = table.table_url().to_file_path() {
+    let mut removed = delete(&store, doomed).await?;
+    if let Some(folder) = folder(table.table_url()) {
         // What a killed process was writing has a name that the store never lists.
         let swept = tokio::task::spawn_blocking(move || sweep(&folder, old.into(), 1)).await;
         removed += swept.unwrap_or(0);
     }
     Ok(removed)
+}
+
+/// Deletes files, many with one request where the storage can; how many that were.
+pub(super) async fn delete(
+    store: &dyn ObjectStore,
+    files: Vec<Path>,
+) -> Result<usize, DeltaTableError> {
+    let files = futures::stream::iter(files.into_iter().map(Ok)).boxed();
+    let deleted: Vec<Path> = store.delete_stream(files).try_collect().await?;
+    Ok(deleted.len())
 }
 
 /// What the newest version names, and what was merged away since.
