@@ -22,6 +22,11 @@ pub fn map<T: Send, R: Send>(items: Vec<T>, each: impl Fn(T) -> R + Sync) -> Vec
     shared(items, share, each)
 }
 
+/// As [`map`], where each takes longer than a thread takes to begin.
+pub fn heavy<T: Send, R: Send>(items: Vec<T>, each: impl Fn(T) -> R + Sync) -> Vec<R> {
+    shared(items, 1, each)
+}
+
 /// What `each` makes of every part of the items, in order.
 pub fn parts<T: Sync, R: Send>(items: &[T], each: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
     shared(items.chunks(share(items.len())).collect(), 1, each)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::{
     array::{Array, RecordBatch, RecordBatchOptions},
-    datatypes::{Field, Schema, SchemaRef},
+    datatypes::{DataType, Field, Schema, SchemaRef},
     error::ArrowError,
 };
 use ingest::{record::Stored, topic::Topic, wire::Flat};
@@ -56,6 +56,12 @@ pub fn union(pipelines: &[&Pipeline], topic: Topic) -> Result<SchemaRef, Pipelin
         }
     }
     Ok(Arc::new(Schema::new(fields)))
+}
+
+/// Whether records have values of a type.
+#[must_use]
+pub fn takes(of: &DataType) -> bool {
+    column::column(of).is_ok()
 }
 
 impl Decoder {

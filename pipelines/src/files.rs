@@ -14,10 +14,8 @@ use std::{
 
 use arrow::{
     array::{AsArray, BooleanArray, RecordBatch},
-    compute::cast,
-    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
-    error::ArrowError,
-    json::{LineDelimitedWriter, ReaderBuilder, reader::Decoder},
+    datatypes::{DataType, Field, Schema, SchemaRef},
+    json::{ReaderBuilder, WriterBuilder, reader::Decoder, writer::LineDelimited},
 };
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{json, value::RawValue};
@@ -26,12 +24,15 @@ use crate::{
     dataflow::{Flow, state::State, time::RETRACT},
     dialect::{
         Connector, TableDefinition,
-        format::{Format, JsonFormat, TimestampFormat},
+        format::{Format, JsonFormat},
     },
     error::PipelineError,
     pipeline::{Input, Pipeline},
     planner,
 };
+use values::Values;
+
+mod values;
 
 /// How a file is run.
 #[derive(Clone, Copy, Debug)]
@@ -267,7 +268,7 @@ struct Sink {
     path: PathBuf,
     file: BufWriter<File>,
     debezium: bool,
-    times: TimestampFormat,
+    values: Values,
     lines: u64,
 }
 
@@ -282,7 +283,7 @@ impl Sink {
             path: PathBuf::from(path),
             file: BufWriter::new(file),
             debezium: format.debezium,
-            times: format.timestamp_format,
+            values: Values::of(format),
             lines: 0,
         })
     }
@@ -312,31 +313,14 @@ impl Sink {
     fn text(&self, batch: &RecordBatch) -> Result<String, PipelineError> {
         let visible = batch.schema().fields().iter().position(|field| field.name() == RETRACT);
         let columns: Vec<usize> = (0..visible.unwrap_or(batch.num_columns())).collect();
-        let rows = batch.project(&columns).and_then(|rows| self.with_times(rows));
-        let rows = rows.map_err(|error| self.unwritten(&error))?;
-        let mut writer = LineDelimitedWriter::new(Vec::new());
+        let rows = batch.project(&columns).map_err(|error| self.unwritten(&error))?;
+        // As on a cluster, what is NULL is written, too.
+        let writer = WriterBuilder::new().with_explicit_nulls(true);
+        let writer = writer.with_encoder_factory(Arc::new(self.values));
+        let mut writer = writer.build::<_, LineDelimited>(Vec::new());
         let written = writer.write(&rows).and_then(|()| writer.finish());
         written.map_err(|error| self.unwritten(&error))?;
         String::from_utf8(writer.into_inner()).map_err(|error| self.unwritten(&error))
-    }
-
-    /// Instants as milliseconds, where the format writes them so.
-    fn with_times(&self, rows: RecordBatch) -> Result<RecordBatch, ArrowError> {
-        if self.times == TimestampFormat::Rfc3339 {
-            return Ok(rows);
-        }
-        let (mut fields, mut columns) = (Vec::new(), Vec::new());
-        for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
-            if let DataType::Timestamp(_, None) = field.data_type() {
-                let millis = cast(column, &DataType::Timestamp(TimeUnit::Millisecond, None))?;
-                columns.push(cast(&millis, &DataType::Int64)?);
-                fields.push(Arc::new(Field::new(field.name(), DataType::Int64, true)));
-            } else {
-                columns.push(Arc::clone(column));
-                fields.push(Arc::clone(field));
-            }
-        }
-        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
     }
 
     fn finish(mut self, late: u64) -> Result<Written, PipelineError> {

@@ -19,6 +19,7 @@ use sqlparser::ast::{ExprWithAlias, Query as SqlQuery, Statement as Ast};
 
 use crate::{
     dataflow::{Blueprint, time::RETRACT},
+    decode,
     dialect::{
         Connector, Origin, Setting, Statement, TableDefinition, TableType, connector::FileSink,
         parse,
@@ -120,10 +121,21 @@ fn stream(file: &str, statement: Statement) -> Result<TableDefinition, PipelineE
 
 /// Refuses what is read of a table and does not run here.
 fn refuse_table(file: &str, table: &TableDefinition) -> Result<(), PipelineError> {
-    match table.refusal() {
+    match table.refusal().or_else(|| unheld_column(table)) {
         Some(construct) => Err(PipelineError::Unsupported { file: file.to_owned(), construct }),
         None => Ok(()),
     }
+}
+
+/// A column of a stream that no record has.
+fn unheld_column(table: &TableDefinition) -> Option<String> {
+    if !matches!(table.connector, Connector::Stream(_)) {
+        return None;
+    }
+    let mut declared = table.columns.iter().filter(|column| column.origin == Origin::Declared);
+    let unheld = declared.find(|column| !decode::takes(&column.data_type))?;
+    let (table, column, kind) = (&table.name, &unheld.name, &unheld.data_type);
+    Some(format!("the type {kind} of {table}.{column} (records have a text there: write TEXT)"))
 }
 
 /// Event time is a declared instant that is never NULL.

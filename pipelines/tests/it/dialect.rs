@@ -138,6 +138,9 @@ async fn event_time_is_declared_and_never_null() {
         let refused = planner::plan(&[("records", &source(columns))], &[]).await;
         assert_eq!(refused.expect_err(columns).to_string(), wrong);
     }
+    let bytes = planner::plan(&[("records", &source("at TIMESTAMP, receipt BYTEA"))], &[]).await;
+    let bytes = bytes.expect_err("no record has bytes").to_string();
+    assert!(bytes.contains("the type Binary of records.receipt"), "{bytes}");
     let plain = source("at TIMESTAMP NOT NULL, kind TEXT");
     let windowed = file(
         "SELECT n FROM (SELECT tumble('1 minute') AS w, COUNT(*) AS n FROM records GROUP BY w) AS a",

@@ -40,8 +40,12 @@ impl Case {
         self.source("sales", SALES, &lines)
     }
 
-    fn updating(mut self) -> Self {
-        self.format = "debezium_json";
+    fn updating(self) -> Self {
+        self.written_as("debezium_json")
+    }
+
+    fn written_as(mut self, format: &'static str) -> Self {
+        self.format = format;
         self
     }
 
@@ -161,8 +165,48 @@ async fn a_null_key_is_a_key_of_its_own() {
     let case = Case::new().sales(&["00:01 - 1", "00:02 a 2", "00:03 - 4"]);
     assert_eq!(
         case.rows("SELECT shop, n FROM (SELECT tumble('1 minute') AS w, shop, COUNT(*) AS n FROM sales GROUP BY w, shop)").await,
-        [r#"{"n":2}"#, r#"{"shop":"a","n":1}"#]
+        [r#"{"shop":"a","n":1}"#, r#"{"shop":null,"n":2}"#]
     );
+}
+
+#[tokio::test]
+async fn values_are_written_as_the_format_says() {
+    let columns = "at TIMESTAMP NOT NULL, price DECIMAL(38, 2), WATERMARK FOR at";
+    let lines = [
+        r#"{"at":"2025-03-01T10:00:00.5Z","price":"-123456789012345678901234567890123456.78"}"#,
+        r#"{"at":"2025-03-01T10:00:01Z"}"#,
+    ];
+    let query =
+        "SELECT at, CAST(at AS DATE) AS day, price, CAST('avis' AS BYTEA) AS name FROM sales";
+    // Big-endian, sixteen bytes, as Kafka Connect has decimals.
+    let (at, digits, bytes) = (
+        r#""at":"2025-03-01T10:00:00.500","day":"2025-03-01""#,
+        "-123456789012345678901234567890123456.78",
+        "9rZPCQ/9zOw7tm+vIccMsg==",
+    );
+    let millis = r#""at":1740823200500,"day":1740787200000"#;
+    for (format, row) in [
+        ("json", format!(r#"{{{at},"price":{digits},"name":"YXZpcw=="}}"#)),
+        (
+            "json', 'json.decimal_encoding' = 'string', 'json.timestamp_format' = 'unix_millis",
+            format!(r#"{{{millis},"price":"{digits}","name":"YXZpcw=="}}"#),
+        ),
+        (
+            "json', 'json.decimal_encoding' = 'bytes",
+            format!(r#"{{{at},"price":"{bytes}","name":"YXZpcw=="}}"#),
+        ),
+        (
+            "debezium_json",
+            format!(
+                r#"{{"before":null,"after":{{{millis},"price":"{bytes}","name":"YXZpcw=="}},"op":"c"}}"#
+            ),
+        ),
+    ] {
+        let case = Case::new().source("sales", columns, &lines).written_as(format);
+        let rows = case.rows(query).await;
+        assert_eq!(rows[0], row, "{format}");
+        assert!(rows[1].contains(r#""price":null"#), "{format}: {}", rows[1]);
+    }
 }
 
 #[tokio::test]
@@ -335,10 +379,12 @@ async fn windows_are_joined_whole_and_an_outer_join_keeps_the_lonely() {
     );
     let left = case.rows(&join("LEFT")).await;
     assert_eq!(left.len(), 4);
-    assert!(left.contains(&r#"{"start":"2025-03-01T10:01:00","shop":"a","sold":4}"#.to_owned()));
+    let lonely = r#"{"start":"2025-03-01T10:01:00","shop":"a","sold":4,"visited":null}"#;
+    assert!(left.contains(&lonely.to_owned()), "{left:?}");
     let full = case.rows(&join("FULL OUTER")).await;
     assert_eq!(full.len(), 5);
-    assert!(full.contains(&r#"{"visited":20}"#.to_owned()), "{full:?}");
+    let lonely = r#"{"start":null,"shop":null,"sold":null,"visited":20}"#;
+    assert!(full.contains(&lonely.to_owned()), "{full:?}");
 }
 
 #[tokio::test]

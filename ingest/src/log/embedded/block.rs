@@ -8,7 +8,10 @@
 //! the records, each behind its length; of a sparse block their distances from its first offset follow.
 //! A row of before blocks is one record in wire version 1; it is read as a block of one.
 
+use std::{cell::RefCell, io};
+
 use prost::encoding::{decode_varint, encode_varint};
+use zstd::bulk::{Compressor, Decompressor};
 
 use crate::wire;
 
@@ -86,6 +89,11 @@ impl Builder {
         self.latest
     }
 
+    /// Whether it has so much that it will be compressed.
+    pub(super) const fn is_large(&self) -> bool {
+        self.value.len() >= CHECKSUM_BYTES + HEADER_BYTES + COMPRESSED_FROM
+    }
+
     /// Notes the newest record time of what it covers.
     pub(super) fn note(&mut self, latest: i64) {
         self.latest = self.latest.max(latest);
@@ -136,7 +144,7 @@ impl Builder {
     /// Compresses the records where that makes them smaller; the flag that says so.
     fn compress(&mut self) -> u8 {
         let front = CHECKSUM_BYTES + HEADER_BYTES;
-        match zstd::bulk::compress(&self.value[front..], COMPRESSION_LEVEL) {
+        match compressed(&self.value[front..]) {
             Ok(smaller) if smaller.len() < self.value.len() - front => {
                 self.value.truncate(front);
                 self.value.extend_from_slice(&smaller);
@@ -144,6 +152,41 @@ impl Builder {
             }
             _ => 0,
         }
+    }
+}
+
+/// Compresses by a compressor of the thread's own: one takes as long to make as a small block to
+/// compress.
+fn compressed(plain: &[u8]) -> io::Result<Vec<u8>> {
+    thread_local! {
+        static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    }
+    COMPRESSOR.with_borrow_mut(|compressor| {
+        let compressor = match compressor {
+            Some(compressor) => compressor,
+            none => none.insert(Compressor::new(COMPRESSION_LEVEL)?),
+        };
+        compressor.compress(plain)
+    })
+}
+
+/// Decompresses one block after the other, in the same memory.
+#[derive(Default)]
+pub(super) struct Unpacker {
+    decompressor: Option<Decompressor<'static>>,
+    bytes: Vec<u8>,
+}
+
+impl Unpacker {
+    fn unpack(&mut self, packed: &[u8], plain: usize) -> io::Result<&[u8]> {
+        let decompressor = match &mut self.decompressor {
+            Some(decompressor) => decompressor,
+            none => none.insert(Decompressor::new()?),
+        };
+        self.bytes.clear();
+        self.bytes.reserve(plain);
+        decompressor.decompress_to_buffer(packed, &mut self.bytes)?;
+        Ok(&self.bytes)
     }
 }
 
@@ -211,24 +254,30 @@ impl<'a> Block<'a> {
     }
 
     /// Its records with their offsets, in order.
-    pub(super) fn records(&self) -> Result<Records<'a>, &'static str> {
+    pub(super) fn records<'b>(
+        &self,
+        unpacker: &'b mut Unpacker,
+    ) -> Result<Records<'b>, &'static str>
+    where
+        'a: 'b,
+    {
         if self.latest.is_none() {
-            let whole = Bytes::Whole(self.body);
-            return Ok(Records { first: self.first, at: 0, left: 1, bytes: whole, distances: 0 });
+            let (bytes, whole) = (self.body, true);
+            return Ok(Records { first: self.first, at: 0, left: 1, bytes, whole, distances: 0 });
         }
         let bytes = match self.flags & COMPRESSED {
-            0 => Bytes::Plain(self.body),
+            0 => self.body,
             _ if self.plain > MOST_PLAIN_BYTES => return Err("the block is too long"),
-            _ => Bytes::Decompressed(
-                zstd::bulk::decompress(self.body, self.plain)
-                    .map_err(|_| "the block does not decompress")?,
-            ),
+            _ => unpacker
+                .unpack(self.body, self.plain)
+                .map_err(|_| "the block does not decompress")?,
         };
-        let length = bytes.as_slice().len();
         let sparse = self.flags & SPARSE != 0;
+        let length = bytes.len();
         let distances = if sparse { length.checked_sub(4 * self.count) } else { Some(length) };
         let distances = distances.ok_or("the block is too short")?;
-        Ok(Records { first: self.first, at: 0, left: self.count, bytes, distances })
+        let (first, left, whole) = (self.first, self.count, false);
+        Ok(Records { first, at: 0, left, bytes, whole, distances })
     }
 }
 
@@ -239,34 +288,19 @@ pub(super) struct Records<'a> {
     /// Where the next record's length stands.
     at: usize,
     left: usize,
-    bytes: Bytes<'a>,
+    bytes: &'a [u8],
+    /// Whether all of it is one record, without a length.
+    whole: bool,
     /// Where the distances of a sparse block begin; of another its end.
     distances: usize,
 }
 
-#[derive(Debug)]
-enum Bytes<'a> {
-    /// One record without a length.
-    Whole(&'a [u8]),
-    Plain(&'a [u8]),
-    Decompressed(Vec<u8>),
-}
-
-impl Bytes<'_> {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Whole(bytes) | Self::Plain(bytes) => bytes,
-            Self::Decompressed(bytes) => bytes,
-        }
-    }
-}
-
-impl Records<'_> {
+impl<'a> Records<'a> {
     /// The next record's offset and bytes; none at the block's end.
-    pub(super) fn next(&mut self) -> Option<Result<(u64, &[u8]), &'static str>> {
+    pub(super) fn next(&mut self) -> Option<Result<(u64, &'a [u8]), &'static str>> {
         self.left = self.left.checked_sub(1)?;
-        let bytes = self.bytes.as_slice();
-        if matches!(self.bytes, Bytes::Whole(_)) {
+        let bytes = self.bytes;
+        if self.whole {
             return Some(Ok((self.first, bytes)));
         }
         let (mut records, distances) = bytes.split_at(self.distances);
@@ -316,7 +350,8 @@ mod tests {
     use super::*;
 
     fn all(block: &Block<'_>) -> Vec<(u64, Vec<u8>)> {
-        let mut records = block.records().expect("records");
+        let mut unpacker = Unpacker::default();
+        let mut records = block.records(&mut unpacker).expect("records");
         let mut all = Vec::new();
         while let Some(record) = records.next() {
             let (offset, bytes) = record.expect("a record");

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Settings,
-    block::{Block, Builder, KEY_BYTES, offset},
+    block::{Block, Builder, KEY_BYTES, Unpacker, offset},
     streams::Streams,
     writer::{Job, Replace},
 };
@@ -210,8 +210,9 @@ impl Work {
         before: u64,
         mut each: impl FnMut(u64, Option<u128>),
     ) -> Result<(), LogError> {
+        let mut unpacker = Unpacker::default();
         self.blocks(topic, partition, before, |_, block| {
-            let mut records = block.records()?;
+            let mut records = block.records(&mut unpacker)?;
             while let Some(record) = records.next() {
                 let (offset, bytes) = record?;
                 each(offset, entry(bytes)?.1);
@@ -313,7 +314,8 @@ impl Merging {
     ) -> Result<u64, &'static str> {
         let fresh = || Builder::new(block.first(), self.latest);
         let mut last = self.blocks.pop().unwrap_or_else(fresh);
-        let (mut left, mut records) = (0, block.records()?);
+        let mut unpacker = Unpacker::default();
+        let (mut left, mut records) = (0, block.records(&mut unpacker)?);
         while let Some(record) = records.next() {
             let (offset, bytes) = record?;
             let (recorded_at, entry) = entry(bytes)?;

@@ -15,7 +15,7 @@ use fjall::{
 use tokio::sync::watch;
 
 use super::{
-    block::{Block, KEY_BYTES, key, offset},
+    block::{Block, KEY_BYTES, Unpacker, key, offset},
     ends::Known,
     space::{Refused, Space},
 };
@@ -235,7 +235,7 @@ impl Streams {
         if from < start {
             return Err(LogError::Gone { topic, partition, from, start });
         }
-        let (mut next, mut left) = (from, most);
+        let (mut next, mut left, mut unpacker) = (from, most, Unpacker::default());
         for row in self.rows(topic, partition, from, end)? {
             if left == 0 {
                 break;
@@ -246,7 +246,7 @@ impl Streams {
             if block.first() > next {
                 return Err(damaged("records are missing"));
             }
-            let mut records = block.records().map_err(damaged)?;
+            let mut records = block.records(&mut unpacker).map_err(damaged)?;
             while let Some(record) = records.next() {
                 let (offset, bytes) = record.map_err(damaged)?;
                 if offset < from {

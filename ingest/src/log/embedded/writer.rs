@@ -33,6 +33,9 @@ pub(in crate::log) struct Encoded {
     pub bytes: Vec<u8>,
 }
 
+/// A block as the store gets it.
+type Row = ([u8; KEY_BYTES], Vec<u8>);
+
 /// What the writer is asked to do.
 pub(super) enum Job {
     /// To append a batch and tell where it stands.
@@ -54,7 +57,7 @@ pub(super) struct Replace {
     pub topic: Topic,
     pub partition: u32,
     pub removed: Vec<[u8; KEY_BYTES]>,
-    pub put: Vec<([u8; KEY_BYTES], Vec<u8>)>,
+    pub put: Vec<Row>,
     /// The first offset that is left, where that changes.
     pub start: Option<u64>,
     pub reply: oneshot::Sender<Result<(), LogError>>,
@@ -165,8 +168,7 @@ impl Writer {
             blocks.extend(all.map(|block| (topic, partition, block)));
         }
         let mut batch = self.batch();
-        let finish = |(topic, partition, block): (_, _, Builder)| (topic, block.finish(partition));
-        for (topic, (key, value)) in spread::map(blocks, finish) {
+        for (topic, (key, value)) in packed(blocks) {
             batch.insert(&self.streams.stream(topic).blocks, key, value);
         }
         let written = batch.commit();
@@ -261,6 +263,14 @@ impl Writer {
         self.streams.stop();
         refuse(group, &self.streams.stopped());
     }
+}
+
+/// Blocks as they are put, those that are worth it packed on all cores.
+fn packed(blocks: Vec<(Topic, u32, Builder)>) -> impl Iterator<Item = (Topic, Row)> {
+    let (large, small): (Vec<_>, Vec<_>) =
+        blocks.into_iter().partition(|(_, _, block)| block.is_large());
+    let pack = |(topic, partition, block): (_, _, Builder)| (topic, block.finish(partition));
+    spread::heavy(large, pack).into_iter().chain(small.into_iter().map(pack))
 }
 
 fn refuse(group: Vec<Append>, refused: &Refused) {

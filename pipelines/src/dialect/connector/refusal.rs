@@ -2,7 +2,7 @@
 
 use super::{Connector, SingleFile};
 use crate::dialect::{
-    format::{BadData, Format, JsonFormat},
+    format::{BadData, Format, JsonCompression, JsonFormat},
     table::{Origin, TableDefinition, TableType},
 };
 
@@ -71,7 +71,7 @@ impl Connector {
         match format {
             _ if runs => None,
             Format::Json(json) if !plain(json) => {
-                Some("json.include_schema or json.confluent_schema_registry".into())
+                Some("json.include_schema, confluent_schema_registry or compression".into())
             }
             other => Some(format!("format = '{}'", other.name())),
         }
@@ -79,5 +79,7 @@ impl Connector {
 }
 
 fn plain(json: &JsonFormat) -> bool {
-    !json.include_schema && !json.confluent_schema_registry
+    !json.include_schema
+        && !json.confluent_schema_registry
+        && json.compression == JsonCompression::Uncompressed
 }
