@@ -75,48 +75,80 @@ def rendered(name, values):
 
 
 def manifests(name, values):
-    """What the chart promises of its pod, its door policy and its budget."""
+    """What the chart promises of its pods, their doors, policies and budgets."""
     kinds = rendered(name, values)
     names = [(kind, one["metadata"]["name"]) for kind, of in kinds.items() for one in of]
     holds("two objects have one name", len(names) == len(set(names)))
-    stateful = kinds["StatefulSet"][0]
-    pod, container = stateful["spec"]["template"]["spec"], stateful["spec"]["template"]["spec"]["containers"][0]
-    holds("one node has the folder", stateful["spec"]["replicas"] == 1)
-    labels = stateful["spec"]["template"]["metadata"]["labels"]
-    selectors = [stateful["spec"]["selector"]["matchLabels"]]
-    selectors += [one["spec"]["selector"] for one in kinds["Service"]]
-    selectors += [one["spec"]["selector"]["matchLabels"] for one in kinds["PodDisruptionBudget"]]
-    selectors += [one["spec"]["podSelector"]["matchLabels"] for one in kinds["NetworkPolicy"]]
-    holds("a selector misses the pod", all(selector.items() <= labels.items() for selector in selectors))
-    # The Pod Security Standards' "restricted", and a root that nobody writes to.
-    own = container["securityContext"]
-    holds("non-root", pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] > 0)
-    holds("seccomp", pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"})
-    holds("capabilities", own["capabilities"] == {"drop": ["ALL"]} and own["allowPrivilegeEscalation"] is False)
-    holds("read-only root", own["readOnlyRootFilesystem"] is True)
-    holds("no token", pod["automountServiceAccountToken"] is False)
+    for stateful in kinds["StatefulSet"]:
+        pod(stateful, kinds)
     holds("no token of the account", kinds["ServiceAccount"][0]["automountServiceAccountToken"] is False)
+    holds("no Secret is in the chart", "Secret" not in kinds)
+    settings = OUT / f"{name}.toml"
+    settings.write_text(kinds["ConfigMap"][0]["data"]["avis.toml"])
+    return settings, kinds
+
+
+def pod(stateful, kinds):
+    """What the chart promises of one pod."""
+    name, spec = stateful["metadata"]["name"], stateful["spec"]["template"]["spec"]
+    container, labels = spec["containers"][0], stateful["spec"]["template"]["metadata"]["labels"]
+    own = lambda kind: [one for one in kinds[kind] if one["metadata"]["name"] in (name, f"{name}-headless")]
+    selectors = [stateful["spec"]["selector"]["matchLabels"]]
+    selectors += [one["spec"]["selector"] for one in own("Service")]
+    selectors += [one["spec"]["selector"]["matchLabels"] for one in own("PodDisruptionBudget")]
+    selectors += [one["spec"]["podSelector"]["matchLabels"] for one in own("NetworkPolicy")]
+    holds(f"{name}: two services, a budget and a policy", len(selectors) == 5)
+    holds(f"{name}: a selector misses the pod", all(selector.items() <= labels.items() for selector in selectors))
+    others = [one["spec"]["template"]["metadata"]["labels"] for one in kinds["StatefulSet"] if one is not stateful]
+    both = [selector for selector in selectors if any(selector.items() <= other.items() for other in others)]
+    holds(f"{name}: a selector takes another pod", not both)
+    # The Pod Security Standards' "restricted", and a root that nobody writes to.
+    held = container["securityContext"]
+    holds("non-root", spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["runAsUser"] > 0)
+    holds("seccomp", spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"})
+    holds("capabilities", held["capabilities"] == {"drop": ["ALL"]} and held["allowPrivilegeEscalation"] is False)
+    holds("read-only root", held["readOnlyRootFilesystem"] is True)
+    holds("no token", spec["automountServiceAccountToken"] is False)
     holds("limits", {"cpu", "memory"} <= container["resources"]["requests"].keys())
     holds("a limit of memory", "memory" in container["resources"]["limits"])
-    ports = {port["name"] for port in container["ports"]}
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     probes = {probe: container[probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")}
     wanted = {"startupProbe": "/healthz", "readinessProbe": "/readyz", "livenessProbe": "/healthz"}
     holds("probes", probes == wanted)
-    for service in kinds["Service"]:
-        holds("a service's port is the pod's", {port["targetPort"] for port in service["spec"]["ports"]} <= ports)
-    policy = kinds["NetworkPolicy"][0]["spec"]
+    for service in own("Service"):
+        holds("a service's port is the pod's", {port["targetPort"] for port in service["spec"]["ports"]} <= ports.keys())
+    policy = own("NetworkPolicy")[0]["spec"]
     holds("both directions", policy["policyTypes"] == ["Ingress", "Egress"])
     for rule in policy["ingress"] or []:
-        holds("a door for everybody", rule["from"] and {port["port"] for port in rule["ports"]} <= ports)
-    volumes = {volume["name"] for volume in pod["volumes"]}
+        holds("a door for everybody", rule["from"] and {port["port"] for port in rule["ports"]} <= ports.keys())
+    volumes = {volume["name"] for volume in spec["volumes"]}
     volumes |= {claim["metadata"]["name"] for claim in stateful["spec"]["volumeClaimTemplates"]}
     holds("every mount has its volume", {mount["name"] for mount in container["volumeMounts"]} == volumes)
     for variable in container["env"]:
         known("the chart", variable["name"])
-    holds("no Secret is in the chart", "Secret" not in kinds)
-    settings = OUT / f"{name}.toml"
-    settings.write_text(kinds["ConfigMap"][0]["data"]["avis.toml"])
-    return settings
+
+
+def apart(kinds):
+    """What it promises where each role has its own pods."""
+    pods = {one["metadata"]["name"]: one["spec"] for one in kinds["StatefulSet"]}
+    wanted = {"prod-avis": 1, "prod-avis-authoriser": 3, "prod-avis-pipelines": 1, "prod-avis-warehouse": 1}
+    holds("a role each", {name: spec["replicas"] for name, spec in pods.items()} == wanted)
+    services = {one["metadata"]["name"]: {port["name"]: port["port"] for port in one["spec"]["ports"]} for one in kinds["Service"]}
+    for name, spec in pods.items():
+        container = spec["template"]["spec"]["containers"][0]
+        role = "connectors" if name == "prod-avis" else name.removeprefix("prod-avis-")
+        holds(f"{name} has its role", container["args"] == ["up", "--role", role])
+        env = {variable["name"]: variable["value"] for variable in container["env"]}
+        mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+        keys = mounts[env["AVIS__ROLES__CONNECTORS"]]
+        holds(f"{name} reads the keys, and only connectors writes them", (role == "connectors") != keys.get("readOnly", False))
+        for setting, port in {"AUTHORISER": "http", "WAREHOUSE": "http", "PIPELINES": "flight"}.items():
+            scheme, host, number = re.fullmatch(r"(https?)://([^:]+):(\d+)", env[f"AVIS__ROLES__{setting}"]).groups()
+            holds(f"{name} finds {host} encrypted", scheme == "https" and services[host][port] == int(number))
+    for policy in kinds["NetworkPolicy"]:
+        peers = [rule["from"] for rule in policy["spec"]["ingress"]]
+        others = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "avis", "app.kubernetes.io/instance": "prod"}}}
+        holds("the other roles come in", [others] in peers)
 
 
 def charts():
@@ -125,15 +157,19 @@ def charts():
     serious = [one for one in findings["messages"] if one["severity"] > 1]
     holds(f"helm lint: {serious or findings['errors']}", not serious and not findings["errors"])
     everything = yaml.safe_load((CHART / "ci/everything-values.yaml").read_text())
-    files = [manifests("defaults", {}), manifests("everything", everything)]
+    roles = yaml.safe_load((CHART / "ci/roles-values.yaml").read_text())
+    told = [manifests("defaults", {}), manifests("everything", everything), manifests("roles", roles)]
+    apart(told[-1][1])
     refused("an unknown value", {"replicas": 2})
     refused("Redis without its secret", {"redis": {"enabled": True}})
     refused("a digest that is none", {"image": {"repository": "avis", "digest": "sha256:1"}})
     refused("one data node", {"fluvio": {"enabled": True, "replication": 1}})
     refused("a folder for many nodes", {"storage": {"accessModes": ["ReadWriteMany"]}})
+    for value in ("redis", "fluvio", "tables", "storage"):
+        refused(f"roles without {value}", {key: of for key, of in roles.items() if key != value})
     refused("a peer that is none", {"networkPolicy": {"http": [{"everybody": True}]}})
     print(f"deployment: chart rendered by Helm {helm.helm_sdk_version()}, for Kubernetes {VERSIONS[0]} to {VERSIONS[-1]}")
-    return files
+    return [settings for settings, _ in told]
 
 
 def merged(under, over):
