@@ -165,7 +165,7 @@ fn refund_lines(
             .benefits
             .iter()
             .filter(|back| back.line == sold.line)
-            .map(|back| benefit_back(sold, back))
+            .map(|back| benefit_back(history, back))
             .collect();
         if quantity == 0 && payable == 0 && benefits.is_empty() {
             continue;
@@ -186,12 +186,9 @@ fn refund_lines(
     lines
 }
 
-fn benefit_back(
-    sold: &v1::AuthorisationLine,
-    back: &domain::refund::RefundedBenefit,
-) -> v1::LineBenefit {
+fn benefit_back(history: &History, back: &domain::refund::RefundedBenefit) -> v1::LineBenefit {
     let id = back.instruction.as_str();
-    let given = sold.benefits.iter().find(|given| given.instruction_id == id);
+    let given = history.decided.instructions.iter().find(|given| given.instruction_id == id);
     v1::LineBenefit {
         instruction_id: id.into(),
         instruction_version: back.version,

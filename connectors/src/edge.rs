@@ -48,7 +48,7 @@ pub fn around(routes: Router, beside: OpenApi, metrics: Metrics) -> Router {
     routes
         .route("/openapi.json", get(describe))
         .route("/", get(|| async { Html(PAGE) }))
-        .fallback(|| async { Problem::not_found("there is no such path; see /openapi.json") })
+        .fallback(|| async { Problem::no_path() })
         .layer(middleware::from_fn_with_state(sender::Patience::default(), sender::not_slow))
         .layer(middleware::from_fn_with_state(metrics, answer))
 }
@@ -62,8 +62,13 @@ pub async fn detached(request: Request, next: Next) -> Response {
     }
 }
 
-async fn answer(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
+async fn answer(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
     let id = request_id(&request);
+    let named = HeaderValue::from_str(&id).ok();
+    if let Some(named) = &named {
+        // So that a process to which it is handed on calls it the same.
+        request.headers_mut().insert(REQUEST_ID, named.clone());
+    }
     let head = request.method() == Method::HEAD;
     let (started, answering) = (Instant::now(), metrics.came("http"));
     let span = tracing::error_span!("request", id = logged(&id));
@@ -73,8 +78,8 @@ async fn answer(State(metrics): State<Metrics>, request: Request, next: Next) ->
     }
     drop(answering);
     metrics.answered("http", response.status().as_u16().into(), started.elapsed());
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, id);
+    if let Some(named) = named {
+        response.headers_mut().insert(REQUEST_ID, named);
     }
     response
 }

@@ -25,7 +25,7 @@ const MOST_FAULTS: usize = 50;
 pub struct Problem(Box<Message>);
 
 impl Problem {
-    /// A problem of a kind.
+    /// A problem of a kind. What is only not available now may be asked again in a second.
     #[must_use]
     pub fn new(status: StatusCode, code: &str, title: &str, detail: impl Into<String>) -> Self {
         Self(Box::new(Message {
@@ -35,8 +35,15 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             code: code.into(),
-            retry_after_seconds: None,
+            retry_after_seconds: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
         }))
+    }
+
+    /// The same, to be asked again after so many seconds.
+    #[must_use]
+    pub fn again_in(mut self, seconds: u32) -> Self {
+        self.0.retry_after_seconds = Some(seconds);
+        self
     }
 
     /// No token, or none that holds.
@@ -56,6 +63,12 @@ impl Problem {
     #[must_use]
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "Not found", detail)
+    }
+
+    /// No route.
+    #[must_use]
+    pub fn no_path() -> Self {
+        Self::not_found("there is no such path; see /openapi.json")
     }
 
     /// A body that is not what it must be; each fault with its place.
@@ -86,9 +99,7 @@ impl Problem {
     #[must_use]
     pub fn unavailable(detail: impl Into<String>) -> Self {
         let (status, title) = (StatusCode::SERVICE_UNAVAILABLE, "Not available now");
-        let mut problem = Self::new(status, "not_ready", title, detail);
-        problem.0.retry_after_seconds = Some(1);
-        problem
+        Self::new(status, "not_ready", title, detail)
     }
 
     /// Work that was cut off before its end.
@@ -113,10 +124,8 @@ impl Problem {
     #[must_use]
     pub fn too_many(seconds: u32) -> Self {
         let detail = "you ask more often than you may";
-        let mut problem =
-            Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many", detail);
-        problem.0.retry_after_seconds = Some(seconds);
-        problem
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        Self::new(status, "too_many_requests", "Too many", detail).again_in(seconds)
     }
 
     /// As a message of the wire.
@@ -190,11 +199,7 @@ impl From<Refusal> for Problem {
                 (StatusCode::SERVICE_UNAVAILABLE, "Not available now")
             }
         };
-        let mut problem = Self::new(status, refusal.code(), title, refusal.to_string());
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            problem.0.retry_after_seconds = Some(1);
-        }
-        problem
+        Self::new(status, refusal.code(), title, refusal.to_string())
     }
 }
 
@@ -217,5 +222,21 @@ impl IntoResponse for Problem {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_available_now_says_when_to_ask_again() {
+        let told =
+            |problem: Problem| problem.into_response().headers().get(header::RETRY_AFTER).cloned();
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let away = Problem::new(status, "no_desk", "The desk is elsewhere", "");
+        assert_eq!(told(away.clone()), Some(HeaderValue::from(1_u32)));
+        assert_eq!(told(away.again_in(60)), Some(HeaderValue::from(60_u32)));
+        assert_eq!(told(Problem::forbidden("")), None);
     }
 }

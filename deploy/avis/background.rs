@@ -12,6 +12,10 @@ use crate::failure::Failure;
 /// How much lower than the rest these threads stand.
 const NICE: i32 = 10;
 
+/// The stack of each thread: whoever works on a statement descends its tree, which may be as deep
+/// as [`nesting`](warehouse::nesting) allows. What is not used takes no memory.
+const STACK: usize = 16 << 20;
+
 /// A runtime in the background.
 pub struct Background {
     handle: Handle,
@@ -28,6 +32,7 @@ impl Background {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads.max(1))
             .thread_name(name)
+            .thread_stack_size(STACK)
             .on_thread_start(|| {
                 // Of the calling thread alone, as Linux has it; where that is refused all are equal.
                 let _ = rustix::process::setpriority_process(None, NICE);

@@ -294,7 +294,7 @@ impl Source {
 /// Where the log is stopped, or a file beside it cannot be read.
 pub fn cut(node: &Node) -> Result<Cut, Failure> {
     // The checkpoints before the trail that they vouch for.
-    let notes = notes(&node.folder)?;
+    let notes = notes(node)?;
     let taken_at = node.clock.now();
     let log = Arc::clone(&node.log);
     let streams = log.cut()?.into_iter().map(|(topic, partition, end)| {
@@ -305,18 +305,20 @@ pub fn cut(node: &Node) -> Result<Cut, Failure> {
     Ok(Cut { taken_at, keys: node.vault.name(), streams, notes })
 }
 
-fn notes(folder: &Path) -> Result<Vec<Beside>, Failure> {
-    let mut names: Vec<String> = NOTES.iter().map(|name| (*name).to_owned()).collect();
-    if let Ok(own) = std::fs::read_dir(own_folder(folder)) {
+/// What goes with the keys lies where these lie, own pipelines in the node's folder.
+fn notes(node: &Node) -> Result<Vec<Beside>, Failure> {
+    let with_keys = NOTES.iter().map(|name| ((*name).to_owned(), node.keys.join(name)));
+    let mut files: Vec<(String, PathBuf)> = with_keys.collect();
+    if let Ok(own) = std::fs::read_dir(own_folder(&node.folder)) {
         for entry in own {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            names.push(format!("sql/{name}"));
+            let entry = entry?;
+            let name = format!("sql/{}", entry.file_name().to_string_lossy());
+            files.push((name, entry.path()));
         }
     }
-    names.sort();
+    files.sort();
     let mut notes = Vec::new();
-    for name in names {
-        let path = folder.join(&name);
+    for (name, path) in files {
         if path.is_file() {
             let bytes = std::fs::read(&path).map_err(|source| Failure::Read { path, source })?;
             notes.push(Beside { name, bytes: BASE64_STANDARD.encode(bytes) });

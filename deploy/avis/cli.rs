@@ -2,18 +2,22 @@
 
 use std::path::PathBuf;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 mod keep;
 mod people;
 mod pipelines;
+mod registers;
 mod settle;
+mod streams;
 
 pub use keep::{BackupArguments, RestoreArguments, VerifyArguments};
 pub use people::{AuditCommand, PersonCommand};
 pub use pipelines::{ExportArguments, ExportTarget, PipelinesCommand, RestartArguments};
+pub use registers::{LoadCommand, RegistryCommand, SendArguments};
 pub use settle::SettleCommand;
+pub use streams::{DeadLettersCommand, From, RecordFormat, StreamCommand, Which};
 
 /// AVIS: the platform on which a country grants benefits.
 #[derive(Debug, Parser)]
@@ -51,16 +55,22 @@ pub enum Command {
     /// SQL over the warehouse's tables.
     #[command(
         after_help = "Example:\n  avis sql \"SELECT decision, COUNT(*) AS n FROM authorisations \
-                            GROUP BY decision\" --format csv"
+                            GROUP BY decision\" --format csv\n\n\
+                            A running node is asked by psql (port 5433) or Flight SQL (port 50052)."
     )]
     Sql(SqlArguments),
     /// A report over some days.
     #[command(after_help = "Examples:\n  avis report --list\n  \
                             avis report use-per-instruction --from 2025-01-01 --to 2025-01-31\n  \
+                            AVIS_TOKEN=… avis report --list --server http://[::1]:8080\n  \
                             avis report budgets --from 2025-01-01 --to 2025-01-31 --format xlsx > budgets.xlsx")]
     Report(ReportArguments),
     /// Close periods, export statements, prove that the books balance.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  avis settle close --period 2025-01 --data avis-demo\n  \
+                      avis settle export --period 2025-01 --out statements --data avis-demo"
+    )]
     Settle(SettleCommand),
     /// What other rules would have done to recorded transactions.
     #[command(
@@ -68,10 +78,13 @@ pub enum Command {
     )]
     Simulate(SimulateArguments),
     /// What is held of a person, and that it is forgotten.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  avis person export 010180-12345 --data avis-demo"
+    )]
     Person(PersonCommand),
     /// Who read or changed what, and the proof that nobody rewrote it.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  avis audit verify --data avis-demo")]
     Audit(AuditCommand),
     /// Compare streams, tables, index, statements, payment orders, trail and keys, and name every row or
     /// cent that drifts.
@@ -89,28 +102,58 @@ pub enum Command {
                             avis restore /backup/avis --to 2025-01-15T12:00:00Z --data elsewhere")]
     Restore(RestoreArguments),
     /// The registry as a file: check it, show what would change, apply all of it or nothing.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  avis registry diff registry.yaml --data avis-demo\n  \
+                      AVIS_TOKEN=… avis registry apply registry.yaml --server http://[::1]:8080"
+    )]
     Registry(RegistryCommand),
     /// Load files of people, means, memberships, transactions or events.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Files are NDJSON: plain, .gz, .zst, or - for standard input.\n\nExamples:\n  \
+                      avis load transactions baskets.ndjson.gz --data avis-demo\n  \
+                      AVIS_TOKEN=… avis load events events.ndjson --server http://[::1]:8080"
+    )]
     Load(LoadCommand),
     /// The open data sets.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  avis open-data publish --out open-data --data avis-demo"
+    )]
     OpenData(OpenDataCommand),
     /// Look into the streams.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  avis stream tail authorisations --most 3 --data avis-demo"
+    )]
     Stream(StreamCommand),
     /// What was refused, and why.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  avis dead-letters list --data avis-demo\n  \
+                      AVIS_TOKEN=… avis dead-letters replay --reason unknown_terminal --server http://[::1]:8080"
+    )]
     DeadLetters(DeadLettersCommand),
     /// The SQL pipelines.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  avis pipelines list\n  \
+                      avis pipelines explain usage_by_minute"
+    )]
     Pipelines(PipelinesCommand),
     /// Show and check settings.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  avis config show > avis.toml\n  \
+                      avis config check avis.toml"
+    )]
     Config(ConfigCommand),
     /// Issue tokens.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  avis token issue --role terminal --subject T-000001 --data avis-data"
+    )]
     Token(TokenCommand),
     /// Print completions for a shell.
     #[command(
@@ -131,6 +174,32 @@ pub struct Data {
     /// A file of settings; what it does not say is as `avis config show` shows.
     #[arg(long, value_name = "FILE", env = "AVIS_CONFIG", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
+}
+
+/// Whose data: those that lie in a stopped node's folder, or those of a node that runs.
+#[derive(Debug, Args, Clone)]
+pub struct Where {
+    /// The folder of a stopped node's data [default: what `AVIS_DATA` says, or `avis-data`].
+    #[arg(long = "data", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub folder: Option<PathBuf>,
+    /// A file of settings; what it does not say is as `avis config show` shows.
+    #[arg(long, value_name = "FILE", env = "AVIS_CONFIG", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Ask a running node instead; the token is taken from `AVIS_TOKEN`.
+    #[arg(long, value_name = "URL", conflicts_with = "folder", value_hint = ValueHint::Url)]
+    pub server: Option<String>,
+}
+
+impl Where {
+    /// Where a stopped node's data lie. The environment is looked at here: a container says there
+    /// where its node's data lie, and must not contradict who says `--server`.
+    #[must_use]
+    pub fn data(&self) -> Data {
+        let said = || std::env::var_os("AVIS_DATA").filter(|said| !said.is_empty());
+        let folder = self.folder.clone().or_else(|| said().map(Into::into));
+        let folder = folder.unwrap_or_else(|| "avis-data".into());
+        Data { folder, config: self.config.clone() }
+    }
 }
 
 /// Arguments of `avis demo`.
@@ -221,9 +290,12 @@ pub enum ConfigCommand {
     /// Check a file of settings.
     #[command(after_help = "Example:\n  avis config check avis.toml")]
     Check {
-        /// The file.
-        #[arg(value_hint = ValueHint::FilePath)]
-        file: PathBuf,
+        /// The file [default: that of `--config`].
+        #[arg(value_hint = ValueHint::FilePath, required_unless_present = "config")]
+        file: Option<PathBuf>,
+        /// The file that a node runs with.
+        #[arg(long, value_name = "FILE", env = "AVIS_CONFIG", value_hint = ValueHint::FilePath)]
+        config: Option<PathBuf>,
     },
 }
 
@@ -324,7 +396,7 @@ pub struct ReportArguments {
     pub list: bool,
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]
-    pub data: Data,
+    pub at: Where,
 }
 
 /// Arguments of `avis simulate`.
@@ -342,73 +414,6 @@ pub struct SimulateArguments {
     /// How it is written: table or json.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "documented at its type")]
-    pub data: Data,
-}
-
-/// What `avis registry` does.
-#[derive(Debug, Subcommand)]
-#[allow(missing_docs, reason = "the variants' texts are the command line's help")]
-pub enum RegistryCommand {
-    /// Apply all of a file, or nothing where it has a fault.
-    #[command(after_help = "Example:\n  avis registry apply registry.yaml --data avis-demo")]
-    Apply {
-        /// The file (YAML or JSON).
-        #[arg(value_hint = ValueHint::FilePath)]
-        file: PathBuf,
-        #[command(flatten)]
-        data: Data,
-    },
-    /// Check a file and show what it would change: `+` is new, `~` changes, `-` goes.
-    #[command(after_help = "Example:\n  avis registry diff registry.yaml --data avis-demo")]
-    Diff {
-        /// The file (YAML or JSON).
-        #[arg(value_hint = ValueHint::FilePath)]
-        file: PathBuf,
-        #[command(flatten)]
-        data: Data,
-    },
-    /// Write the registry as one file: YAML where its name ends in `.yaml`, else JSON.
-    #[command(after_help = "Example:\n  avis registry export registry.yaml --data avis-demo")]
-    Export {
-        /// The file to write, or `-`.
-        #[arg(value_hint = ValueHint::FilePath)]
-        file: PathBuf,
-        #[command(flatten)]
-        data: Data,
-    },
-}
-
-/// What `avis load` loads.
-#[derive(Debug, Subcommand)]
-#[allow(missing_docs, reason = "the variants' texts are the command line's help")]
-#[command(
-    after_help = "Files are NDJSON: plain, .gz, .zst, or - for standard input.\n\nExample:\n  \
-                        avis load transactions baskets.ndjson.gz --data avis-demo"
-)]
-pub enum LoadCommand {
-    /// Person changes (CloudEvents of DAGR).
-    Persons(LoadArguments),
-    /// Identification means.
-    Means(LoadArguments),
-    /// Members of groups, as grantors' own systems list them.
-    Memberships(LoadArguments),
-    /// Offline transactions.
-    Transactions(LoadArguments),
-    /// Service-centre and portal events (CloudEvents).
-    Events(LoadArguments),
-}
-
-/// Files to load.
-#[derive(Debug, Args)]
-pub struct LoadArguments {
-    /// The files, in their order.
-    #[arg(required = true, value_hint = ValueHint::FilePath)]
-    pub files: Vec<PathBuf>,
-    /// Take a snapshot of people that removes more than 1 % of them.
-    #[arg(long)]
-    pub yes: bool,
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]
     pub data: Data,
@@ -433,142 +438,4 @@ pub enum OpenDataCommand {
         #[command(flatten)]
         data: Data,
     },
-}
-
-/// What `avis stream` does.
-#[derive(Debug, Subcommand)]
-#[allow(missing_docs, reason = "the variants' texts are the command line's help")]
-pub enum StreamCommand {
-    /// Every stream, its partitions and their ends.
-    #[command(after_help = "Example:\n  avis stream list --data avis-demo")]
-    List {
-        #[command(flatten)]
-        data: Data,
-    },
-    /// Records of a stream as flat JSON, one a line.
-    #[command(
-        after_help = "Examples:\n  avis stream tail authorisations --from 0 --most 3 --data avis-demo\n  \
-                            avis stream tail audit --from 2025-01-15T08:00:00Z --most 5\n  \
-                            avis stream tail dead-letters --from earliest --most 100 | jq .reason"
-    )]
-    Tail {
-        /// The stream.
-        topic: String,
-        /// Where each partition begins: an offset, an instant at or after which it was recorded,
-        /// or `earliest` [default: the last records].
-        #[arg(long, value_name = "OFFSET|INSTANT|earliest")]
-        from: Option<From>,
-        /// At most this many records of each partition.
-        #[arg(long, value_name = "N", default_value_t = 10)]
-        most: usize,
-        /// How records are written.
-        #[arg(long, value_enum, default_value_t = RecordFormat::Json)]
-        format: RecordFormat,
-        #[command(flatten)]
-        data: Data,
-    },
-}
-
-/// Where reading a stream begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum From {
-    /// At the first record that is left.
-    Earliest,
-    /// At an offset.
-    Offset(u64),
-    /// At the first record that was recorded at or after an instant.
-    Instant(DateTime<Utc>),
-}
-
-impl std::str::FromStr for From {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "earliest" {
-            return Ok(Self::Earliest);
-        }
-        if let Ok(offset) = text.parse() {
-            return Ok(Self::Offset(offset));
-        }
-        let instant = DateTime::parse_from_rfc3339(text);
-        let instant = instant.map(|instant| Self::Instant(instant.into()));
-        instant.map_err(|_| {
-            "neither an offset, nor an instant like 2025-01-15T08:00:00Z, nor earliest".into()
-        })
-    }
-}
-
-/// How records are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum RecordFormat {
-    /// One flat object a line.
-    Json,
-    /// For people: place, instant, type and key.
-    Table,
-}
-
-/// What `avis dead-letters` does.
-#[derive(Debug, Subcommand)]
-#[allow(missing_docs, reason = "the variants' texts are the command line's help")]
-pub enum DeadLettersCommand {
-    /// What was refused and not dealt with: its id, where it came from, where it stood, and why.
-    #[command(after_help = "Example:\n  avis dead-letters list --data avis-demo")]
-    List {
-        /// Only of this connector: terminal, dagr, issuer, vpvkac, portal.
-        #[arg(long)]
-        connector: Option<String>,
-        /// Only refused for this reason, such as unknown_terminal.
-        #[arg(long)]
-        reason: Option<String>,
-        #[command(flatten)]
-        data: Data,
-    },
-    /// One of them with what came. It may hold personal data.
-    #[command(
-        after_help = "Example:\n  avis dead-letters show 3K2V7Q0M9X4T1Z8B6N5C2D1F0G --data avis-demo"
-    )]
-    Show {
-        /// Its id, as `list` shows it.
-        id: String,
-        #[command(flatten)]
-        data: Data,
-    },
-    /// Translate some again, when what was missing is there; what is refused again stays.
-    #[command(
-        after_help = "Examples:\n  avis dead-letters replay 3K2V7Q0M9X4T1Z8B6N5C2D1F0G --data avis-demo\n  \
-                            avis dead-letters replay --reason unknown_terminal --data avis-demo"
-    )]
-    Replay {
-        #[command(flatten)]
-        which: Which,
-        #[command(flatten)]
-        data: Data,
-    },
-    /// Say that some are not wanted. They stay in the stream, and are listed no more.
-    #[command(
-        after_help = "Example:\n  avis dead-letters drop 3K2V7Q0M9X4T1Z8B6N5C2D1F0G --note \"a test\" --data avis-demo"
-    )]
-    Drop {
-        #[command(flatten)]
-        which: Which,
-        /// Why, for whoever asks later.
-        #[arg(long, default_value = "")]
-        note: String,
-        #[command(flatten)]
-        data: Data,
-    },
-}
-
-/// Which dead letters.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = true)]
-pub struct Which {
-    /// Their ids, as `list` shows them.
-    pub ids: Vec<String>,
-    /// All that were refused for this reason.
-    #[arg(long)]
-    pub reason: Option<String>,
-    /// All of this connector.
-    #[arg(long)]
-    pub connector: Option<String>,
 }

@@ -1,6 +1,10 @@
 //! The commands on a stopped node's data, one function each.
 
-use std::{io::Write, path::Path, sync::Arc};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use chrono::TimeDelta;
 use connectors::{
@@ -25,8 +29,8 @@ use warehouse::{
 use crate::{
     audit,
     cli::{
-        ConfigCommand, Data, Format, LoadArguments, LoadCommand, RegistryCommand, ReportArguments,
-        SqlArguments, TokenCommand,
+        ConfigCommand, Data, Format, LoadCommand, RegistryCommand, ReportArguments, SqlArguments,
+        TokenCommand,
     },
     config::{self, Config},
     failure::Failure,
@@ -34,6 +38,7 @@ use crate::{
     node::{Node, own_folder},
     person,
     progress::Progress,
+    remote,
     role::Roles,
     rotation::Rotations,
     sources::Sources,
@@ -102,21 +107,53 @@ pub async fn sql(arguments: SqlArguments) -> Result<(), Failure> {
 /// # Errors
 /// Where there is no such report or it fails.
 pub async fn report(arguments: ReportArguments) -> Result<(), Failure> {
+    let server = arguments.at.server.as_deref();
     if arguments.list {
+        if let Some(server) = server {
+            return remote::report::list(server).await;
+        }
         for report in REPORTS {
-            println!("{:<28} {} / {}", report.name, report.title_en, report.title_lv);
+            tell_report(report.name, report.title_en, report.title_lv);
         }
         return Ok(());
     }
     let missing = || Failure::Usage("a report needs a name, --from and --to".into());
-    let report = Report::named(arguments.name.as_deref().ok_or_else(missing)?)?;
+    let name = arguments.name.as_deref().ok_or_else(missing)?;
     let (from, to) = arguments.from.zip(arguments.to).ok_or_else(missing)?;
-    let rows = report.rows(&session(&arguments.data).await?, from, to).await?;
+    if let Some(server) = server {
+        return remote::report::one(server, name, (from, to), arguments.format).await;
+    }
+    let report = Report::named(name)?;
+    let rows = report.rows(&session(&arguments.at.data()).await?, from, to).await?;
     if arguments.format == Format::Html {
         println!("{}", report.html(&rows, from, to)?);
         return Ok(());
     }
     print(&rows, arguments.format)
+}
+
+/// A line of the list of reports.
+pub fn tell_report(name: &str, title_en: &str, title_lv: &str) {
+    println!("{name:<28} {title_en} / {title_lv}");
+}
+
+/// Whether these settings are of roles in processes of their own, which may run now.
+///
+/// # Errors
+/// Where the settings have a fault.
+pub fn are_apart(data: &Data) -> Result<bool, Failure> {
+    let config = Config::load(data.config.as_deref(), std::env::vars())?;
+    Ok(!config.roles.connectors.is_empty())
+}
+
+/// As [`land`], of a stopped node. Beside roles apart the tables are left as they are: there a
+/// folder's lock says nothing of the one process that may write them, the role pipelines, which
+/// lands by itself.
+///
+/// # Errors
+/// As [`land`].
+pub async fn land_alone(node: &Node, data: &Data) -> Result<(), Failure> {
+    if are_apart(data)? { Ok(()) } else { land(node).await }
 }
 
 /// Brings the tables up to the streams' ends.
@@ -134,48 +171,72 @@ pub async fn land(node: &Node) -> Result<(), Failure> {
 /// Where the file has faults or the stream cannot be used.
 pub async fn registry_command(command: RegistryCommand) -> Result<(), Failure> {
     match command {
-        RegistryCommand::Apply { file, data } => {
-            let node = open(&data)?;
-            let document = document(&file, &node.vault)?;
-            let changes = registry::apply(&node.log, &document, node.clock.now()).await?;
-            node.evaluator().await?.catch_up().await?;
-            let object = format!("{} entries", changes.len());
-            audit::note(&node, audit::at_the_machine("registry.apply", object)).await?;
-            println!("{} entries changed", changes.len());
-            Ok(())
-        }
-        RegistryCommand::Diff { file, data } => {
-            let node = node(&data)?;
-            let document = document(&file, &node.vault)?;
-            let view = registry::view(&node.log).await?;
-            for change in view.changes_to(&document.value) {
-                let kind = Kind::of_list(&change.kind);
-                let stands = kind.is_some_and(|kind| view.entry(kind, &change.id).is_some());
-                let what = match (stands, change.document.is_empty()) {
-                    (false, _) => "+",
-                    (true, false) => "~",
-                    (true, true) => "-",
-                };
-                println!("{what} {}/{}", change.kind, change.id);
-            }
-            Ok(())
-        }
-        RegistryCommand::Export { file, data } => {
-            let view = registry::view(&node(&data)?.log).await?;
+        RegistryCommand::Apply { file, yes, at } => match &at.server {
+            Some(server) => remote::registry::apply(server, &file, yes).await,
+            None => apply(&file, &at.data()).await,
+        },
+        RegistryCommand::Diff { file, at } => match &at.server {
+            Some(server) => remote::registry::diff(server, &file).await,
+            None => diff(&file, &at.data()).await,
+        },
+        RegistryCommand::Export { file, at } => {
             let is_yaml = file.extension().is_some_and(|of| of == "yaml" || of == "yml");
-            let text = match is_yaml {
-                true => registry::yaml(&view.document()).map_err(Failure::Usage)?,
-                false => {
-                    serde_json::to_string_pretty(&view.document()).map_err(std::io::Error::from)?
-                }
-            };
-            if file.as_os_str() == "-" {
-                println!("{text}");
-                return Ok(());
+            match &at.server {
+                Some(server) => remote::registry::export(server, &file, is_yaml).await,
+                None => export_registry(&file, is_yaml, &at.data()).await,
             }
-            std::fs::write(&file, text).map_err(|source| Failure::Read { path: file, source })
         }
     }
+}
+
+async fn apply(file: &Path, data: &Data) -> Result<(), Failure> {
+    let node = open(data)?;
+    let document = document(file, &node.vault)?;
+    let changes = registry::apply(&node.log, &document, node.clock.now()).await?;
+    node.evaluator().await?.catch_up().await?;
+    let object = format!("{} entries", changes.len());
+    audit::note(&node, audit::at_the_machine("registry.apply", object)).await?;
+    println!("{} entries changed", changes.len());
+    Ok(())
+}
+
+async fn diff(file: &Path, data: &Data) -> Result<(), Failure> {
+    let node = node(data)?;
+    let document = document(file, &node.vault)?;
+    let view = registry::view(&node.log).await?;
+    for change in view.changes_to(&document.value) {
+        let kind = Kind::of_list(&change.kind);
+        let stands = kind.is_some_and(|kind| view.entry(kind, &change.id).is_some());
+        let what = match (stands, change.document.is_empty()) {
+            (false, _) => "+",
+            (true, false) => "~",
+            (true, true) => "-",
+        };
+        println!("{what} {}/{}", change.kind, change.id);
+    }
+    Ok(())
+}
+
+async fn export_registry(file: &Path, is_yaml: bool, data: &Data) -> Result<(), Failure> {
+    let view = registry::view(&node(data)?.log).await?;
+    let text = match is_yaml {
+        true => registry::yaml(&view.document()).map_err(Failure::Usage)?,
+        false => serde_json::to_string_pretty(&view.document()).map_err(std::io::Error::from)?,
+    };
+    keep(file, &text)
+}
+
+/// Writes a text to a file, or `-` to standard output.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn keep(file: &Path, text: &str) -> Result<(), Failure> {
+    if file.as_os_str() == "-" {
+        println!("{text}");
+        return Ok(());
+    }
+    let failed = |source| Failure::Read { path: file.to_path_buf(), source };
+    std::fs::write(file, text).map_err(failed)
 }
 
 /// A registry file, read and checked; whom it lists is named by the vault's keyed hashes.
@@ -183,11 +244,19 @@ pub async fn registry_command(command: RegistryCommand) -> Result<(), Failure> {
 /// # Errors
 /// Where it cannot be read or has faults.
 pub fn document(file: &Path, vault: &Vault) -> Result<registry::Document, Failure> {
+    let naming = |written: &str| registry::listed::member(vault, written);
+    Ok(registry::read(&text(file)?, &file.display().to_string(), &groups::check, &naming)?)
+}
+
+/// The text of a file, however it is packed.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn text(file: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let read = std::io::Read::read_to_string(&mut lines::open(file)?, &mut text);
     read.map_err(|source| Failure::Read { path: file.to_path_buf(), source })?;
-    let naming = |written: &str| registry::listed::member(vault, written);
-    Ok(registry::read(&text, &file.display().to_string(), &groups::check, &naming)?)
+    Ok(text)
 }
 
 /// `avis load`.
@@ -195,18 +264,32 @@ pub fn document(file: &Path, vault: &Vault) -> Result<registry::Document, Failur
 /// # Errors
 /// Where a file cannot be read or a stream not be used.
 pub async fn load_command(command: LoadCommand) -> Result<(), Failure> {
-    let (arguments, what) = match &command {
-        LoadCommand::Persons(arguments) => (arguments, "persons"),
-        LoadCommand::Means(arguments) => (arguments, "means"),
-        LoadCommand::Memberships(arguments) => (arguments, "memberships"),
-        LoadCommand::Transactions(arguments) => (arguments, "transactions"),
-        LoadCommand::Events(arguments) => (arguments, "events"),
+    let (files, server, what) = match &command {
+        LoadCommand::Persons(of) => (&of.files, of.at.server.as_deref(), "persons"),
+        LoadCommand::Means(of) => (&of.files, None, "means"),
+        LoadCommand::Memberships(of) => (&of.files, None, "memberships"),
+        LoadCommand::Transactions(of) => (&of.files, of.at.server.as_deref(), "transactions"),
+        LoadCommand::Events(of) => (&of.files, of.at.server.as_deref(), "events"),
     };
-    let node = node(&arguments.data)?;
+    match (server, &command) {
+        (Some(server), LoadCommand::Transactions(of)) => {
+            return remote::load::transactions(server, of).await;
+        }
+        (Some(server), LoadCommand::Persons(of) | LoadCommand::Events(of)) => {
+            return remote::load::events(server, what, of).await;
+        }
+        _ => {}
+    }
+    let node = match &command {
+        LoadCommand::Means(of) | LoadCommand::Memberships(of) => node(&of.data)?,
+        LoadCommand::Persons(of) | LoadCommand::Transactions(of) | LoadCommand::Events(of) => {
+            node(&of.at.data())?
+        }
+    };
     let progress = Progress::new(false);
-    for file in &arguments.files {
+    for file in files {
         let bar = progress.bar(what);
-        let account = load_file(&node, &command, arguments, file, &bar).await?;
+        let account = load_file(&node, &command, file, &bar).await?;
         bar.finish_and_clear();
         tell(file, &account);
     }
@@ -216,7 +299,6 @@ pub async fn load_command(command: LoadCommand) -> Result<(), Failure> {
 async fn load_file(
     node: &Node,
     command: &LoadCommand,
-    arguments: &LoadArguments,
     file: &Path,
     bar: &indicatif::ProgressBar,
 ) -> Result<Account, Failure> {
@@ -224,8 +306,8 @@ async fn load_file(
     let sources = Sources::of(node, registry::view(&node.log).await?.registry());
     let (loading, told) = (&node.loading, |lines| bar.inc(lines));
     Ok(match command {
-        LoadCommand::Persons(_) => {
-            let account = sources.load_persons(node, reader, &origin, arguments.yes, told).await?;
+        LoadCommand::Persons(of) => {
+            let account = sources.load_persons(node, reader, &origin, of.yes, told).await?;
             node.evaluator().await?.catch_up().await?;
             account
         }
@@ -241,7 +323,7 @@ async fn load_file(
         LoadCommand::Transactions(_) => {
             load::load(loading, sources.transactions(), reader, &origin, told).await?
         }
-        LoadCommand::Events(_) => sources.load_events(node, reader, &origin, told).await?,
+        LoadCommand::Events(_) => sources.load_any_events(node, reader, &origin, told).await?,
     })
 }
 
@@ -300,7 +382,9 @@ pub fn config(command: ConfigCommand) -> Result<(), Failure> {
             print!("{}", config::markdown());
             Ok(())
         }
-        ConfigCommand::Check { file } => {
+        ConfigCommand::Check { file, config } => {
+            let missing = || Failure::Usage("say which file: FILE, --config or AVIS_CONFIG".into());
+            let file = file.or(config).ok_or_else(missing)?;
             Config::load(Some(&file), std::env::vars())?.check()?;
             println!("{}: fine", file.display());
             Ok(())
@@ -308,7 +392,14 @@ pub fn config(command: ConfigCommand) -> Result<(), Failure> {
     }
 }
 
-/// `avis token issue`.
+/// The folder of the role that has the keys, where that is not this one: keys of its own would be
+/// nobody's.
+fn keys_elsewhere(data: &Data) -> Result<Option<PathBuf>, Failure> {
+    let config = Config::load(data.config.as_deref(), std::env::vars())?;
+    Ok(Roles::ALL.keys_elsewhere(&data.folder, &config))
+}
+
+/// `avis token`.
 ///
 /// # Errors
 /// Where the role is unknown or the node's keys cannot be opened.
@@ -323,9 +414,15 @@ pub fn token(command: TokenCommand) -> Result<(), Failure> {
             let role = parsed(&role)?;
             let mut password = String::new();
             std::io::stdin().read_line(&mut password)?;
-            let vault = Vault::open(&data.folder.join("keys"))?;
+            let (folder, vault) = match keys_elsewhere(&data)? {
+                Some(folder) => {
+                    let vault = Vault::follow(&folder.join("keys"))?;
+                    (folder, vault)
+                }
+                None => (data.folder.clone(), Vault::open(&data.folder.join("keys"))?),
+            };
             let password = password.trim_end_matches(['\r', '\n']);
-            gate::store(&data.folder, &vault, &user, (role, &organisation), password)?;
+            gate::store(&folder, &vault, &user, (role, &organisation), password)?;
             println!("{user} may log in when the node starts the next time");
             Ok(())
         }
@@ -333,7 +430,10 @@ pub fn token(command: TokenCommand) -> Result<(), Failure> {
             let role = parsed(&role)?;
             let clock = Arc::new(SystemClock);
             let expires = clock.now() + TimeDelta::days(days.into());
-            let tokens = token_key::tokens(&data.folder, clock)?;
+            let tokens = match keys_elsewhere(&data)? {
+                Some(folder) => token_key::followed(&folder, clock)?,
+                None => token_key::tokens(&data.folder, clock)?,
+            };
             let token = match person {
                 Some(_) if role != Role::Recipient => {
                     let text = "--person is for --role recipient";

@@ -18,6 +18,7 @@ use crate::{
     commands::node,
     failure::Failure,
     node::Node,
+    remote::dead_letters as remote,
     sources::Sources,
 };
 
@@ -30,29 +31,26 @@ const AT_ONCE: usize = 512;
 /// Where a stream fails, or a letter is not there.
 pub async fn run(command: DeadLettersCommand) -> Result<(), Failure> {
     match command {
-        DeadLettersCommand::List { connector, reason, data } => {
-            let node = node(&data)?;
-            let which = Which { ids: Vec::new(), reason, connector };
-            let mut out = std::io::stdout().lock();
-            for Open { id, letter, .. } in chosen(&node, &which).await? {
-                writeln!(
-                    out,
-                    "{id} {:<8} {:<18} {}:{}  {}",
-                    letter.connector, letter.reason, letter.origin, letter.line, letter.detail
-                )?;
+        DeadLettersCommand::List { connector, reason, at } => match &at.server {
+            Some(server) => remote::list(server, connector.as_deref(), reason.as_deref()).await,
+            None => list(&node(&at.data())?, connector, reason).await,
+        },
+        DeadLettersCommand::Show { id, at } => {
+            if let Some(server) = &at.server {
+                return remote::show(server, &id).await;
             }
-            Ok(())
-        }
-        DeadLettersCommand::Show { id, data } => {
-            let node = node(&data)?;
+            let node = node(&at.data())?;
             let which = Which { ids: vec![id], reason: None, connector: None };
             for letter in chosen(&node, &which).await? {
                 show(&node, &letter)?;
             }
             Ok(())
         }
-        DeadLettersCommand::Replay { which, data } => {
-            let node = node(&data)?;
+        DeadLettersCommand::Replay { which, at } => {
+            if let Some(server) = &at.server {
+                return remote::replay(server, &which).await;
+            }
+            let node = node(&at.data())?;
             let letters = chosen(&node, &which).await?;
             let Replayed { taken, left } = replay(&node, letters).await?;
             for Left { id, why } in &left {
@@ -62,14 +60,41 @@ pub async fn run(command: DeadLettersCommand) -> Result<(), Failure> {
             println!("{taken} replayed, {} left", left.len());
             Ok(())
         }
-        DeadLettersCommand::Drop { which, note, data } => {
-            let node = node(&data)?;
+        DeadLettersCommand::Drop { which, note, at } => {
+            if let Some(server) = &at.server {
+                return remote::drop(server, &which, &note).await;
+            }
+            let node = node(&at.data())?;
             let letters = chosen(&node, &which).await?;
             drop(&node, &letters, &note).await?;
             println!("{} dropped", letters.len());
             Ok(())
         }
     }
+}
+
+async fn list(
+    node: &Node,
+    connector: Option<String>,
+    reason: Option<String>,
+) -> Result<(), Failure> {
+    let which = Which { ids: Vec::new(), reason, connector };
+    let mut out = std::io::stdout().lock();
+    for Open { id, letter, .. } in chosen(node, &which).await? {
+        writeln!(
+            out,
+            "{id} {:<8} {:<18} {}:{}  {}",
+            letter.connector, letter.reason, letter.origin, letter.line, letter.detail
+        )?;
+    }
+    Ok(())
+}
+
+/// What is said of a letter that is not there.
+#[must_use]
+pub fn missing(id: &str) -> Failure {
+    let text = format!("there is no open dead letter {id}; avis dead-letters list shows them");
+    Failure::Usage(text)
 }
 
 /// The open letters that are meant; every id must be one of them.
@@ -83,11 +108,10 @@ async fn chosen(node: &Node, which: &Which) -> Result<Vec<Open>, Failure> {
     if which.ids.is_empty() {
         return Ok(letters);
     }
-    let missing =
+    let unknown =
         which.ids.iter().find(|id| letters.iter().all(|open| open.id.to_string() != **id));
-    if let Some(id) = missing {
-        let text = format!("there is no open dead letter {id}; avis dead-letters list shows them");
-        return Err(Failure::Usage(text));
+    if let Some(id) = unknown {
+        return Err(missing(id));
     }
     letters.retain(|open| which.ids.contains(&open.id.to_string()));
     Ok(letters)

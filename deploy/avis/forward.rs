@@ -1,18 +1,32 @@
 //! What another role's process answers: handed on as it comes, and answered as that one answers, so that
 //! whoever asks needs one address.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::{
-    Router,
-    body::Body,
+    BoxError, Router,
+    body::{Body, BodyDataStream, Bytes},
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, header},
+    http::{HeaderMap, HeaderName, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::any,
 };
 use connectors::problem::Problem;
+use futures::{Stream, StreamExt, stream};
 use reqwest::{Certificate, Client, redirect::Policy};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{Instant, timeout_at},
+};
 use url::Url;
 use utoipa::openapi::OpenApi;
 
@@ -20,8 +34,10 @@ use crate::failure::Failure;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long the other one may say nothing: longer than a report takes there.
-const SILENT: Duration = Duration::from_secs(330);
+/// How long a connection is kept that nobody uses: less than the door at its other end keeps it.
+const KEPT: Duration = Duration::from_secs(60);
+/// The most requests that are handed on to one address at once.
+const AT_ONCE: usize = 4_096;
 /// What is said of one connection, and not of the request (RFC 9110, 7.6.1).
 const OF_THE_CONNECTION: [HeaderName; 8] = [
     header::CONNECTION,
@@ -47,7 +63,7 @@ impl Forward {
         let wrong = |error: reqwest::Error| Failure::setting("roles.authority", error);
         let mut client = Client::builder()
             .connect_timeout(CONNECT)
-            .read_timeout(SILENT)
+            .pool_idle_timeout(KEPT)
             .redirect(Policy::none())
             .tcp_nodelay(true)
             .no_proxy();
@@ -61,23 +77,36 @@ impl Forward {
         Ok(Self(client.build().map_err(wrong)?))
     }
 
-    /// Every path of a description, led to the process at an address.
+    /// Every path of a description, led to the process at an address. It is given up where it says
+    /// nothing for so long.
     ///
     /// # Errors
     /// Where the address is none.
-    pub fn routes(&self, setting: &str, to: &str, of: &OpenApi) -> Result<Router, Failure> {
-        let to = Url::parse(to).map_err(|error| Failure::setting(setting, error))?;
-        if !matches!(to.scheme(), "http" | "https") || to.host().is_none() {
-            return Err(Failure::setting(
-                setting,
-                "an address that begins with http:// or https://",
-            ));
-        }
+    pub fn routes(
+        &self,
+        setting: &str,
+        to: &str,
+        of: &OpenApi,
+        silent: Duration,
+    ) -> Result<Router, Failure> {
+        let led = self.led(setting, to, silent)?;
         let mut routes = Router::new();
         for path in of.paths.paths.keys().filter(|path| path.starts_with("/v1/")) {
             routes = routes.route(path, any(hand_on));
         }
-        Ok(routes.with_state(Led { client: self.0.clone(), to }))
+        Ok(routes.with_state(led))
+    }
+
+    fn led(&self, setting: &str, to: &str, silent: Duration) -> Result<Led, Failure> {
+        let to = Url::parse(to).map_err(|error| Failure::setting(setting, error))?;
+        let is_web = matches!(to.scheme(), "http" | "https") && to.host().is_some();
+        // A path of its own would be lost: that of the request takes its place.
+        if !is_web || to.path() != "/" {
+            let text = "an address that begins with http:// or https:// and has no path";
+            return Err(Failure::setting(setting, text));
+        }
+        let room = Arc::new(Semaphore::new(AT_ONCE));
+        Ok(Led { client: self.0.clone(), to, silent, room })
     }
 }
 
@@ -85,28 +114,130 @@ impl Forward {
 struct Led {
     client: Client,
     to: Url,
+    silent: Duration,
+    room: Arc<Semaphore>,
+}
+
+impl Led {
+    /// Where a request goes; nowhere where its path would arrive as another one, which may be
+    /// another route's.
+    fn target(&self, of: &Uri) -> Option<Url> {
+        let mut to = self.to.clone();
+        to.set_path(of.path());
+        to.set_query(of.query());
+        (to.path() == of.path()).then_some(to)
+    }
 }
 
 async fn hand_on(State(led): State<Led>, request: Request) -> Response {
+    let Ok(room) = Arc::clone(&led.room).try_acquire_owned() else {
+        let detail = "another part of the installation is asked too much at once; ask again";
+        return Problem::unavailable(detail).into_response();
+    };
     let (head, body) = request.into_parts();
-    let mut to = led.to.clone();
-    to.set_path(head.uri.path());
-    to.set_query(head.uri.query());
-    let body = reqwest::Body::wrap_stream(body.into_data_stream());
+    let Some(to) = led.target(&head.uri) else { return Problem::no_path().into_response() };
+    let turn = Arc::new(Turn::default());
+    let sending = Sending { pieces: body.into_data_stream(), turn: Arc::clone(&turn) };
     let asked = led.client.request(head.method, to).headers(of_the_request(head.headers));
-    match asked.body(body).send().await {
+    let asked = asked.body(reqwest::Body::wrap_stream(sending));
+    match turn.in_time(led.silent, asked.send()).await {
         Ok(told) => {
             let (status, headers) = (told.status(), of_the_request(told.headers().clone()));
-            (status, headers, Body::from_stream(told.bytes_stream())).into_response()
+            let pieces = Body::from_stream(pieces(told, turn, led.silent, room));
+            (status, headers, pieces).into_response()
         }
+        // No more is said, as by a route that reads a body itself: `edge` says what was wrong.
+        Err(_) if turn.is_cut.load(Ordering::Relaxed) => StatusCode::BAD_REQUEST.into_response(),
         Err(error) => {
             let address = led.to.as_str();
-            let error: &dyn std::error::Error = &error.without_url();
-            tracing::warn!(error, address, "a request could not be handed on");
+            tracing::warn!(error = &*error, address, "a request could not be handed on");
             let detail = "another part of the installation does not answer; ask again, with the same \
                           key where there is one";
             Problem::unavailable(detail).into_response()
         }
+    }
+}
+
+/// What is answered, as it comes. Only at its end there is room for another request.
+fn pieces(
+    told: reqwest::Response,
+    turn: Arc<Turn>,
+    silent: Duration,
+    room: OwnedSemaphorePermit,
+) -> impl Stream<Item = Result<Bytes, BoxError>> {
+    stream::try_unfold((told, room), move |(mut told, room)| {
+        let turn = Arc::clone(&turn);
+        async move {
+            let piece = turn.in_time(silent, told.chunk()).await;
+            piece.map(|piece| piece.map(|piece| (piece, (told, room))))
+        }
+    })
+}
+
+/// Whose turn it is: that of whoever sends a request, or of the process that it is handed on to.
+#[derive(Debug)]
+struct Turn {
+    /// Since when it is the process's; none while it is the sender's, which `edge` bounds.
+    since: watch::Sender<Option<Instant>>,
+    /// Whether the sender's body did not come to its end.
+    is_cut: AtomicBool,
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        let since = watch::Sender::new(Some(Instant::now()));
+        Self { since, is_cut: AtomicBool::new(false) }
+    }
+}
+
+impl Turn {
+    fn since(&self) -> Instant {
+        self.since.borrow().unwrap_or_else(Instant::now)
+    }
+
+    /// What the process tells, unless it says nothing for so long while it is its turn.
+    async fn in_time<T>(
+        &self,
+        silent: Duration,
+        told: impl Future<Output = reqwest::Result<T>>,
+    ) -> Result<T, BoxError> {
+        let begun = Instant::now();
+        let mut told = pin!(told);
+        loop {
+            let until = self.since().max(begun) + silent;
+            match timeout_at(until, told.as_mut()).await {
+                Ok(told) => return told.map_err(|error| error.without_url().into()),
+                Err(late) if self.since().max(begun) + silent <= until => return Err(late.into()),
+                // Meanwhile it was the sender's.
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// A request's body on its way.
+struct Sending {
+    pieces: BodyDataStream,
+    turn: Arc<Turn>,
+}
+
+impl Stream for Sending {
+    type Item = Result<Bytes, axum::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let piece = self.pieces.poll_next_unpin(context);
+        if matches!(piece, Poll::Ready(Some(Err(_)))) {
+            self.turn.is_cut.store(true, Ordering::Relaxed);
+        }
+        self.turn.since.send_replace(piece.is_ready().then(Instant::now));
+        piece
+    }
+}
+
+impl Drop for Sending {
+    /// The process wants no more of it.
+    fn drop(&mut self) {
+        self.turn.since.send_replace(Some(Instant::now()));
     }
 }
 
@@ -116,3 +247,6 @@ fn of_the_request(mut headers: HeaderMap) -> HeaderMap {
     }
     headers
 }
+
+#[cfg(test)]
+mod tests;

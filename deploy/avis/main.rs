@@ -5,6 +5,7 @@ mod background;
 mod backup;
 mod books;
 mod cli;
+mod client;
 mod commands;
 mod config;
 mod dead_letters;
@@ -20,6 +21,7 @@ mod person;
 mod pipelines;
 mod progress;
 mod pull;
+mod remote;
 mod restore;
 mod role;
 mod rotation;
@@ -49,6 +51,7 @@ use failure::Failure;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    end_with_the_reader();
     let cli = Cli::parse();
     if let Err(failure) = logs() {
         tell(&failure);
@@ -70,6 +73,19 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// Whoever reads our output may have seen enough, as `head` has: `println!` panics then, which is
+/// nobody's fault.
+fn end_with_the_reader() {
+    let former = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload_as_str().unwrap_or_default();
+        if text.starts_with("failed printing to stdout: Broken pipe") {
+            std::process::exit(0);
+        }
+        former(panic);
+    }));
 }
 
 /// What is logged, on standard error: `AVIS_LOG` says what, `AVIS_LOG_FORMAT` how.

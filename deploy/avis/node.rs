@@ -210,6 +210,12 @@ impl Node {
         })
     }
 
+    /// How often recipients had got other pseudonyms by the start.
+    #[must_use]
+    pub fn rotations(&self) -> u32 {
+        u32::try_from(self.rotated.len()).unwrap_or(u32::MAX)
+    }
+
     /// The tokens of this node.
     #[must_use]
     pub fn tokens(&self) -> Tokens {
@@ -362,6 +368,14 @@ impl Node {
     /// Where there is no memory for queries.
     pub fn session(&self) -> Result<Session, Failure> {
         Ok(self.tables()?.rotated(self.rotated.clone())?)
+    }
+
+    /// A session over the tables as their newest commits have them now, whoever writes meanwhile.
+    ///
+    /// # Errors
+    /// Where a table that is there cannot be read.
+    pub async fn landed(&self) -> Result<Session, Failure> {
+        Ok(Session::open(&self.root).await?.rotated(self.rotated.clone())?)
     }
 
     /// As [`session`](Self::session), for who asks the warehouse alone.

@@ -27,7 +27,7 @@ use warehouse::{export::Format, person};
 use crate::{
     audit,
     cli::PersonCommand,
-    commands::{land, node},
+    commands::{land_alone, node},
     failure::Failure,
     node::Node,
     notes, rotation,
@@ -45,7 +45,7 @@ pub async fn run(command: PersonCommand) -> Result<(), Failure> {
     match command {
         PersonCommand::Export { person, data } => {
             let node = node(&data)?;
-            land(&node).await?;
+            land_alone(&node, &data).await?;
             let id = find(&node, &person)?;
             let told = export(&node, id).await?;
             audit::note(&node, deed("person.export", id)).await?;

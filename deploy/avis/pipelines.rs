@@ -14,7 +14,7 @@ use warehouse::{schema, table::delta};
 
 use crate::{
     cli::{Data, ExportArguments, ExportTarget, From, PipelinesCommand, RestartArguments},
-    commands::node,
+    commands::{are_apart, node},
     config::Config,
     failure::Failure,
     node::own_folder,
@@ -151,6 +151,7 @@ async fn remove(name: &str, data: &Data) -> Result<(), Failure> {
         let text = format!("there is no pipeline of your own named {name}");
         return Err(Failure::Usage(text));
     }
+    is_of_pipelines(data)?;
     // A running node would go on with it.
     let node = node(data)?;
     let planned = node.planned().await?;
@@ -171,8 +172,24 @@ async fn remove(name: &str, data: &Data) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Refuses, of roles apart, every folder but that of the role that lands: the lock of another does
+/// not keep it from writing meanwhile, and what it has gathered would stay.
+fn is_of_pipelines(data: &Data) -> Result<(), Failure> {
+    // It keeps there what it gathers.
+    if !are_apart(data)? || data.folder.join("pipelines").is_dir() {
+        return Ok(());
+    }
+    let text = format!(
+        "{} is not the folder of the role pipelines, which has the tables: stop that role, and say \
+         --data with its folder",
+        data.folder.display()
+    );
+    Err(Failure::Usage(text))
+}
+
 async fn land_again(arguments: RestartArguments) -> Result<(), Failure> {
     let RestartArguments { name, from, yes, data } = arguments;
+    is_of_pipelines(&data)?;
     let node = node(&data)?;
     let pipeline = node
         .planned()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
-    http::{HeaderMap, StatusCode},
+    http::HeaderMap,
     routing::{get, post},
 };
 use connectors::{
@@ -137,8 +137,7 @@ fn deed(identity: &Identity, action: &'static str, object: &str) -> Deed {
 fn inside(error: impl Into<Failure>) -> Problem {
     let error: Failure = error.into();
     tracing::error!(%error, "a request failed inside");
-    let detail = "the node's log says why";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "Not available now", detail)
+    Problem::unavailable("the node's log says why")
 }
 
 const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";

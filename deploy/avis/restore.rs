@@ -17,6 +17,7 @@ use ingest::{
     vault::Vault,
     wire,
 };
+use warehouse::{session, store};
 
 use crate::{
     audit,
@@ -48,6 +49,7 @@ pub async fn run(arguments: RestoreArguments) -> Result<(), Failure> {
     let (started, progress) = (Instant::now(), Progress::new(false));
     let folder = &arguments.data.folder;
     let config = Config::load(arguments.data.config.as_deref(), std::env::vars())?;
+    require_no_tables(&config, folder).await?;
     let manifest = backup::read(&arguments.backup)?;
     let instant = arguments.to.unwrap_or(DateTime::<Utc>::MAX_UTC);
     check(&arguments.backup, &manifest, &progress)?;
@@ -77,6 +79,20 @@ pub async fn run(arguments: RestoreArguments) -> Result<(), Failure> {
         return Ok(());
     }
     rebuild(folder, &config, &arguments, &progress).await
+}
+
+/// Refuses tables that are elsewhere and would stay as they are: they are of another history than
+/// that which comes back.
+async fn require_no_tables(config: &Config, folder: &Path) -> Result<(), Failure> {
+    let (tables, own) = (config.warehouse(folder)?, session::folder(folder)?);
+    if tables.as_str().starts_with(own.as_str()) || store::is_empty(&tables).await? {
+        return Ok(());
+    }
+    let text = format!(
+        "{tables} has tables, and a restore overwrites nothing: name an empty `tables.location` for \
+         the restored node"
+    );
+    Err(Failure::setting("tables.location", text))
 }
 
 /// Whether every file is what the manifest says.

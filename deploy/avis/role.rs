@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf, absolute};
 
 use clap::ValueEnum;
+use url::{Host, Url};
 
 use crate::{
     config::{Config, LogEngine},
@@ -64,13 +65,14 @@ impl Roles {
                 &[("connectors", &roles.connectors), ("pipelines", &roles.pipelines)]
             }
         };
-        match needed.iter().find(|(_, given)| given.is_empty()) {
-            None => Ok(Self(Some(role))),
-            Some((name, _)) => {
-                let text = format!("the role {} has to know where it is", role.name());
-                Err(Failure::setting(&format!("roles.{name}"), text))
-            }
+        if let Some((name, _)) = needed.iter().find(|(_, given)| given.is_empty()) {
+            let text = format!("the role {} has to know where it is", role.name());
+            return Err(Failure::setting(&format!("roles.{name}"), text));
         }
+        if role == Role::Warehouse {
+            check_way(&roles.pipelines, &roles.authority)?;
+        }
+        Ok(Self(Some(role)))
     }
 
     /// Whether others are in processes of their own.
@@ -120,6 +122,32 @@ impl Roles {
     }
 }
 
+/// Whether rows that have not landed, and the token by which they are asked for, cross encrypted, to
+/// a process whose certificate is signed by who is named, or do not leave this machine.
+fn check_way(pipelines: &str, authority: &Path) -> Result<(), Failure> {
+    let wrong = |text: &str| Err(Failure::setting("roles.pipelines", text));
+    let address =
+        Url::parse(pipelines).map_err(|error| Failure::setting("roles.pipelines", error))?;
+    match (address.scheme(), address.host()) {
+        ("https", Some(_)) if authority.as_os_str().is_empty() => {
+            let text = "roles.pipelines begins with https://: say who has signed its certificate";
+            Err(Failure::setting("roles.authority", text))
+        }
+        ("https", Some(_)) => Ok(()),
+        ("http", Some(host)) if is_here(&host) => Ok(()),
+        ("http", Some(_)) => wrong("rows and a token would cross in the clear: https://"),
+        _ => wrong("an address that begins with http:// or https://"),
+    }
+}
+
+fn is_here(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(name) => *name == "localhost",
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    }
+}
+
 impl Role {
     const fn name(self) -> &'static str {
         match self {
@@ -127,6 +155,28 @@ impl Role {
             Self::Authoriser => "authoriser",
             Self::Pipelines => "pipelines",
             Self::Warehouse => "warehouse",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_encrypted_or_from_here() {
+        let authority = Path::new("/etc/avis/ca.pem");
+        let told = |address, authority| match check_way(address, authority) {
+            Ok(()) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        for address in ["http://127.0.0.1:50053", "http://localhost:1", "http://[::1]:1"] {
+            assert_eq!(told(address, Path::new("")), "", "{address}");
+        }
+        assert_eq!(told("https://pipelines:50052", authority), "");
+        assert!(told("https://pipelines:50052", Path::new("")).starts_with("roles.authority: "));
+        for address in ["http://pipelines:50052", "pipelines:50052", "10.0.0.7:50052", "grpc://a"] {
+            assert!(told(address, authority).starts_with("roles.pipelines: "), "{address}");
         }
     }
 }

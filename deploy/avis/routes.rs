@@ -1,6 +1,9 @@
 //! All that the node answers over HTTP: the routes of each package, with one description of them.
 
-use std::sync::{Arc, RwLock};
+use std::{
+    sync::{Arc, RwLock},
+    time::Duration,
+};
 
 use authoriser::{
     refresh::{People, read},
@@ -34,6 +37,11 @@ use crate::{
     audit::Auditor, backup::server, config::Config, failure::Failure, forward::Forward, node::Node,
     pull, simulate::Simulations,
 };
+
+/// How long an authoriser elsewhere may say nothing: in less it answers, or says that it is late.
+const DECIDES: Duration = Duration::from_secs(20);
+/// How long a warehouse elsewhere may say nothing: longer than a report takes there.
+const TELLS: Duration = Duration::from_secs(330);
 
 /// Who decides, where that is this process, and its door for terminals.
 pub struct Deciding {
@@ -107,8 +115,8 @@ fn elsewhere(config: &Config) -> Result<Router, Failure> {
     let mut decides = terminals::Description::openapi();
     decides.merge(recipient::http::Description::openapi());
     let tells = pull::Description::openapi();
-    let routes = forward.routes("roles.authoriser", &roles.authoriser, &decides)?;
-    Ok(routes.merge(forward.routes("roles.warehouse", &roles.warehouse, &tells)?))
+    let routes = forward.routes("roles.authoriser", &roles.authoriser, &decides, DECIDES)?;
+    Ok(routes.merge(forward.routes("roles.warehouse", &roles.warehouse, &tells, TELLS)?))
 }
 
 /// What all roles answer, whoever does.

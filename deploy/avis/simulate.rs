@@ -33,7 +33,7 @@ use warehouse::report::FEWEST;
 
 use crate::{
     cli::{Format, SimulateArguments},
-    commands::{document, land, node},
+    commands::{document, land_alone, node},
     failure::Failure,
     node::Node,
     progress::Progress,
@@ -49,7 +49,7 @@ const SHOWN: usize = 20;
 pub async fn run(arguments: SimulateArguments) -> Result<(), Failure> {
     let node = node(&arguments.data)?;
     let document = document(&arguments.registry, &node.vault)?;
-    land(&node).await?;
+    land_alone(&node, &arguments.data).await?;
     let progress = Progress::new(arguments.format == Format::Json);
     let (from, to) = (arguments.from, arguments.to);
     let mut told = simulate(&node, &document.registry, (from, to), &progress).await?;

@@ -1,7 +1,7 @@
 //! The connectors of files, made from a node's registry, keys and clock.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, BufWriter, Read, Write},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -21,6 +21,8 @@ use crate::{failure::Failure, node::Node};
 
 /// What is looked at of a file to tell whose events it has.
 const LONGEST_FIRST: usize = 64 << 10;
+/// What only the portal's events have.
+const PORTAL: &str = "\"lv.portal.";
 
 /// The connectors of files, as a node has them now.
 #[derive(Debug)]
@@ -89,12 +91,49 @@ impl Sources {
         let first =
             reader.fill_buf().map_err(|source| Failure::Read { path: origin.into(), source })?;
         let line = first.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let is_portal = String::from_utf8_lossy(line).contains("\"lv.portal.");
+        let is_portal = String::from_utf8_lossy(line).contains(PORTAL);
         Ok(if is_portal {
             load::load(&node.loading, self.portal_events(), reader, origin, told).await?
         } else {
             load::load(&node.loading, self.centre_events(), reader, origin, told).await?
         })
+    }
+
+    /// Loads a file of events, service centres' and the portal's in any order: each connector reads
+    /// what is its own, and empty lines in place of the others, so that lines have their numbers.
+    ///
+    /// # Errors
+    /// As [`load_events`](Self::load_events).
+    pub async fn load_any_events(
+        &self,
+        node: &Node,
+        reader: impl Read + Send + 'static,
+        origin: &str,
+        told: impl FnMut(u64),
+    ) -> Result<Account, Failure> {
+        let failed = |source| Failure::Read { path: origin.into(), source };
+        let (centres, to_centres) = io::pipe().map_err(failed)?;
+        let (portal, to_portal) = io::pipe().map_err(failed)?;
+        let dividing = std::thread::spawn(move || divide(reader, to_centres, to_portal));
+        let told = Mutex::new(told);
+        let tell = |lines| {
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            (*told)(lines);
+        };
+        let (of_centres, of_portal) = futures::join!(
+            load::load(&node.loading, self.centre_events(), centres, origin, tell),
+            load::load(&node.loading, self.portal_events(), portal, origin, tell),
+        );
+        let (mut account, of_portal) = (of_centres?, of_portal?);
+        // It ends where both have: a panic of it is none of the file's faults.
+        dividing.join().unwrap_or(Ok(())).map_err(failed)?;
+        account.lines += of_portal.lines;
+        account.taken += of_portal.taken;
+        account.already_there += of_portal.already_there;
+        for (reason, count) in of_portal.refused {
+            *account.refused.entry(reason).or_default() += count;
+        }
+        Ok(account)
     }
 
     /// Loads a file of person changes; one that is a snapshot removes who is not in it.
@@ -117,5 +156,48 @@ impl Sources {
             std::mem::take(&mut *snapshot.lock().unwrap_or_else(PoisonError::into_inner));
         snapshot.finish(&node.log, &*node.clock, &account, yes).await?;
         Ok(account)
+    }
+}
+
+/// Writes each line to whose it is, and an empty one to the other; no long line is held whole.
+fn divide(reader: impl Read, centres: impl Write, portal: impl Write) -> io::Result<()> {
+    let mut reader = BufReader::with_capacity(LONGEST_FIRST, reader);
+    let (mut centres, mut portal) = (BufWriter::new(centres), BufWriter::new(portal));
+    let (mut part, mut is_portal) = (Vec::<u8>::new(), None);
+    while reader.by_ref().take(LONGEST_FIRST as u64).read_until(b'\n', &mut part)? > 0 {
+        let is_end = part.ends_with(b"\n");
+        let of_portal =
+            *is_portal.get_or_insert_with(|| String::from_utf8_lossy(&part).contains(PORTAL));
+        let end = &part[part.len() - usize::from(is_end)..];
+        if of_portal {
+            portal.write_all(&part)?;
+            centres.write_all(end)?;
+        } else {
+            centres.write_all(&part)?;
+            portal.write_all(end)?;
+        }
+        if is_end {
+            is_portal = None;
+        }
+        part.clear();
+    }
+    centres.flush()?;
+    portal.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_go_to_whose_they_are_and_keep_their_numbers() {
+        let long = "x".repeat(3 * LONGEST_FIRST);
+        let text =
+            format!("{{\"type\":\"lv.portal.login\"}}\n{long}\n\n\"lv.portal.login\" {long}");
+        let (mut centres, mut portal) = (Vec::<u8>::new(), Vec::<u8>::new());
+        divide(text.as_bytes(), &mut centres, &mut portal).expect("divided");
+        assert_eq!(centres, format!("\n{long}\n\n").as_bytes());
+        let own = format!("{{\"type\":\"lv.portal.login\"}}\n\n\n\"lv.portal.login\" {long}");
+        assert_eq!(portal, own.as_bytes());
     }
 }

@@ -60,3 +60,11 @@ pub fn tokens(folder: &Path, clock: Arc<dyn Clock>) -> Result<Tokens, Failure> {
         Err(error) => Err(error.into()),
     }
 }
+
+/// The tokens of a node whose keys another process has, or will.
+///
+/// # Errors
+/// Where the folder has no keys: they are made by the role connectors, when it starts.
+pub fn followed(folder: &Path, clock: Arc<dyn Clock>) -> Result<Tokens, Failure> {
+    Ok(Tokens::of(&Vault::follow(&folder.join("keys"))?, clock))
+}

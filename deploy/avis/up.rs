@@ -1,6 +1,6 @@
 //! `avis up`: serves, all roles in one process on embedded engines, or one role with the others elsewhere.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{future::pending, pin::pin, sync::Arc, time::Duration};
 
 use authoriser::{
     authorise::Authoriser,
@@ -75,8 +75,12 @@ pub async fn run(arguments: UpArguments) -> Result<(), Failure> {
     let hangup = signal(SignalKind::hangup())?;
     let (folder, clock) = (&arguments.data.folder, Arc::new(SystemClock));
     let node = Arc::new(Node::open_as(roles, folder, &config, clock)?);
+    let mut told = pin!(told_to_stop());
     if roles.lands() || roles.tells() {
-        store::check(node.warehouse()).await?;
+        tokio::select! {
+            checked = store::check(node.warehouse()) => checked?,
+            () = &mut told => return Ok(()),
+        }
     }
     let listening = Listening::open(&config, roles).await?;
     // For as long as the process lives; what it serves ends with the doors.
@@ -85,10 +89,10 @@ pub async fn run(arguments: UpArguments) -> Result<(), Failure> {
     let (ready, is_ready) = watch::channel(false);
     let (stop, stopped) = watch::channel(false);
     let work = serve(&node, &config, arguments.dev, listening, (ready, is_ready), stopped);
-    let mut work = std::pin::pin!(work);
+    let mut work = pin!(work);
     let ended = tokio::select! {
         ended = &mut work => ended,
-        () = told_to_stop() => {
+        () = &mut told => {
             tracing::info!("stopping");
             notify("STOPPING=1");
             // Readers that are gone need no word.
@@ -142,7 +146,7 @@ async fn serve(
     if roles.lands() {
         let mut evaluator = node.evaluator().await?;
         evaluator.catch_up().await?;
-        landing = Some(Landing::begin(node, config, behind).await?);
+        landing = Some(Landing::begin(node, config, behind, &stop).await?);
         asking.spawn(tasks::evaluate(evaluator, Arc::clone(node)));
         let heartbeats = Heartbeats::new(Arc::clone(&node.log), Arc::clone(&node.clock));
         asking.spawn(async { Ok(heartbeats.run().await?) });
@@ -150,7 +154,7 @@ async fn serve(
     let mut sql = None;
     match (postgres, flight) {
         (Some(postgres), Some(flight)) => {
-            settle(node, config, landed, behind, &mut asking).await?;
+            settle(node, config, landed, behind, &stop, &mut asking).await?;
             sql = Some(Doors::open(
                 node,
                 config,
@@ -248,11 +252,13 @@ async fn settle(
     config: &Config,
     landed: Vec<u64>,
     behind: &runtime::Handle,
+    stop: &watch::Receiver<bool>,
     asking: &mut JoinSet<Result<(), Failure>>,
 ) -> Result<(), Failure> {
     let mut first_proof = tasks::PROVED_EVERY;
     if node.roles.lands() {
-        behind.spawn(tasks::settle_first(Arc::clone(node), landed)).await??;
+        let first = tasks::settle_first(Arc::clone(node), landed, stop.clone());
+        behind.spawn(first).await??;
     } else {
         // So that the operator's own tables are known.
         node.planned().await?;
@@ -263,7 +269,7 @@ async fn settle(
             Ok(())
         });
     }
-    asking.spawn_on(tasks::summarise(Arc::clone(node)), behind);
+    asking.spawn_on(tasks::summarise(Arc::clone(node), stop.clone()), behind);
     asking.spawn_on(tasks::settle(Arc::clone(node)), behind);
     asking.spawn_on(tasks::prove(Arc::clone(node), first_proof), behind);
     Ok(())

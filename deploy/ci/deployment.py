@@ -140,7 +140,9 @@ def apart(kinds):
         holds(f"{name} has its role", container["args"] == ["up", "--role", role])
         env = {variable["name"]: variable["value"] for variable in container["env"]}
         mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
-        keys = mounts[env["AVIS__ROLES__CONNECTORS"]]
+        keys, tls = mounts[env["AVIS__ROLES__CONNECTORS"]], mounts["/etc/avis-tls"]
+        holds(f"{name} knows the others by the secret of the certificate",
+              env["AVIS__ROLES__AUTHORITY"] == f"{tls['mountPath']}/ca.crt" and tls["name"] == "tls")
         holds(f"{name} reads the keys, and only connectors writes them", (role == "connectors") != keys.get("readOnly", False))
         for setting, port in {"AUTHORISER": "http", "WAREHOUSE": "http", "PIPELINES": "flight"}.items():
             scheme, host, number = re.fullmatch(r"(https?)://([^:]+):(\d+)", env[f"AVIS__ROLES__{setting}"]).groups()
@@ -165,20 +167,47 @@ def charts():
     refused("a digest that is none", {"image": {"repository": "avis", "digest": "sha256:1"}})
     refused("one data node", {"fluvio": {"enabled": True, "replication": 1}})
     refused("a folder for many nodes", {"storage": {"accessModes": ["ReadWriteMany"]}})
-    for value in ("redis", "fluvio", "tables", "storage"):
+    for value in ("redis", "fluvio", "tables", "storage", "tls"):
         refused(f"roles without {value}", {key: of for key, of in roles.items() if key != value})
+    refused("roles whose tokens cross in the clear", {**roles, "tls": {"secretName": ""}})
     refused("a peer that is none", {"networkPolicy": {"http": [{"everybody": True}]}})
     print(f"deployment: chart rendered by Helm {helm.helm_sdk_version()}, for Kubernetes {VERSIONS[0]} to {VERSIONS[-1]}")
     return [settings for settings, _ in told]
 
 
-def merged(under, over):
+def merged(under, over, key=None):
     """Two compose files as Compose puts one over the other, as far as ours need it."""
     if isinstance(under, dict) and isinstance(over, dict):
-        return {key: merged(under.get(key), over.get(key)) for key in {**under, **over}}
+        return {key: merged(under.get(key), over.get(key), key) for key in {**under, **over}}
     if isinstance(under, list) and isinstance(over, list):
+        if key == "volumes":
+            # One is mounted at a place.
+            places = {target(one) for one in over}
+            under = [one for one in under if target(one) not in places]
         return under + [one for one in over if one not in under]
     return under if over is None else over
+
+
+def target(volume):
+    """Where a volume is mounted."""
+    return volume.split(":")[1]
+
+
+def watched(name, services):
+    """Prometheus asks every process of ours, and in the way in which it answers."""
+    ours = {one: service["environment"] for one, service in services.items() if service.get("image", "").startswith("${AVIS_IMAGE")}
+    prometheus, place = services["prometheus"], "/etc/prometheus/prometheus.yml"
+    source = next(one.split(":")[0] for one in prometheus["volumes"] if target(one) == place)
+    settings = yaml.safe_load((ROOT / "deploy" / source).read_text())
+    job = next(job for job in settings["scrape_configs"] if job["job_name"] == "avis")
+    targets = [one for group in job["static_configs"] for one in group["targets"]]
+    holds(f"{name}: {source} has {targets}", sorted(targets) == sorted(f"{one}:8080" for one in ours))
+    secured = {"AVIS__TLS__CERTIFICATE" in of for of in ours.values()}
+    holds(f"{name}: {source} asks otherwise than it is answered", secured == {job.get("scheme", "http") == "https"})
+    if secured == {True}:
+        authority = job["tls_config"]["ca_file"].removeprefix("/run/secrets/")
+        holds(f"{name}: Prometheus has not {authority}", authority in prometheus["secrets"])
+    return {key: of for key, of in settings.items() if key != "scrape_configs"}
 
 
 def compose():
@@ -187,9 +216,11 @@ def compose():
     validator = jsonschema.Draft7Validator(schema)
     layers = {name: yaml.safe_load((ROOT / "deploy" / name).read_text())
               for name in ("compose.yaml", "compose.full.yaml", "compose.roles.yaml")}
-    single, full = layers["compose.yaml"], {}
-    for layer in layers.values():
+    single, full, told = layers["compose.yaml"], {}, []
+    for name, layer in layers.items():
         full = merged(full, copy.deepcopy(layer))
+        told.append(watched(name, full["services"]))
+    holds("compose: one Prometheus is set otherwise than another", all(one == told[0] for one in told))
     for name, document in {**layers, "all": full}.items():
         faults = [f"{'/'.join(map(str, fault.path))}: {fault.message}" for fault in validator.iter_errors(document)]
         holds(f"{name}: {faults}", not faults)
@@ -217,6 +248,10 @@ def compose():
             known(where, variable)
             secret = re.search(r"PASSWORD|SECRET|TOKEN|URLS", variable)
             holds(f"{where}: {variable} is in the open", not secret or str(value).startswith("/run/secrets/"))
+            if str(value).startswith("/run/secrets/"):
+                holds(f"{where}: {value} is not there", value.removeprefix("/run/secrets/") in service["secrets"])
+            if variable.startswith("AVIS__ROLES__") and "://" in value:
+                holds(f"{where}: {variable} is a way for tokens in the clear", value.startswith("https://"))
         for secret in service.get("secrets", []):
             holds(f"{where}: {secret} is not named", secret in full["secrets"])
     for secret, of in full["secrets"].items():

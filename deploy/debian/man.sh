@@ -38,6 +38,11 @@ The node's folder, as
 The file of settings, as
 .BR \-\-config .
 .TP
+.B AVIS_TOKEN
+The token with which a command asks a running node, as
+.B \-\-server
+says.
+.TP
 .B AVIS_LOG
 What is logged.
 .TP

@@ -183,11 +183,12 @@ TERMINALS = dashboard("avis-terminals", "AVIS: terminals", "Are terminals answer
     graph("In flight", "Requests that are being answered.", COUNT,
           ("{{protocol}}", f"sum by (protocol) (avis_connectors_requests_in_flight{{{HERE}}})")),
     graph("Age of the rules", "Since rules and people were last looked at.", SECONDS,
-          ("{{instance}}", f"time() - avis_authoriser_refreshed_timestamp_seconds{{{HERE}}}"),
+          ("{{instance}}", f"time() - (avis_authoriser_refreshed_timestamp_seconds{{{HERE}}} > 0)"),
           runbook="DecisionLoopStuck", red=60),
     graph("Rules behind", "Changes of the registry that are not in force.", COUNT,
           ("{{instance}}", "sum by (instance) (avis_ingest_end_offset{stream=\"registry-changes\"," + HERE
-           + f"}}) - on (instance) avis_authoriser_registry_offset{{{HERE}}}"), runbook="RulesBehind"),
+           + f"}}) - on (instance) avis_authoriser_registry_offset{{{HERE}}} and on (instance) "
+           f"(avis_authoriser_queue_limit_requests{{{HERE}}} > 0)"), runbook="RulesBehind"),
 ])
 
 PIPELINES = dashboard("avis-pipelines", "AVIS: pipelines", "Do queries see what has happened, and is all of it there?", [
@@ -223,7 +224,7 @@ PIPELINES = dashboard("avis-pipelines", "AVIS: pipelines", "Do queries see what 
     graph("Age of commits", "Wait of the oldest record of each table's newest commit.", SECONDS,
           ("{{table}}", f"max by (table) (avis_pipelines_freshness_seconds{{{HERE}}})")),
     graph("Rows in memory", "That have not landed.", COUNT,
-          ("{{table}}", f"sum by (table) (avis_warehouse_tail_rows{{{HERE}}})"), runbook="LandingStuck"),
+          ("{{table}}", f"max by (table) (avis_warehouse_tail_rows{{{HERE}}})"), runbook="LandingStuck"),
     graph("Late records", "That came after their window had closed.", RATE,
           rate("avis_pipelines_late_records_total", "pipeline"), runbook="LateRecords"),
     graph("Fluvio", "Records that were not read back.", COUNT,

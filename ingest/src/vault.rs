@@ -59,7 +59,7 @@ pub enum VaultError {
     /// Another process has it, and this one follows.
     #[error("these keys belong to another process: the role connectors enrols and erases")]
     ReadOnly,
-    /// What this process follows is not at its place any more.
+    /// In the place of what this process follows is something else.
     #[error("the vault was replaced or cut off while it was followed: start this process again")]
     Replaced,
     /// It is of an earlier version, which kept it in another form.
@@ -395,7 +395,7 @@ impl Vault {
     }
 
     fn key(&self, person: RecipientId) -> Result<LessSafeKey, VaultError> {
-        let key = self.look(|people| people.key(person).map(|key| key.bytes().copied()))?;
+        let key = self.look_closely(|people| people.key(person).map(|key| key.bytes().copied()))?;
         let key = key.flatten().ok_or(VaultError::NoKey)?;
         let key = UnboundKey::new(&CHACHA20_POLY1305, &key).map_err(|_| VaultError::Damaged)?;
         Ok(LessSafeKey::new(key))

@@ -155,4 +155,10 @@ impl PipelineError {
             _ => false,
         }
     }
+
+    /// Whether a table's storage did not do what was asked, and nobody else wrote the table.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Table { source, .. } if source.is_outage())
+    }
 }

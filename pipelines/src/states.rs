@@ -1,7 +1,8 @@
 //! Where pipelines keep what they have gathered, beside their tables.
 //!
-//! State N is synced before the commit that names it; the newest two are kept, since a commit that
-//! fails leaves the one before as the truth.
+//! State N is synced before the commit that names it. Of a commit that fails nobody may know whether
+//! it landed, or lands still: so a number that was taken is not taken again, and a state goes only
+//! when a later one is known to have landed.
 
 use std::{
     collections::BTreeMap,
@@ -60,15 +61,41 @@ impl States {
         }
     }
 
-    /// Lets go of states older than the one before `number`, which is committed.
+    /// The highest number under which a pipeline's state is kept, committed or not; 0 where none
+    /// is.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    pub fn newest(&self, pipeline: &str) -> io::Result<u64> {
+        let mut newest = 0;
+        match self {
+            Self::Folder(folder) => {
+                let entries = match fs::read_dir(folder.join(pipeline)) {
+                    Ok(entries) => entries,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+                    Err(error) => return Err(error),
+                };
+                for entry in entries {
+                    newest = newest.max(number_of(&entry?.path()).unwrap_or(0));
+                }
+            }
+            Self::Memory(kept) => {
+                let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                let numbers = kept.keys().filter(|(of, _)| of == pipeline);
+                newest = numbers.map(|(_, number)| *number).max().unwrap_or(0);
+            }
+        }
+        Ok(newest)
+    }
+
+    /// Lets go of states older than the one before `number`, which is known to be committed.
     pub fn forget_before(&self, pipeline: &str, number: u64) {
         let Some(oldest) = number.checked_sub(1) else { return };
         match self {
             Self::Folder(folder) => {
                 let Ok(entries) = fs::read_dir(folder.join(pipeline)) else { return };
                 for path in entries.flatten().map(|entry| entry.path()) {
-                    let kept = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
-                    if kept.is_some_and(|kept| kept < oldest) {
+                    if number_of(&path).is_some_and(|kept| kept < oldest) {
                         // What stays takes room, and goes next time.
                         let _ = fs::remove_file(path);
                     }
@@ -84,6 +111,11 @@ impl States {
 
 fn file(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("{number}.state"))
+}
+
+/// The number of a state's file; none of another file.
+fn number_of(path: &Path) -> Option<u64> {
+    path.file_stem()?.to_str()?.parse().ok()
 }
 
 fn write(folder: &Path, number: u64, bytes: &[u8]) -> io::Result<()> {
@@ -104,6 +136,7 @@ mod tests {
     fn the_newest_two_are_kept() {
         let folder = tempfile::tempdir().expect("a folder");
         for states in [States::Folder(folder.path().to_owned()), States::default()] {
+            assert_eq!(states.newest("p").expect("read"), 0);
             for number in 1..5 {
                 states.keep("p", number, &[u8::try_from(number).expect("small")]).expect("kept");
                 states.forget_before("p", number);
@@ -111,6 +144,10 @@ mod tests {
             let kept = |number| states.kept("p", number).expect("read");
             assert_eq!([kept(2), kept(3), kept(4)], [None, Some(vec![3]), Some(vec![4])]);
             assert_eq!(states.kept("q", 4).expect("read"), None);
+            assert_eq!(
+                [states.newest("p").expect("read"), states.newest("q").expect("read")],
+                [4, 0]
+            );
         }
     }
 }

@@ -39,30 +39,41 @@ impl Summary {
         Self { name, query, table }
     }
 
-    /// Asks again, and appends what is new or changed since; how many rows that are.
+    /// Asks again, and appends what is new or changed since; how many rows that are. `session`
+    /// gives the warehouse as it is when it is called.
     ///
     /// # Errors
     /// Where the query fails or the table cannot be written.
-    pub async fn refresh(
+    pub async fn refresh<E: From<PipelineError>>(
+        &self,
+        session: impl FnOnce() -> Result<Session, E>,
+        now: DateTime<Utc>,
+    ) -> Result<usize, E> {
+        // The writer learns what is there, so that a second one loses; and the session is of no
+        // earlier state, or what landed unseen would be appended again.
+        let application = format!("{}/0", self.name);
+        let learned = self.table.positions(std::slice::from_ref(&application)).await;
+        learned.map_err(|source| self.failed("open", source))?;
+        Ok(self.append(&session()?, application, now).await?)
+    }
+
+    fn failed(&self, attempted: &'static str, source: WarehouseError) -> PipelineError {
+        PipelineError::Table { pipeline: self.name.to_owned(), attempted, source }
+    }
+
+    async fn append(
         &self,
         session: &Session,
+        application: String,
         now: DateTime<Utc>,
     ) -> Result<usize, PipelineError> {
-        let failed = |attempted| {
-            move |source| PipelineError::Table { pipeline: self.name.to_owned(), attempted, source }
-        };
+        let failed = |attempted| move |source| self.failed(attempted, source);
         let made = session.rows(self.query).await.map_err(failed("ask for"))?;
         let kept = session.whole(&format!("{}_current", self.name)).await;
         let kept = kept.map_err(failed("read"))?;
         let changed = self.changed(&made, &kept, now).map_err(failed("compare"))?;
         let count = changed.iter().map(RecordBatch::num_rows).sum();
         if count > 0 {
-            let application = format!("{}/0", self.name);
-            // The writer learns what is there, so that a second one loses.
-            self.table
-                .positions(std::slice::from_ref(&application))
-                .await
-                .map_err(failed("open"))?;
             let positions = Positions::from([(application, now.timestamp_micros())]);
             self.table.commit(changed, &positions).await.map_err(failed("commit to"))?;
         }

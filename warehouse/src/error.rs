@@ -1,5 +1,9 @@
 //! What can go wrong in the warehouse.
 
+use std::error::Error;
+
+use datafusion::error::DataFusionError;
+
 /// The warehouse cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum WarehouseError {
@@ -103,7 +107,7 @@ pub enum WarehouseError {
     BankFile(String),
     /// A query failed.
     #[error("the query failed: {0}")]
-    Query(#[from] datafusion::error::DataFusionError),
+    Query(#[from] DataFusionError),
     /// Rows could not be written out.
     #[error("cannot write rows as {format}: {reason}")]
     Export {
@@ -158,15 +162,63 @@ pub enum WarehouseError {
 impl WarehouseError {
     /// Whether the same may succeed later without anybody acting.
     #[must_use]
-    pub const fn retry(&self) -> bool {
-        matches!(
-            self,
+    pub fn retry(&self) -> bool {
+        match self {
             Self::Open { .. }
-                | Self::Commit { .. }
-                | Self::Moved { .. }
-                | Self::Upkeep { .. }
-                | Self::Remove { .. }
-                | Self::Storage { .. }
-        )
+            | Self::Commit { .. }
+            | Self::Moved { .. }
+            | Self::Upkeep { .. }
+            | Self::Remove { .. }
+            | Self::Storage { .. } => true,
+            Self::Query(error) => is_of_storage(error),
+            _ => false,
+        }
+    }
+
+    /// Whether the storage did not do what was asked, or did not come to say so, and nobody else
+    /// wrote.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        self.retry() && !matches!(self, Self::Moved { .. })
+    }
+}
+
+/// Whether a query failed since the storage did not answer, and not of what it asks.
+fn is_of_storage(error: &DataFusionError) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<WarehouseError>() {
+            return error.retry();
+        }
+        if let Some(error) = error.downcast_ref::<object_store::Error>() {
+            return matches!(error, object_store::Error::Generic { .. });
+        }
+        cause = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_that_the_storage_did_not_answer_may_be_asked_again() {
+        let silent = || object_store::Error::Generic { store: "S3", source: "no answer".into() };
+        let told = [
+            DataFusionError::ObjectStore(Box::new(silent())),
+            DataFusionError::External(Box::new(WarehouseError::Storage {
+                address: "s3://here".into(),
+                source: silent().into(),
+            }))
+            .context("a scan"),
+        ];
+        for error in told {
+            assert!(WarehouseError::from(error).is_outage());
+        }
+        let wrong = DataFusionError::Plan("there is no such table".into());
+        assert!(!WarehouseError::from(wrong).retry());
+        let moved = WarehouseError::Moved { table: "means" };
+        assert!(moved.retry() && !moved.is_outage());
     }
 }

@@ -2,12 +2,44 @@
 //!
 //! Where an expression that begins with a word of its own (`CAST(`, `SUBSTRING(`, `ARRAY[`, `INTERVAL`) turns
 //! out wrong, the parser reads it in another way, and all that is inside it once more: a hundred bytes of
-//! `CAST(CAST(…` take longer than anybody lives. So such texts are refused before they are parsed.
+//! `CAST(CAST(…` take longer than anybody lives. And `1 + 1 + 1 …` is a tree as deep as it is long,
+//! which whoever copies or drops it descends without looking at the stack: enough of it would end the
+//! process. So such texts are refused before they are parsed.
 
 use datafusion::sql::sqlparser::{keywords::Keyword, tokenizer::Token};
 
 /// Brackets after such words that may be open at once: the parser then tries some ten thousand ways.
 const DEEPEST: usize = 14;
+
+/// Operators that may follow each other between two commas or brackets.
+const LONGEST: usize = 1_000;
+
+/// Operators that are words.
+const OPERATORS: [Keyword; 23] = [
+    Keyword::AND,
+    Keyword::AT,
+    Keyword::BETWEEN,
+    Keyword::COLLATE,
+    Keyword::DIV,
+    Keyword::EXCEPT,
+    Keyword::ILIKE,
+    Keyword::IN,
+    Keyword::INTERSECT,
+    Keyword::IS,
+    Keyword::JOIN,
+    Keyword::LIKE,
+    Keyword::MEMBER,
+    Keyword::MINUS,
+    Keyword::NOTNULL,
+    Keyword::OPERATOR,
+    Keyword::OR,
+    Keyword::OVERLAPS,
+    Keyword::REGEXP,
+    Keyword::RLIKE,
+    Keyword::SIMILAR,
+    Keyword::UNION,
+    Keyword::XOR,
+];
 
 /// Words before a bracket that begin no expression of their own: what follows is read once.
 const CONNECTING: [Keyword; 24] = [
@@ -40,23 +72,27 @@ const CONNECTING: [Keyword; 24] = [
 /// Whether the tokens of a text may be parsed.
 ///
 /// # Errors
-/// What is nested too deep.
+/// What is nested too deep, or goes on for too long.
 pub fn check<'a>(tokens: impl IntoIterator<Item = &'a Token>) -> Result<(), String> {
-    let (mut open, mut deep) = (Vec::new(), 0);
+    let (mut open, mut deep, mut long) = (Vec::new(), 0, 0);
     let (mut after_word, mut after_interval) = (false, false);
     for token in tokens {
         match token {
             Token::Whitespace(_) => continue,
             Token::LParen | Token::LBracket => {
-                open.push(after_word);
+                open.push((after_word, long));
+                long = 0;
                 deep += usize::from(after_word);
                 if deep > DEEPEST {
                     return Err(format!("expressions are nested deeper than {DEEPEST} levels"));
                 }
             }
             Token::RParen | Token::RBracket => {
-                deep -= usize::from(open.pop().unwrap_or(false));
+                let (was_after_word, before) = open.pop().unwrap_or_default();
+                deep -= usize::from(was_after_word);
+                long = before;
             }
+            Token::Comma | Token::SemiColon => long = 0,
             Token::Word(word) if word.keyword == Keyword::INTERVAL => {
                 if after_interval {
                     return Err("an INTERVAL is of no INTERVAL".into());
@@ -68,10 +104,32 @@ pub fn check<'a>(tokens: impl IntoIterator<Item = &'a Token>) -> Result<(), Stri
             }
             _ => {}
         }
+        long += usize::from(is_operator(token));
+        if long > LONGEST {
+            return Err(format!("more than {LONGEST} operators follow each other"));
+        }
         after_word = matches!(token, Token::Word(word)
             if word.keyword != Keyword::NoKeyword && !CONNECTING.contains(&word.keyword));
     }
     Ok(())
+}
+
+/// Whether a token makes the tree of what it is in deeper; of what is none some count, too.
+fn is_operator(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => OPERATORS.contains(&word.keyword),
+        Token::Number(..)
+        | Token::SingleQuotedString(_)
+        | Token::Placeholder(_)
+        | Token::Period
+        | Token::Comma
+        | Token::SemiColon
+        | Token::LParen
+        | Token::RParen
+        | Token::LBracket
+        | Token::RBracket => false,
+        _ => true,
+    }
 }
 
 #[cfg(test)]
@@ -95,6 +153,14 @@ mod tests {
         assert_eq!(checked(&many), Ok(()));
         let nested = format!("{}a = 1{}", "(a = 2 AND (b OR NOT (".repeat(10), ")))".repeat(10));
         assert_eq!(checked(&nested), Ok(()));
+        for link in [" + 1", " OR b", "::INT", " UNION ALL SELECT 1", " IS NULL", " COLLATE c"] {
+            assert!(checked(&format!("SELECT 1{}", link.repeat(2_000))).is_err(), "{link}");
+            assert_eq!(checked(&format!("SELECT 1{}", link.repeat(900))), Ok(()), "{link}");
+        }
+        let list = format!("SELECT a FROM b WHERE c IN ({})", "-1, ".repeat(50_000));
+        assert_eq!(checked(&list), Ok(()));
+        let inside = format!("SELECT f(1{}) + 1", " + g(1)".repeat(2_000));
+        assert!(checked(&inside).is_err());
         let queries = "SELECT a FROM (".repeat(20);
         assert_eq!(checked(&queries), Ok(()));
     }

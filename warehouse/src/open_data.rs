@@ -15,7 +15,7 @@ use crate::{
     export::{Csv, Format},
     file,
     report::FEWEST,
-    session::{Rows, Session},
+    session::{Rows, Session, day},
 };
 
 mod catalogue;
@@ -125,7 +125,7 @@ pub async fn publish(
     let mut previous = Previous::of(folder)?;
     let mut published = Vec::with_capacity(SETS.len() * Form::ALL.len());
     for set in SETS {
-        let rows = set.rows(session, publisher).await?;
+        let rows = set.rows(session, publisher, today).await?;
         let rows = previous.steadied(set, rows)?;
         let triples = linked::triples(set, &rows, publisher)?;
         for form in Form::ALL {
@@ -157,7 +157,7 @@ pub async fn publish(
 }
 
 impl Set {
-    /// Its rows, as the newest commits have them.
+    /// Its rows on a day, as the newest commits have them.
     ///
     /// # Errors
     /// Where the query fails.
@@ -165,9 +165,10 @@ impl Set {
         &self,
         session: &Session,
         publisher: &Publisher,
+        today: NaiveDate,
     ) -> Result<Rows, WarehouseError> {
         let base = ("base", ScalarValue::Utf8(Some(publisher.base.clone())));
         let fewest = ("fewest", ScalarValue::Int64(Some(FEWEST)));
-        session.query_with(self.sql, [base, fewest]).await
+        session.query_with(self.sql, [base, fewest, ("day", day(today))]).await
     }
 }

@@ -21,6 +21,7 @@ use deltalake::{
         default_logstore, logstore_factories, object_store_factories, store_for,
     },
 };
+use futures::StreamExt;
 use object_store::{
     BackoffConfig, ClientOptions, Error as StoreError, ObjectStoreExt, PutMode, PutPayload,
     RetryConfig,
@@ -35,12 +36,15 @@ use url::Url;
 use crate::{error::WarehouseError, table::Pending};
 
 /// How long a connection may take, and a whole request: a part of a file, or a piece that is read.
+/// One that hangs is given up in time to be tried again.
 const CONNECT: Duration = Duration::from_secs(5);
-const REQUEST: Duration = Duration::from_secs(30);
+const REQUEST: Duration = Duration::from_secs(12);
 /// After so long, or so often, a request is not tried again.
 const RETRIED_FOR: Duration = Duration::from_secs(30);
 const RETRIES: usize = 10;
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+/// How long storage that cannot be reached yet is left alone.
+const CHECKED_AGAIN: Duration = Duration::from_secs(5);
 /// Threads that send and receive.
 const THREADS: usize = 2;
 
@@ -89,11 +93,12 @@ pub fn register(settings: S3) -> Result<(), WarehouseError> {
 }
 
 /// Proves that the storage refuses a second conditional PUT of one name; there is nothing to prove of
-/// a folder. A name below `_avis/` is written for it and removed.
+/// a folder. A name below `_avis/` is written for it and removed. Storage that cannot be reached is
+/// waited for: it may come up after us.
 ///
 /// # Errors
-/// Where the storage cannot be reached or does not let us write and delete, or where it does not
-/// refuse: then a second writer would replace what the first one committed.
+/// Where the storage does not let us write and delete, or where it does not refuse: then a second
+/// writer would replace what the first one committed.
 pub fn check(root: &Url) -> Pending<'_, ()> {
     Box::pin(async move {
         if root.scheme() == "file" {
@@ -102,12 +107,57 @@ pub fn check(root: &Url) -> Pending<'_, ()> {
         let failed = |source| WarehouseError::Storage { address: root.to_string(), source };
         let store = below(root)?;
         let name = Path::from(format!("_avis/{}", random().map_err(failed)?));
-        let refused = refuses_a_second(&store, &name).await;
-        let removed = store.delete(&name).await;
-        if !refused.map_err(|source| failed(source.into()))? {
-            return Err(WarehouseError::Careless { address: root.to_string() });
+        loop {
+            match proves(&store, &name).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {
+                    return Err(WarehouseError::Careless { address: root.to_string() });
+                }
+                Err(error @ StoreError::Generic { .. }) => tell_unreachable(root, &error),
+                Err(error) => return Err(failed(error.into())),
+            }
+            tokio::time::sleep(CHECKED_AGAIN).await;
         }
-        removed.map_err(|source| failed(source.into()))
+    })
+}
+
+fn tell_unreachable(root: &Url, error: &StoreError) {
+    let (error, address): (&dyn std::error::Error, _) = (error, root.as_str());
+    tracing::warn!(error, address, "the storage of the tables cannot be reached yet");
+}
+
+/// Whether a second one of a name is refused; once that is known the name is free again.
+async fn proves(store: &ObjectStoreRef, name: &Path) -> Result<bool, StoreError> {
+    let refused = refuses_a_second(store, name).await;
+    if matches!(refused, Err(StoreError::Generic { .. })) {
+        return refused;
+    }
+    let removed = store.delete(name).await;
+    let refused = refused?;
+    if refused {
+        removed?;
+    }
+    Ok(refused)
+}
+
+/// Whether nothing is stored below an address; nothing is where there is no such folder.
+///
+/// # Errors
+/// Where the storage cannot be reached, or does not let us look.
+pub fn is_empty(root: &Url) -> Pending<'_, bool> {
+    Box::pin(async move {
+        let failed = |source| WarehouseError::Storage { address: root.to_string(), source };
+        if root.scheme() == "file"
+            && let Ok(folder) = root.to_file_path()
+        {
+            return match std::fs::read_dir(folder) {
+                Ok(mut files) => Ok(files.next().is_none()),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+                Err(source) => Err(failed(DeltaTableError::Io { source })),
+            };
+        }
+        let first = below(root)?.list(None).next().await.transpose();
+        Ok(first.map_err(|source| failed(source.into()))?.is_none())
     })
 }
 

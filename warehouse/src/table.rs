@@ -27,6 +27,11 @@ pub trait Table: Send + Sync + std::fmt::Debug + 'static {
     /// What it holds.
     fn schema(&self) -> &'static schema::Table;
 
+    /// Whether it is on storage that is reached over a network, and may be away for a while.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     /// The positions that the newest commit has of some applications; one that never committed has
     /// none.
     fn positions<'a>(&'a self, applications: &'a [String]) -> Pending<'a, Positions>;

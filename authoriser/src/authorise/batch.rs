@@ -15,7 +15,14 @@ use crate::{
     changes::{self, Acting, Next},
 };
 use domain::{authorisation::Status, id::AuthorisationId, limit::CounterKey};
-use ingest::{error::LogError, record::number_at, wire::Shared};
+use ingest::{
+    error::LogError,
+    record::number_at,
+    wire::{
+        Shared,
+        v1::{self, Event},
+    },
+};
 
 /// Reservations ended in one batch.
 const MOST_ENDED: usize = 1_024;
@@ -34,6 +41,21 @@ struct Step {
     stands: bool,
 }
 
+impl Step {
+    /// The same without saying that the uploads before it are decided.
+    fn alone(mut self) -> Self {
+        if let Event::AuthorisationDecided(event) = &self.record.event
+            && event.uploads_next.is_some()
+        {
+            let alone = v1::AuthorisationDecided { uploads_next: None, ..(**event).clone() };
+            let alone = Shared::from(alone);
+            self.history = History::of(alone.clone());
+            self.record.event = Event::AuthorisationDecided(alone);
+        }
+        self
+    }
+}
+
 /// What one round gathers.
 #[derive(Default)]
 struct Round {
@@ -43,6 +65,17 @@ struct Round {
     touched: HashSet<AuthorisationId>,
     conflicts: bool,
     exists: bool,
+    /// Whether an upload is decided again in the next round.
+    uploads_wait: bool,
+    /// Whether an upload was put off to another batch.
+    uploads_off: bool,
+}
+
+impl Round {
+    fn decide_again(&mut self, job: Job) {
+        self.uploads_wait |= job.uploads_next.is_some();
+        self.again.push_back(job);
+    }
 }
 
 /// What loading came to.
@@ -207,6 +240,11 @@ impl<C: Cache> Authoriser<C> {
         let mut round = Round::default();
         for (job, prepared) in waiting.into_iter().zip(prepared) {
             let id = subject(&job.command, &job);
+            // Uploads keep their order: where one has to wait, all after it wait.
+            if round.uploads_wait && job.uploads_next.is_some() {
+                round.decide_again(job);
+                continue;
+            }
             // A second step of one authorisation sees the first only once it holds.
             if !round.touched.insert(id) {
                 round.again.push_back(job);
@@ -216,8 +254,10 @@ impl<C: Cache> Authoriser<C> {
                 Command::Decide(_) => {
                     let away = loaded.as_ref().err().or_else(|| {
                         let of_held = prepared.as_ref().is_some_and(|of| of.wants_any(&budgets));
-                        gathered.as_ref().err().filter(|_| of_held)
+                        let waits = round.uploads_off && job.uploads_next.is_some();
+                        gathered.as_ref().err().filter(|_| of_held || waits)
                     });
+                    round.uploads_off |= away.is_some() && job.uploads_next.is_some();
                     self.decide_one(job, id, prepared, away, &mut round, outgoing);
                 }
                 Command::Change(change) => {
@@ -304,7 +344,6 @@ impl<C: Cache> Authoriser<C> {
         let Some(prepared) = prepared else {
             return outgoing.refuse(job, Refusal::UnknownTerminal);
         };
-        // Uploads keep their order: where one has to wait, all after it wait.
         if away.is_some() && (job.uploads_next.is_some() || !prepared.wants_nothing()) {
             return self.refuse_away(job, outgoing);
         }
@@ -316,12 +355,16 @@ impl<C: Cache> Authoriser<C> {
                     round.budgets.push(budget);
                 }
             }
-            round.again.push_back(job);
-            return;
+            return round.decide_again(job);
         }
         let (event, movements) = self.decided(id, &job, request, &prepared, &decided);
+        // Points are earned without reading any, and are lost to a cache that is not there to add them.
+        let moves = !movements.is_empty();
+        if away.is_some() && moves {
+            return self.refuse_away(job, outgoing);
+        }
         let record = self.decision_record(id, request, &event);
-        let stands = prepared.wants_nothing() && job.uploads_next.is_none();
+        let stands = prepared.wants_nothing() && !moves && job.uploads_next.is_none();
         self.cache.stage(Operation {
             id: record.id,
             authorisation: id,
@@ -413,13 +456,15 @@ impl<C: Cache> Authoriser<C> {
         };
         for (step, reserved) in steps.into_iter().zip(reserved) {
             match reserved {
+                // It holds, and does not say that the uploads before it do.
+                Reserved::Done if round.uploads_wait => self.hold(step.alone(), outgoing),
                 Reserved::Done => self.hold(step, outgoing),
                 // What moved under this id is not on the stream, or was another author's.
                 Reserved::Exists | Reserved::Conflict => {
                     round.exists |= reserved == Reserved::Exists;
                     round.conflicts = true;
                     self.kept.forget(step.id);
-                    round.again.push_back(step.job);
+                    round.decide_again(step.job);
                 }
             }
         }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     authorisation::Status,
     basket::{Mode, Request},
-    decision::{Decision, Outcome},
+    decision::{Decision, InstructionOutcome, Outcome, SkipReason},
     id::{AuthorisationId, RecordId},
     invariant,
     limit::{CounterKey, Per},
@@ -65,13 +65,17 @@ impl Prepared {
         }
     }
 
-    /// The budgets of which only a part was read, and that cut this decision.
+    /// The budgets of which only a part was read, and that cut this decision: to less, or to less than
+    /// another of its name gives.
     pub(super) fn cut_by_part(
         &self,
         decision: &Decision,
         cache: &impl Cache,
     ) -> Vec<(CounterKey, i64)> {
-        let cut = decision.instructions.iter().filter(|outcome| outcome.is_cut());
+        let is_cut = |outcome: &&InstructionOutcome| {
+            outcome.is_cut() || outcome.skipped == Some(SkipReason::BestOf)
+        };
+        let cut = decision.instructions.iter().filter(is_cut);
         let of_cut = |key: &CounterKey| {
             cut.clone().any(|outcome| {
                 outcome.instruction == key.instruction

@@ -1,6 +1,10 @@
 //! Which instructions come into question, and on which lines (1).
 
-use domain::{basket::Lines, decision::SkipReason, period::LocalTime};
+use domain::{
+    basket::Lines,
+    decision::{InstructionOutcome, SkipReason},
+    period::LocalTime,
+};
 
 use super::{
     compile::{RuleSet, Site, TerminalIndex},
@@ -58,29 +62,34 @@ impl<'a> Occasion<'a> {
     }
 }
 
-/// The places of the lines that a rule's content matches, wherever and whenever that is; none
-/// where what it asks for is not there.
-pub(super) fn matching(
-    rules: &RuleSet,
+/// The matching lines of a rule that came into question when the lines were sold, or the reason that
+/// was told of it then: where and when that was stays as it was.
+pub(super) fn again<const WORDS: usize>(
     rule: &Rule,
-    terminal: TerminalIndex,
-    lines: &Lines,
-) -> Vec<usize> {
-    fn places<const WORDS: usize>(
-        rules: &RuleSet,
-        rule: &Rule,
-        terminal: TerminalIndex,
-        lines: &Lines,
-    ) -> Vec<usize> {
+    told: &InstructionOutcome,
+    marked: &Marked<WORDS>,
+    states: &[LineState],
+) -> Result<LineSet<WORDS>, SkipReason> {
+    use SkipReason::{Contract, Schedule, Scope, Validity};
+    match told.skipped {
+        Some(reason @ (Validity | Schedule | Scope | Contract)) => Err(reason),
+        _ => marked.matching(&rule.content, states).ok_or(SkipReason::Content),
+    }
+}
+
+/// The places of the sold lines that a rule's content matches, wherever and whenever that is; none
+/// where what it asks for is not there.
+pub(super) fn matching(rules: &RuleSet, rule: &Rule, lines: &Lines) -> Vec<usize> {
+    fn places<const WORDS: usize>(rules: &RuleSet, rule: &Rule, lines: &Lines) -> Vec<usize> {
         let states: Vec<LineState> = lines.iter().map(LineState::of).collect();
         let mut marked = Marked::<WORDS>::default();
-        rules.mark(terminal, lines, &mut marked);
+        rules.mark_sold(lines, &mut marked);
         let matching = marked.matching(&rule.content, &states);
         matching.map(|lines| lines.places().collect()).unwrap_or_default()
     }
     if lines.len() <= 64 * FEW {
-        places::<FEW>(rules, rule, terminal, lines)
+        places::<FEW>(rules, rule, lines)
     } else {
-        places::<MANY>(rules, rule, terminal, lines)
+        places::<MANY>(rules, rule, lines)
     }
 }

@@ -201,6 +201,12 @@ impl RuleSet {
         groups
     }
 
+    /// Notes the marks of lines whose categories were found when they were sold: what the merchant's
+    /// catalogue says by now is of other sales.
+    pub(super) fn mark_sold<const WORDS: usize>(&self, lines: &[Line], marked: &mut Marked<WORDS>) {
+        self.marks.note(lines, None, marked);
+    }
+
     /// Notes the marks of a basket's lines.
     pub(super) fn mark<const WORDS: usize>(
         &self,

@@ -11,7 +11,7 @@ use domain::{
 
 use super::{
     Counters, Input,
-    candidate::Occasion,
+    candidate::{self, Occasion},
     compile::RuleSet,
     effect::{self, Open},
     limits::{self, Counting},
@@ -26,12 +26,32 @@ use crate::cache::Wanted;
 /// Decides one basket.
 #[must_use]
 pub fn evaluate(rules: &RuleSet, input: &Input<'_>, counters: &dyn Counters) -> Decision {
+    decide(rules, input, counters, None)
+}
+
+/// Decides what is left of a basket of which `sold` was decided: by the versions that were asked then,
+/// where they came into question.
+pub(super) fn evaluate_again(
+    rules: &RuleSet,
+    input: &Input<'_>,
+    counters: &dyn Counters,
+    sold: &Decision,
+) -> Decision {
+    decide(rules, input, counters, Some(sold))
+}
+
+fn decide(
+    rules: &RuleSet,
+    input: &Input<'_>,
+    counters: &dyn Counters,
+    sold: Option<&Decision>,
+) -> Decision {
     if let Some(reason) = input.declined {
         declined(input, reason)
     } else if input.lines.len() <= 64 * FEW {
-        Evaluation::<FEW>::decide(rules, input, counters)
+        Evaluation::<FEW>::decide(rules, input, counters, sold)
     } else {
-        Evaluation::<MANY>::decide(rules, input, counters)
+        Evaluation::<MANY>::decide(rules, input, counters, sold)
     }
 }
 
@@ -81,7 +101,12 @@ impl<'a, const WORDS: usize> Evaluation<'a, WORDS>
 where
     Scratch<WORDS>: Lend,
 {
-    fn decide(rules: &RuleSet, input: &Input<'_>, counters: &dyn Counters) -> Decision {
+    fn decide(
+        rules: &RuleSet,
+        input: &Input<'_>,
+        counters: &dyn Counters,
+        sold: Option<&Decision>,
+    ) -> Decision {
         Scratch::<WORDS>::lend(|scratch| {
             let local = LocalTime::of(input.instant);
             let mut evaluation = Evaluation {
@@ -92,7 +117,10 @@ where
                 points: Points::new(input.recipient, counters, input.points),
                 scratch,
             };
-            evaluation.find_candidates(local);
+            match sold {
+                Some(sold) => evaluation.find_again(sold),
+                None => evaluation.find_candidates(local),
+            }
             evaluation.apply_prices();
             evaluation.earn_points();
             evaluation.decision()
@@ -101,33 +129,33 @@ where
 
     fn find_candidates(&mut self, local: LocalTime) {
         let Self { rules, input, .. } = *self;
-        let Scratch { marked, state, candidates, verdicts, .. } = &mut *self.scratch;
-        state.begin(rules, input.lines);
-        rules.mark(input.terminal, input.lines, marked);
-        candidates.clear();
-        verdicts.clear();
+        let scratch = &mut *self.scratch;
+        scratch.begin(rules, input.lines);
+        rules.mark(input.terminal, input.lines, &mut scratch.marked);
         let groups = rules.groups_of(input.recipient);
         let occasion = Occasion::new(rules, input.terminal, local, groups);
         for (at, rule) in (0..).zip(&rules.rules) {
             if !occasion.names(rule) {
                 continue;
             }
-            let skipped = match occasion.candidate(at, rule, marked, &state.lines) {
-                Ok(matching) => {
-                    let verdict = verdicts.len();
-                    candidates.push(Candidate { at, verdict, matching, done: false });
-                    SkipReason::NothingPayable
-                }
-                Err(reason) => reason,
+            let found = occasion.candidate(at, rule, &scratch.marked, &scratch.state.lines);
+            scratch.found(at, found);
+        }
+    }
+
+    /// Of what was sold, those of which its decision tells.
+    fn find_again(&mut self, sold: &Decision) {
+        let Self { rules, input, .. } = *self;
+        let scratch = &mut *self.scratch;
+        scratch.begin(rules, input.lines);
+        rules.mark_sold(input.lines, &mut scratch.marked);
+        for (at, rule) in (0..).zip(&rules.rules) {
+            let is_of = |told: &&InstructionOutcome| {
+                told.instruction == rule.outcome.instruction && told.version == rule.outcome.version
             };
-            verdicts.push(Verdict {
-                at,
-                skipped: Some(skipped),
-                amount: Amount::ZERO,
-                wanted: None,
-                points: 0,
-                rooms: 0..0,
-            });
+            let Some(told) = sold.instructions.iter().find(is_of) else { continue };
+            let found = candidate::again(rule, told, &scratch.marked, &scratch.state.lines);
+            scratch.found(at, found);
         }
     }
 
@@ -414,8 +442,8 @@ mod tests {
                 declined: None,
                 points: PointsWanted::Max,
             };
-            let few = Evaluation::<FEW>::decide(rules, &input, &OneUsed);
-            assert_eq!(few, Evaluation::<MANY>::decide(rules, &input, &OneUsed));
+            let few = Evaluation::<FEW>::decide(rules, &input, &OneUsed, None);
+            assert_eq!(few, Evaluation::<MANY>::decide(rules, &input, &OneUsed, None));
             given += usize::from(few.outcome == Outcome::Approved);
         }
         assert!(given > 200, "only {given} baskets were given something");

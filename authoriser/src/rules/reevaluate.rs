@@ -1,14 +1,14 @@
 //! Refunds whose instruction says `on_refund: reevaluate`: the basket is decided again as if the
 //! returned units had not been bought, with the sale's versions, groups and recorded room. Such an
-//! instruction never gives more than it first gave, what an earlier refund took back stays taken back
-//! (its room may be somebody else's by now), and the refund is never below zero.
+//! instruction never gives more than it first gave, on whatever lines; what an earlier refund took back
+//! stays taken back (its room may be somebody else's by now), and the refund is never below zero.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
-    amount::{Amount, Quantity, allocate},
+    amount::{Amount, Quantity, allocate, mul_div_half_away},
     basket::{Line, Lines, PointsWanted},
-    decision::{Decision, LineBenefit, LineDecision},
+    decision::{Decision, LineDecision},
     id::{BenefitId, InstructionId, RecipientId},
     instruction::OnRefund,
     limit::{CounterKey, Holder, Per},
@@ -16,7 +16,8 @@ use domain::{
 };
 
 use super::{
-    Counters, Input, RuleSet, evaluate,
+    Counters, Input, RuleSet,
+    evaluate::evaluate_again,
     refund::{Back, Refunded, Sale, rules_of, take_back},
 };
 
@@ -69,23 +70,24 @@ pub(super) fn adjust(
     benefits: &mut Vec<RefundedBenefit>,
 ) {
     let again = decide_again(rules, sale, next);
-    let affected: Vec<InstructionId> = rules_of(rules, sale)
+    let affected: Vec<_> = rules_of(rules, sale)
         .filter(|(_, on_refund)| *on_refund == OnRefund::Reevaluate)
-        .map(|(outcome, _)| outcome.instruction.clone())
+        .map(|(outcome, _)| (&outcome.instruction, outcome.version))
         .collect();
-    for instruction in &affected {
-        for (line, benefit, target) in targets(sale, again.as_ref(), instruction) {
-            let before = so_far.benefits.get(&(line, instruction.clone())).copied();
-            let target = no_less(target, before.unwrap_or_default());
-            take_back(next, benefits, line, benefit, target);
+    for of in &affected {
+        for (line, target) in targets(sale, again.as_ref(), so_far, of.0) {
+            take_back(next, benefits, line, *of, target);
         }
     }
+    let is_affected = |id: &InstructionId| affected.iter().any(|(of, _)| *of == id);
+    let moved: BTreeSet<u32> =
+        next.benefits.keys().filter(|(_, id)| is_affected(id)).map(|(line, _)| *line).collect();
     for (line, decided) in sale.input.lines.iter().zip(&sale.decision.lines) {
-        if decided.benefits.iter().any(|of| affected.contains(&of.instruction)) {
+        if moved.contains(&line.number) {
             settle_payable(next, payable, line, decided);
         }
     }
-    keep_refund_above_zero(sale, next, payable, benefits, &affected);
+    keep_refund_above_zero(sale, next, payable, benefits, is_affected);
 }
 
 /// The basket without what came back; `None` where nothing is left.
@@ -102,51 +104,90 @@ fn decide_again(rules: &RuleSet, sale: &Sale<'_>, next: &Refunded) -> Option<Dec
         points: PointsWanted::UpTo(sale.decision.points_spent()),
         ..sale.input
     };
-    Some(evaluate(rules, &input, &Recorded { rules, decision: sale.decision }))
+    let recorded = Recorded { rules, decision: sale.decision };
+    Some(evaluate_again(rules, &input, &recorded, sale.decision))
 }
 
-/// How much of an instruction is taken back in all, per line of the sale on which it gave.
-///
-/// What deciding again gives stays, on lines where the sale gave too, and at most as much as the
-/// sale gave there; so it never gives more than it first gave.
-fn targets<'a>(
-    sale: &Sale<'a>,
+/// How much of an instruction is taken back so far, per line: what the sale gave there and deciding
+/// again does not. On one line that may be less than nothing; in all it is never less than it was.
+fn targets(
+    sale: &Sale<'_>,
     again: Option<&Decision>,
+    so_far: &Refunded,
     instruction: &InstructionId,
-) -> Vec<(u32, &'a LineBenefit, Back)> {
-    let stays: BTreeMap<u32, &LineBenefit> = again
-        .into_iter()
-        .flat_map(|again| &again.lines)
-        .flat_map(|line| line.benefits.iter().map(|benefit| (line.number, benefit)))
-        .filter(|(_, benefit)| benefit.instruction == *instruction)
-        .collect();
-    let mut targets = Vec::new();
-    for line in &sale.decision.lines {
-        for given in line.benefits.iter().filter(|given| given.instruction == *instruction) {
-            let kept = stays.get(&line.number);
-            let cents = |of: fn(&LineBenefit) -> Amount| {
-                let kept = kept.map_or(0, |kept| of(kept).cents());
-                of(given).cents() - kept.min(of(given).cents())
-            };
-            let units = given.units - kept.map_or(0, |kept| kept.units.min(given.units));
-            let back = Back {
-                units,
-                cents: cents(|benefit| benefit.amount),
-                grantor_cents: cents(|benefit| benefit.grantor_amount),
-            };
-            targets.push((line.number, given, back));
+) -> BTreeMap<u32, Back> {
+    let given = given(sale.decision, instruction);
+    let stays = again.map(|again| self::given(again, instruction)).unwrap_or_default();
+    let stays = at_most(stays, sum(given.values()));
+    let of_it = so_far.benefits.iter().filter(|((_, id), _)| id == instruction);
+    let before: BTreeMap<u32, Back> = of_it.map(|((line, _), back)| (*line, *back)).collect();
+    let lines: BTreeSet<u32> =
+        given.keys().chain(stays.keys()).chain(before.keys()).copied().collect();
+    let of = |map: &BTreeMap<u32, Back>, line| map.get(&line).copied().unwrap_or_default();
+    let difference = |line| {
+        let (given, stays) = (of(&given, line), of(&stays, line));
+        Back {
+            units: given.units - stays.units,
+            cents: given.cents - stays.cents,
+            grantor_cents: given.grantor_cents - stays.grantor_cents,
+        }
+    };
+    let mut targets: BTreeMap<u32, Back> =
+        lines.into_iter().map(|line| (line, difference(line))).collect();
+    let (now, then) = (sum(targets.values()), sum(before.values()));
+    for (line, target) in &mut targets {
+        let before = of(&before, *line);
+        if now.units < then.units {
+            target.units = before.units;
+        }
+        if now.cents <= then.cents {
+            (target.cents, target.grantor_cents) = (before.cents, before.grantor_cents);
         }
     }
     targets
 }
 
-/// What deciding again takes back, but nothing of what an earlier refund took back is given anew.
-fn no_less(target: Back, before: Back) -> Back {
-    let units = target.units.max(before.units);
-    if target.cents <= before.cents {
-        return Back { units, ..before };
+/// What a decision gives by an instruction, per line.
+fn given(decision: &Decision, instruction: &InstructionId) -> BTreeMap<u32, Back> {
+    let of_line = |line: &LineDecision| {
+        let benefit = line.benefits.iter().find(|benefit| benefit.instruction == *instruction)?;
+        let back = Back {
+            units: benefit.units,
+            cents: benefit.amount.cents(),
+            grantor_cents: benefit.grantor_amount.cents(),
+        };
+        Some((line.number, back))
+    };
+    decision.lines.iter().filter_map(of_line).collect()
+}
+
+fn sum<'a>(of: impl Iterator<Item = &'a Back>) -> Back {
+    of.fold(Back::default(), |sum, one| Back {
+        units: sum.units + one.units,
+        cents: sum.cents + one.cents,
+        grantor_cents: sum.grantor_cents + one.grantor_cents,
+    })
+}
+
+/// No more in all than `most`, cut in proportion.
+fn at_most(mut stays: BTreeMap<u32, Back>, most: Back) -> BTreeMap<u32, Back> {
+    let all = sum(stays.values());
+    if all.units > most.units {
+        let weights: Vec<i64> = stays.values().map(|of| of.units).collect();
+        let parts = allocate(most.units, &weights);
+        stays.values_mut().zip(parts).for_each(|(of, units)| of.units = units);
     }
-    Back { units, grantor_cents: target.grantor_cents.max(before.grantor_cents), ..target }
+    if all.cents > most.cents {
+        let weights: Vec<i64> = stays.values().map(|of| of.cents).collect();
+        let cents = allocate(most.cents, &weights);
+        let grantors = mul_div_half_away(most.cents, all.grantor_cents, all.cents);
+        let grantors = allocate(grantors, &cents);
+        for (of, (cents, grantor_cents)) in stays.values_mut().zip(cents.into_iter().zip(grantors))
+        {
+            *of = Back { units: of.units, cents, grantor_cents };
+        }
+    }
+    stays
 }
 
 /// What comes back of a line's payable is what its benefits leave of the returned goods' total, at
@@ -180,16 +221,14 @@ fn keep_refund_above_zero(
     next: &mut Refunded,
     payable: &mut [(u32, i64)],
     benefits: &mut [RefundedBenefit],
-    affected: &[InstructionId],
+    is_affected: impl Fn(&InstructionId) -> bool,
 ) {
     let refunded: i64 = payable.iter().map(|(_, cents)| cents).sum();
     if refunded >= 0 {
         return;
     }
     let backs: Vec<usize> = (0..benefits.len())
-        .filter(|at| {
-            affected.contains(&benefits[*at].instruction) && benefits[*at].amount > Amount::ZERO
-        })
+        .filter(|at| is_affected(&benefits[*at].instruction) && benefits[*at].amount > Amount::ZERO)
         .collect();
     let weights: Vec<i64> = backs.iter().map(|at| benefits[*at].amount.cents()).collect();
     let spared = allocate(-refunded, &weights);
@@ -200,11 +239,8 @@ fn keep_refund_above_zero(
         let given =
             grantor.flat_map(|line| &line.benefits).find(|of| of.instruction == back.instruction);
         let grantor_spared = given.map_or(0, |given| {
-            let share = domain::amount::mul_div_half_away(
-                spared,
-                given.grantor_amount.cents(),
-                given.amount.cents(),
-            );
+            let (grantor, all) = (given.grantor_amount.cents(), given.amount.cents());
+            let share = mul_div_half_away(spared, grantor, all);
             share.min(back.grantor_amount.cents()).max(0)
         });
         back.amount = Amount::from_cents(back.amount.cents() - spared);

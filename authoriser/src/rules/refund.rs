@@ -74,7 +74,8 @@ pub fn refund(
         *refunded = now;
         for benefit in &decided.benefits {
             let target = proportional(line, benefit, returned);
-            take_back(&mut next, &mut benefits, line.number, benefit, target);
+            let of = (&benefit.instruction, benefit.version);
+            take_back(&mut next, &mut benefits, line.number, of, target);
         }
     }
     if rules_of(rules, sale).any(|(_, on_refund)| on_refund == OnRefund::Reevaluate) {
@@ -154,23 +155,22 @@ fn proportional(line: &Line, benefit: &LineBenefit, returned: i64) -> Back {
     }
 }
 
-/// Notes that a benefit of a line has given back `target` so far, and the difference to before.
+/// Notes that an instruction has given back `target` of a line so far, and the difference to before.
 pub(super) fn take_back(
     next: &mut Refunded,
     benefits: &mut Vec<RefundedBenefit>,
     line: u32,
-    benefit: &LineBenefit,
+    (instruction, version): (&InstructionId, u32),
     target: Back,
 ) {
-    let before = next.benefits.entry((line, benefit.instruction.clone())).or_default();
+    let before = next.benefits.entry((line, instruction.clone())).or_default();
     let (units, cents, grantor_cents) = (
         target.units - before.units,
         target.cents - before.cents,
         target.grantor_cents - before.grantor_cents,
     );
     *before = target;
-    let same =
-        |back: &&mut RefundedBenefit| back.line == line && back.instruction == benefit.instruction;
+    let same = |back: &&mut RefundedBenefit| back.line == line && back.instruction == *instruction;
     if let Some(back) = benefits.iter_mut().find(same) {
         back.units += units;
         back.amount = Amount::from_cents(back.amount.cents() + cents);
@@ -179,8 +179,8 @@ pub(super) fn take_back(
     }
     benefits.push(RefundedBenefit {
         line,
-        instruction: benefit.instruction.clone(),
-        version: benefit.version,
+        instruction: instruction.clone(),
+        version,
         units,
         amount: Amount::from_cents(cents),
         grantor_amount: Amount::from_cents(grantor_cents),
@@ -200,7 +200,7 @@ fn points(
         let Some(rule) = version(rules, outcome) else { continue };
         let back = match rule.effect {
             Effect::EarnPoints { per, points } => {
-                let matching = matching(rules, rule, sale.input.terminal, sale.input.lines);
+                let matching = matching(rules, rule, sale.input.lines);
                 let still = |at: usize| {
                     let decided = &sale.decision.lines[at];
                     let refunded = next.payable.get(&decided.number).copied().unwrap_or(0);

@@ -4,10 +4,12 @@ use std::{cell::Cell, ops::Range};
 
 use domain::{
     amount::Amount,
+    basket::Lines,
     decision::{LimitRoom, SkipReason},
 };
 
 use super::{
+    compile::RuleSet,
     content::Marked,
     line_set::{FEW, LineSet, MANY},
     state::{Share, Splitting, State},
@@ -31,6 +33,35 @@ pub(super) struct Scratch<const WORDS: usize> {
     /// What was left of all limits that were looked up.
     pub(super) rooms: Vec<LimitRoom>,
     pub(super) splitting: Splitting,
+}
+
+impl<const WORDS: usize> Scratch<WORDS> {
+    /// Forgets the basket before.
+    pub(super) fn begin(&mut self, rules: &RuleSet, lines: &Lines) {
+        self.state.begin(rules, lines);
+        self.candidates.clear();
+        self.verdicts.clear();
+    }
+
+    /// Notes that a rule comes into question on some lines, or why it does not.
+    pub(super) fn found(&mut self, at: u32, found: Result<LineSet<WORDS>, SkipReason>) {
+        let skipped = match found {
+            Ok(matching) => {
+                let verdict = self.verdicts.len();
+                self.candidates.push(Candidate { at, verdict, matching, done: false });
+                SkipReason::NothingPayable
+            }
+            Err(reason) => reason,
+        };
+        self.verdicts.push(Verdict {
+            at,
+            skipped: Some(skipped),
+            amount: Amount::ZERO,
+            wanted: None,
+            points: 0,
+            rooms: 0..0,
+        });
+    }
 }
 
 /// An instruction that comes into question.

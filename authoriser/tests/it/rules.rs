@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use crate::book::{Book, Sold, basket};
 
-fn registry(instructions: Value) -> domain::registry::Registry {
-    let document = json!({
+fn document(instructions: Value) -> Value {
+    json!({
         "grantors": [{"id": "city", "kind": "municipality"}, {"id": "shop", "kind": "merchant"}],
         "merchants": [{"id": "shop"}],
         "places": [{"id": "P1", "merchant": "shop", "territory": "LV0001000"}],
@@ -24,12 +24,19 @@ fn registry(instructions: Value) -> domain::registry::Registry {
         "contracts": [{"id": "C1", "grantor": "city", "merchant": "shop", "from": "2025-01-01"}],
         "benefits": [{"id": "B-city", "grantor": "city"}, {"id": "B-shop", "grantor": "shop"}],
         "instructions": instructions,
-    });
-    ingest::register::registry::decode(&document).unwrap_or_else(|faults| panic!("{faults:?}"))
+    })
+}
+
+fn registry(document: &Value) -> domain::registry::Registry {
+    ingest::register::registry::decode(document).unwrap_or_else(|faults| panic!("{faults:?}"))
 }
 
 fn rule_set(instructions: Value) -> RuleSet {
-    RuleSet::compile(&registry(instructions)).unwrap_or_else(|faults| panic!("{faults:?}"))
+    compiled(&document(instructions))
+}
+
+fn compiled(document: &Value) -> RuleSet {
+    RuleSet::compile(&registry(document)).unwrap_or_else(|faults| panic!("{faults:?}"))
 }
 
 fn instruction(id: &str, benefit: &str, priority: i32, more: Value) -> Value {
@@ -142,6 +149,86 @@ fn a_refund_is_decided_again_where_the_instruction_says_so() {
         .expect("taken");
     assert_eq!(refund.refunded, Amount::from_cents(67));
     assert_eq!(refund.benefits[0].amount, Amount::from_cents(33));
+}
+
+/// What is decided again may lie on other lines than before; in all it is no more than it was.
+#[test]
+fn what_stays_may_move_to_another_line() {
+    let rules = |effect: Value| {
+        rule_set(json!([instruction(
+            "off",
+            "B-shop",
+            1,
+            json!({"effect": effect, "on_refund": "reevaluate"})
+        )]))
+    };
+    let whole = |number| ReturnedLine { number, quantity: Quantity::from_thousandths(1_000) };
+    let line = |line: u32, cents: i64| json!({"line": line, "item": "x", "quantity": 1, "unit_price_cents": cents});
+    // Five euro off a basket of two lines stay on the one that is left.
+    let five = rules(json!({"amount_off_cents": 500, "per": "basket"}));
+    let sold = sell(&five, &lines(json!([line(1, 1_000), line(2, 1_000)])));
+    let mut refunded = Refunded::default();
+    let sale = sold.sale(&five);
+    let refund = rules::refund(&five, &sale, &mut refunded, &[whole(2)]).expect("taken");
+    assert_eq!(refund.refunded, Amount::from_cents(1_000));
+    let backs = |refund: &domain::refund::Refund| -> Vec<_> {
+        let of = refund.benefits.iter();
+        of.map(|back| (back.line, back.amount.cents(), back.grantor_amount.cents())).collect()
+    };
+    assert_eq!(backs(&refund), [(1, -250, -125), (2, 250, 125)]);
+    let refund = rules::refund(&five, &sale, &mut refunded, &[whole(1)]).expect("taken");
+    assert_eq!((refund.refunded, refund.whole), (Amount::from_cents(500), true));
+    assert_eq!(backs(&refund), [(1, 500, 250)]);
+    // The cheapest of four was free; of the three that are left the next one is, for no more.
+    let three = rules(json!({"free_units": {"buy": 2, "free": 1}}));
+    let four = (1..5).map(|number| line(number, i64::from(number) * 100)).collect();
+    let sold = sell(&three, &lines(Value::Array(four)));
+    assert_eq!(given(&sold), [(1, "off".into(), 100)]);
+    let sale = sold.sale(&three);
+    let mut refunded = Refunded::default();
+    let refund = rules::refund(&three, &sale, &mut refunded, &[whole(1)]).expect("taken");
+    assert_eq!(refund.refunded, Amount::from_cents(100));
+    assert_eq!(backs(&refund), [(1, 100, 50), (2, -100, -50)]);
+}
+
+/// What a merchant's catalogue says by now, an instruction that came later and a contract that has ended
+/// are of other sales.
+#[test]
+fn a_refund_is_worked_out_by_what_held_at_the_sale() {
+    let off = json!({
+        "content": {"any": [{"category": "food"}]}, "on_refund": "reevaluate",
+        "effect": {"amount_off_cents": 100, "per": "line"},
+    });
+    let points = json!({
+        "content": {"any": [{"category": "food"}]},
+        "effect": {"earn_points": {"per_cents": 100, "points": 1}},
+    });
+    let sold_by =
+        json!([instruction("off", "B-city", 2, off), instruction("points", "B-shop", 3, points),]);
+    let rules = rule_set(sold_by.clone());
+    // As it is recorded: with the category that the catalogue had then.
+    let sold = sell(
+        &rules,
+        &lines(json!([
+            {"line": 1, "item": "milk", "quantity": 1, "unit_price_cents": 1000,
+             "category": "food.milk"},
+            {"line": 2, "item": "bag", "quantity": 1, "unit_price_cents": 500},
+        ])),
+    );
+    assert_eq!(given(&sold), [(1, "off".into(), 100)]);
+
+    let mut by_now = document(sold_by);
+    let later = json!({"effect": {"percent_off_bp": 5000}});
+    let later = instruction("later", "B-city", 1, later);
+    by_now["instructions"].as_array_mut().expect("instructions").push(later);
+    by_now["contracts"] = json!([]);
+    by_now["catalogue"] = json!([{"merchant": "shop", "item": "milk", "category": "dairy"}]);
+    let by_now = compiled(&by_now);
+    let returned = [ReturnedLine { number: 2, quantity: Quantity::from_thousandths(1_000) }];
+    let sale = sold.sale(&by_now);
+    let refund = rules::refund(&by_now, &sale, &mut Refunded::default(), &returned).expect("taken");
+    assert_eq!(refund.refunded, Amount::from_cents(500));
+    assert!(refund.benefits.is_empty() && refund.points.is_empty(), "{refund:?}");
 }
 
 /// A threshold that the rest of the basket no longer reaches takes all of the benefit back, but the
@@ -292,7 +379,7 @@ fn the_first_reason_is_told() {
 
 #[test]
 fn faults_of_a_set_name_their_places() {
-    let registry = registry(json!([
+    let registry = registry(&document(json!([
         instruction("a", "B-city", 1, json!({"effect": {"percent_off_bp": 1}})),
         instruction("b", "B-city", 1, json!({"effect": {"percent_off_bp": 1}})),
         instruction("c", "B-shop", 1, json!({"effect": {"percent_off_bp": 1}, "recipients": {}})),
@@ -315,7 +402,7 @@ fn faults_of_a_set_name_their_places() {
                 "valid": {"from": "2024-01-01", "to": "2024-12-31"},
             })
         ),
-    ]));
+    ])));
     let paths: Vec<_> = analyse::faults(&registry).into_iter().map(|fault| fault.path).collect();
     assert_eq!(
         paths,

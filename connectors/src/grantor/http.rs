@@ -444,9 +444,14 @@ impl<'a> List<'a> {
         let now = self.door.context.clock.now();
         let today = LocalTime::of(now).date;
         let mut stream = self.stream().await?;
-        let (mut known, mut ended) = (0, Vec::new());
+        let (mut known, mut ended) = (0_usize, Vec::new());
         for (who, days) in stream.lists().members(&self.group) {
-            known += usize::from(days.until.is_none_or(|until| today < until));
+            // One that is over has nothing to end: counted, a list whose members come and go would be
+            // refused every time for those of years ago.
+            if days.until.is_some_and(|until| until <= today) {
+                continue;
+            }
+            known += 1;
             if !named.contains(&who) {
                 let (person, token) = match who {
                     Listed::Person(person) => (Some(person.to_string()), None),

@@ -163,27 +163,29 @@ impl Batch {
                 Err(problem) => (Vec::new(), Err(problem)),
             };
             for chunk in some.chunks(CHUNK) {
-                let Some(told) = self.answer(chunk).await else { return };
+                let (told, goes_on) = self.answer(chunk).await;
                 if answers.send(Ok(Bytes::from(told))).await.is_err() {
                     return;
+                }
+                if !goes_on {
+                    let line = self.line + 1;
+                    let detail = format!(
+                        "lines from {line} on were not read; send them again with the same keys, \
+                         and those before them that are answered so"
+                    );
+                    return end(&answers, line, Problem::unavailable(detail)).await;
                 }
             }
             match more {
                 Ok(true) => {}
                 Ok(false) => return,
-                Err(problem) => {
-                    // Whoever sends must not think that all was taken.
-                    let mut told = Vec::new();
-                    write(&mut told, lines.number + 1, Err(problem));
-                    let _ = answers.send(Ok(Bytes::from(told))).await;
-                    return;
-                }
+                Err(problem) => return end(&answers, lines.number + 1, problem).await,
             }
         }
     }
 
-    /// Answers some lines; `None` where the streams take nothing any more.
-    async fn answer(&mut self, lines: &[Line]) -> Option<Vec<u8>> {
+    /// Answers some lines, each of them, and says whether the streams still take something.
+    async fn answer(&mut self, lines: &[Line]) -> (Vec<u8>, bool) {
         let (mut steps, mut uploads, mut letters) = (Vec::new(), Vec::new(), Vec::new());
         for line in lines {
             self.line = line.number;
@@ -197,14 +199,14 @@ impl Batch {
             };
             steps.push((line, step));
         }
-        if !uploads.is_empty() {
-            self.door.log.append(Topic::TerminalTransactions, &uploads).await.ok()?;
-        }
-        let mut told = Vec::new();
+        let lost = self.append(Topic::TerminalTransactions, &uploads).await.err();
+        let mut answers = Vec::new();
         for (line, step) in steps {
-            let answer = match step {
-                Step::Refused(problem) => Err(problem),
-                Step::Watched { key, body, watched } => {
+            let answer = match (step, &lost) {
+                (Step::Refused(problem), _) => Err(problem),
+                // Perhaps it is on no stream: then nobody decides it.
+                (Step::Watched { watched: Claim::Wait(_), .. }, Some(lost)) => Err(lost.clone()),
+                (Step::Watched { key, body, watched }, _) => {
                     let verdict = self.door.authoriser.verdict(watched, key, body).await;
                     verdict.map_err(|refusal| {
                         letters.extend(self.refused_later(&refusal, line));
@@ -212,12 +214,23 @@ impl Batch {
                     })
                 }
             };
-            write(&mut told, line.number, answer);
+            answers.push((line.number, answer));
         }
-        if !letters.is_empty() {
-            self.door.log.append(Topic::DeadLetters, &letters).await.ok()?;
+        let unkept = self.append(Topic::DeadLetters, &letters).await.err();
+        let mut told = Vec::new();
+        for (line, answer) in answers {
+            // What is refused is kept, or has to come again.
+            let answer = answer.map_err(|refused| unkept.clone().unwrap_or(refused));
+            write(&mut told, line, answer);
         }
-        Some(told)
+        (told, lost.is_none() && unkept.is_none())
+    }
+
+    async fn append(&self, topic: Topic, records: &[Record]) -> Result<(), Problem> {
+        if !records.is_empty() {
+            self.door.log.append(topic, records).await?;
+        }
+        Ok(())
     }
 
     /// Translates a line; what is new goes to `uploads`.
@@ -317,6 +330,14 @@ impl Batch {
         let here = Self { door, identity, line: line.number };
         here.letter(&refused, line.bytes.trim_ascii(), line.length)
     }
+}
+
+/// The last answer, of a line that was not read: whoever sends must not think that all was taken.
+async fn end(answers: &Answers, line: u64, problem: Problem) {
+    let mut told = Vec::new();
+    write(&mut told, line, Err(problem));
+    // A reader that is gone needs no answer.
+    let _ = answers.send(Ok(Bytes::from(told))).await;
 }
 
 fn write(told: &mut Vec<u8>, line: u64, answer: Result<Reply, Problem>) {

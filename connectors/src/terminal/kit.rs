@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
     sync::{Arc, RwLock},
 };
 
@@ -202,7 +203,11 @@ impl Kits {
         }
     }
 
-    async fn members(&self, now: DateTime<Utc>, wanted: BTreeSet<GroupId>) -> Arc<Members> {
+    async fn members(
+        &self,
+        now: DateTime<Utc>,
+        wanted: BTreeSet<GroupId>,
+    ) -> Result<Arc<Members>, Problem> {
         let day = LocalTime::of(now).date;
         let mut last = self.members.lock().await;
         let version = read(&self.people).version;
@@ -210,20 +215,15 @@ impl Kits {
             let serves = members.version == version || now - members.at < FRESH;
             let whole = wanted.iter().all(|group| members.groups.contains_key(group));
             if serves && whole && members.day == day {
-                return Arc::clone(members);
+                return Ok(Arc::clone(members));
             }
         }
         let people = Arc::clone(&self.people);
         let look = tokio::task::spawn_blocking(move || look(&people, now, &wanted));
-        let members = Arc::new(look.await.unwrap_or_else(|_| Members {
-            version: Version::default(),
-            day,
-            at: now,
-            groups: HashMap::new(),
-            blocked: BTreeSet::new(),
-        }));
+        // A look that was cut off is none: signed, it would say for a week that nothing is blocked.
+        let members = Arc::new(look.await.map_err(Problem::stopping)?);
         *last = Some(Arc::clone(&members));
-        members
+        Ok(members)
     }
 
     /// Hashes blocked and unblocked since some offset of the means' changes; `None` where too much
@@ -364,22 +364,24 @@ async fn make(door: &Door, terminal: &TerminalId, since: Option<&str>) -> Result
         recipients.any.iter().chain(&recipients.all).chain(&recipients.none).cloned()
     });
     let named: BTreeSet<GroupId> = named.collect();
-    let members = door.kits.members(now, named.clone()).await;
-    let earlier = since.and_then(parse);
+    let members = door.kits.members(now, named.clone()).await?;
+    let edition = Edition { read: members.version, day: Some(members.day) };
+    let earlier = since.and_then(Edition::parse);
     let changed = match earlier {
-        Some(earlier) => door.kits.changed(earlier.means).await,
+        Some(earlier) => door.kits.changed(earlier.read.means).await,
         None => None,
     };
     let earlier = earlier.filter(|_| changed.is_some());
     let (blocked, unblocked) =
         changed.unwrap_or_else(|| (members.blocked.clone(), BTreeSet::new()));
-    let same_rules = earlier.is_some_and(|of| of.registry == members.version.registry);
+    let is_same = |of: Edition| of.read.registry == edition.read.registry && of.day == edition.day;
+    let same_rules = earlier.is_some_and(is_same);
     let merchant = rules.site(index).merchant.as_str();
     let (instructions, catalogue) = match same_rules {
         true => (None, None),
         false => documents(door, &offered, merchant).await?,
     };
-    let groups = (earlier != Some(members.version)).then(|| {
+    let groups = (earlier != Some(edition)).then(|| {
         let of =
             |group: &GroupId| Some((group.to_string(), (**members.groups.get(group)?).clone()));
         named.iter().filter_map(of).collect()
@@ -388,8 +390,8 @@ async fn make(door: &Door, terminal: &TerminalId, since: Option<&str>) -> Result
     let instant = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
     Ok(Kit {
         terminal_id: terminal.to_string(),
-        version: written(members.version),
-        since: earlier.map(written),
+        version: edition.to_string(),
+        since: earlier.map(|earlier| earlier.to_string()),
         issued_at: instant(now),
         expires_at: instant(now + HOLDS),
         salt: door.kits.salt.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -430,17 +432,36 @@ async fn documents(
     Ok((Some(instructions), Some(catalogue)))
 }
 
-fn written(version: Version) -> String {
-    let Version { registry, means, entitlements, memberships } = version;
-    format!("{registry}.{means}.{entitlements}.{memberships}")
+/// What a kit was made of. Also of its day: instructions come within its reach, and cards into
+/// groups, without anything being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Edition {
+    read: Version,
+    /// None of kits that did not say so.
+    day: Option<NaiveDate>,
 }
 
-fn parse(text: &str) -> Option<Version> {
-    let mut numbers = text.split('.').map(|part| part.parse().ok());
-    let mut next = || numbers.next().flatten();
-    let (registry, means, entitlements) = (next()?, next()?, next()?);
-    // Kits of before lists have three numbers.
-    Some(Version { registry, means, entitlements, memberships: next().unwrap_or(0) })
+impl Edition {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('.');
+        let mut number = || parts.next().and_then(|part| part.parse::<u64>().ok());
+        let (registry, means, entitlements) = (number()?, number()?, number()?);
+        // Kits of before lists have three numbers.
+        let memberships = number().unwrap_or(0);
+        let day = parts.next().and_then(|part| part.parse().ok());
+        Some(Self { read: Version { registry, means, entitlements, memberships }, day })
+    }
+}
+
+impl fmt::Display for Edition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Version { registry, means, entitlements, memberships } = self.read;
+        write!(f, "{registry}.{means}.{entitlements}.{memberships}")?;
+        match self.day {
+            Some(day) => write!(f, ".{day}"),
+            None => Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -455,5 +476,16 @@ mod tests {
         assert!((0..10_000).all(|n| filter.holds(hash(n))));
         let strangers = (10_000..210_000).filter(|n| filter.holds(hash(*n))).count();
         assert!(strangers < 100, "{strangers} of 200 000");
+    }
+
+    #[test]
+    fn a_version_is_read_as_it_was_told() {
+        for text in ["7.8.9.10.2025-06-02", "7.8.9.10"] {
+            let edition = Edition::parse(text).expect("one that was told");
+            assert_eq!(edition.to_string(), text);
+        }
+        let before_lists = Edition::parse("7.8.9").expect("one that was told");
+        assert_eq!((before_lists.read.memberships, before_lists.day), (0, None));
+        assert_eq!(Edition::parse("7.8"), None);
     }
 }

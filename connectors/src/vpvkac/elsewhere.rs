@@ -13,6 +13,9 @@ use crate::{
     problem::Problem,
 };
 
+/// After how many seconds it may be asked again: until callers are led elsewhere, it is as it is.
+const AGAIN: u32 = 60;
+
 /// The routes of [`http`](super::http), all of which answer 503.
 pub fn routes(tokens: Tokens) -> Router {
     let all = [
@@ -33,5 +36,5 @@ async fn no_desk(State(tokens): State<Tokens>, headers: HeaderMap) -> Result<Res
     let detail =
         "this node gives no calls: of the nodes over these streams another one has the desk";
     let (status, title) = (StatusCode::SERVICE_UNAVAILABLE, "The desk is elsewhere");
-    Err(Problem::new(status, "no_desk", title, detail))
+    Err(Problem::new(status, "no_desk", title, detail).again_in(AGAIN))
 }

@@ -191,6 +191,11 @@ async fn a_whole_list_ends_the_memberships_of_those_it_does_not_name() {
     // Who comes back is a member again.
     assert_eq!(served.staff("POST", &[member(30)]).await.json()["taken"], 1);
     assert_eq!((served.members("staff").await, served.members("donors").await), (21, 0));
+    // Memberships that are over do not end once more, however many they are.
+    let over = |number| json!({"person": code(number), "from": "2020-01-01", "to": "2020-12-31"});
+    let over: Vec<_> = (40..50).map(over).collect();
+    assert_eq!(served.staff("POST", &over).await.json()["taken"], 10);
+    assert_eq!(served.staff("PUT", &all[..20]).await.json()["ended"], 1);
 }
 
 #[tokio::test]

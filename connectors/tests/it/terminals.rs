@@ -31,6 +31,7 @@ use ingest::{
     log::{
         Log,
         embedded::{self, EmbeddedLog},
+        model::{Fault, ModelLog},
     },
     topic::Topic,
     vault::Vault,
@@ -63,11 +64,15 @@ struct Node {
 
 impl Node {
     async fn start(folder: &Path, settings: http::Settings) -> Self {
+        let streams = ingest::metrics::Metrics::register(&prometheus::Registry::new());
+        let (place, streams) = (folder.join("log"), streams.expect("metrics"));
+        let log = EmbeddedLog::open(&place, &embedded::Settings::default(), streams);
+        Self::over(Arc::new(log.expect("a log")), folder, settings).await
+    }
+
+    async fn over(log: Arc<dyn Log>, folder: &Path, settings: http::Settings) -> Self {
         let prometheus = prometheus::Registry::new();
         let streams = ingest::metrics::Metrics::register(&prometheus).expect("metrics");
-        let log =
-            EmbeddedLog::open(&folder.join("log"), &embedded::Settings::default(), streams.clone());
-        let log: Arc<dyn Log> = Arc::new(log.expect("a log"));
         let vault = Vault::open(&folder.join("keys")).expect("a vault");
         let manual = Arc::new(ManualClock::at(noon()));
         let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&manual);
@@ -114,6 +119,13 @@ impl Node {
         let bearer = format!("Bearer {}", self.token(Role::Terminal, "shop", terminal));
         let headers = [("authorization", bearer.as_str()), ("idempotency-key", key)];
         send(self.http, "POST", path, &headers, body).await
+    }
+
+    /// The answers to what a terminal did offline.
+    async fn upload(&self, lines: &[Value]) -> Vec<Value> {
+        let answer = self.ask_as("T1", "/v1/transactions:batch", "-", &ndjson(lines)).await;
+        assert_eq!(answer.status, 200);
+        answer.lines()
     }
 
     async fn get(&self, role: Role, organisation: &str, subject: &str, path: &str) -> Answer {
@@ -354,6 +366,30 @@ async fn a_batch_gives_the_same_verdict_however_it_comes_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_the_streams_take_nothing_each_line_is_told_so_and_what_is_known_stands() {
+    let (folder, log) = (tempfile::tempdir().expect("a folder"), Arc::new(ModelLog::default()));
+    let streams: Arc<dyn Log> = Arc::<ModelLog>::clone(&log);
+    let node = Node::over(streams, folder.path(), http::Settings::default()).await;
+    let status = |told: &[Value]| -> Vec<String> {
+        told.iter().map(|of| format!("{} {}", of["line"], of["status"])).collect()
+    };
+    let known = offline("u1", 1, None);
+    let first = node.upload(std::slice::from_ref(&known)).await;
+    let lines = [known, json!({"terminal_id": "T1"}), offline("u2", 1, None)];
+    log.die_at(0, Fault::Before);
+    let away = node.upload(&lines).await;
+    assert_eq!(status(&away), ["1 200", "2 503", "3 503", "4 503"], "{away:?}");
+    assert_eq!(away[0], first[0]);
+    assert_eq!(away[3]["problem"]["code"], "not_ready");
+    assert_eq!(away[3]["problem"]["retry_after_seconds"], 1);
+    log.revive();
+    let again = node.upload(&lines).await;
+    assert_eq!(status(&again), ["1 200", "2 422", "3 200"], "{again:?}");
+    assert_eq!(again[0], first[0]);
+    node.running.stop().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_line_that_is_too_long_spoils_no_other() {
     let (_folder, node) = node().await;
     let mut upload = ndjson(&[offline("u1", 1, None)]);
@@ -391,6 +427,12 @@ async fn the_kit_is_signed_and_tells_what_changed_since() {
     let (delta, again) = opened(&node.get(Role::Terminal, "shop", "T1", &path).await.json());
     assert_eq!(again, key);
     assert_eq!((&delta["since"], &delta["instructions"]), (&json!(version), &json!(null)));
+    // The next day it reaches one day further, and others may be in the groups: nothing was read.
+    node.clock.advance_to(noon() + TimeDelta::hours(13));
+    let (later, _) = opened(&node.get(Role::Terminal, "shop", "T1", &path).await.json());
+    assert_eq!(later["since"], version);
+    assert_eq!(later["instructions"][0]["id"], "milk");
+    assert!(later["groups"]["nobody"].is_object(), "{later}");
     let other = node.get(Role::Terminal, "shop", "T2", "/v1/terminals/T1/offline-kit").await;
     assert_eq!(other.status, 403);
     node.running.stop().await.expect("stopped");

@@ -54,7 +54,7 @@ pub fn copy(node: &Node, folder: &Path) -> Result<Copied, Failure> {
     let mut options = OpenOptions::new();
     let file = options.create(true).truncate(true).write(true).mode(0o600).open(&part);
     let mut file = BufWriter::new(file.map_err(failed)?);
-    let list = node.folder.join(person::ERASURES);
+    let list = node.keys.join(person::ERASURES);
     let erasures =
         if list.is_file() { fs::read_to_string(&list).map_err(failed)? } else { String::new() };
     let head = Head { keys: node.vault.name(), taken_at: now, erasures };

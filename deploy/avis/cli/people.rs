@@ -11,21 +11,17 @@ use super::Data;
 #[allow(missing_docs, reason = "the node's data are documented at their type")]
 pub enum PersonCommand {
     /// Everything that is held of somebody, as JSON. That it was asked for stands in the audit trail.
-    #[command(after_help = "Example:\n  avis person export --person 010180-12345 --data avis-demo")]
+    #[command(after_help = "Example:\n  avis person export 010180-12345 --data avis-demo")]
     Export {
         /// The personal code.
-        #[arg(long, value_name = "CODE")]
         person: String,
         #[command(flatten)]
         data: Data,
     },
     /// Forget somebody, for ever: their key is destroyed, their means are blocked; sums stay.
-    #[command(
-        after_help = "Example:\n  avis person erase --person 010180-12345 --yes --data avis-demo"
-    )]
+    #[command(after_help = "Example:\n  avis person erase 010180-12345 --yes --data avis-demo")]
     Erase {
         /// The personal code.
-        #[arg(long, value_name = "CODE")]
         person: String,
         /// Do it; it cannot be undone.
         #[arg(long)]

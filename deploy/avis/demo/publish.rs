@@ -45,7 +45,7 @@ pub async fn all(
 ) -> Result<Published, Failure> {
     let bar = progress.bar("publishing");
     for summary in node.summaries().await? {
-        summary.refresh(&node.session()?, clock.now()).await?;
+        summary.refresh(|| node.session(), clock.now()).await?;
     }
     bar.inc(1);
     let session = node.session()?;

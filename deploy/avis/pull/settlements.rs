@@ -133,6 +133,8 @@ pub(super) struct Page {
 
 /// The most statements of a page.
 const PAGE: usize = 200;
+/// After how many seconds what has not landed may be asked for again.
+const LANDS: u32 = 5;
 
 /// The statements of a month that the caller's role sees.
 #[utoipa::path(get, path = "/v1/settlements", tag = "settlements",
@@ -334,10 +336,7 @@ pub(super) async fn close(
 pub(super) fn failed(error: Failure) -> Problem {
     match error {
         Failure::Warehouse(error) => early(error),
-        Failure::Pipeline(error) if pipelines::settlements::is_early(&error) => {
-            let detail = "the newest transactions are still landing; ask again in some seconds";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_landed", "Not available now", detail)
-        }
+        Failure::Pipeline(error) if pipelines::settlements::is_early(&error) => not_landed(),
         Failure::Usage(text) => {
             Problem::new(StatusCode::CONFLICT, "state", "Not in this state", text)
         }
@@ -393,12 +392,15 @@ fn period_of(id: &str) -> Option<Month> {
 /// What has not landed yet comes in a moment.
 fn early(error: WarehouseError) -> Problem {
     match error {
-        WarehouseError::NotLanded { .. } => {
-            let detail = "the newest transactions are still landing; ask again in some seconds";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_landed", "Not available now", detail)
-        }
+        WarehouseError::NotLanded { .. } => not_landed(),
         other => inside(other),
     }
+}
+
+fn not_landed() -> Problem {
+    let (status, title) = (StatusCode::SERVICE_UNAVAILABLE, "Not available now");
+    let detail = "the newest transactions are still landing; ask again in some seconds";
+    Problem::new(status, "not_landed", title, detail).again_in(LANDS)
 }
 
 /// The month of a statement, for the audit trail: what a caller calls a statement may be anything.

@@ -10,9 +10,13 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
+use connectors::problem::Problem;
 use tokio::sync::watch;
 
 use crate::node::Node;
+
+/// After how many seconds a node that is not ready may be asked again.
+const REBUILT: u32 = 5;
 
 /// What is looked at.
 #[derive(Clone)]
@@ -34,11 +38,12 @@ pub fn routes(health: Health) -> Router {
         .with_state(health)
 }
 
-async fn readiness(State(health): State<Health>) -> impl IntoResponse {
+async fn readiness(State(health): State<Health>) -> Result<&'static str, Problem> {
     if *health.ready.borrow() {
-        (StatusCode::OK, "ready\n")
+        Ok("ready\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the registers are being rebuilt from the streams\n")
+        let detail = "the registers are being rebuilt from the streams";
+        Err(Problem::unavailable(detail).again_in(REBUILT))
     }
 }
 

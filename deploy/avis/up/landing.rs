@@ -8,6 +8,7 @@ use pipelines::{
 };
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 
+use super::tasks::patiently;
 use crate::{config::Config, failure::Failure, lineage::Lineage, node::Node};
 
 /// How long landing may take after the doors are closed.
@@ -26,10 +27,19 @@ impl Landing {
     ///
     /// # Errors
     /// Where a stream cannot be read or a table not be written.
-    pub async fn begin(node: &Node, config: &Config, behind: &Handle) -> Result<Self, Failure> {
-        let runner = Arc::new(node.pipelines().await?);
-        let (first, ends) = (Arc::clone(&runner), runner.ends()?);
-        behind.spawn(async move { first.catch_up(&ends).await }).await??;
+    pub async fn begin(
+        node: &Node,
+        config: &Config,
+        behind: &Handle,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<Self, Failure> {
+        let runner = Arc::new(patiently(node, stop, || node.pipelines()).await?);
+        let caught_up = patiently(node, stop, || async {
+            let (first, ends) = (Arc::clone(&runner), runner.ends()?);
+            behind.spawn(async move { first.catch_up(&ends).await }).await??;
+            Ok::<(), Failure>(())
+        });
+        caught_up.await?;
         let lineage = Lineage::of(node, config, &runner)?;
         let (last, landed) = watch::channel(false);
         let lands = Arc::clone(&runner);

@@ -6,8 +6,9 @@ use std::{
 };
 
 use authoriser::refresh::Registers;
-use ingest::topic::Topic;
+use ingest::{topic::Topic, vault::VaultError};
 use pipelines::{entitlements::Evaluator, error::PipelineError, settlements};
+use tokio::{sync::watch, task::spawn_blocking};
 use warehouse::error::WarehouseError;
 
 use crate::{failure::Failure, node::Node, person, rotation::Rotations, settlement};
@@ -26,6 +27,45 @@ const PROVED_SPARINGLY: u32 = 50;
 const PROVED_SOON: Duration = Duration::from_secs(5);
 /// How often somebody who has another process's keys looks who was erased.
 const FORGOTTEN_EVERY: Duration = Duration::from_secs(5);
+/// How long storage of tables that does not answer is left alone.
+const ASKED_AGAIN: Duration = Duration::from_secs(5);
+
+/// Does something over the tables; where their storage is another's and does not answer, again and
+/// again, until it does or the process is told to stop.
+///
+/// # Errors
+/// Where it fails of anything else.
+pub async fn patiently<T, F>(
+    node: &Node,
+    stop: &watch::Receiver<bool>,
+    each: impl Fn() -> F,
+) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    loop {
+        match Box::pin(each()).await {
+            Err(error) if is_outage(node, &error) && !*stop.borrow() => tell_outage(&error),
+            done => return done,
+        }
+        tokio::time::sleep(ASKED_AGAIN).await;
+    }
+}
+
+/// Whether tables that are not in a folder could not be used, and may be later.
+fn is_outage(node: &Node, failure: &Failure) -> bool {
+    let is_outage = match failure {
+        Failure::Pipeline(error) => error.is_outage(),
+        Failure::Warehouse(error) => error.is_outage(),
+        _ => false,
+    };
+    is_outage && node.warehouse().scheme() != "file"
+}
+
+fn tell_outage(error: &Failure) {
+    let error: &dyn std::error::Error = error;
+    tracing::warn!(error, "the storage of the tables does not answer; it is asked again");
+}
 
 /// Evaluates groups again whenever people or rules change.
 ///
@@ -61,9 +101,16 @@ pub async fn evaluate(mut evaluator: Evaluator, node: Arc<Node>) -> Result<(), F
 ///
 /// # Errors
 /// Where a stream or a table cannot be used, or the books do not balance.
-pub async fn settle_first(node: Arc<Node>, landed: Vec<u64>) -> Result<(), Failure> {
-    settlement::follow(&node).await?;
-    let proof = settlement::prove(&node.log, &node.session()?, &landed).await?;
+pub async fn settle_first(
+    node: Arc<Node>,
+    landed: Vec<u64>,
+    stop: watch::Receiver<bool>,
+) -> Result<(), Failure> {
+    let proved = patiently(&node, &stop, || async {
+        settlement::follow(&node).await?;
+        settlement::prove(&node.log, &node.session()?, &landed).await
+    });
+    let proof = proved.await?;
     node.metrics().vitals.proved(proof.difference_cents(), node.clock.now());
     proof.balanced()
 }
@@ -75,17 +122,18 @@ pub async fn settle_first(node: Arc<Node>, landed: Vec<u64>) -> Result<(), Failu
 /// Where a stream or a table cannot be used.
 pub async fn settle(node: Arc<Node>) -> Result<(), Failure> {
     let mut grown = node.log.subscribe(Topic::Settlements);
-    let mut told = None;
+    let mut told: Option<u64> = None;
     loop {
         let end = node.log.end(Topic::Settlements, 0)?;
-        match settlement::follow(&node).await {
+        let done = match settlement::follow(&node).await {
+            Ok(()) if told != Some(end) => settlement::tell(&node).await,
+            done => done,
+        };
+        match done {
+            Ok(()) => told = Some(end),
             Err(Failure::Pipeline(error)) if settlements::is_early(&error) => {}
-            done => {
-                done?;
-                if told.replace(end) != Some(end) {
-                    settlement::tell(&node).await?;
-                }
-            }
+            Err(error) if is_outage(&node, &error) => tell_outage(&error),
+            Err(error) => return Err(error),
         }
         let _ = tokio::time::timeout(SETTLED_EVERY, grown.changed()).await;
     }
@@ -127,11 +175,11 @@ pub async fn prove(node: Arc<Node>, first: Duration) -> Result<(), Failure> {
 ///
 /// # Errors
 /// Where a stream or a table cannot be used.
-pub async fn summarise(node: Arc<Node>) -> Result<(), Failure> {
-    let summaries = node.summaries().await?;
+pub async fn summarise(node: Arc<Node>, stop: watch::Receiver<bool>) -> Result<(), Failure> {
+    let summaries = patiently(&node, &stop, || node.summaries()).await?;
     loop {
         for summary in &summaries {
-            if let Err(error) = summary.refresh(&node.session()?, node.clock.now()).await {
+            if let Err(error) = summary.refresh(|| node.session(), node.clock.now()).await {
                 tracing::error!(%error, "a summary is not up to date");
             }
         }
@@ -139,21 +187,38 @@ pub async fn summarise(node: Arc<Node>) -> Result<(), Failure> {
     }
 }
 
-/// Forgets the keys of whoever is erased by the process that has them.
+/// Forgets the keys of whoever is erased by the process that has them. Where its disk cannot be read
+/// this one goes on: the keys are in memory.
 ///
 /// # Errors
-/// Where its lists cannot be read; and when recipients get other pseudonyms, since what this process tells
-/// from then on would be under those of before.
+/// When other keys are in the place of those that this process has; and when recipients get other
+/// pseudonyms, since what it tells from then on would be under those of before.
 pub async fn forget(node: Arc<Node>) -> Result<(), Failure> {
-    let rotations = Rotations::read(&node.keys)?.count();
     loop {
         tokio::time::sleep(FORGOTTEN_EVERY).await;
-        person::forget_keys(&node.keys, &node.vault)?;
-        if Rotations::read(&node.keys)?.count() != rotations {
-            let text = "recipients have other pseudonyms now: every role starts again";
-            return Err(Failure::Usage(text.into()));
+        // A disk that others have may take long to answer.
+        let looks = Arc::clone(&node);
+        match spawn_blocking(move || rotations(&looks)).await? {
+            Ok(times) if times == node.rotations() => {}
+            Ok(_) => {
+                let text = "recipients have other pseudonyms now: every role starts again";
+                return Err(Failure::Usage(text.into()));
+            }
+            Err(error @ Failure::Vault(VaultError::Replaced)) => return Err(error),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, "who was erased cannot be read; it is tried again");
+            }
         }
     }
+}
+
+/// Forgets who is erased by now, and answers how often pseudonyms have rotated.
+fn rotations(node: &Node) -> Result<u32, Failure> {
+    person::forget_keys(&node.keys, &node.vault)?;
+    // Where the folder is away, this says so, and no file of rotations says nothing.
+    node.vault.refresh()?;
+    Ok(Rotations::read(&node.keys)?.count())
 }
 
 /// Keeps means and memberships as new as the streams, where nobody decides here.

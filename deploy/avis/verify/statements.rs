@@ -176,7 +176,7 @@ impl Statements {
         for benefit in lines.iter().flat_map(|line| &line.benefits) {
             let borne = benefit.excess_borne_by == "grantor";
             let excess = if borne { benefit.excess_cents } else { 0 };
-            if benefit.amount_cents == 0 && excess == 0 {
+            if benefit.amount_cents == 0 && benefit.grantor_cents == 0 && excess == 0 {
                 continue;
             }
             let rate = self.rate(closing, &benefit.grantor_id, merchant, day);

@@ -266,6 +266,13 @@ impl Slots {
         Ok(slot)
     }
 
+    /// Opens the file that is followed: only then a file system of several machines asks for its
+    /// newest length, which it remembers for a while otherwise.
+    pub(super) fn ask_anew(&self) -> Result<(), VaultError> {
+        let Access::Follows { path, .. } = &self.access else { return Ok(()) };
+        File::open(path).map(drop).map_err(store("look at the file"))
+    }
+
     /// Hands over who was added since by the process that writes the file.
     pub(super) fn take_new(
         &mut self,
@@ -273,10 +280,8 @@ impl Slots {
         mut take: impl FnMut(&[Enrolled]),
     ) -> Result<(), VaultError> {
         let Access::Follows { path, file } = &self.access else { return Ok(()) };
-        let there = std::fs::metadata(path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => VaultError::Replaced,
-            _ => store("look at the file")(source),
-        })?;
+        // One that is not there may come back, as does a disk that others have.
+        let there = std::fs::metadata(path).map_err(store("look at the file"))?;
         if which(&there) != *file || there.len() < place(self.count) {
             return Err(VaultError::Replaced);
         }

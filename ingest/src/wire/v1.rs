@@ -132,7 +132,8 @@ impl Event {
         }
     }
 
-    /// Which entry of a register it is about, as a hash: of two about the same the later holds.
+    /// Which entry of a register it is about, as a hash: of two about the same holds the one of the
+    /// higher [`rank`](Self::rank), and of one rank the later.
     #[must_use]
     pub fn entry(&self) -> Option<u128> {
         let of = |kind: &str, id: &str| Some(outside_id(kind, id).as_u128());
@@ -147,6 +148,16 @@ impl Event {
             }
             Self::EntitlementEvaluated(event) => of("entitlement", &event.person),
             _ => None,
+        }
+    }
+
+    /// How new it is among those about the same entry. What the person register counts itself may come
+    /// after what is newer; all else is as new as it stands late.
+    #[must_use]
+    pub const fn rank(&self) -> u64 {
+        match self {
+            Self::PersonChanged(event) => event.person_sequence,
+            _ => 0,
         }
     }
 }

@@ -11,7 +11,7 @@ use ingest::{
     },
     record::{Position, Record, Stored, outside_id},
     topic::Topic,
-    wire::v1::{Event, MeansChanged},
+    wire::v1::{Event, MeansChanged, PersonChanged},
 };
 
 use crate::{open_with, record};
@@ -138,6 +138,49 @@ async fn a_register_loses_what_was_replaced_and_no_state_since() {
     drop(log);
     let log = open_with(folder.path(), &settings(keep)).expect("a log again");
     assert_eq!(all(&log).await, left);
+}
+
+/// A change of a person, recorded at that minute.
+fn of_person(person: u64, sequence: u64, minute: i64) -> Record {
+    let at = DateTime::from_timestamp(60 * minute, 0).expect("an instant");
+    let person = format!("person-{person}");
+    Record {
+        id: outside_id("register", &minute.to_string()),
+        key: person.clone(),
+        source: "register".into(),
+        sequence,
+        event_time: at,
+        recorded_at: at,
+        event: Event::PersonChanged(PersonChanged {
+            person,
+            person_sequence: sequence,
+            ..PersonChanged::default()
+        }),
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_was_missing_takes_no_newer_one_away() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keep = Keep { replaced: Some(TimeDelta::minutes(5_000)), ..Keep::default() };
+    let keep = HashMap::from([(Topic::PersonChanges, keep)]);
+    let settings = Settings { keep, ..Settings::default() };
+    let log = open_with(folder.path(), &settings).expect("a log");
+    // The second change of everybody comes after the third.
+    let changes = [1, 3, 2].into_iter();
+    let changes = changes.flat_map(|sequence| (0..4_000).map(move |person| (person, sequence)));
+    let later = (4_000..10_000).map(|person| (person, 1));
+    let records: Vec<Record> = (0..)
+        .zip(changes.chain(later))
+        .map(|(minute, (person, sequence))| of_person(person, sequence, minute))
+        .collect();
+    for batch in records.chunks(100) {
+        log.append(Topic::PersonChanges, batch).await.expect("appended");
+    }
+    log.keep().await.expect("kept");
+    let left = log.read(Topic::PersonChanges, 0, 0, 1_000_000).await.expect("read");
+    let sequences: Vec<u64> = left.iter().map(|stored| stored.record.sequence).collect();
+    assert_eq!(sequences, [vec![3; 4_000], vec![1; 6_000]].concat());
 }
 
 #[tokio::test]

@@ -13,7 +13,14 @@ WITH called AS (
     CAST(DATE_TRUNC('month', date) AS DATE) AS month,
     centre_id,
     service_id,
-    COUNT(*) AS requested,
+    -- A call that ended or was rated hours after the rest has a second row, and was asked for once.
+    COUNT(
+      CASE
+        WHEN abandoned
+          OR COALESCE(requested_at, offered_at, accepted_at, connected_at) IS NOT NULL
+          THEN 1
+      END
+    ) AS requested,
     COUNT(connected_at) AS answered,
     COUNT(CASE WHEN abandoned THEN 1 END) AS abandoned,
     SUM(CASE WHEN connected_at IS NOT NULL THEN waiting_seconds END) AS waited,
@@ -85,41 +92,66 @@ weighed AS (
     + CASE WHEN answered_bp IS NULL OR min_answered_bp IS NULL THEN 0 ELSE 1 END
     + CASE WHEN resolved_bp IS NULL OR min_resolved_bp IS NULL THEN 0 ELSE 1 END
     + CASE WHEN mean_rating IS NULL OR min_rating IS NULL THEN 0 ELSE 1 END AS criteria_asked,
-    CASE WHEN mean_wait_seconds <= max_wait_seconds THEN 1 ELSE 0 END
-    + CASE WHEN answered_bp >= min_answered_bp THEN 1 ELSE 0 END
-    + CASE WHEN resolved_bp >= min_resolved_bp THEN 1 ELSE 0 END
-    + CASE WHEN mean_rating >= min_rating THEN 1 ELSE 0 END AS criteria_met
+    -- Without dividing: a mean of half a second more than allowed is more, however it is shown.
+    CASE WHEN answered > 0 AND waited <= max_wait_seconds * answered THEN 1 ELSE 0 END
+    + CASE WHEN requested > 0 AND answered * 10000 >= min_answered_bp * requested THEN 1 ELSE 0 END
+    + CASE WHEN judged.judged > 0 AND resolved * 10000 >= min_resolved_bp * judged.judged THEN 1 ELSE 0 END
+    + CASE WHEN ratings > 0 AND rated >= min_rating * ratings THEN 1 ELSE 0 END AS criteria_met
   FROM judged
+),
+-- What the state pays in a month: of tariffs that hold at once, the one that began last.
+tariffs AS (
+  SELECT holding.*
+  FROM (
+    SELECT
+      months.month AS month,
+      subsidies.*,
+      ROW_NUMBER() OVER (PARTITION BY months.month ORDER BY subsidies.valid_from DESC) AS newest
+    FROM (SELECT DISTINCT month FROM measured) AS months
+    JOIN registry_subsidies_current AS subsidies
+      ON subsidies.valid_from <= months.month
+      AND (subsidies.valid_to IS NULL OR subsidies.valid_to >= months.month)
+  ) AS holding
+  WHERE newest = 1
 ),
 paid AS (
   SELECT
     weighed.*,
+    floor_bp,
     GREATEST(
-      CASE WHEN criteria_asked = 0 THEN 10000 ELSE criteria_met * 10000 / criteria_asked END,
+      CASE
+        WHEN criteria_asked = 0 THEN 10000
+        -- Rounded half up.
+        ELSE (criteria_met * 20000 / criteria_asked + 1) / 2
+      END,
       COALESCE(floor_bp, 0)
     ) AS quality_bp,
     CASE weighed.service_id
-      WHEN 'PAK_01' THEN subsidies.pak_01
-      WHEN 'PAK_02' THEN subsidies.pak_02
-      WHEN 'PAK_03' THEN subsidies.pak_03
-      WHEN 'PAK_04' THEN subsidies.pak_04
-      WHEN 'PAK_05' THEN subsidies.pak_05
-      WHEN 'PAK_06' THEN subsidies.pak_06
-      WHEN 'PAK_07' THEN subsidies.pak_07
-      WHEN 'PAK_08' THEN subsidies.pak_08
-      WHEN 'PAK_09' THEN subsidies.pak_09
-      WHEN 'PAK_10' THEN subsidies.pak_10
+      WHEN 'PAK_01' THEN tariffs.pak_01
+      WHEN 'PAK_02' THEN tariffs.pak_02
+      WHEN 'PAK_03' THEN tariffs.pak_03
+      WHEN 'PAK_04' THEN tariffs.pak_04
+      WHEN 'PAK_05' THEN tariffs.pak_05
+      WHEN 'PAK_06' THEN tariffs.pak_06
+      WHEN 'PAK_07' THEN tariffs.pak_07
+      WHEN 'PAK_08' THEN tariffs.pak_08
+      WHEN 'PAK_09' THEN tariffs.pak_09
+      WHEN 'PAK_10' THEN tariffs.pak_10
     END AS rate
   FROM weighed
-  LEFT JOIN registry_subsidies_current AS subsidies
-    ON subsidies.valid_from <= weighed.month
-    AND (subsidies.valid_to IS NULL OR subsidies.valid_to >= weighed.month)
+  LEFT JOIN tariffs
+    ON tariffs.month = weighed.month
 ),
 each AS (
   SELECT
     paid.*,
+    -- The share itself, rounded once, where it is not below the floor.
     CAST(
-      ROUND(CAST(completed * quality_bp AS DECIMAL(18, 0)) * rate / 10000, 2) AS DECIMAL(18, 2)
+      CASE
+        WHEN criteria_asked > 0 AND criteria_met * 10000 >= COALESCE(floor_bp, 0) * criteria_asked
+          THEN ROUND(CAST(completed * criteria_met AS DECIMAL(18, 0)) * rate / criteria_asked, 2)
+        ELSE ROUND(CAST(completed * quality_bp AS DECIMAL(18, 0)) * rate / 10000, 2)
+      END AS DECIMAL(18, 2)
     ) AS subsidy
   FROM paid
 ),
@@ -172,7 +204,7 @@ SELECT
 FROM each
 UNION ALL
 SELECT
-  month,
+  whole.month,
   centre_id,
   service_id,
   completed,
@@ -195,6 +227,5 @@ SELECT
     END + COALESCE(for_services, 0) AS DECIMAL(18, 2)
   ) AS subsidy
 FROM whole
-LEFT JOIN registry_subsidies_current AS subsidies
-  ON subsidies.valid_from <= whole.month
-  AND (subsidies.valid_to IS NULL OR subsidies.valid_to >= whole.month);
+LEFT JOIN tariffs
+  ON tariffs.month = whole.month;

@@ -124,6 +124,10 @@ impl Updating {
             let Some(entry) = self.live.get_mut(&key) else { continue };
             let holds = if entry.rows > 0 { Some(entry.evaluate(&self.plan)?) } else { None };
             if entry.told == holds {
+                // What came and was taken back before anything was said of it has left nothing.
+                if entry.rows == 0 {
+                    self.live.remove(&key);
+                }
                 continue;
             }
             let said = [(entry.told.take(), true), (holds.clone(), false)];
@@ -223,7 +227,8 @@ impl Updating {
             }
         }
         for entry in self.live.values_mut() {
-            entry.told = Some(entry.evaluate(&plan)?);
+            // Nothing is said of a key of which no row stands.
+            entry.told = if entry.rows > 0 { Some(entry.evaluate(&plan)?) } else { None };
         }
         Ok(())
     }

@@ -45,7 +45,7 @@ pub struct Lander {
     /// Where the columns of each of the flow's sources stand in its stream's batches.
     columns: Vec<(Topic, Vec<usize>)>,
     positions: Offsets,
-    /// The number of the state that is committed.
+    /// The highest number that was taken by a state.
     state: u64,
     pending: Pending,
     /// Rows that came too late, where they are kept.
@@ -93,15 +93,21 @@ impl Lander {
         // What an earlier run still lands is waited for; what it left in memory comes again.
         line.tail.idle().await;
         line.tail.clear();
-        let (positions, state) = committed(log.as_ref(), &line).await?;
+        let (positions, mut state) = committed(log.as_ref(), &line).await?;
         let of = |topic: Option<Topic>| topic.and_then(|topic| positions.get(&topic));
         let partitions = pipeline.inputs.iter().map(|input| of(input.topic()).map_or(0, Vec::len));
         let partitions: Vec<usize> = partitions.collect();
         let flow = Flow::start(&pipeline.blueprint, &partitions);
         let mut flow = flow.map_err(|source| pipeline.failed(source))?;
-        if state > 0 && pipeline.blueprint.is_stateful() {
-            flow.load(kept_state(&world, &pipeline, state)?)
-                .map_err(|source| pipeline.failed(source))?;
+        if pipeline.blueprint.is_stateful() {
+            if state > 0 {
+                flow.load(kept_state(&world, &pipeline, state)?)
+                    .map_err(|source| pipeline.failed(source))?;
+            }
+            // An attempt of which nobody knows how it ended may land still, with its state's
+            // number.
+            let newest = world.states.newest(&pipeline.name);
+            state = state.max(newest.map_err(|source| unread(&pipeline, source))?);
         }
         let mut columns = Vec::new();
         for input in &pipeline.inputs {
@@ -319,7 +325,7 @@ impl Lander {
         appended.map_err(|source| failed(&self.line.pipeline.name, "add rows to", source))
     }
 
-    /// Keeps what has been gathered under the next number.
+    /// Keeps what has been gathered under the next number, which nobody has had.
     fn keep_state(&mut self, pipeline: &Pipeline) -> Result<(), PipelineError> {
         let (bytes, most) = (self.flow.size(), self.world.settings.state_bytes);
         if bytes > most {
@@ -397,14 +403,15 @@ pub async fn committed(log: &dyn Log, line: &Line) -> Result<(Offsets, u64), Pip
 }
 
 fn kept_state(world: &World, pipeline: &Pipeline, number: u64) -> Result<State, PipelineError> {
-    let failed = |source| {
-        let pipeline = pipeline.name.clone();
-        PipelineError::State { pipeline, attempted: "read", source }
-    };
-    let kept = world.states.kept(&pipeline.name, number).map_err(failed)?;
+    let kept = world.states.kept(&pipeline.name, number);
     let bytes = kept
+        .map_err(|source| unread(pipeline, source))?
         .ok_or_else(|| PipelineError::StateMissing { pipeline: pipeline.name.clone(), number })?;
     State::decode(&bytes, pipeline.query).map_err(|source| pipeline.failed(source))
+}
+
+fn unread(pipeline: &Pipeline, source: std::io::Error) -> PipelineError {
+    PipelineError::State { pipeline: pipeline.name.clone(), attempted: "read", source }
 }
 
 fn state_application(pipeline: &Pipeline) -> String {

@@ -11,9 +11,11 @@ use crate::error::PipelineError;
 
 /// Records behind the foremost pipeline of a group from which on one catches up by itself.
 const FAR: u64 = 65_536;
+/// So many pauses are made before storage that does not answer is asked again.
+const OUTAGE: u32 = 5;
 
 /// Runs a group's pipelines, and starts them again from what is committed after a failure that may
-/// pass.
+/// pass: so often, but for storage that others run as often as it takes.
 pub(super) async fn serve(
     log: Arc<dyn Log>,
     group: Group,
@@ -21,11 +23,20 @@ pub(super) async fn serve(
     stop: watch::Receiver<bool>,
 ) -> Result<(), PipelineError> {
     let mut left = world.settings.restarts;
+    let is_remote = group.lines.iter().any(|line| line.table.is_remote());
     loop {
         let started = tokio::time::Instant::now();
         match together(&log, &group, &world, &stop).await {
             // Those that were behind are with the others from here on.
             Ok(()) if !*stop.borrow() && !is_over(&log, &group) => {}
+            Err(error) if is_remote && error.is_outage() => {
+                // What is not landed is landed by the next start.
+                if *stop.borrow() {
+                    return Err(error);
+                }
+                world.metrics.restarted(&group.topics, &error, left);
+                tokio::time::sleep(world.settings.restart_pause.saturating_mul(OUTAGE)).await;
+            }
             // A full disk has its time.
             Err(error) if error.retry() && (left > 0 || log.takes().is_err()) => {
                 // What ran for long was healthy again in between.

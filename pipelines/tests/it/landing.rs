@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -14,6 +14,7 @@ use ingest::{
     clock::ManualClock,
     log::{Log, model::ModelLog},
     topic::Topic,
+    wire::v1::Event,
 };
 use pipelines::{
     config::Settings,
@@ -30,6 +31,8 @@ use warehouse::{
     table::{Pending, Positions, Table, model::ModelTable},
     tail::Tails,
 };
+
+use crate::history::{decided, heartbeat, household, record};
 
 /// Tables in memory by name, and what pipelines keep beside them; they outlive the runners that fill
 /// them.
@@ -172,4 +175,82 @@ pub fn metric(registry: &Registry, name: &str, label: &str) -> f64 {
     let line =
         text.lines().find(|line| line.starts_with(name) && line.contains(&format!("\"{label}\"")));
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
+}
+
+/// A table in memory of which one commit comes late: its answer is lost, and it is there before the
+/// next.
+#[derive(Debug)]
+struct Doubtful {
+    table: Arc<ModelTable>,
+    next: Mutex<Next>,
+}
+
+/// What becomes of the next commit.
+#[derive(Debug)]
+enum Next {
+    Lands,
+    IsHeld,
+    /// Another one lands before it.
+    ComesAfter(Vec<RecordBatch>, Positions),
+}
+
+impl Table for Doubtful {
+    fn schema(&self) -> &'static schema::Table {
+        self.table.schema()
+    }
+
+    fn positions<'a>(&'a self, applications: &'a [String]) -> Pending<'a, Positions> {
+        self.table.positions(applications)
+    }
+
+    fn commit<'a>(&'a self, rows: Vec<RecordBatch>, positions: &'a Positions) -> Pending<'a, ()> {
+        let mut next = self.next.lock().expect("a lock");
+        match std::mem::replace(&mut *next, Next::Lands) {
+            Next::Lands => self.table.commit(rows, positions),
+            Next::IsHeld => {
+                *next = Next::ComesAfter(rows, positions.clone());
+                let lost = WarehouseError::Rows { table: "held", reason: "no answer".into() };
+                Box::pin(std::future::ready(Err(lost)))
+            }
+            Next::ComesAfter(before, reached) => Box::pin(async move {
+                self.table.commit(before, &reached).await?;
+                Err(WarehouseError::Moved { table: "held" })
+            }),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_lands_late_has_the_state_of_then() {
+    const TABLE: &str = "usage_by_minute";
+    let (log, whole) = (Arc::new(ModelLog::default()), tables());
+    let sale = |second: u32| {
+        let at = format!("2025-03-03T09:{:02}:{:02}Z", second / 60, second % 60);
+        let partition = second * 7 % 4;
+        let event = Event::AuthorisationDecided(decided(&at, &at, "captured").into());
+        record(&format!("sale {second}"), household(partition), &at, event)
+    };
+    let mut records: Vec<_> = (0..400).map(sale).collect();
+    records.extend((0..4).map(|of| heartbeat(of, "2025-03-03T10:00:00Z")));
+    log.append(Topic::Authorisations, &records).await.expect("appended");
+    land(&log, &whole, &Landing::WHOLE, &Ends::new()).await.expect("landed");
+
+    let model = Arc::new(ModelTable::new(schema::table(TABLE).expect("a table")));
+    let doubtful = Arc::new(Doubtful { table: Arc::clone(&model), next: Mutex::new(Next::Lands) });
+    let planned = pipelines::catalogue::shipped().await.expect("shipped files plan");
+    let lines = planned.into_iter().filter(|pipeline| pipeline.name == TABLE);
+    let lines = lines.map(|pipeline| (pipeline, Arc::clone(&doubtful) as Arc<dyn Table>)).collect();
+    let metrics = Metrics::register(&Registry::new()).expect("fresh metrics");
+    let clock = Arc::new(ManualClock::at(DateTime::<Utc>::UNIX_EPOCH));
+    let beside = Beside { states: Arc::default(), tails: &Tails::default(), late: None };
+    let read: Arc<dyn Log> = Arc::clone(&log) as _;
+    let settings = Settings { commit_records: 1_000_000, ..Settings::default() };
+    let runner = Runner::new(read, clock, metrics, settings, beside, lines).expect("tables fit");
+    runner.catch_up(&part(&log, 25)).await.expect("landed");
+    *doubtful.next.lock().expect("a lock") = Next::IsHeld;
+    runner.catch_up(&part(&log, 50)).await.expect_err("nobody knows");
+    runner.catch_up(&part(&log, 75)).await.expect_err("another came first");
+    runner.catch_up(&Ends::new()).await.expect("landed");
+    assert!(!rows(&model).is_empty());
+    assert_eq!(rows(&model), rows(&whole[TABLE]));
 }

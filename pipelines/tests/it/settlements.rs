@@ -146,8 +146,9 @@ fn wrapped(source: WarehouseError) -> PipelineError {
 
 fn line(draw: &mut Draw, offset: usize) -> Value {
     let (grantor, merchant) = draw.of(&PAIRS);
-    let cents = i64::try_from(draw.below(2_000)).expect("small") - 700;
-    let part = cents * 3 / 4;
+    let drawn = i64::try_from(draw.below(2_000)).expect("small") - 700;
+    // A refund may move nothing but a cent from the grantor to the merchant: parts round by themselves.
+    let (cents, part) = if draw.below(8) == 0 { (0, -1) } else { (drawn, drawn * 3 / 4) };
     let euro = |cents: i64| domain::amount::Amount::from_cents(cents).to_string();
     let excess = if draw.below(10) == 0 { 250 } else { 0 };
     let bearer = match (excess, draw.below(2)) {
@@ -162,10 +163,10 @@ fn line(draw: &mut Draw, offset: usize) -> Value {
         "benefit_id": "food", "place_id": "P-1", "territory": "LV0001000", "terminal_id": "T-1",
         "authorisation_id": format!("A-{}", draw.below(40)), "line": 1, "recipient": null,
         "item": "milk", "category": null, "quantity": "1.000", "unit_price": "1.00",
-        "units": if cents < 0 { -1 } else { 1 }, "amount": euro(cents),
+        "units": if part < 0 { -1 } else { 1 }, "amount": euro(cents),
         "grantor_amount": euro(part), "merchant_amount": euro(cents - part),
         "excess_amount": euro(excess), "excess_borne_by": bearer,
-        "kind": if cents < 0 { "refunded" } else { "captured" }, "mode": "offline",
+        "kind": if part < 0 { "refunded" } else { "captured" }, "mode": "offline",
         "occurred_at": "2025-01-10T10:00:00Z", "recorded_at": "2025-01-10T10:00:00Z",
         "source_partition": 0, "source_offset": offset, "date": format!("{month}-{day:02}")})
 }
@@ -207,7 +208,8 @@ impl Model {
             let borne = line["excess_borne_by"] == "grantor";
             let excess = if borne { cents(&line["excess_amount"]) } else { 0 };
             let in_month = line["date"].as_str().expect("a day").starts_with(month);
-            if !in_month || (cents(&line["amount"]) == 0 && excess == 0) {
+            let moved = cents(&line["amount"]) != 0 || cents(&line["grantor_amount"]) != 0;
+            if !in_month || (!moved && excess == 0) {
                 continue;
             }
             let text = |name: &str| line[name].as_str().expect("a text").to_owned();

@@ -4,10 +4,15 @@ use std::sync::Arc;
 
 use arrow::json::LineDelimitedWriter;
 use chrono::{DateTime, Utc};
-use ingest::{clock::ManualClock, log::Log, log::model::ModelLog};
+use ingest::{
+    clock::ManualClock,
+    log::{Log, model::ModelLog},
+    wire::v1::{Event, Heartbeat, ServiceEvent},
+};
 use pipelines::{
     catalogue,
     config::Settings,
+    error::PipelineError,
     metrics::Metrics,
     runner::{Beside, Ends, Runner},
     states::States,
@@ -70,8 +75,10 @@ impl World {
         let (_, query) =
             catalogue::SUMMARIES.iter().find(|(known, _)| *known == name).expect("a summary");
         let summary = Summary::new(name, query, self.table(name).await);
-        let session = Session::open_with(&self.root, &self.tails).expect("a session");
-        summary.refresh(&session, at(now)).await.expect("refreshed")
+        let session = || {
+            Ok::<_, PipelineError>(Session::open_with(&self.root, &self.tails).expect("a session"))
+        };
+        summary.refresh(session, at(now)).await.expect("refreshed")
     }
 
     async fn rows(&self, name: &str) -> Vec<String> {
@@ -121,4 +128,35 @@ async fn a_row_that_changed_takes_the_place_of_the_one_before() {
     assert_eq!(current.len(), before);
     let consultations = current.iter().find(|row| row.contains("RR6")).expect("an indicator");
     assert!(consultations.contains("\"measured\":2.00"), "{consultations}");
+}
+
+#[tokio::test]
+async fn a_call_that_is_rated_the_day_after_was_asked_for_once() {
+    let world = World::new();
+    let log = history::log().await;
+    let rated = ServiceEvent {
+        event_type: "lv.vpvkac.call.rated".into(),
+        call_id: Some("call-1".into()),
+        centre_id: Some("vpvkac-1".into()),
+        service_id: Some("PAK_03".into()),
+        rating: Some(5),
+        date: "2025-03-04".into(),
+        ..ServiceEvent::default()
+    };
+    let until = "2025-03-05T00:10:00Z";
+    let heartbeat = Event::Heartbeat(Heartbeat { until: history::micros(until) });
+    let key = || "vpvkac-1".to_owned();
+    let rated = Event::ServiceEvent(rated);
+    let records = [
+        history::record("rated late", key(), "2025-03-04T12:00:00Z", rated),
+        history::record("the day after", key(), until, heartbeat),
+    ];
+    log.append(ingest::topic::Topic::ServiceEvents, &records).await.expect("appended");
+    world.land(&log).await;
+    assert_eq!(world.rows("calls").await.len(), 3, "the rating has a row of its own");
+    world.refresh("centre_quality", "2025-03-05T01:00:00Z").await;
+    for row in world.rows("centre_quality_current").await {
+        assert!(row.contains("\"requested\":2,\"answered\":1"), "{row}");
+        assert!(row.contains("\"mean_rating\":4.500"), "{row}");
+    }
 }

@@ -26,9 +26,11 @@ WITH month_lines AS (
   WHERE benefit_lines.date BETWEEN $from AND $to
     AND benefit_lines.source_offset >= closing_offsets.from_offset
     AND benefit_lines.source_offset < closing_offsets.end_offset
-    -- A line without an amount only says what a terminal gave in excess; mostly it owes nobody anything.
+    -- A line without an amount says what a terminal gave in excess, which mostly owes nobody anything, or is a
+    -- refund in which only a cent of the grantor's moves.
     AND (
       benefit_lines.amount <> 0
+      OR benefit_lines.grantor_amount <> 0
       OR (benefit_lines.excess_borne_by = 'grantor' AND benefit_lines.excess_amount <> 0)
     )
 ),

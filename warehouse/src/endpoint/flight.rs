@@ -31,6 +31,10 @@ use service::Service;
 
 /// How long an encrypted connection may take to be agreed upon.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How often somebody silent is asked whether they are there, and how long they may take to say so:
+/// the place of whoever is gone is free again.
+const ASKED_EVERY: Duration = Duration::from_secs(20);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How somebody came.
 #[derive(Clone, Copy, Debug)]
@@ -124,6 +128,8 @@ impl Calls {
         let accepting =
             tokio::spawn(accept(self.listener, self.tls, self.places, links, self.metrics));
         let served = Server::builder()
+            .http2_keepalive_interval(Some(ASKED_EVERY))
+            .http2_keepalive_timeout(Some(ANSWERED_WITHIN))
             .add_service(service)
             .serve_with_incoming(ReceiverStream::new(arrived));
         let ended = tokio::select! {

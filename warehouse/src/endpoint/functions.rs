@@ -11,6 +11,8 @@ use datafusion::{
 
 use super::postgres::settings;
 
+mod bounded;
+
 /// A function that answers the same whatever it is asked.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Constant {
@@ -65,6 +67,7 @@ pub(super) fn register(context: &SessionContext) {
     always(context, "version", settings::VERSION_TEXT);
     let signature = Signature::variadic(vec![DataType::Utf8], Volatility::Stable);
     context.register_udf(ScalarUDF::from(CurrentSetting { signature }));
+    bounded::register(context);
 }
 
 /// `current_user`, which the parser calls so, and `session_user`.

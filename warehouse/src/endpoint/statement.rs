@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::{
     ast::{
         CloseCursor, ContextModifier, CopyOption, CopySource, CopyTarget, DeclareType,
-        DiscardObject, Expr, FetchDirection, Query, Set, SetExpr, Statement, Value, ValueWithSpan,
-        Visit, VisitMut, Visitor, VisitorMut,
+        DiscardObject, Expr, FetchDirection, ObjectName, Query, Set, SetExpr, Statement, Value,
+        ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
     },
     dialect::PostgreSqlDialect,
     parser::Parser,
@@ -52,7 +52,8 @@ pub(crate) enum CopyForm {
 /// Why a statement may not be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
-    /// The class of the refusal: `25006`, only reading is allowed, or `0A000`, not supported.
+    /// The class of the refusal: `25006`, only reading is allowed, `0A000`, not supported, or `54001`,
+    /// too complex.
     pub(crate) code: &'static str,
     /// In words.
     pub(crate) text: String,
@@ -68,8 +69,12 @@ fn unsupported(text: impl Into<String>) -> Refused {
     Refused { code: "0A000", text: text.into() }
 }
 
+/// Tables that one statement may name: to plan it takes their number squared, and cannot be cancelled.
+const MOST_TABLES: usize = 200;
+
 /// Sorts a statement into what may be asked.
 pub(crate) fn asked(statement: Statement) -> Result<Asked, Refused> {
+    few_tables(&statement)?;
     match statement {
         Statement::Query(ref query) => {
             only_reads(query).map_err(|()| read_only(&statement))?;
@@ -122,6 +127,25 @@ pub(crate) fn asked(statement: Statement) -> Result<Asked, Refused> {
             Ok(Asked::Deallocate((!all).then_some(name.value)))
         }
         other => Err(read_only(&other)),
+    }
+}
+
+fn few_tables(statement: &Statement) -> Result<(), Refused> {
+    struct Tables(usize);
+    impl Visitor for Tables {
+        type Break = ();
+
+        fn pre_visit_relation(&mut self, _: &ObjectName) -> ControlFlow<()> {
+            self.0 += 1;
+            if self.0 > MOST_TABLES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    }
+    match statement.visit(&mut Tables(0)) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => {
+            let text = format!("a statement names {MOST_TABLES} tables at most");
+            Err(Refused { code: "54001", text })
+        }
     }
 }
 
@@ -279,6 +303,8 @@ mod tests {
         ] {
             assert!(asked(parsed(sql)).is_ok(), "{sql}");
         }
+        let many = format!("SELECT 1 FROM a{}", ", a".repeat(MOST_TABLES));
+        assert_eq!(asked(parsed(&many)).expect_err("too many tables").code, "54001");
         for sql in [
             "INSERT INTO a VALUES (1)",
             "DELETE FROM a",

@@ -153,6 +153,14 @@ impl Readers {
         Ok(self.reader(found, address).await?.provider)
     }
 
+    /// Has a table opened anew when it is asked for next: another may be in its place, and have come
+    /// to the version that is open.
+    pub(crate) fn forget(&self, table: &str) {
+        let mut slots = self.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Whoever is opening it goes on with the slot that it has.
+        slots.remove(table);
+    }
+
     fn slot(&self, table: &'static str) -> Slot {
         let mut slots = self.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         Arc::clone(slots.entry(table).or_default())

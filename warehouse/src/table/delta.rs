@@ -243,6 +243,10 @@ impl Table for DeltaTable {
         self.schema
     }
 
+    fn is_remote(&self) -> bool {
+        folder(&self.address).is_none()
+    }
+
     fn positions<'a>(&'a self, applications: &'a [String]) -> Pending<'a, Positions> {
         Box::pin(self.read_positions(applications))
     }

@@ -4,7 +4,12 @@
 //! them, and nothing is shown that may have been taken back.
 
 use std::{
-    collections::BTreeMap, convert::Infallible, fmt, io, sync::Arc, task::Poll, time::Duration,
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    fmt, io,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
 };
 
 use arrow::array::{RecordBatch, new_null_array};
@@ -44,9 +49,11 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// How often somebody silent is asked whether they are there, and how long they may take to say so.
 const ASKED_EVERY: Duration = Duration::from_secs(5);
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
-/// The pause before a connection is tried again; it doubles up to the longest.
+/// The pause before a connection is tried again; it doubles up to the longest, until one has held so
+/// long.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const HELD: Duration = Duration::from_secs(30);
 
 /// Whose tails are copied.
 pub struct Source {
@@ -73,8 +80,6 @@ enum Lost {
     Told(#[from] FlightError),
     #[error("what is told of a tail is not understood")]
     Head(#[from] serde_json::Error),
-    #[error("rows of {0} do not fit the table as it is here")]
-    Rows(&'static str),
     #[error("no more is told")]
     Ended,
 }
@@ -112,10 +117,10 @@ impl Follower {
     pub async fn run(self) {
         let mut pause = SHORTEST_PAUSE;
         loop {
-            let mut copies = Copies::new();
+            let (began, mut copies) = (Instant::now(), Copies::new());
             let Err(error) = self.copy(&mut copies).await;
             self.followed.set(0);
-            if !copies.is_empty() {
+            if began.elapsed() >= HELD {
                 pause = SHORTEST_PAUSE;
             }
             for copy in copies.values() {
@@ -141,16 +146,27 @@ impl Follower {
         }
         let told = client.do_get(request).await.map_err(FlightError::from)?;
         let mut messages = FlightDataDecoder::new(told.into_inner().map_err(FlightError::from));
-        let mut gathered = Gathered::default();
+        let (mut gathered, mut unlike) = (Gathered::default(), BTreeSet::new());
         while let Some(message) = messages.try_next().await? {
             match &message.payload {
                 DecodedPayload::None => continue,
                 DecodedPayload::Schema(_) => {
-                    gathered = Gathered::of(serde_json::from_slice(&message.app_metadata())?);
+                    let head: Head = serde_json::from_slice(&message.app_metadata())?;
+                    gathered = Gathered::of(head, &unlike);
                 }
-                DecodedPayload::RecordBatch(rows) => gathered.add(rows)?,
+                DecodedPayload::RecordBatch(rows) => {
+                    if let Err(table) = gathered.add(rows) {
+                        pass_over(table, copies);
+                        unlike.insert(table);
+                        gathered = Gathered::default();
+                    }
+                }
             }
             let Some((table, what)) = gathered.whole() else { continue };
+            if matches!(what, What::Began { .. }) {
+                // Another table may be in the place of the one that is open.
+                self.tails.readers().forget(table.name);
+            }
             copies.entry(table.name).or_insert_with(|| self.tails.of(table)).copy(what);
             self.followed.set(1);
         }
@@ -158,23 +174,38 @@ impl Follower {
     }
 }
 
+/// Shows of a table what has landed alone, while whoever tells of it has other columns.
+fn pass_over(table: &'static str, copies: &Copies) {
+    if let Some(copy) = copies.get(table) {
+        copy.copy(What::began(None));
+    }
+    tracing::warn!(
+        table,
+        "its rows do not fit the table as it is here: they are seen when they land"
+    );
+}
+
 /// A change, as far as it has come.
 #[derive(Debug, Default)]
 struct Gathered {
-    /// None where the table is not known here: then it is passed over.
+    /// None where the table is not known here, or not alike: then it is passed over.
     change: Option<(&'static schema::Table, Said)>,
     rows: Vec<RecordBatch>,
 }
 
 impl Gathered {
-    fn of(head: Head) -> Self {
-        let table = schema::table(&head.table);
+    fn of(head: Head, unlike: &BTreeSet<&'static str>) -> Self {
+        let table = schema::table(&head.table).filter(|table| !unlike.contains(table.name));
         Self { change: table.map(|table| (table, head.said)), rows: Vec::new() }
     }
 
-    fn add(&mut self, rows: &RecordBatch) -> Result<(), Lost> {
+    /// Takes rows of the change.
+    ///
+    /// # Errors
+    /// The table, where they do not fit it.
+    fn add(&mut self, rows: &RecordBatch) -> Result<(), &'static str> {
         if let Some((table, _)) = self.change {
-            self.rows.push(as_here(rows, table).ok_or(Lost::Rows(table.name))?);
+            self.rows.push(as_here(rows, table).ok_or(table.name)?);
         }
         Ok(())
     }
@@ -252,5 +283,29 @@ impl Service<Uri> for Connector {
             let secured = TlsConnector::from(trust).connect(name, socket).await?;
             Ok(TokioIo::new(Box::new(secured) as Box<dyn Io>))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array};
+
+    use super::*;
+    use crate::table::Positions;
+
+    #[test]
+    fn a_table_with_other_columns_is_passed_over_and_no_other() {
+        let head = |table: &str| {
+            let said = Said::Rows { rows: 1, positions: Positions::new() };
+            Head { table: table.into(), said }
+        };
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+        let rows = RecordBatch::try_from_iter([("number", numbers)]).expect("rows");
+        assert_eq!(Gathered::of(head("means"), &BTreeSet::new()).add(&rows), Err("means"));
+        let unlike = BTreeSet::from(["means"]);
+        let mut gathered = Gathered::of(head("means"), &unlike);
+        assert_eq!(gathered.add(&rows), Ok(()));
+        assert!(gathered.whole().is_none());
+        assert!(Gathered::of(head("calls"), &unlike).change.is_some());
     }
 }

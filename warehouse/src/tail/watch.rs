@@ -1,11 +1,12 @@
 //! Who is told of each change of the tails, in the order in which they happen.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
 };
 
-use tokio::sync::mpsc;
+use arrow::array::RecordBatch;
+use tokio::sync::Notify;
 
 use super::{
     Tails,
@@ -13,52 +14,112 @@ use super::{
     locked,
 };
 
-/// Changes that wait for a watcher; one that is further behind is told of none any more.
-const AHEAD: usize = 4_096;
+/// What changes take in memory that wait for a watcher; one that is further behind is told of none
+/// any more. What there is when it begins is in memory anyway, and does not count.
+const MOST_BYTES: usize = 128 << 20;
+/// What a change takes beside its rows.
+const EACH_BYTES: usize = 1 << 10;
 
 /// Where changes are told. A clone is the same.
 #[derive(Clone, Debug)]
-pub(super) struct Watcher {
-    changes: mpsc::Sender<Change>,
-    is_lost: Arc<AtomicBool>,
+pub(super) struct Watcher(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    most_bytes: usize,
+    queue: Mutex<Queue>,
+    grown: Notify,
+}
+
+/// What waits to be told.
+#[derive(Debug, Default)]
+struct Queue {
+    changes: VecDeque<Change>,
+    bytes: usize,
+    /// Whether nobody is told any more: the watcher is gone, or too far behind.
+    is_over: bool,
+}
+
+impl Queue {
+    /// Lets go of all that waits, at once.
+    fn end(&mut self) {
+        *self = Self { is_over: true, ..Self::default() };
+    }
+}
+
+/// What a change counts for.
+fn bytes_of(change: &Change) -> usize {
+    let rows: &[RecordBatch] = match &change.what {
+        What::Rows(appended) => &appended.rows[..],
+        What::Began { .. } | What::Moved { .. } => &[],
+    };
+    EACH_BYTES + rows.iter().map(RecordBatch::get_array_memory_size).sum::<usize>()
 }
 
 impl Watcher {
+    fn new(most_bytes: usize) -> Self {
+        let (queue, grown) = (Mutex::default(), Notify::new());
+        Self(Arc::new(Shared { most_bytes, queue, grown }))
+    }
+
     /// Tells a change; whether more are to be told. Nobody waits for a watcher.
     pub(super) fn tell(&self, change: impl FnOnce() -> Change) -> bool {
-        if self.is_lost.load(Ordering::Acquire) {
+        let mut queue = locked(&self.0.queue);
+        if queue.is_over {
             return false;
         }
-        let told = self.changes.try_send(change()).is_ok();
-        if !told {
-            self.is_lost.store(true, Ordering::Release);
+        let change = change();
+        queue.bytes += bytes_of(&change);
+        queue.changes.push_back(change);
+        if queue.bytes > self.0.most_bytes {
+            queue.end();
         }
-        told
+        self.0.grown.notify_one();
+        !queue.is_over
+    }
+
+    fn is_over(&self) -> bool {
+        locked(&self.0.queue).is_over
     }
 }
 
 /// Every change from now on, after what there is.
 #[derive(Debug)]
-pub(crate) struct Watch {
-    changes: mpsc::Receiver<Change>,
-    is_lost: Arc<AtomicBool>,
-}
+pub(crate) struct Watch(Arc<Shared>);
 
 impl Watch {
-    /// The next change; none where the watcher is too far behind to be told of all, or nothing can
-    /// change any more.
+    /// The next change; none where the watcher is too far behind to be told of all.
     pub(crate) async fn next(&mut self) -> Option<Change> {
-        let next = self.changes.recv().await;
-        next.filter(|_| !self.is_lost.load(Ordering::Acquire))
+        loop {
+            if let Some(next) = self.waiting() {
+                return next;
+            }
+            self.0.grown.notified().await;
+        }
+    }
+
+    /// What waits, or that no more comes; nothing where nothing waits yet.
+    fn waiting(&self) -> Option<Option<Change>> {
+        let mut queue = locked(&self.0.queue);
+        let Some(change) = queue.changes.pop_front() else {
+            return queue.is_over.then_some(None);
+        };
+        queue.bytes = queue.bytes.saturating_sub(bytes_of(&change));
+        Some(Some(change))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        locked(&self.0.queue).end();
     }
 }
 
 impl Tails {
     /// Tells of what the tails hold now, and of every change after.
     pub(crate) fn watch(&self) -> Watch {
-        let (changes, receiver) = mpsc::channel(AHEAD);
-        let is_lost = Arc::<AtomicBool>::default();
-        let watcher = Watcher { changes, is_lost: Arc::clone(&is_lost) };
+        let watcher = Watcher::new(MOST_BYTES);
+        let watch = Watch(Arc::clone(&watcher.0));
         let mut all = locked(&self.all);
         for tail in all.tails.values() {
             let mut state = locked(&tail.state);
@@ -66,10 +127,53 @@ impl Tails {
             let (rows, positions) = (state.rows.clone(), state.positions.clone());
             let appended = Appended { rows, positions };
             watcher.tell(|| Change { table, what: What::Began { version, appended } });
+            // A table that hardly changes would keep all that ever were.
+            state.watchers.retain(|known| !known.is_over());
             state.watchers.push(watcher.clone());
         }
-        all.watchers.retain(|known| !known.is_lost.load(Ordering::Acquire));
+        all.watchers.retain(|known| !known.is_over());
         all.watchers.push(watcher);
-        Watch { changes: receiver, is_lost }
+        watch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array};
+
+    use super::*;
+    use crate::schema;
+
+    fn change(rows: usize) -> Change {
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![0; rows]));
+        let rows = vec![RecordBatch::try_from_iter([("number", numbers)]).expect("rows")];
+        let appended = Appended { rows, ..Appended::default() };
+        Change { table: schema::table("means").expect("a table"), what: What::Rows(appended) }
+    }
+
+    #[tokio::test]
+    async fn who_is_too_far_behind_keeps_nothing_and_hears_no_more() {
+        let watcher = Watcher::new(100_000);
+        let mut watch = Watch(Arc::clone(&watcher.0));
+        for _ in 0..100 {
+            assert!(watcher.tell(|| change(1_000)));
+            assert!(watch.next().await.is_some());
+        }
+        assert_eq!(locked(&watcher.0.queue).bytes, 0);
+        let told = (0..100).take_while(|_| watcher.tell(|| change(1_000))).count();
+        assert!((5..=12).contains(&told), "{told}");
+        assert!(locked(&watcher.0.queue).changes.is_empty());
+        assert!(watch.next().await.is_none());
+        assert!(!watcher.tell(|| change(1)));
+    }
+
+    #[test]
+    fn nobody_keeps_who_is_gone() {
+        let tails = Tails::default();
+        let tail = tails.of(schema::table("means").expect("a table"));
+        (0..10).for_each(|_| drop(tails.watch()));
+        let _watch = tails.watch();
+        assert_eq!(locked(&tail.state).watchers.len(), 1);
+        assert_eq!(locked(&tails.all).watchers.len(), 1);
     }
 }

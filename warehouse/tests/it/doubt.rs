@@ -243,6 +243,16 @@ async fn storage_that_replaces_what_is_there_is_refused() {
 }
 
 #[tokio::test]
+async fn where_tables_are_is_not_empty() {
+    for world in [Doubtful::default().at("filled").1, World::new()] {
+        assert!(store::is_empty(&world.url).await.unwrap(), "{}", world.url);
+        world.land("means", 1, &[json!({"token": "T-1"})]).await;
+        assert!(!store::is_empty(&world.url).await.unwrap(), "{}", world.url);
+    }
+    assert!(store::is_empty(&Url::parse("file:///nowhere/at/all").unwrap()).await.unwrap());
+}
+
+#[tokio::test]
 async fn a_table_that_is_not_in_a_folder_is_removed_and_begins_anew() {
     let (storage, world) = Doubtful::default().at("anew");
     crate::table::is_made_anew(&world).await;

@@ -18,7 +18,10 @@ use warehouse::{
     metrics::Metrics,
     schema,
     session::Session,
-    table::{Positions, delta::DeltaTable},
+    table::{
+        Positions,
+        delta::{DeltaTable, remove},
+    },
     tail::{Follower, Source, Tail, Tails},
 };
 
@@ -186,6 +189,29 @@ async fn while_the_writer_is_away_only_what_has_landed_is_seen() {
     let writer = Writer::at(&world, address).await;
     writer.append(4, 9);
     wait_for(&world, &tails, 9).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_was_made_anew_is_read_anew() {
+    let (world, address) = (World::new(), free().await);
+    let writer = Writer::at(&world, address).await;
+    writer.append(0, 4);
+    writer.tail.land(&writer.table).await.unwrap();
+    let (tails, _following) = follow(address, "everything");
+    wait_for(&world, &tails, 4).await;
+    writer.end().await;
+    remove(&world.url, "means").await.unwrap();
+    // It comes to the version that the reader has open, before the reader looks again.
+    let writer = Writer::at(&world, address).await;
+    writer.append(4, 7);
+    writer.tail.land(&writer.table).await.unwrap();
+    writer.append(7, 8);
+    let last = Instant::now() + SOON;
+    while tails.fills().iter().all(|(_, fill)| fill.rows != 1) {
+        assert!(Instant::now() < last, "{:?}", tails.fills());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(seen(&world, &tails).await, (4, 4));
 }
 
 #[tokio::test(flavor = "multi_thread")]

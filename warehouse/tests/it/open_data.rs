@@ -36,8 +36,22 @@ async fn world() -> World {
 #[tokio::test]
 async fn counts_about_few_people_are_suppressed() {
     let world = world().await;
+    let card = |index: i64, from: &str, to: Option<&str>| {
+        json!({"token": format!("T-{index}"), "issuer_id": "riga-card", "kind": "card_uid",
+               "recipient": format!("P-{index}"), "valid_from": from, "valid_to": to,
+               "source_offset": index})
+    };
+    // Two are not in use: one is over since yesterday, one begins tomorrow.
+    let rows = [
+        card(14, "2025-01-10", Some("2025-01-31")),
+        card(15, "2025-01-10", Some("2025-02-01")),
+        card(16, "2025-02-01", None),
+        card(17, "2025-02-02", None),
+    ];
+    world.land("means", 18, &rows).await;
     let folder = tempfile::tempdir().unwrap();
-    let (publisher, today) = (Publisher::default(), NaiveDate::default());
+    let today = NaiveDate::from_ymd_opt(2025, 2, 1).unwrap();
+    let publisher = Publisher::default();
     let session = world.session().await;
     let published = publish(&session, &publisher, today, folder.path()).await.unwrap();
     assert_eq!(published.len(), 7 * 4);
@@ -45,7 +59,7 @@ async fn counts_about_few_people_are_suppressed() {
     assert_eq!(
         read("identification-means.csv"),
         "issuer_uri,issuer_id,kind,means,suppressed\r\n\
-         https://latvija.lv/avis/id/issuer/riga-card,riga-card,card_uid,5,false\r\n\
+         https://latvija.lv/avis/id/issuer/riga-card,riga-card,card_uid,7,false\r\n\
          https://latvija.lv/avis/id/issuer/riga-card,riga-card,qr,,true\r\n"
     );
     assert_eq!(
@@ -88,9 +102,9 @@ async fn what_has_not_changed_stays_and_a_small_difference_is_not_told() {
 #[tokio::test]
 async fn a_set_describes_its_columns_as_they_are() {
     let world = World::new();
-    let session = world.session().await;
+    let (session, today) = (world.session().await, NaiveDate::default());
     for set in SETS {
-        let rows = set.rows(&session, &Publisher::default()).await.unwrap();
+        let rows = set.rows(&session, &Publisher::default(), today).await.unwrap();
         let names: Vec<_> = rows.schema.fields().iter().map(|field| field.name().clone()).collect();
         let described: Vec<_> = set.columns.iter().map(|column| column.name).collect();
         assert_eq!(names, described, "{}", set.name);
@@ -100,10 +114,10 @@ async fn a_set_describes_its_columns_as_they_are() {
 #[tokio::test]
 async fn a_set_without_rows_is_a_header() {
     let world = World::new();
-    let session = world.session().await;
+    let (session, today) = (world.session().await, NaiveDate::default());
     for set in SETS {
         assert_eq!(
-            set.rows(&session, &Publisher::default()).await.unwrap().count(),
+            set.rows(&session, &Publisher::default(), today).await.unwrap().count(),
             0,
             "{}",
             set.name

@@ -206,7 +206,7 @@ fn four_processes_do_what_one_does_and_what_is_killed_loses_nothing() {
     assert_eq!(own.try_get("/v1/me/benefits").0, 200);
     node.server.stop();
     let mut erase = all.avis();
-    erase.args(["person", "erase", "--person", SENIOR, "--yes", "--data"]).arg(&node.folder);
+    erase.args(["person", "erase", SENIOR, "--yes", "--data"]).arg(&node.folder);
     succeeded(&erase.output().expect("run"));
     until("the person is forgotten", || (own.try_get("/v1/me/benefits").0 == 404).then_some(()));
 

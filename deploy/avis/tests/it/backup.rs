@@ -179,7 +179,7 @@ fn backed_up() -> Backups {
     for round in 0..3 {
         if round == 2 {
             Arc::into_inner(server).expect("nobody else has it").stop();
-            run(&folder, &["person", "erase", "--person", &erased.0, "--yes"]);
+            run(&folder, &["person", "erase", &erased.0, "--yes"]);
             server = Arc::new(start(&folder, &keys));
         }
         let load = Load::begin(&server, &till, round);
@@ -231,7 +231,7 @@ fn a_backup_under_load_is_restored_to_three_instants_and_goes_on() {
         }
         assert!(run(&folder, &["settle", "check"]).contains("the books balance"));
         // Whoever was erased is forgotten also as of before, and their card is blocked.
-        let export = ["person", "export", "--person", &backups.erased.0];
+        let export = ["person", "export", &backups.erased.0];
         let held: Value = serde_json::from_str(&run(&folder, &export)).expect("JSON");
         assert!(held["attributes"].is_null(), "{held}");
         assert!(held["means"].as_array().expect("a list").iter().all(|of| of["blocked"] == true));

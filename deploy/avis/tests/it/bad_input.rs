@@ -117,7 +117,52 @@ fn a_wrong_use_says_what_to_do() {
         avis().args(["settle", "check", "--data"]).arg(folder.path()).output().expect("run");
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("holds no node's data"));
-    let output = avis().arg("--help").output().expect("run");
-    assert!(succeeded(&output).contains("avis demo"));
     assert!(data("baskets.ndjson.gz").is_file());
+    let both = ["settle", "list", "--server", "http://[::1]:1", "--data", "somewhere"];
+    assert_eq!(avis().args(both).output().expect("run").status.code(), Some(2));
+    let nobody = ["report", "--list", "--server", "http://[::1]:1"];
+    let output = avis().args(nobody).output().expect("run");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("AVIS_TOKEN"));
+    let output = avis().args(nobody).env("AVIS_TOKEN", "x").output().expect("run");
+    assert_eq!(output.status.code(), Some(1), "nobody is there");
+}
+
+/// The commands below one, each with all that names it.
+fn commands(of: &[String], help: &str) -> Vec<Vec<String>> {
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let listed = listed.take_while(|line| !line.is_empty());
+    // A description that goes on in the next line is indented further.
+    let named = listed.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let named = named.filter(|name| !name.is_empty() && *name != "help");
+    let below = named.map(|name| {
+        let mut command = of.to_vec();
+        command.push(name.to_owned());
+        command
+    });
+    below.collect()
+}
+
+#[test]
+fn every_command_has_an_example() {
+    let (mut waiting, mut seen) = (vec![Vec::<String>::new()], 0);
+    while let Some(command) = waiting.pop() {
+        let output = avis().args(&command).arg("--help").output().expect("run");
+        let help = succeeded(&output);
+        let example = format!("avis {}", command.join(" "));
+        let (_, examples) = help.split_once("Example").unwrap_or_default();
+        assert!(examples.contains(example.trim()), "{example} has no example:\n{help}");
+        seen += 1;
+        waiting.extend(commands(&command, &help));
+    }
+    assert!(seen > 50, "only {seen} commands were found");
+}
+
+#[test]
+fn whoever_reads_may_stop_reading() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = avis().args(["report", "--list"]).stdout(writer).output().expect("run");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.is_empty(), "{}: {told}", output.status);
 }

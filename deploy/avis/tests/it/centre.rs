@@ -30,7 +30,10 @@ fn registry() -> Value {
         "officials": [
             {"id": "ilze", "institution": "vsaa", "services": ["PAK_03"], "languages": ["lv"]},
             {"id": "juris", "institution": "vid", "services": ["PAK_03"], "languages": ["lv"]}],
-        "subsidies": [{"from": "2025-01-01", "base_cents": {"centre": 150_000, "library": 30_000,
+        // Of two that hold at once the one that began last does.
+        "subsidies": [{"from": "2024-01-01", "base_cents": {"centre": 1, "library": 1, "mobile": 1},
+            "per_service_cents": {"PAK_03": 1}, "quality": {"floor_bp": 0}},
+            {"from": "2025-01-01", "base_cents": {"centre": 150_000, "library": 30_000,
             "mobile": 60_000}, "per_service_cents": {"PAK_03": 401, "PAK_05": 600},
             "quality": {"floor_bp": 5000}}],
     })

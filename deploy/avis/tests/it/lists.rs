@@ -105,7 +105,7 @@ fn a_listed_person_lies_nowhere_by_code_and_is_taken_off_when_erased() {
         assert_eq!(apply(same), "0 entries changed\n");
     }
 
-    run(&folder, &["person", "erase", "--person", CODE, "--yes"]);
+    run(&folder, &["person", "erase", CODE, "--yes"]);
     let friends = exported(&folder)["groups"][0].clone();
     assert_eq!(friends["members"].as_array().map(Vec::len), Some(1), "{friends}");
     let told = stream(&folder, "memberships");

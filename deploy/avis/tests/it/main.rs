@@ -18,6 +18,7 @@ mod own;
 mod people;
 mod recipient;
 mod roles;
+mod server;
 mod simulation;
 mod talk;
 mod traces;
@@ -42,7 +43,7 @@ fn scale() -> u64 {
 
 fn avis() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_avis"));
-    command.env_remove("AVIS_DATA").env_remove("AVIS_CONFIG");
+    command.env_remove("AVIS_DATA").env_remove("AVIS_CONFIG").env_remove("AVIS_TOKEN");
     command
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{avis, packaged, packaged_baskets, sql, succeeded};
 
 fn export(folder: &Path, person: &str) -> Value {
-    let command = ["person", "export", "--person", person, "--data"];
+    let command = ["person", "export", person, "--data"];
     let text = succeeded(&avis().args(command).arg(folder).output().expect("run"));
     serde_json::from_str(&text).expect("JSON")
 }
@@ -57,11 +57,11 @@ fn a_person_is_told_what_is_held_and_then_forgotten() {
     everybody_gets_another_pseudonym(&folder, &person, &held);
     let sums = "SELECT COUNT(*), SUM(amount) FROM benefit_lines";
     let before = sql(&folder, sums);
-    let unsure = ["person", "erase", "--person", &person, "--data"];
+    let unsure = ["person", "erase", &person, "--data"];
     let unsure = avis().args(unsure).arg(&folder).output().expect("run");
     assert_eq!(unsure.status.code(), Some(2), "without --yes");
     for _ in 0..2 {
-        let erase = ["person", "erase", "--person", &person, "--yes", "--data"];
+        let erase = ["person", "erase", &person, "--yes", "--data"];
         let told = succeeded(&avis().args(erase).arg(&folder).output().expect("run"));
         assert!(told.starts_with("erased"), "{told}");
     }

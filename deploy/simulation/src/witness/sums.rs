@@ -47,11 +47,17 @@ impl Sums {
     ) -> Result<(), String> {
         match event.transition.as_str() {
             "void" | "expire" => self.moves(&history.decided, &history.decided.lines, -1),
-            // Its lines are below zero.
+            // What it gives on one line it takes back on another: in all it is below zero.
             "refund" => {
-                let mut benefits = event.lines.iter().flat_map(|line| &line.benefits);
-                if let Some(given) = benefits.find(|of| of.amount_cents > 0 || of.units > 0) {
-                    return Err(format!("a refund gives {given:?}"));
+                let mut moved: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
+                for back in event.lines.iter().flat_map(|line| &line.benefits) {
+                    let (cents, units) = moved.entry(&back.instruction_id).or_default();
+                    *cents += back.amount_cents;
+                    *units += back.units;
+                }
+                let gives = |(_, (cents, units)): &(&&str, &(i64, i64))| *cents > 0 || *units > 0;
+                if let Some((instruction, given)) = moved.iter().find(gives) {
+                    return Err(format!("a refund gives {given:?} by {instruction}"));
                 }
                 self.moves(&history.decided, &event.lines, 1)
             }

@@ -37,6 +37,9 @@ pub(super) struct Keeper {
 
 type Done = oneshot::Sender<Result<(), LogError>>;
 
+/// Which entry of a register a record is about, and its rank among those about the same.
+type Entry = (u128, u64);
+
 enum Asked {
     Keep(Done),
     Trim(Topic, u32, u64, Done),
@@ -187,14 +190,17 @@ impl Work {
         let passes = u128::from((before - start) / ENTRIES_AT_ONCE + 1);
         let mut left = 0;
         for pass in 0..passes {
-            let mut newest: HashMap<u128, u64> = HashMap::new();
+            // By entry the rank and the offset of the record that holds.
+            let mut newest: HashMap<u128, (u64, u64)> = HashMap::new();
             self.each(topic, partition, before, |offset, entry| {
-                if let Some(entry) = entry.filter(|entry| entry % passes == pass) {
-                    newest.insert(entry, offset);
+                if let Some((entry, rank)) = entry.filter(|(entry, _)| entry % passes == pass) {
+                    let holds = newest.entry(entry).or_default();
+                    *holds = (*holds).max((rank, offset));
                 }
             })?;
-            let stays = |offset: u64, entry: Option<u128>| {
-                entry.and_then(|entry| newest.get(&entry)).is_none_or(|newest| *newest == offset)
+            let stays = |offset: u64, entry: Option<Entry>| {
+                let holds = entry.and_then(|(entry, _)| newest.get(&entry));
+                holds.is_none_or(|(_, holds)| *holds == offset)
             };
             left = self.rewrite(topic, partition, before, stays)?;
         }
@@ -208,7 +214,7 @@ impl Work {
         topic: Topic,
         partition: u32,
         before: u64,
-        mut each: impl FnMut(u64, Option<u128>),
+        mut each: impl FnMut(u64, Option<Entry>),
     ) -> Result<(), LogError> {
         let mut unpacker = Unpacker::default();
         self.blocks(topic, partition, before, |_, block| {
@@ -227,7 +233,7 @@ impl Work {
         topic: Topic,
         partition: u32,
         before: u64,
-        stays: impl Fn(u64, Option<u128>) -> bool,
+        stays: impl Fn(u64, Option<Entry>) -> bool,
     ) -> Result<u64, LogError> {
         let (mut merging, mut left) = (Merging::after(i64::MIN), 0);
         self.blocks(topic, partition, before, |key, block| {
@@ -287,9 +293,10 @@ impl Work {
 }
 
 /// Record time and entry of a record.
-fn entry(bytes: &[u8]) -> Result<(i64, Option<u128>), &'static str> {
+fn entry(bytes: &[u8]) -> Result<(i64, Option<Entry>), &'static str> {
     let record = wire::decode(bytes).map_err(|_| "a record cannot be read")?;
-    Ok((record.recorded_at.timestamp_micros(), record.event.entry()))
+    let entry = record.event.entry().map(|entry| (entry, record.event.rank()));
+    Ok((record.recorded_at.timestamp_micros(), entry))
 }
 
 /// Blocks that are put together.
@@ -310,7 +317,7 @@ impl Merging {
     fn take(
         &mut self,
         block: &Block<'_>,
-        stays: &impl Fn(u64, Option<u128>) -> bool,
+        stays: &impl Fn(u64, Option<Entry>) -> bool,
     ) -> Result<u64, &'static str> {
         let fresh = || Builder::new(block.first(), self.latest);
         let mut last = self.blocks.pop().unwrap_or_else(fresh);
