@@ -140,7 +140,7 @@ fn targets(
         if now.units < then.units {
             target.units = before.units;
         }
-        if now.cents <= then.cents {
+        if now.cents < then.cents {
             (target.cents, target.grantor_cents) = (before.cents, before.grantor_cents);
         }
     }

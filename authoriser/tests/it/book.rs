@@ -159,6 +159,14 @@ pub fn basket(request: &Value) -> Lines {
     Lines::new(lines).expect("a basket")
 }
 
+/// Lines as a record has them: with the categories that were found.
+pub fn recorded(rules: &RuleSet, terminal: &TerminalId, lines: &Lines) -> Lines {
+    let terminal = rules.terminal(terminal).expect("a terminal");
+    let found =
+        |line: &Line| Line { category: rules.category(terminal, line).cloned(), ..line.clone() };
+    Lines::new(lines.iter().map(found).collect()).expect("a basket")
+}
+
 /// What a message wants to spend of points.
 pub fn points_wanted(request: &Value) -> PointsWanted {
     match &request["spend_points"] {

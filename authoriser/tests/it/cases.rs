@@ -15,7 +15,7 @@ use domain::{
 use serde_json::{Value, json};
 
 use crate::{
-    book::{Book, Sold, basket, instant, points_wanted, quantity},
+    book::{Book, Sold, basket, instant, points_wanted, quantity, recorded},
     lines,
 };
 
@@ -100,6 +100,7 @@ impl<'a> Case<'a> {
         self.book.apply(sold.recipient.as_ref(), &decision.counters, &decision.points);
         let answer = answer(&decision);
         sold.decision = decision;
+        sold.lines = recorded(&self.rules, &sold.terminal, &sold.lines);
         let key = IdempotencyKey::new(request["idempotency_key"].as_str().expect("a key"))
             .expect("a key");
         self.sold.insert(key.to_string(), (sold, Refunded::default()));
