@@ -91,7 +91,7 @@ impl Lane {
         watched: &watch::Sender<u64>,
         least: u64,
     ) -> Result<(), ClusterError> {
-        // Of many records that wait for the same, all but the first come here too late to wait.
+        // Of records that come back together only the first waits, and a look costs less.
         if *watched.borrow() >= least {
             return Ok(());
         }
