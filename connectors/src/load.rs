@@ -76,6 +76,16 @@ impl Account {
     pub fn refused_in_all(&self) -> u64 {
         self.refused.values().sum()
     }
+
+    /// Adds what became of other lines.
+    pub fn add(&mut self, other: Self) {
+        self.lines += other.lines;
+        self.taken += other.taken;
+        self.already_there += other.already_there;
+        for (reason, count) in other.refused {
+            *self.refused.entry(reason).or_default() += count;
+        }
+    }
 }
 
 /// Loads every line of `reader` through a connector. `progress` hears of lines as they are

@@ -323,7 +323,7 @@ async fn load_file(
         LoadCommand::Transactions(_) => {
             load::load(loading, sources.transactions(), reader, &origin, told).await?
         }
-        LoadCommand::Events(_) => sources.load_any_events(node, reader, &origin, told).await?,
+        LoadCommand::Events(_) => sources.load_events(node, reader, &origin, told).await?,
     })
 }
 

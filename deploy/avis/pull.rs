@@ -21,10 +21,10 @@ use warehouse::{access::View, settlement::bank};
 use crate::{audit::Auditor, failure::Failure, gate, node::Node};
 
 mod bank_files;
-mod dead_letters;
+pub mod dead_letters;
 mod groups;
 mod reports;
-mod settlements;
+pub mod settlements;
 
 /// The description of these routes, beside the terminals'.
 #[derive(Debug, OpenApi)]

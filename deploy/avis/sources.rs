@@ -75,36 +75,12 @@ impl Sources {
         PortalEvents { vault: self.vault.clone(), clock: Arc::clone(&self.clock) }
     }
 
-    /// Loads a file of events, which are the portal's where the first one says so, else those of
-    /// service centres.
-    ///
-    /// # Errors
-    /// Where the file or a stream fails.
-    pub async fn load_events(
-        &self,
-        node: &Node,
-        reader: impl Read + Send + 'static,
-        origin: &str,
-        told: impl FnMut(u64),
-    ) -> Result<Account, Failure> {
-        let mut reader = BufReader::with_capacity(LONGEST_FIRST, reader);
-        let first =
-            reader.fill_buf().map_err(|source| Failure::Read { path: origin.into(), source })?;
-        let line = first.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let is_portal = String::from_utf8_lossy(line).contains(PORTAL);
-        Ok(if is_portal {
-            load::load(&node.loading, self.portal_events(), reader, origin, told).await?
-        } else {
-            load::load(&node.loading, self.centre_events(), reader, origin, told).await?
-        })
-    }
-
     /// Loads a file of events, service centres' and the portal's in any order: each connector reads
     /// what is its own, and empty lines in place of the others, so that lines have their numbers.
     ///
     /// # Errors
-    /// As [`load_events`](Self::load_events).
-    pub async fn load_any_events(
+    /// Where the file or a stream fails.
+    pub async fn load_events(
         &self,
         node: &Node,
         reader: impl Read + Send + 'static,
@@ -127,12 +103,7 @@ impl Sources {
         let (mut account, of_portal) = (of_centres?, of_portal?);
         // It ends where both have: a panic of it is none of the file's faults.
         dividing.join().unwrap_or(Ok(())).map_err(failed)?;
-        account.lines += of_portal.lines;
-        account.taken += of_portal.taken;
-        account.already_there += of_portal.already_there;
-        for (reason, count) in of_portal.refused {
-            *account.refused.entry(reason).or_default() += count;
-        }
+        account.add(of_portal);
         Ok(account)
     }
 

@@ -42,24 +42,24 @@ pub(super) struct Listing {
 }
 
 /// Something that was refused and not dealt with. What came is kept sealed.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct DeadLetterTold {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeadLetterTold {
     /// Its id.
-    id: String,
+    pub id: String,
     /// Whose it was.
-    connector: String,
+    pub connector: String,
     /// Why it was refused, as a word.
-    reason: String,
+    pub reason: String,
     /// What was wrong and where, never the value.
-    detail: String,
+    pub detail: String,
     /// By which way it came: a route, or a file's name.
-    origin: String,
+    pub origin: String,
     /// Its line, or its place in a batch.
-    line: u64,
+    pub line: u64,
     /// When it was refused.
-    refused_at: String,
+    pub refused_at: String,
     /// How long it was.
-    payload_bytes: u64,
+    pub payload_bytes: u64,
 }
 
 /// A page of them.
@@ -89,23 +89,23 @@ pub(super) struct Chosen {
 }
 
 /// What became of them.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct DealtWith {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct DealtWith {
     /// How many are dealt with.
-    done: usize,
+    pub done: usize,
     /// Those that stay, and why.
-    left: Vec<StaysRefused>,
+    pub left: Vec<StaysRefused>,
     /// Whether there are more of them: a thousand are dealt with at once.
-    more: bool,
+    pub more: bool,
 }
 
 /// One that stays.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct StaysRefused {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct StaysRefused {
     /// Its id.
-    id: String,
+    pub id: String,
     /// What is wrong with it.
-    why: String,
+    pub why: String,
 }
 
 impl DeadLetterTold {

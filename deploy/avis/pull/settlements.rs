@@ -300,14 +300,14 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
 }
 
 /// What a period is now.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Closed {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Closed {
     /// `2025-01`, or of a correction `2025-01-K1`.
-    closing: String,
+    pub closing: String,
     /// When.
-    closed_at: String,
+    pub closed_at: String,
     /// Whether that is new; else nothing has come for the month since.
-    is_new: bool,
+    pub is_new: bool,
 }
 
 /// Closes a month, or where it is closed what has come for it since. Again, it changes nothing.
@@ -345,10 +345,10 @@ pub(super) fn failed(error: Failure) -> Problem {
 }
 
 /// Statements that are sent now.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Sent {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Sent {
     /// Their numbers.
-    statements: Vec<String>,
+    pub statements: Vec<String>,
 }
 
 /// Notes that a closed month's payment orders went to the bank.

@@ -3,44 +3,24 @@
 use std::{collections::BTreeMap, io::Write};
 
 use reqwest::Method;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{cli::Which, client::Client, dead_letters::missing, failure::Failure};
+use crate::{
+    cli::Which,
+    client::Client,
+    dead_letters::missing,
+    failure::Failure,
+    pull::dead_letters::{DeadLetterTold, DealtWith},
+};
 
 /// How many a node deals with at once.
 const AT_ONCE: usize = 1_000;
-
-#[derive(Debug, Deserialize)]
-struct Letter {
-    id: String,
-    connector: String,
-    reason: String,
-    detail: String,
-    origin: String,
-    line: u64,
-    refused_at: String,
-    payload_bytes: u64,
-}
-
-#[derive(Debug, Deserialize)]
-struct DealtWith {
-    done: usize,
-    left: Vec<Left>,
-    more: bool,
-}
-
-#[derive(Debug, Deserialize)]
-struct Left {
-    id: String,
-    why: String,
-}
 
 async fn letters(
     client: &Client,
     connector: Option<&str>,
     reason: Option<&str>,
-) -> Result<Vec<Letter>, Failure> {
+) -> Result<Vec<DeadLetterTold>, Failure> {
     let named = [("connector", connector), ("reason", reason)];
     let query = named.into_iter().filter_map(|(name, value)| Some((name, value?)));
     let query: Vec<_> = query.collect();
@@ -58,7 +38,7 @@ pub async fn list(
 ) -> Result<(), Failure> {
     let found = letters(&Client::of(server)?, connector, reason).await?;
     let mut out = std::io::stdout().lock();
-    for Letter { id, connector, reason, detail, origin, line, .. } in found {
+    for DeadLetterTold { id, connector, reason, detail, origin, line, .. } in found {
         writeln!(out, "{id} {connector:<8} {reason:<18} {origin}:{line}  {detail}")?;
     }
     Ok(())

@@ -17,15 +17,9 @@ use crate::{
     cli::Format,
     client::Client,
     failure::Failure,
+    pull::settlements::{Closed, Sent},
     settle::{Unmatched, bank_file, tell_closed, tell_sent},
 };
-
-#[derive(Debug, Deserialize)]
-struct Closed {
-    closing: String,
-    closed_at: String,
-    is_new: bool,
-}
 
 #[derive(Debug, Deserialize)]
 struct Stated {
@@ -33,11 +27,6 @@ struct Stated {
     grantor: String,
     state: String,
     payable_cents: i64,
-}
-
-#[derive(Debug, Deserialize)]
-struct Sent {
-    statements: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
