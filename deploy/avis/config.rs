@@ -361,7 +361,7 @@ impl Config {
     /// Which Fluvio, and what is asked of it.
     ///
     /// # Errors
-    /// Where one replica is asked for, or encryption is given by half.
+    /// Where one replica is asked for, encryption is given by half, or as [`embedded`](Self::embedded).
     pub fn fluvio(&self) -> Result<fluvio::Settings, Failure> {
         let Fluvio { endpoint, profile, topic_prefix, .. } = self.fluvio.clone();
         if self.fluvio.replication < 2 {
@@ -380,6 +380,7 @@ impl Config {
             prefix: topic_prefix,
             replication: self.fluvio.replication,
             retention: Duration::from_secs(days * 24 * 60 * 60),
+            local: self.embedded()?,
             ..fluvio::Settings::of(&endpoint)
         })
     }

@@ -82,7 +82,8 @@ impl FluvioLog {
             path: folder.to_path_buf(),
             source: Box::new(source),
         })?;
-        let own = embedded::Settings::default();
+        // What was published goes from the outbox by itself.
+        let own = embedded::Settings { keep: HashMap::new(), ..settings.local.clone() };
         let outbox = Arc::new(EmbeddedLog::open(&folder.join(OUTBOX), &own, metrics)?);
         let start = Start::open(folder, Arc::clone(&outbox), settings, read, cluster)?;
         let (mirror, lanes) = (Arc::clone(&start.mirror), Arc::clone(&start.lanes));

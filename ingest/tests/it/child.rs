@@ -10,14 +10,21 @@ use std::{
     },
 };
 
-use ingest::{log::embedded::Sync, topic::Topic};
+use ingest::{
+    log::{
+        Log,
+        embedded::{EmbeddedLog, Settings, Sync},
+    },
+    topic::Topic,
+};
 
-use crate::{open, record};
+use crate::{RESERVE_BYTES, open, open_with, record};
 
 const FOLDER: &str = "AVIS_TEST_CHILD_FOLDER";
 const WITHOUT_SYNC: &str = "AVIS_TEST_CHILD_WITHOUT_SYNC";
 pub const PRODUCERS: usize = 8;
 pub const TOPIC: Topic = Topic::Authorisations;
+const OTHER: Topic = Topic::Audit;
 
 pub fn key(producer: usize) -> String {
     format!("producer-{producer}")
@@ -28,10 +35,12 @@ pub fn key(producer: usize) -> String {
 async fn appends_until_killed() {
     let Ok(folder) = std::env::var(FOLDER) else { return };
     let sync = if std::env::var(WITHOUT_SYNC).is_ok() { Sync::Never } else { Sync::Always };
-    let log = open(Path::new(&folder), sync).expect("a log");
+    let settings = Settings { sync, reserve_bytes: RESERVE_BYTES, ..Settings::default() };
+    let log = Arc::new(open_with(Path::new(&folder), &settings).expect("a log"));
     let mut producers = tokio::task::JoinSet::new();
+    producers.spawn(lets_go(Arc::clone(&log)));
     for producer in 0..PRODUCERS {
-        let log = Arc::clone(&log);
+        let log: Arc<dyn Log> = log.clone();
         producers.spawn(async move {
             let key = key(producer);
             let mut next = next_number(&log, &key).await;
@@ -50,8 +59,17 @@ async fn appends_until_killed() {
     producers.join_next().await;
 }
 
+/// Lets go of another stream's records all the time, which is in the same journal.
+async fn lets_go(log: Arc<EmbeddedLog>) {
+    loop {
+        let appended = log.append(OTHER, &[record("other", 0)]).await.expect("appended");
+        log.trim(OTHER, appended[0].partition, appended[0].offset).await.expect("let go of");
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+}
+
 /// After a restart a producer goes on after what the log holds of it.
-async fn next_number(log: &Arc<dyn ingest::log::Log>, key: &str) -> u64 {
+async fn next_number(log: &Arc<dyn Log>, key: &str) -> u64 {
     let partition = ingest::log::partition(&**log, TOPIC, key);
     let mut next = 0;
     let mut from = 0;

@@ -5,13 +5,17 @@ use std::{io::Write, path::Path};
 
 use ingest::{
     error::LogError,
-    log::{Log, embedded::Sync},
+    log::{
+        Log,
+        embedded::{Settings, Sync},
+    },
     topic::Topic,
 };
 
 use crate::{
+    RESERVE_BYTES,
     disk::{Disk, skipped},
-    open, record,
+    open, open_with, record,
 };
 
 const DISK_BYTES: u64 = 96 << 20;
@@ -50,6 +54,35 @@ async fn a_full_disk_is_refused_and_taken_again_when_it_has_room() {
     }
     drop(log);
     holds(&*open(&path, Sync::Always).expect("a log again"), count).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_is_taken_for_want_of_room_old_records_still_go() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(disk) = disk("retention on a full disk", folder.path()) else { return };
+    let settings = Settings { reserve_bytes: RESERVE_BYTES, ..Settings::default() };
+    let log = open_with(&disk.path().join("log"), &settings).expect("a log");
+    for number in 0..3 {
+        log.append(TOPIC, &[record("kept", number)]).await.expect("appended");
+    }
+    let filler = disk.path().join("filler");
+    fill(&filler);
+    let filled = std::fs::File::options().write(true).open(&filler).expect("a file");
+    let mut length = filled.metadata().expect("a length").len();
+    // Until less is free than has to stay so, and more than letting go takes.
+    loop {
+        length -= RESERVE_BYTES / 4;
+        filled.set_len(length).expect("shorter");
+        filled.sync_all().expect("synced");
+        match log.append(TOPIC, &[record("kept", 3)]).await.expect_err("no room") {
+            LogError::DiskFull { free, .. } if free > RESERVE_BYTES / 2 => break,
+            LogError::DiskFull { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    log.trim(TOPIC, 0, 2).await.expect("let go of");
+    assert_eq!(log.start(TOPIC, 0).expect("a start"), 2);
+    assert_eq!(log.read(TOPIC, 0, 2, 10).await.expect("read").len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,8 @@
 //! An index's rows in a folder, in the kept storage engine.
 
-use std::{ops::Bound, path::Path};
+use std::{ops::Bound, path::Path, sync::Arc};
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, compaction::Leveled};
 use ingest::first_start;
 
 use super::{Part, Rows, Store, Write};
@@ -11,6 +11,9 @@ use super::{Part, Rows, Store, Write};
 const BLOCK_CACHE_BYTES: u64 = 64 << 20;
 /// And of each keyspace's rows before they become a table: few, as they come in random order.
 const MEMTABLE_BYTES: u64 = 8 << 20;
+/// How much it writes of a table before it syncs and begins the next: the log's appends, which share
+/// its file system's journal, wait for all of it.
+const TABLE_BYTES: u64 = 4 << 20;
 
 /// Rows in a folder.
 pub struct Folder {
@@ -34,7 +37,12 @@ impl Folder {
         first_start::finish(folder)?;
         let database =
             Database::builder(folder).cache_size(BLOCK_CACHE_BYTES).worker_threads(1).open()?;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+        let tree = Arc::new(Leveled::default().with_table_target_size(TABLE_BYTES));
+        let options = || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(MEMTABLE_BYTES)
+                .compaction_strategy(tree.clone())
+        };
         let open = |part: Part| database.keyspace(part.name(), options);
         let parts = Part::ALL.into_iter().map(open).collect::<Result<_, _>>()?;
         Ok(Self { database, parts })

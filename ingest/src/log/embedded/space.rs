@@ -34,13 +34,23 @@ impl Space {
 
     /// Refuses what would not fit beside the reserve.
     pub(super) fn has_room_for(&self, bytes: usize) -> Result<(), Refused> {
+        self.has(self.reserve.saturating_add(bytes as u64))
+    }
+
+    /// Refuses to let go of anything, which makes room in the end and takes a little first, where
+    /// half of the reserve is gone.
+    pub(super) fn has_room_to_remove(&self) -> Result<(), Refused> {
+        self.has(self.reserve / 2)
+    }
+
+    fn has(&self, needed: u64) -> Result<(), Refused> {
         // A disk that does not tell is tried.
         let Ok(disk) = fstatvfs(&self.folder) else { return Ok(()) };
         if disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
             return Err(Refused::ReadOnly { path: self.path.clone() });
         }
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        if free < self.reserve.saturating_add(bytes as u64) {
+        if free < needed {
             let (path, reserve) = (self.path.clone(), self.reserve);
             return Err(Refused::Full { path, free, reserve });
         }

@@ -3,14 +3,14 @@
 use std::{
     path::Path,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 
 use fjall::{
     Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, Readable, Slice,
-    config::CompressionPolicy,
+    compaction::Leveled, config::CompressionPolicy,
 };
 use tokio::sync::watch;
 
@@ -28,6 +28,9 @@ use crate::{
 
 /// What the store keeps in memory of each stream's writes before they become a table.
 const MEMTABLE_BYTES: u64 = 4 << 20;
+/// How much it writes of a table or a file before it syncs and begins the next: appends that sync
+/// meanwhile wait for all of it to be on the disk, as they share the file system's journal.
+const SYNCED_AT_ONCE: u64 = 4 << 20;
 
 /// The streams of one folder.
 pub(super) struct Streams {
@@ -88,13 +91,19 @@ impl Streams {
             path: folder.to_path_buf(),
             source: Box::new(source),
         };
-        // Blocks are written once, compressed by us, and lie beside the tree of their keys.
-        let beside = KvSeparationOptions::default().compression(fjall::CompressionType::None);
+        // Blocks are written once, compressed by us, and lie beside the tree of their keys: small
+        // ones, too, which merges of the tree would copy again and again.
+        let beside = KvSeparationOptions::default()
+            .compression(fjall::CompressionType::None)
+            .separation_threshold(1)
+            .file_target_size(SYNCED_AT_ONCE);
+        let tree = Arc::new(Leveled::default().with_table_target_size(SYNCED_AT_ONCE));
         let options = || {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(MEMTABLE_BYTES)
                 .data_block_compression_policy(CompressionPolicy::disabled())
                 .with_kv_separation(Some(beside.clone()))
+                .compaction_strategy(tree.clone())
         };
         let mut streams = Vec::with_capacity(Topic::ALL.len());
         for topic in Topic::ALL {
@@ -127,10 +136,16 @@ impl Streams {
 
     /// Whether so many bytes would be taken.
     pub(super) fn takes(&self, bytes: usize) -> Result<(), Refused> {
-        match self.sync_failed.load(Ordering::Acquire) {
-            true => Err(self.stopped()),
-            false => self.space.has_room_for(bytes),
-        }
+        self.goes_on().and_then(|()| self.space.has_room_for(bytes))
+    }
+
+    /// Whether what is not kept any more would be let go of.
+    pub(super) fn lets_go(&self) -> Result<(), Refused> {
+        self.goes_on().and_then(|()| self.space.has_room_to_remove())
+    }
+
+    fn goes_on(&self) -> Result<(), Refused> {
+        if self.sync_failed.load(Ordering::Acquire) { Err(self.stopped()) } else { Ok(()) }
     }
 
     pub(super) fn end(&self, topic: Topic, partition: u32) -> u64 {
@@ -235,6 +250,11 @@ impl Streams {
         if from < start {
             return Err(LogError::Gone { topic, partition, from, start });
         }
+        let missing = |at| match self.start(topic, partition) {
+            // They went between the look at the start and the one at the blocks.
+            start if from < start => LogError::Gone { topic, partition, from, start },
+            _ => LogError::damaged(topic, partition, at, "records are missing"),
+        };
         let (mut next, mut left, mut unpacker) = (from, most, Unpacker::default());
         for row in self.rows(topic, partition, from, end)? {
             if left == 0 {
@@ -244,7 +264,7 @@ impl Streams {
             let damaged = |reason| LogError::damaged(topic, partition, next, reason);
             let block = Block::parse(&row.key, &row.value).map_err(damaged)?;
             if block.first() > next {
-                return Err(damaged("records are missing"));
+                return Err(missing(next));
             }
             let mut records = block.records(&mut unpacker).map_err(damaged)?;
             while let Some(record) = records.next() {
@@ -261,7 +281,7 @@ impl Streams {
             next = block.end();
         }
         if left > 0 && next < end {
-            return Err(LogError::damaged(topic, partition, next, "records are missing"));
+            return Err(missing(next));
         }
         Ok(())
     }

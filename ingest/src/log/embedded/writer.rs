@@ -23,7 +23,7 @@ const GROUP_RECORDS: usize = 8_192;
 const GROUP_BYTES: usize = 8 << 20;
 
 /// A record on its way to the writer, already encoded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::log) struct Encoded {
     pub partition: u32,
     /// Where it has to stand, when that is given: a copy of another log keeps its offsets.
@@ -118,9 +118,9 @@ impl Writer {
                 Job::Replace(replace) => self.replace(replace),
             }
         }
-        // What was replaced is not synced at once.
+        // What it was told not to sync it has then, for the next start.
         if let Err(error) = self.database.persist(PersistMode::SyncAll) {
-            tracing::warn!(%error, "what the log let go of is not synced; its records are");
+            tracing::warn!(%error, "the log is not synced at its end");
         }
         if let Err(error) = self.ends.sync() {
             tracing::warn!(%error, "the log's ends are not synced; its records are");
@@ -238,9 +238,12 @@ impl Writer {
     fn replace(&self, replace: Replace) {
         let Replace { topic, partition, removed, put, start, reply } = replace;
         let bytes = put.iter().map(|(_, value)| value.len()).sum();
-        let done = self.streams.takes(bytes).map_err(LogError::from).and_then(|()| {
+        // What only goes makes room, also where nothing is taken any more for want of it.
+        let may = if put.is_empty() { self.streams.lets_go() } else { self.streams.takes(bytes) };
+        let done = may.map_err(LogError::from).and_then(|()| {
             let stream = self.streams.stream(topic);
-            let mut batch = self.database.batch();
+            // Synced, as what is appended behind it is: a journal is torn at its end alone.
+            let mut batch = self.batch();
             for key in removed {
                 batch.remove(&stream.blocks, key);
             }
@@ -251,8 +254,11 @@ impl Writer {
                 // Nobody begins to read what is about to go.
                 stream.partition(partition).start.store(start, Ordering::Release);
             }
-            let engine = |source| LogError::Engine { attempted: "shorten", topic, source };
-            batch.commit().map_err(engine)
+            batch.commit().map_err(|source| {
+                self.metrics.failed(&source);
+                self.streams.stop();
+                LogError::Engine { attempted: "shorten", topic, source }
+            })
         });
         // Who does not wait any more will look again.
         let _ = reply.send(done);

@@ -314,9 +314,18 @@ impl Reader {
         if let Some(last) = taken.last {
             self.mark.last = Some(last.to_string());
         }
-        if !taken.records.is_empty() {
-            let kept = self.mirror.append_encoded(topic, taken.records).await;
-            kept.map_err(|error| self.local(&error))?;
+        let mut pauses = Pauses::new(self.settings.longest_pause);
+        while !taken.records.is_empty() {
+            match self.mirror.append_encoded(topic, taken.records.clone()).await {
+                Ok(()) => break,
+                // A disk that is full for a while ends nothing: nobody is told of them until then.
+                Err(error) if error.nothing_written() => {
+                    tracing::warn!(%error, %topic, partition, "the mirror waits for room");
+                    self.lane.check()?;
+                    pauses.pause().await;
+                }
+                Err(error) => return Err(self.local(&error)),
+            }
         }
         self.lane.came_back(&taken.own);
         self.lane.next.send_replace(self.mark.next);

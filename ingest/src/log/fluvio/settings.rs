@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use fluvio::config::{FluvioClusterConfig, TlsConfig, TlsPaths, TlsPolicy};
 
-use crate::{error::ClusterError, topic::Topic};
+use crate::{error::ClusterError, log::embedded, topic::Topic};
 
 /// Where the cluster is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub struct Settings {
     /// Whether offsets that were skipped, and records that are missing in an outbox's sequence, are
     /// noticed. Off only in the test that shows what happens then.
     pub check_holes: bool,
+    /// What stays free of this node's disk, and what its copy of the streams lets go of in time.
+    pub local: embedded::Settings,
 }
 
 impl Settings {
@@ -78,6 +80,7 @@ impl Settings {
             outbox_kept: Duration::from_secs(600),
             fetch_bytes: 32 << 20,
             check_holes: true,
+            local: embedded::Settings::default(),
         }
     }
 

@@ -63,7 +63,7 @@ impl Start {
             source: Box::new(source),
         };
         let name: Arc<str> = outbox_name(folder).map_err(failed)?.into();
-        let mirror = Arc::new(open_mirror(&folder.join(MIRROR), &read)?);
+        let mirror = Arc::new(open_mirror(&folder.join(MIRROR), &settings.local, &read)?);
         let marks = folder.join(MARKS);
         fs::create_dir_all(&marks).map_err(failed)?;
         let mut lanes = Vec::new();
@@ -176,15 +176,26 @@ pub(super) async fn begin(start: Start) -> Result<(), LogError> {
                 seconds: limit.as_secs(),
             })??;
         }
+        // All that Fluvio has of this outbox came back: one that was replaced by an older copy ends
+        // before that, and its next records would be taken for those.
+        let (topic, partition) = (lane.topic, lane.partition);
+        let (end, published) = (start.outbox.end(topic, partition)?, *lane.back.borrow());
+        if published > end {
+            return Err(ClusterError::OutboxBehind { topic, partition, end, published }.into());
+        }
     }
     Ok(())
 }
 
 /// The mirror, made anew where the power took some of it: all of it is on Fluvio.
-fn open_mirror(folder: &Path, metrics: &Metrics) -> Result<EmbeddedLog, LogError> {
+fn open_mirror(
+    folder: &Path,
+    local: &embedded::Settings,
+    metrics: &Metrics,
+) -> Result<EmbeddedLog, LogError> {
     let open = || {
         // It can be made again, so it is not synced.
-        let settings = embedded::Settings { sync: Sync::Never, ..embedded::Settings::default() };
+        let settings = embedded::Settings { sync: Sync::Never, ..local.clone() };
         EmbeddedLog::open(folder, &settings, metrics.clone())
     };
     match open() {
