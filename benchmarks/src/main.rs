@@ -40,13 +40,14 @@ use tokio::runtime::Runtime;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// What is measured, in this order.
-const MEASURES: [&str; 15] = [
+const MEASURES: [&str; 16] = [
     "append",
     "reads",
     "fluvio",
     "decide",
     "sale",
     "load",
+    "load-apart",
     "redis",
     "counters",
     "registers",
@@ -92,6 +93,7 @@ fn measure(name: &str, runtime: &Runtime) -> Result<(), Box<dyn std::error::Erro
         "decide" => decide::measure()?,
         "sale" => runtime.block_on(sale::measure())?,
         "load" => runtime.block_on(load::measure())?,
+        "load-apart" => runtime.block_on(load::measure_apart())?,
         "redis" => runtime.block_on(shared::measure())?,
         "counters" => counters::measure()?,
         "registers" => registers::measure()?,

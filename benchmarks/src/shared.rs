@@ -38,9 +38,12 @@ redis.call('HINCRBY', KEYS[1], 'c1', 1)
 redis.call('HINCRBY', KEYS[1], 'c2', 129)
 return {0, redis.call('HINCRBY', KEYS[1], 'v', 1)}";
 
-struct Redis {
+/// A Redis with its file.
+#[derive(Debug)]
+pub struct Redis {
     child: Child,
-    url: String,
+    /// Where it is.
+    pub url: String,
     _folder: tempfile::TempDir,
 }
 
@@ -53,7 +56,8 @@ impl Drop for Redis {
 }
 
 impl Redis {
-    fn start() -> Result<Self> {
+    /// Starts one, on a free port of this machine.
+    pub fn start() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let child = Command::new("redis-server")
