@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use authoriser::{authorise, cache::redis::RedisSettings, service::Bounds};
+use authoriser::{authorise, service::Bounds};
 use chrono::TimeDelta;
 use connectors::{
     access::oidc::{self, Issuer},
@@ -31,7 +31,7 @@ mod elsewhere;
 mod layers;
 mod reference;
 
-pub use elsewhere::{Roles, Tables};
+pub use elsewhere::{Redis, Roles, Tables};
 pub use reference::markdown;
 
 /// Every default.
@@ -188,18 +188,6 @@ pub enum Cache {
     RedisCluster,
 }
 
-/// The shared cache.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Redis {
-    /// Its addresses.
-    pub urls: Vec<String>,
-    /// So many replicas must have what was reserved.
-    pub replicas: u32,
-    /// Whether one without its append-only file is taken.
-    pub allow_volatile: bool,
-}
-
 /// Landing.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -327,6 +315,7 @@ impl Config {
     pub fn check(&self) -> Result<(), Failure> {
         self.embedded()?;
         self.fluvio()?;
+        self.redis.check()?;
         self.calls.settings()?;
         self.tls.files()?;
         self.sql.tls()?;
@@ -396,18 +385,6 @@ impl Config {
     pub fn bounds(&self, lifted: bool) -> Bounds {
         let online = TimeDelta::minutes(self.authoriser.clock_minutes.into());
         Bounds { online: (!lifted).then_some(online), horizon_days: self.authoriser.horizon_days }
-    }
-
-    /// Which Redis, and what is asked of it.
-    #[must_use]
-    pub fn redis(&self) -> RedisSettings {
-        RedisSettings {
-            urls: self.redis.urls.clone(),
-            cluster: self.authoriser.cache == Cache::RedisCluster,
-            replicas: self.redis.replicas,
-            allow_volatile: self.redis.allow_volatile,
-            ..RedisSettings::default()
-        }
     }
 
     /// What others call the place where the streams are, if that is a cluster.

@@ -235,7 +235,7 @@ async fn decide(
             service::start(authoriser, bounds)?
         }
         Cache::Redis | Cache::RedisCluster => {
-            let (settings, redis) = (config.settings(), config.redis());
+            let (settings, redis) = (config.settings(), config.redis()?);
             let (authoriser, _) = Authoriser::over_redis(parts, settings, redis).await?;
             service::start(authoriser, bounds)?
         }

@@ -124,8 +124,11 @@ def pod(stateful, kinds):
     volumes = {volume["name"] for volume in spec["volumes"]}
     volumes |= {claim["metadata"]["name"] for claim in stateful["spec"]["volumeClaimTemplates"]}
     holds("every mount has its volume", {mount["name"] for mount in container["volumeMounts"]} == volumes)
+    places = tuple(f"{mount['mountPath']}/" for mount in container["volumeMounts"])
     for variable in container["env"]:
         known("the chart", variable["name"])
+        value = variable.get("value", "")
+        holds(f"{name}: nothing is mounted at {value}", not value.startswith("/etc/") or value.startswith(places))
 
 
 def apart(kinds):

@@ -1,6 +1,7 @@
 //! The cache in real Redis: the suite, and what must hold when Redis fails.
 
 mod authors;
+mod encrypted;
 mod loss;
 pub mod server;
 pub mod stream;
@@ -60,6 +61,7 @@ impl Place for Shop {
 pub fn settings(server: &Server) -> RedisSettings {
     RedisSettings {
         urls: vec![server.url()],
+        authority: server.authority(),
         request_timeout: Duration::from_secs(10),
         silence: Duration::from_secs(60),
         watch: Duration::from_millis(200),

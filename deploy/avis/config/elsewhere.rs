@@ -1,12 +1,15 @@
-//! What may be elsewhere than in the node's folder and process: the tables, and the other roles.
+//! What may be elsewhere than in the node's folder and process: the tables, the shared cache, and
+//! the other roles.
 
 use std::path::{Path, PathBuf};
 
+use authoriser::cache::redis::RedisSettings;
 use serde::Deserialize;
+use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 use url::Url;
 use warehouse::{session::folder, store};
 
-use super::Config;
+use super::{Cache, Config};
 use crate::failure::Failure;
 
 /// Where the tables are.
@@ -27,6 +30,54 @@ impl std::fmt::Debug for Tables {
     }
 }
 
+/// The shared cache.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redis {
+    urls: Vec<String>,
+    authority: PathBuf,
+    replicas: u32,
+    allow_volatile: bool,
+}
+
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Redis").field("replicas", &self.replicas).finish_non_exhaustive()
+    }
+}
+
+impl Redis {
+    /// Whether the addresses go together, and the authority with them.
+    ///
+    /// # Errors
+    /// With what does not.
+    pub fn check(&self) -> Result<(), Failure> {
+        let all = |scheme: &str| self.urls.iter().all(|url| url.starts_with(scheme));
+        let is_encrypted = all("rediss://");
+        if self.urls.is_empty() || !(is_encrypted || all("redis://")) {
+            let text = "addresses, all of redis://, or all of rediss://";
+            return Err(Failure::setting("redis.urls", text));
+        }
+        if !is_encrypted && !self.authority.as_os_str().is_empty() {
+            let text = "nothing is encrypted: redis.urls begins with redis://";
+            return Err(Failure::setting("redis.authority", text));
+        }
+        Ok(())
+    }
+
+    /// Who has signed the nodes' certificates, where one is named.
+    fn authority(&self) -> Result<Option<Vec<u8>>, Failure> {
+        if self.authority.as_os_str().is_empty() {
+            return Ok(None);
+        }
+        let wrong = |error: &dyn std::fmt::Display| Failure::setting("redis.authority", error);
+        let pem = std::fs::read(&self.authority).map_err(|error| wrong(&error))?;
+        let first = CertificateDer::pem_slice_iter(&pem).next();
+        first.ok_or_else(|| wrong(&"no certificate is in it"))?.map_err(|error| wrong(&error))?;
+        Ok(Some(pem))
+    }
+}
+
 /// Where the other roles are.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,6 +95,21 @@ pub struct Roles {
 }
 
 impl Config {
+    /// Which Redis, and what is asked of it.
+    ///
+    /// # Errors
+    /// Where the authority's certificate cannot be read.
+    pub fn redis(&self) -> Result<RedisSettings, Failure> {
+        Ok(RedisSettings {
+            urls: self.redis.urls.clone(),
+            authority: self.redis.authority()?,
+            cluster: self.authoriser.cache == Cache::RedisCluster,
+            replicas: self.redis.replicas,
+            allow_volatile: self.redis.allow_volatile,
+            ..RedisSettings::default()
+        })
+    }
+
     /// The address of the tables of a node over a folder; storage that is reached over the network is
     /// ready to be used by then.
     ///

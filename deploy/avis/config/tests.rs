@@ -41,6 +41,27 @@ fn a_cluster_keeps_two_of_each_record_at_least() {
 }
 
 #[test]
+fn redis_is_encrypted_by_all_addresses_or_by_none() {
+    let config = |urls: &str, authority: &str| {
+        let set = [("AVIS__REDIS__URLS", urls), ("AVIS__REDIS__AUTHORITY", authority)];
+        let set = set.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Config::load(None, set.into_iter()).expect("settings")
+    };
+    let told = |failed: Result<(), Failure>| failed.expect_err("a fault").to_string();
+    let mixed = config(r#"["rediss://a:1", "redis://b:1"]"#, "");
+    assert!(told(mixed.check()).starts_with("redis.urls"));
+    assert!(told(config("a:1", "").check()).starts_with("redis.urls"));
+    assert!(told(config("redis://a:1", "ca.pem").check()).starts_with("redis.authority"));
+    let encrypted = config("rediss://a:1", "/nowhere/ca.pem");
+    encrypted.check().expect("they go together");
+    assert!(told(encrypted.redis().map(drop)).starts_with("redis.authority"));
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let empty = config("rediss://a:1", &file.path().display().to_string());
+    assert!(told(empty.redis().map(drop)).starts_with("redis.authority: no certificate"));
+    assert!(config("rediss://a:1", "").redis().expect("settings").authority.is_none());
+}
+
+#[test]
 fn what_is_unknown_or_wrong_is_named() {
     let told = |name, value| with(name, value).expect_err("a fault").to_string();
     assert!(told("AVIS__AUTHORISER__HOLD", "5").contains("unknown key authoriser.hold"));

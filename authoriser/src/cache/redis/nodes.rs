@@ -10,15 +10,18 @@ use std::{
 };
 
 use redis::{
-    Client, Cmd, Pipeline, RedisError, ServerError, Value,
+    Client, Cmd, Pipeline, RedisError, ServerError, TlsCertificates, Value,
     aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig},
 };
 use tokio::task::JoinSet;
+use tokio_rustls::rustls::crypto::ring as provider;
 
 use super::{scripts::Lua, settings::RedisSettings};
 use crate::{cache::CacheError, metrics::Metrics};
 
 const SLOTS: usize = 16_384;
+/// How the URL of an encrypted node begins.
+const ENCRYPTED: &str = "rediss://";
 
 /// Something asked of one key. Each may be asked twice: what it does, it does once.
 #[derive(Clone, Debug)]
@@ -49,8 +52,8 @@ impl Call {
 pub(super) struct Nodes {
     settings: RedisSettings,
     metrics: Metrics,
-    /// User and password for every node, as in a URL; nodes go by their address alone.
-    credentials: String,
+    /// Scheme, user and password for every node, as a URL begins; nodes go by their address alone.
+    access: String,
     connections: HashMap<String, ConnectionManager>,
     /// The primary of each slot; one entry where there is no cluster.
     primaries: Vec<Option<String>>,
@@ -77,10 +80,10 @@ impl Nodes {
         settings: RedisSettings,
         metrics: Metrics,
     ) -> Result<Self, CacheError> {
-        let (credentials, first) = address(settings.urls.first().map_or("", String::as_str));
-        let (credentials, primaries) = (credentials.to_owned(), vec![Some(first.to_owned())]);
+        let (access, first) = address(settings.urls.first().map_or("", String::as_str));
+        let (access, primaries) = (access.to_owned(), vec![Some(first.to_owned())]);
         let connections = HashMap::new();
-        let mut nodes = Self { settings, metrics, credentials, connections, primaries };
+        let mut nodes = Self { settings, metrics, access, connections, primaries };
         if nodes.settings.cluster {
             nodes.find().await?;
         }
@@ -245,8 +248,8 @@ impl Nodes {
             .set_response_timeout(Some(patience))
             .set_number_of_retries(1)
             .set_max_delay(Duration::from_millis(50));
-        let url = format!("redis://{}{node}", self.credentials);
-        let client = Client::open(url).map_err(|error| broken(&error))?;
+        let client = client(format!("{}{node}", self.access), &self.settings);
+        let client = client.map_err(|error| broken(&error))?;
         let opened = ConnectionManager::new_lazy_with_config(client, config);
         let opened = opened.map_err(|error| broken(&error))?;
         self.connections.insert(node.to_owned(), opened.clone());
@@ -353,10 +356,23 @@ async fn futures<T: Send + 'static>(
     answers
 }
 
-/// Takes a URL apart: who asks, with the `@`, and where.
+/// Who connects to a node, encrypted where its URL says so.
+fn client(url: String, settings: &RedisSettings) -> Result<Client, RedisError> {
+    if !url.starts_with(ENCRYPTED) {
+        return Client::open(url);
+    }
+    // Connections of the crate go by the default of the process, and where two providers are built
+    // in there is none until it is set. One that was set before stays.
+    let _ = provider::default_provider().install_default();
+    let root_cert = settings.authority.clone();
+    Client::build_with_tls(url, TlsCertificates { client_tls: None, root_cert })
+}
+
+/// Takes a URL apart: how and as whom to ask, up to the `@`, and where.
 fn address(url: &str) -> (&str, &str) {
-    let rest = url.strip_prefix("redis://").unwrap_or(url);
-    rest.rfind('@').map_or(("", rest), |at| rest.split_at(at + 1))
+    let scheme = url.find("://").map(|at| at + "://".len());
+    let host = url.rfind('@').map(|at| at + 1).or(scheme);
+    url.split_at(host.unwrap_or(0))
 }
 
 /// The slot of a key, by what stands in its braces: CRC-16 of the XMODEM kind.
@@ -408,8 +424,8 @@ mod tests {
 
     #[test]
     fn secrets_are_no_part_of_a_nodes_name() {
-        assert_eq!(address("redis://a:p@ss@host:1/2"), ("a:p@ss@", "host:1/2"));
-        assert_eq!(address("redis://host:1"), ("", "host:1"));
+        assert_eq!(address("redis://a:p@ss@host:1/2"), ("redis://a:p@ss@", "host:1/2"));
+        assert_eq!(address("rediss://host:1"), ("rediss://", "host:1"));
     }
 
     #[test]

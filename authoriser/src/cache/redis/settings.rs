@@ -11,9 +11,11 @@ const OLDEST_VERSION: u32 = 7;
 /// Which Redis, and what is asked of it.
 #[derive(Clone)]
 pub struct RedisSettings {
-    /// `redis://user:password@host:port` of one node; of a cluster some of its nodes, with the
-    /// user and password of the first for all.
+    /// `redis://user:password@host:port` of one node, or encrypted `rediss://`; of a cluster some
+    /// of its nodes, with the scheme, user and password of the first for all.
     pub urls: Vec<String>,
+    /// Who has signed the certificates of `rediss://`, in PEM; else the authorities of the system.
+    pub authority: Option<Vec<u8>>,
     /// Whether the nodes are a Redis Cluster.
     pub cluster: bool,
     /// How many replicas must have what moved before it is appended; 0 without replicas.
@@ -42,6 +44,7 @@ impl Default for RedisSettings {
     fn default() -> Self {
         Self {
             urls: vec!["redis://127.0.0.1:6379".into()],
+            authority: None,
             cluster: false,
             replicas: 0,
             request_timeout: Duration::from_millis(500),

@@ -4,11 +4,13 @@ use std::{
     net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
+
+use super::encrypted::Authority;
 
 /// How long a node may take to come up or a cluster to agree, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -19,6 +21,8 @@ pub struct Setup {
     pub append_only: bool,
     pub cluster: bool,
     pub replica_of: Option<u16>,
+    /// Encrypts a second port, and all that goes between nodes.
+    pub tls: Option<Arc<Authority>>,
     /// Further settings, as on the command line.
     pub more: Vec<String>,
 }
@@ -28,6 +32,7 @@ pub struct Setup {
 pub struct Server {
     pub port: u16,
     bus: u16,
+    encrypted: u16,
     folder: TempDir,
     setup: Setup,
     child: Mutex<Option<Child>>,
@@ -44,8 +49,9 @@ impl Server {
         let begun = Instant::now();
         loop {
             let folder = tempfile::tempdir().expect("a folder");
-            let (port, bus, setup) = (free_port(), free_port(), setup.clone());
-            let server = Self { port, bus, folder, setup, child: Mutex::default() };
+            let [port, bus, encrypted] = std::array::from_fn(|_| free_port());
+            let (setup, child) = (setup.clone(), Mutex::default());
+            let server = Self { port, bus, encrypted, folder, setup, child };
             if server.launch() {
                 return server;
             }
@@ -53,8 +59,22 @@ impl Server {
         }
     }
 
+    /// Where the cache finds it.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        match self.setup.tls {
+            Some(_) => format!("rediss://127.0.0.1:{}", self.known_port()),
+            None => format!("redis://127.0.0.1:{}", self.known_port()),
+        }
+    }
+
+    /// The port by which the cache and other nodes know it; the plain one is for tests.
+    fn known_port(&self) -> u16 {
+        if self.setup.tls.is_some() { self.encrypted } else { self.port }
+    }
+
+    /// Who has signed its certificate, where it has one.
+    pub fn authority(&self) -> Option<Vec<u8>> {
+        self.setup.tls.as_ref().map(|authority| authority.pem())
     }
 
     pub fn folder(&self) -> PathBuf {
@@ -85,6 +105,11 @@ impl Server {
         }
         if let Some(primary) = self.setup.replica_of {
             command.args(["--replicaof", "127.0.0.1", &primary.to_string()]);
+        }
+        if let Some(authority) = &self.setup.tls {
+            command.args(["--tls-port", &self.encrypted.to_string(), "--tls-auth-clients", "no"]);
+            command.args(["--tls-replication", "yes", "--tls-cluster", "yes"]);
+            command.args(authority.settings());
         }
         command.args(&self.setup.more).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().unwrap_or_else(|error| {
@@ -134,7 +159,7 @@ impl Server {
     }
 
     pub fn try_ask(&self, words: &[&str]) -> Result<String, redis::RedisError> {
-        let client = redis::Client::open(self.url())?;
+        let client = redis::Client::open(("127.0.0.1", self.port))?;
         let mut connection = client.get_connection_with_timeout(Duration::from_secs(2))?;
         connection.set_read_timeout(Some(Duration::from_secs(5)))?;
         let mut command = redis::cmd(words[0]);
@@ -174,9 +199,14 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn start() -> Self {
+        Self::of(Setup::default())
+    }
+
+    /// One whose nodes are started so.
+    pub fn of(setup: Setup) -> Self {
         let replicas = ["--min-replicas-to-write", "1", "--min-replicas-max-lag", "10"];
         let more = replicas.map(str::to_owned).to_vec();
-        let setup = Setup { append_only: true, cluster: true, more, ..Setup::default() };
+        let setup = Setup { append_only: true, cluster: true, more, ..setup };
         let nodes: Vec<Server> = (0..6).map(|_| Server::start(setup.clone())).collect();
         for (node, slots) in nodes.iter().zip([(0, 5_460), (5_461, 10_922), (10_923, 16_383)]) {
             let (first, last) = (slots.0.to_string(), slots.1.to_string());
@@ -184,7 +214,7 @@ impl Cluster {
         }
         let first = &nodes[0];
         for node in &nodes[1..] {
-            let (port, bus) = (node.port.to_string(), node.bus.to_string());
+            let (port, bus) = (node.known_port().to_string(), node.bus.to_string());
             first.ask(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
         }
         for node in &nodes {
