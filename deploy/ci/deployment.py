@@ -259,6 +259,15 @@ def compose():
             holds(f"{where}: {secret} is not named", secret in full["secrets"])
     for secret, of in full["secrets"].items():
         holds(f"compose: {secret} lies in the tree", of["file"].startswith("${AVIS_SECRETS:-../../"))
+    cluster = {name: of for name, of in full["services"].items() if re.fullmatch(r"redis-\d", name)}
+    own = {of["networks"]["back"]["ipv4_address"] for of in cluster.values()}
+    holds("compose: not six nodes of Redis, each with an address of its own", len(cluster) == len(own) == 6)
+    maker = full["services"]["redis-cluster"]
+    holds("compose: the cluster of Redis is not made of all nodes", maker["depends_on"].keys() == cluster.keys()
+          and all(name in maker["command"][0] for name in cluster))
+    caches = [of["environment"].get("AVIS__AUTHORISER__CACHE") for of in full["services"].values()
+              if of["image"].startswith("${AVIS_IMAGE")]
+    holds("compose: somebody asks another cache than the cluster", set(caches) == {"redis-cluster"})
     node = full["services"]["avis"]
     holds("the node's root is read-only", node["read_only"] and node["cap_drop"] == ["ALL"])
     holds("the node is no root", node["user"] == "10001:10001")
