@@ -270,11 +270,28 @@ pub(crate) fn without_values(statement: &Statement) -> String {
             value.value = Value::Placeholder("?".into());
             ControlFlow::Continue(())
         }
+
+        /// Whoever quotes a text as other databases do means a value, though here it is a name.
+        fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+            if let Expr::Identifier(name) = expression
+                && name.quote_style.is_some()
+                && !is_plain(&name.value)
+            {
+                name.value = "?".into();
+            }
+            ControlFlow::Continue(())
+        }
     }
     let mut statement = statement.clone();
     // Nothing breaks off.
     let _ = VisitMut::visit(&mut statement, &mut Hidden);
     statement.to_string()
+}
+
+/// Whether a name is one as columns have it.
+fn is_plain(name: &str) -> bool {
+    let is_word = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
+    name.starts_with(|first: char| first.is_ascii_lowercase()) && name.bytes().all(is_word)
 }
 
 #[cfg(test)]
@@ -337,5 +354,8 @@ mod tests {
         let sql = "SELECT a FROM b WHERE recipient = 'secret' AND amount > 12.5 LIMIT 7";
         let text = without_values(&parsed(sql));
         assert_eq!(text, "SELECT a FROM b WHERE recipient = ? AND amount > ? LIMIT ?");
+        let sql = r#"DELETE FROM b WHERE "c" = "Jānis" OR d = DATE '1950-03-01' OR e = "320100""#;
+        let text = without_values(&parsed(sql));
+        assert_eq!(text, r#"DELETE FROM b WHERE "c" = "?" OR d = DATE ? OR e = "?""#);
     }
 }
