@@ -12,7 +12,11 @@ use serde_json::{Value, json};
 
 use crate::{avis, packaged_baskets, sql, succeeded, traces::collector, up::Server};
 
+mod doors;
+
 const PEOPLE: usize = 200;
+/// Of so many one also comes by the doors that are not HTTP, where each is asked more.
+const BY_EVERY_DOOR: usize = 10;
 /// Everything that our own packages can say.
 const LOGGED: &str = "info,avis=trace,authoriser=trace,connectors=trace,ingest=trace,\
                       pipelines=trace,warehouse=trace,domain=trace";
@@ -102,6 +106,11 @@ fn token(folder: &Path, role: &str, organisation: &str, subject: &str) -> String
     succeeded(&command.output().expect("run")).trim().to_owned()
 }
 
+fn token_of<'a>(tokens: &'a [(&str, String)], role: &str) -> &'a str {
+    let found = tokens.iter().find(|(known, _)| *known == role);
+    found.map(|(_, token)| token.as_str()).expect(role)
+}
+
 /// What somebody who asked was told, with what they had said themselves.
 struct Answer {
     asked: String,
@@ -110,10 +119,6 @@ struct Answer {
 
 /// Asks for and about a canary, rightly and wrongly, as everybody who might.
 fn ask(server: &Server, tokens: &[(&str, String)], canary: &Canary, at: usize) -> Vec<Answer> {
-    let of = |role: &str| {
-        let found = tokens.iter().find(|(known, _)| *known == role);
-        found.map(|(_, token)| token.as_str()).expect(role)
-    };
     let means = json!({"kind": "card_uid", "value": canary.card});
     let basket = |quantity: Value, means: Value| {
         json!({"terminal_id": "T-000012", "occurred_at": Utc::now().to_rfc3339(), "mode": "sale",
@@ -181,7 +186,7 @@ fn ask(server: &Server, tokens: &[(&str, String)], canary: &Canary, at: usize) -
         ("finance", "GET", format!("/v1/settlements?period={}", canary.code), "", Value::Null),
     ];
     let answer = |(role, method, path, headers, body): (&str, &str, String, &str, Value)| {
-        let (status, _, told) = server.ask(of(role), method, &path, headers, &body);
+        let (status, _, told) = server.ask(token_of(tokens, role), method, &path, headers, &body);
         assert_ne!(status, 500, "{role} {method}: {told}");
         Answer { asked: format!("{path} {headers} {body}").to_lowercase(), told: told.to_string() }
     };
@@ -262,8 +267,11 @@ fn planted_people_are_found_nowhere() {
     ];
     let tokens = roles.map(|(role, of, who)| (role, token(&folder, role, of, who)));
     let log = place.path().join("up.log");
+    let lineage = place.path().join("lineage.ndjson");
     let (told, collector) = collector();
     let settings = [
+        ("AVIS__LINEAGE__PATH", lineage.to_str().expect("text")),
+        ("AVIS__LINEAGE__EVERY_SECONDS", "10"),
         ("AVIS__TRACES__URL", collector.as_str()),
         ("AVIS__TRACES__KEY", "secret"),
         ("AVIS__TRACES__PER_MILLION", "1000000"),
@@ -276,12 +284,18 @@ fn planted_people_are_found_nowhere() {
     server.wait_until_ready();
     let answers =
         people.iter().enumerate().flat_map(|(at, canary)| ask(&server, &tokens, canary, at));
-    let answers: Vec<Answer> = answers.collect();
-    landed(&server, PEOPLE);
+    let mut answers: Vec<Answer> = answers.collect();
+    let [terminal, analyst] = ["terminal", "analyst"].map(|role| token_of(&tokens, role));
+    for (at, canary) in people.iter().enumerate().step_by(BY_EVERY_DOOR) {
+        answers.extend(doors::ask(&server, analyst, terminal, canary, at));
+    }
+    landed(&server, PEOPLE + PEOPLE / BY_EVERY_DOOR);
     let metrics = server.get("/metrics").1.to_lowercase();
     server.stop();
     let logged = fs::read_to_string(&log).expect("a log");
-    assert!(logged.lines().count() > 0, "something is logged");
+    for door in ["postgres", "flight"] {
+        assert!(logged.contains(&format!("\"door\":\"{door}\"")), "{door} is in the query log");
+    }
     for line in logged.lines() {
         let event: Value = serde_json::from_str(line).expect("one JSON object a line");
         assert!(event["level"].is_string() && event["timestamp"].is_string(), "{line}");
@@ -290,8 +304,9 @@ fn planted_people_are_found_nowhere() {
     let traces = told.text().to_lowercase();
     assert!(traces.contains("land benefit_lines"), "the traces are told");
     let mut places = vec![("metrics".to_owned(), metrics), ("traces".to_owned(), traces)];
-    for name in ["demo.log", "up.log"] {
+    for name in ["demo.log", "up.log", "lineage.ndjson"] {
         let text = fs::read_to_string(place.path().join(name)).expect(name);
+        assert!(!text.is_empty(), "{name} says something");
         places.push((name.to_owned(), text.to_lowercase()));
     }
     text_of(&folder, &mut places);

@@ -16,6 +16,10 @@ pub struct Server {
     address: String,
     /// Where SQL is asked by PostgreSQL's protocol.
     postgres: String,
+    /// Where terminals stream.
+    grpc: String,
+    /// Where SQL is asked by Arrow Flight.
+    flight: String,
 }
 
 impl Drop for Server {
@@ -61,15 +65,18 @@ impl Server {
                 break rest.split('/').next().expect("an address").to_owned();
             }
         };
-        let (address, postgres) = (told("http://"), told("postgres://"));
+        // In the order in which it tells them.
+        let [address, grpc, postgres, flight] =
+            ["http://", "grpc     ", "postgres://", "grpc://"].map(&mut told);
         // What it prints later has somewhere to go.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address, postgres }
+        Self { child, address, postgres, grpc, flight }
     }
 
-    /// A process that says where it listens.
+    /// A process that says where it listens; at its other doors nobody asks.
     pub fn of(child: Child, address: String, postgres: String) -> Self {
-        Self { child, address, postgres }
+        let (grpc, flight) = (String::new(), String::new());
+        Self { child, address, postgres, grpc, flight }
     }
 
     pub fn get(&self, path: &str) -> (u16, String) {
@@ -88,6 +95,14 @@ impl Server {
 
     pub fn postgres(&self) -> &str {
         &self.postgres
+    }
+
+    pub fn grpc(&self) -> &str {
+        &self.grpc
+    }
+
+    pub fn flight(&self) -> &str {
+        &self.flight
     }
 
     /// Asks with a token; answers the status, the tag and the body.
