@@ -15,10 +15,11 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    avis,
+    LINES, are_published, avis, data, expected, packaged,
     recipient::{SENIOR, is_enrolled_buys_and_sees},
     succeeded,
     talk::{Node, Talk, own_token, sql, today, token, until},
+    traces::{CALLER, CALLERS, collector},
     up::Server,
 };
 
@@ -135,11 +136,23 @@ impl Installation {
         token(&self.folder.join("connectors"), role, organisation, subject)
     }
 
+    /// What a command says over the folder of a role.
+    fn told(&self, role: &str, arguments: &[&str]) -> String {
+        let mut command = self.avis();
+        command.args(arguments).arg("--data").arg(self.folder.join(role));
+        succeeded(&command.output().expect("run"))
+    }
+
+    /// What an administrator sees of the tables.
+    fn rows(&self, warehouse: &Server, query: &str) -> Vec<String> {
+        let token = self.token("administrator", "", "admin");
+        sql(warehouse, "admin", &token, query).expect("an answer")
+    }
+
     /// How many authorisations the warehouse sees, each once.
     fn seen(&self, warehouse: &Server) -> i64 {
-        let token = self.token("administrator", "", "admin");
         let query = "SELECT COUNT(*), COUNT(DISTINCT authorisation_id) FROM authorisations";
-        let rows = sql(warehouse, "admin", &token, query).expect("an answer");
+        let rows = self.rows(warehouse, query);
         let (rows, different) = rows[0].split_once(',').expect("two columns");
         assert_eq!(rows, different, "one is seen twice");
         rows.parse().expect("a number")
@@ -152,7 +165,11 @@ const ANYWHERE: &str = "127.0.0.1:0";
 fn four_processes_do_what_one_does_and_what_is_killed_loses_nothing() {
     let Some(services) = services() else { return };
     let place = tempfile::tempdir().expect("a folder");
-    let all = Installation::new(services, place.path());
+    let mut all = Installation::new(services, place.path());
+    let (steps, collector) = collector();
+    all.settings.push(("AVIS__TRACES__URL", collector));
+    all.settings.push(("AVIS__TRACES__KEY", "secret".to_owned()));
+    all.settings.push(("AVIS__TRACES__PER_MILLION", "1000000".to_owned()));
     let connectors = all.start("connectors");
     let authoriser = all.start("authoriser");
     let pipelines = all.start("pipelines");
@@ -187,7 +204,7 @@ fn four_processes_do_what_one_does_and_what_is_killed_loses_nothing() {
     assert_eq!(again["authorisation_id"], sold["authorisation_id"]);
     let direct = Talk::new(&authoriser, &told);
     assert_eq!(somebody.buys(&direct, "a1"), again, "the same by both doors");
-    somebody.buys(&till, "a3");
+    let last = somebody.buys(&till, "a3");
     seen(&warehouse, before + 3);
 
     // Reports and statements come from the warehouse, by the one address.
@@ -216,6 +233,20 @@ fn four_processes_do_what_one_does_and_what_is_killed_loses_nothing() {
     }
     seen(&warehouse, before + 3);
     warehouse.stop();
+
+    // Asked by one process, decided by another and landed by a third it is one trace, which the
+    // terminal's own is linked with.
+    let steps = steps.spans(&last["authorisation_id"]);
+    let step = |name: &str| {
+        let found = steps.iter().find(|step| step.name == name);
+        found.unwrap_or_else(|| panic!("no step {name}: {steps:#?}"))
+    };
+    for name in ["authorise", "decide", "append", "land authorisations"] {
+        step(name);
+    }
+    let asked = step("POST /v1/authorisations");
+    let callers: Vec<_> = asked.links.iter().map(|link| link.trace_id.as_slice()).collect();
+    assert_eq!(callers, [CALLERS.to_be_bytes()]);
 }
 
 /// Somebody who shows no card, at one instant, so that asking again is the same request.
@@ -239,6 +270,166 @@ impl Anonymous {
             "unit_price_cents": 90});
         let basket = json!({"terminal_id": "T-1", "occurred_at": self.at, "mode": "sale",
             "lines": [bread]});
-        till.try_post("/v1/authorisations", key, &basket)
+        let header = format!("Idempotency-Key: {key}\r\ntraceparent: {CALLER}\r\n");
+        let path = "/v1/authorisations";
+        let (status, _, told) = till.server.ask(&till.token, "POST", path, &header, &basket);
+        (status, told)
     }
+}
+
+/// The demo's files, each after what it is loaded as, in the order in which the demo loads them.
+const LOADED: [(&str, &str); 5] = [
+    ("persons", "persons.ndjson.gz"),
+    ("means", "means.ndjson.gz"),
+    ("transactions", "baskets.ndjson.gz"),
+    ("events", "service-events.ndjson.gz"),
+    ("events", "portal-events.ndjson.gz"),
+];
+
+/// The demo's baskets are of past months. They are uploads, decided as of their own instants, so the clock
+/// of today gives the same; only windows have closed before they come, and those tables are left out.
+#[test]
+fn four_processes_meet_the_published_numbers() {
+    let Some(services) = services() else { return };
+    let place = tempfile::tempdir().expect("a folder");
+    let mut all = Installation::new(services, place.path());
+    all.settings.push(("AVIS__PIPELINES__COMMIT_SECONDS", "10".to_owned()));
+    let file = |name: &str| data(name).display().to_string();
+    all.told("connectors", &["registry", "apply", &file("registry.yaml.gz")]);
+    for (what, name) in LOADED {
+        let told = all.told("connectors", &["load", what, &file(name)]);
+        assert!(told.contains(" 0 already there, 0 refused"), "{told}");
+    }
+    let connectors = all.start("connectors");
+    let authoriser = all.start("authoriser");
+    let pipelines = all.start("pipelines");
+    let warehouse = all.start("warehouse");
+    let node = Node::of(connectors, place.path().join("connectors"), place);
+
+    let published = Published(expected());
+    let baskets = published.0["transactions"].as_i64().expect("a number");
+    // As long as it goes on, it may take as long as a slow machine needs.
+    for part in 1..=8 {
+        let decided = || (all.seen(&warehouse) >= baskets * part / 8).then_some(());
+        until(&format!("{part} of 8 parts of the baskets"), decided);
+    }
+    let landed = published.landed();
+    until("every row", || (all.rows(&warehouse, ROWS) == [landed.as_str()]).then_some(()));
+    assert_eq!(all.rows(&warehouse, TOTALS), [published.totals()]);
+    assert_eq!(all.rows(&warehouse, DECISIONS), published.decisions());
+    let given = "amount_cents,grantor_cents";
+    let used = format!("uses,lines,units,{given}");
+    assert_eq!(all.rows(&warehouse, INSTRUCTIONS), published.rows("instructions", &used));
+    let owed = format!("{given},lines");
+    assert_eq!(all.rows(&warehouse, SETTLEMENTS), published.rows("settlements", &owed));
+    are_published(all.rows(&warehouse, LINES));
+
+    // The same statements, by the one address; one of their months is closed, as the demo closes it.
+    let finance = node.talk("finance", "", "anna");
+    until("a month is closed", || {
+        let month = json!({"period": "2025-01"});
+        (finance.try_post("/v1/settlements", "closed", &month).0 == 200).then_some(())
+    });
+    for month in ["2024-12", "2025-01", "2025-02"] {
+        let stated = until(month, || {
+            let (status, told) = finance.try_get(&format!("/v1/settlements?period={month}"));
+            (status == 200).then(|| stated(&told))
+        });
+        assert_eq!(stated, published.stated(month), "{month}");
+    }
+    node.server.stop();
+    for server in [authoriser, pipelines, warehouse] {
+        server.stop();
+    }
+    let checked = all.told("warehouse", &["settle", "check"]);
+    assert!(checked.contains("the books balance: 30 statements"), "{checked}");
+}
+
+const ROWS: &str = "SELECT (SELECT COUNT(*) FROM persons_current) AS persons, \
+    (SELECT COUNT(*) FROM benefit_lines) AS benefits, \
+    (SELECT COUNT(*) FROM transaction_lines) AS lines, \
+    (SELECT COUNT(*) FROM services) AS services, (SELECT COUNT(*) FROM portal_usage) AS uses";
+const TOTALS: &str = "SELECT COUNT(*), CAST(SUM(total) * 100 AS BIGINT), \
+    CAST(SUM(benefit) * 100 AS BIGINT), SUM(points_earned) FROM authorisations";
+const DECISIONS: &str = "SELECT decision, COUNT(*) FROM authorisations \
+    GROUP BY decision ORDER BY decision";
+const INSTRUCTIONS: &str = "SELECT instruction_id, COUNT(DISTINCT authorisation_id), COUNT(*), \
+    SUM(units), CAST(SUM(amount) * 100 AS BIGINT), CAST(SUM(grantor_amount) * 100 AS BIGINT) \
+    FROM benefit_lines GROUP BY instruction_id ORDER BY instruction_id";
+const SETTLEMENTS: &str = "SELECT grantor_id || '-' || merchant_id || '-' || month AS statement, \
+    CAST(SUM(amount) * 100 AS BIGINT), CAST(SUM(grantor_amount) * 100 AS BIGINT), COUNT(*) \
+    FROM (SELECT grantor_id, merchant_id, amount, grantor_amount, \
+    SUBSTR(CAST(date AS VARCHAR), 1, 7) AS month FROM benefit_lines) AS lines \
+    GROUP BY grantor_id, merchant_id, month ORDER BY statement";
+
+/// The published answer, as rows say it.
+struct Published(BTreeMap<String, Value>);
+
+impl Published {
+    /// How many rows there are of what comes as it comes, whenever that is.
+    fn landed(&self) -> String {
+        let lines = |name| packaged(name).into_iter();
+        let of = |file, kinds: &[&str]| {
+            let is_of = |line: &String| kinds.iter().any(|kind| line.contains(kind));
+            lines(file).filter(is_of).count()
+        };
+        let instructions = self.0["instructions"].as_object().into_iter().flatten();
+        let benefits: i64 = instructions.filter_map(|(_, of)| of["lines"].as_i64()).sum();
+        let sold = lines("baskets.ndjson.gz").map(|basket| {
+            let basket: Value = serde_json::from_str(&basket).expect("JSON");
+            basket["lines"].as_array().expect("lines").len()
+        });
+        let counts = [
+            lines("persons.ndjson.gz").count().to_string(),
+            benefits.to_string(),
+            sold.sum::<usize>().to_string(),
+            of("service-events.ndjson.gz", &["service.completed"]).to_string(),
+            of("portal-events.ndjson.gz", &["portal.e-service.used", "portal.login"]).to_string(),
+        ];
+        counts.join(",")
+    }
+
+    fn totals(&self) -> String {
+        ["transactions", "total_cents", "benefit_cents", "points_earned"]
+            .map(|name| self.0[name].to_string())
+            .join(",")
+    }
+
+    fn decisions(&self) -> Vec<String> {
+        let mut rows: Vec<_> =
+            self.of("decisions").map(|(of, many)| format!("{of},{many}")).collect();
+        rows.sort_unstable();
+        rows
+    }
+
+    /// What is published of each of several, by name: these fields of it.
+    fn rows(&self, list: &str, fields: &str) -> Vec<String> {
+        let row = |(name, of): (&String, &Value)| {
+            let values = fields.split(',').map(|field| of[field].to_string());
+            format!("{name},{}", values.collect::<Vec<_>>().join(","))
+        };
+        let mut rows: Vec<_> = self.of(list).map(row).collect();
+        rows.sort_unstable();
+        rows
+    }
+
+    /// The amounts of a month's statements.
+    fn stated(&self, month: &str) -> BTreeMap<String, i64> {
+        let of_month = self.of("settlements").filter(|(number, _)| number.ends_with(month));
+        let amounts =
+            of_month.filter_map(|(number, of)| Some((number, of["amount_cents"].as_i64()?)));
+        amounts.map(|(number, cents)| (number.clone(), cents)).collect()
+    }
+
+    fn of(&self, list: &str) -> impl Iterator<Item = (&String, &Value)> {
+        self.0[list].as_object().into_iter().flatten()
+    }
+}
+
+/// The amounts of statements, by number.
+fn stated(told: &Value) -> BTreeMap<String, i64> {
+    let statements = told["statements"].as_array().into_iter().flatten();
+    let amount =
+        |of: &Value| Some((of["statement"].as_str()?.to_owned(), of["amount_cents"].as_i64()?));
+    statements.filter_map(amount).collect()
 }

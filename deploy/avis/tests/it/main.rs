@@ -74,45 +74,42 @@ fn sql(folder: &Path, query: &str) -> Vec<String> {
     text.lines().skip(1).map(str::to_owned).collect()
 }
 
+/// The published answer.
+fn expected() -> BTreeMap<String, Value> {
+    let text = std::fs::read_to_string(data("expected.json")).expect("the answer");
+    let expected: BTreeMap<String, Value> = serde_json::from_str(&text).expect("JSON");
+    assert!(expected.len() >= 7, "the published answer has lost its keys");
+    expected
+}
+
 /// Compares a demo's summary with the published answer.
 fn check_summary(summary: &str) {
     let summary: Value =
         serde_json::from_str(summary.lines().last().expect("a line")).expect("one JSON object");
-    let text = std::fs::read_to_string(data("expected.json")).expect("the answer");
-    let expected: BTreeMap<String, Value> = serde_json::from_str(&text).expect("JSON");
-    assert!(expected.len() >= 7, "the published answer has lost its keys");
-    for (key, value) in expected {
+    for (key, value) in expected() {
         assert_eq!(summary[&key], value, "{key}");
     }
     assert_eq!(summary["books_balance"], Value::Bool(true));
 }
 
+/// Every benefit line, as it is published.
+const LINES: &str = "SELECT a.receipt_number, b.line, b.instruction_id, b.instruction_version, \
+    CAST(b.amount * 100 AS BIGINT), CAST(b.grantor_amount * 100 AS BIGINT), b.units \
+    FROM benefit_lines b JOIN authorisations a ON a.authorisation_id = b.authorisation_id";
+
 /// Compares every landed benefit line with the published ones.
 fn check_lines(folder: &Path) {
-    let file = std::fs::File::open(data("expected-lines.ndjson.gz")).expect("the answer");
-    let expected = BufReader::new(GzDecoder::new(file)).lines().map(|line| {
-        let row: Value = serde_json::from_str(&line.expect("text")).expect("JSON");
-        let text = |at: usize| row[at].as_str().expect("a text").to_owned();
-        let number = |at: usize| row[at].as_i64().expect("a number");
-        let euro = |cents: i64| format!("{}.{:02}", cents / 100, cents % 100);
-        format!(
-            "{},{},{},{},{},{},{}",
-            text(0),
-            number(1),
-            text(2),
-            number(3),
-            euro(number(4)),
-            euro(number(5)),
-            number(6)
-        )
+    are_published(sql(folder, LINES));
+}
+
+/// Compares the rows of [`LINES`] with the published ones.
+fn are_published(mut landed: Vec<String>) {
+    let expected = packaged("expected-lines.ndjson.gz").into_iter().map(|line| {
+        let row: Vec<Value> = serde_json::from_str(&line).expect("JSON");
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        row.iter().map(text).collect::<Vec<_>>().join(",")
     });
     let mut expected: Vec<String> = expected.collect();
-    let mut landed = sql(
-        folder,
-        "SELECT a.receipt_number, b.line, b.instruction_id, b.instruction_version, b.amount, \
-         b.grantor_amount, b.units FROM benefit_lines b \
-         JOIN authorisations a ON a.authorisation_id = b.authorisation_id",
-    );
     expected.sort_unstable();
     landed.sort_unstable();
     assert_eq!(landed.len(), expected.len());

@@ -21,8 +21,9 @@ use serde_json::{Value, json};
 use crate::{avis, succeeded, talk::token, up::Server};
 
 const CARD: &str = "04CAFEF00D0001";
-/// Where a terminal's own trace is when it asks.
-const CALLER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+/// Where a terminal's own trace is when it asks, and the id of that trace.
+pub const CALLER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+pub const CALLERS: u128 = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
 
 /// What a collector was told: the steps, and the bytes that they came in.
 #[derive(Clone, Default)]
@@ -34,7 +35,8 @@ impl Told {
         String::from_utf8_lossy(&self.0.lock().expect("told").1).into_owned()
     }
 
-    fn spans(&self, id: &Value) -> Vec<Span> {
+    /// The steps in the trace of an authorisation.
+    pub fn spans(&self, id: &Value) -> Vec<Span> {
         let id = id.as_str().and_then(AuthorisationId::parse).expect("an id").as_u128();
         let told = self.0.lock().expect("told");
         told.0.iter().filter(|span| span.trace_id == id.to_be_bytes()).cloned().collect()
@@ -152,7 +154,7 @@ fn an_authorisation_is_followed_from_the_terminal_to_the_tables() {
     }
     let asked = spans.iter().find(|span| span.name == "POST /v1/authorisations").expect("asked");
     let caller: Vec<_> = asked.links.iter().map(|link| link.trace_id.as_slice()).collect();
-    assert_eq!(caller, [0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128.to_be_bytes()]);
+    assert_eq!(caller, [CALLERS.to_be_bytes()]);
 
     let all = told.0.lock().expect("told");
     let uploaded = all.0.iter().filter(|span| {
