@@ -22,6 +22,7 @@ use prometheus::Registry;
 use tempfile::TempDir;
 use url::Url;
 use warehouse::{
+    report::Report,
     schema,
     session::{Session, folder},
     table::{Table, delta::DeltaTable},
@@ -108,6 +109,19 @@ async fn summaries_say_what_the_goldens_say_and_once() {
         assert_eq!(world.refresh(name, "2025-03-04T02:00:00Z").await, 0, "{name}");
         assert_eq!(world.rows(name).await, rows, "{name}");
     }
+}
+
+/// The golden sale earns three points, and its refund takes one of them back.
+#[tokio::test]
+async fn points_that_a_refund_takes_back_are_not_told_as_spent() {
+    let world = World::new();
+    world.land(&history::log().await).await;
+    let session = Session::open_with(&world.root, &world.tails).expect("a session");
+    let day = "2025-03-03".parse().expect("a day");
+    let report = Report::named("points").expect("a report");
+    let rows = report.rows(&session, day, day).await.expect("rows");
+    let told = ["issued", "spent", "owed"].map(|name| rows.longs(name).expect("whole numbers"));
+    assert_eq!(told, [[Some(2)], [Some(0)], [Some(2)]]);
 }
 
 #[tokio::test]

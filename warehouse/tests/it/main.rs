@@ -7,6 +7,7 @@ mod export;
 mod follow;
 mod open_data;
 mod page;
+mod report;
 mod session;
 mod settlement;
 mod store;
