@@ -40,6 +40,8 @@ pub(crate) enum Part {
     All,
     /// Those with a value in a column.
     Rows(&'static str, Arc<str>),
+    /// Those of the instructions of a grantor's benefits, which do not name it themselves.
+    OfBenefits(Arc<str>),
 }
 
 /// What of the registry anybody may know who may ask at all.
@@ -57,7 +59,9 @@ const PUBLIC: [&str; 11] = [
     "registry_services",
 ];
 /// What finance sees beside statements and the public registry.
-const OF_FINANCE: [&str; 2] = ["benefit_lines", "registry_contracts"];
+const OF_FINANCE: [&str; 3] = ["benefit_lines", "registry_contracts", LIMITS];
+/// How much of a benefit there is: its grantor's to know, not its merchants'.
+const LIMITS: &str = "registry_limits";
 
 impl View {
     /// Its name in the query log and in settings.
@@ -81,6 +85,7 @@ impl View {
             Self::Everything => Part::All,
             Self::Analyst => seen(!settles),
             Self::Finance => seen(settles || is_public || OF_FINANCE.contains(&table.name)),
+            Self::Grantor(id) if table.name == LIMITS => Part::OfBenefits(Arc::clone(id)),
             Self::Grantor(id) => own(table, "grantor_id", id, is_public),
             Self::Merchant(id) => own(table, "merchant_id", id, is_public),
         }
@@ -145,6 +150,14 @@ mod tests {
         for (name, part) in parts(&view) {
             assert!(part != Part::All || PUBLIC.contains(&name), "{name}");
         }
+    }
+
+    #[test]
+    fn limits_are_told_to_their_grantor_and_to_finance() {
+        let limits = |view: View| part(&view, LIMITS);
+        assert_eq!(limits(View::Grantor("riga".into())), Part::OfBenefits("riga".into()));
+        assert_eq!(limits(View::Finance), Part::All);
+        assert_eq!(limits(View::Merchant("corner".into())), Part::Nothing);
     }
 
     #[test]

@@ -57,6 +57,8 @@ reports! {
     "use-per-age-band" "Atvieglojumu izmantošana pa vecuma grupām" "Use of benefits per age band" None;
     "budgets" "Budžeti, to atlikums un prognoze" "Budgets, what is left, and a forecast"
         Some(("instruction", "left_over"));
+    "budgets-settled" "Budžeti un no tiem norēķinātais" "Budgets against what was settled"
+        Some(("instruction", "settled_eur"));
     "refusals" "Kāpēc atvieglojums netika piemērots" "Why nothing was given" None;
     "points" "Lojalitātes punkti" "Loyalty points" Some(("benefit", "owed"));
     "settled" "Norēķini pa devējiem un mēnešiem" "Settled per grantor and month"

@@ -166,7 +166,7 @@ impl Catalogue {
         Ok(context.sql(ENTITLEMENTS).await?.into_view())
     }
 
-    async fn known(&self, name: &str) -> Result<Arc<dyn TableProvider>> {
+    pub(super) async fn known(&self, name: &str) -> Result<Arc<dyn TableProvider>> {
         let found = Box::pin(self.table(name)).await?;
         found.ok_or_else(|| DataFusionError::Plan(format!("there is no table {name}")))
     }

@@ -19,7 +19,7 @@ use datafusion::{
         DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
         SendableRecordBatchStream,
     },
-    prelude::{DataFrame, col, lit},
+    prelude::{DataFrame, JoinType, col, lit},
 };
 
 use super::catalogue::Catalogue;
@@ -70,7 +70,7 @@ impl Restricted {
 
     /// The rows that the reader sees, with every column of a schema: what is hidden, or was not there
     /// then, is missing.
-    fn seen(
+    async fn seen(
         &self,
         rows: DataFrame,
         schema: &SchemaRef,
@@ -80,6 +80,7 @@ impl Restricted {
             Part::Nothing => rows.filter(lit(false))?,
             Part::All => rows,
             Part::Rows(column, value) => rows.filter(col(column).eq(lit(value.as_ref())))?,
+            Part::OfBenefits(grantor) => Box::pin(self.of_benefits(rows, &grantor)).await?,
         };
         let there = Arc::clone(rows.schema().inner());
         let columns = schema.fields().iter().map(|field| {
@@ -90,6 +91,21 @@ impl Restricted {
             cast(lit(ScalarValue::Null), field.data_type().clone()).alias(name.as_str())
         });
         rows.select(columns.collect::<Vec<_>>())
+    }
+
+    /// The rows of an instruction's entry whose benefit is a grantor's now.
+    async fn of_benefits(&self, rows: DataFrame, grantor: &str) -> Result<DataFrame> {
+        let tables = self.catalogue.only([
+            ("benefits", self.catalogue.known("registry_benefits_current").await?),
+            ("instructions", self.catalogue.known("registry_instructions").await?),
+        ])?;
+        let own = tables.table("benefits").await?.filter(col("grantor_id").eq(lit(grantor)))?;
+        let own = own.select([col("entry_id").alias("own_benefit")])?;
+        let instructions = tables.table("instructions").await?;
+        let (semi, of, to) = (JoinType::LeftSemi, &["benefit_id"], &["own_benefit"]);
+        let of_own = instructions.join(own, semi, of, to, None)?;
+        let of_own = of_own.select([col("entry_id").alias("own_entry")])?;
+        rows.join(of_own, semi, &["entry_id"], &["own_entry"], None)
     }
 }
 
@@ -237,7 +253,7 @@ impl TableProvider for Seen {
         };
         let rows = self.of.catalogue.only([(self.table.name, whole)])?;
         let rows = rows.table(self.table.name).await?;
-        let mut rows = self.of.seen(rows, &self.schema, self.table)?;
+        let mut rows = self.of.seen(rows, &self.schema, self.table).await?;
         for condition in filters.iter().filter(|condition| is_plain(condition)) {
             rows = rows.filter(condition.clone())?;
         }

@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 use serde_json::json;
-use warehouse::{report::Report, session::Session};
+use warehouse::{access::View, report::Report, session::Session};
 
 use crate::world::{World, cells};
 
@@ -49,4 +49,85 @@ async fn points_that_are_taken_back_or_returned_count_against_what_that_undoes()
     world.land("authorisation_events", 6, &events).await;
     let rows = of_january("points", &world.session().await).await;
     assert_eq!(rows, [["club", "market", "20", "15", "105"]]);
+}
+
+/// A world in which two grantors have a budget each, of which something is used and settled.
+async fn budgets() -> World {
+    let world = World::new();
+    let benefit = |id: &str, grantor: &str, offset: i64| json!({"entry_id": id, "grantor_id": grantor, "source_offset": offset});
+    let benefits = [benefit("food", "riga", 0), benefit("beach", "jurmala", 1)];
+    world.land("registry_benefits", 2, &benefits).await;
+    let instruction = |id: &str, benefit: &str, offset: i64| {
+        json!({"entry_id": format!("{id}/1"), "instruction_id": id, "benefit_id": benefit,
+            "valid_from": "2024-01-01", "source_offset": offset})
+    };
+    let instructions = [instruction("seniors", "food", 2), instruction("towels", "beach", 3)];
+    world.land("registry_instructions", 4, &instructions).await;
+    let limit = |id: &str, offset: i64| {
+        json!({"entry_id": format!("{id}/1"), "instruction_id": id, "per": "instruction",
+            "period": "year", "measure": "amount_cents", "most": 100_000, "source_offset": offset})
+    };
+    world.land("registry_limits", 4, &[limit("seniors", 2), limit("towels", 3)]).await;
+    let used = |grantor: &str, instruction: &str, amount: &str, date: &str| {
+        json!({"grantor_id": grantor, "instruction_id": instruction, "amount": amount,
+            "kind": "captured", "date": date})
+    };
+    let lines = [
+        used("riga", "seniors", "9.00", "2024-12-30"),
+        used("riga", "seniors", "12.00", "2025-01-07"),
+        used("riga", "seniors", "5.00", "2025-01-20"),
+        used("jurmala", "towels", "7.00", "2025-01-20"),
+    ];
+    world.land("benefit_lines", 4, &lines).await;
+    let settled = |period: &str, benefit: &str| {
+        json!({"statement": format!("riga-market-{period}"), "grantor_id": "riga",
+            "instruction_id": "seniors", "period": period, "benefit": benefit})
+    };
+    // A correction says what its month has more.
+    let lines =
+        [settled("2024-12", "9.00"), settled("2025-01", "12.00"), settled("2025-01", "1.00")];
+    world.land("settlement_lines", 3, &lines).await;
+    world
+}
+
+#[tokio::test]
+async fn a_grantor_is_told_of_its_own_budgets_and_finance_of_all() {
+    let world = budgets().await;
+    let session = world.session().await;
+    let seen_by = |view: &View| session.clone().seen_by(view).unwrap();
+    let riga = seen_by(&View::Grantor("riga".into()));
+    let of_riga = ["riga", "food", "seniors", "year", "2025-01-01"];
+    let of_riga = [&of_riga[..], &["1000.00", "17.00", "13.00", "4.00", "983.00"]].concat();
+    assert_eq!(of_january("budgets-settled", &riga).await, std::slice::from_ref(&of_riga));
+    let budgets = of_january("budgets", &riga).await;
+    assert_eq!(budgets.len(), 1, "{budgets:?}");
+    assert_eq!(budgets[0][..2], ["food", "seniors"]);
+    assert_eq!(budgets[0][6..9], ["1000.00", "17.00", "983.00"]);
+    for sql in [
+        "SELECT instruction_id FROM registry_limits",
+        "SELECT instruction_id FROM registry_limits_current",
+        "SELECT instruction_id FROM registry_limits WHERE per = 'instruction' LIMIT 5",
+    ] {
+        assert_eq!(cells(&riga.rows(sql).await.unwrap()), [["seniors"]], "{sql}");
+    }
+
+    let finance = of_january("budgets-settled", &seen_by(&View::Finance)).await;
+    assert_eq!(finance.len(), 2, "{finance:?}");
+    assert_eq!(finance[0][..3], ["jurmala", "beach", "towels"]);
+    assert_eq!(finance[0][5..], ["1000.00", "7.00", "0.00", "7.00", "993.00"]);
+    assert_eq!(finance[1], of_riga);
+    assert_eq!(of_january("budgets", &seen_by(&View::Finance)).await.len(), 2);
+
+    // Merchants are told of no budgets, and analysts of nothing that was settled.
+    let (from, to) = (day("2025-01-01"), day("2025-01-31"));
+    for (view, name) in [
+        (View::Merchant("x".into()), "budgets"),
+        (View::Merchant("x".into()), "budgets-settled"),
+        (View::Analyst, "budgets-settled"),
+    ] {
+        let refused = Report::named(name).unwrap().rows(&seen_by(&view), from, to).await;
+        let refused = format!("{:?}", refused.unwrap_err());
+        assert!(refused.contains("not found"), "{name} of {}: {refused}", view.code());
+    }
+    assert_eq!(of_january("budgets", &seen_by(&View::Analyst)).await.len(), 2);
 }
