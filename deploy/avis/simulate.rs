@@ -8,7 +8,7 @@ use std::{
 };
 
 use authoriser::{
-    replay::{Compared, Part, Regrouped, play},
+    replay::{Compared, Regrouped, play},
     rules::RuleSet,
 };
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -28,7 +28,6 @@ use ingest::{
     topic::Topic,
 };
 use pipelines::groups::{Groups, HORIZON_DAYS};
-use serde::Serialize;
 use warehouse::report::FEWEST;
 
 use crate::{
@@ -38,6 +37,9 @@ use crate::{
     node::Node,
     progress::Progress,
 };
+use beside::{Beside, Named, euro};
+
+mod beside;
 
 /// How many transactions are shown that change most.
 const SHOWN: usize = 20;
@@ -131,7 +133,7 @@ impl Simulations {
         let mut told = told.map_err(failed)?;
         match own {
             Some(own) => {
-                told.instructions.retain(|id, _| own.iter().any(|of| of.as_str() == id));
+                told.instructions.retain(|id| own.iter().any(|of| of.as_str() == id));
                 Ok(told.of_instructions())
             }
             None => {
@@ -269,31 +271,11 @@ async fn first_instant(log: &Arc<dyn Log>) -> Result<Option<DateTime<Utc>>, Fail
     Ok(first)
 }
 
-/// Then and now, side by side.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Beside {
-    /// Baskets in which a cent was given.
-    uses: i64,
-    /// The benefit, in cents.
-    cents: i64,
-    /// The grantor's part.
-    grantor_cents: i64,
-    /// Baskets in which a limit cut something.
-    limited: i64,
-}
-
-impl Beside {
-    fn add(&mut self, part: &Part) {
-        self.uses += part.uses;
-        self.cents += part.cents;
-        self.grantor_cents += part.grantor_cents;
-        self.limited += part.limited;
-    }
-}
-
 /// What one person was given, and as whom tables know them.
 #[derive(Debug, Default)]
 struct Person {
+    /// How many came before.
+    number: usize,
     pseudonym: Option<String>,
     given: [Beside; 2],
 }
@@ -307,8 +289,8 @@ pub struct Simulation {
     pub records: u64,
     /// How long that took.
     pub seconds: f64,
-    instructions: BTreeMap<String, [Beside; 2]>,
-    territories: BTreeMap<String, [Beside; 2]>,
+    instructions: Named,
+    territories: Named,
     bands: BTreeMap<String, [Beside; 2]>,
     people: HashMap<Option<RecipientId>, Person>,
     /// The first few people whom an instruction gave something, then and now.
@@ -321,15 +303,18 @@ pub struct Simulation {
 impl Simulation {
     fn enter(&mut self, compared: Compared) {
         let mut sums = [0, 0];
-        let person = self.people.entry(compared.recipient).or_default();
+        let next = self.people.len();
+        let person = self.people.entry(compared.recipient);
+        let person = person.or_insert_with(|| Person { number: next, ..Person::default() });
+        let number = compared.recipient.map(|_| person.number);
         for (at, parts) in [&compared.then, &compared.now].into_iter().enumerate() {
             for part in parts {
-                add(&mut self.instructions, part.instruction.as_str(), at, part);
+                self.instructions.add(part.instruction.as_str(), at, part, number);
                 if let Some(recipient) = compared.recipient {
                     note(&mut self.given_to, part.instruction.as_str(), at, recipient);
                 }
-                add(&mut self.territories, &compared.territory, at, part);
-                person.given[at].add(part);
+                self.territories.add(&compared.territory, at, part, number);
+                person.given[at].of_one(part, number.is_some());
                 sums[at] += part.cents;
             }
             self.recipients[at].extend(compared.recipient.filter(|_| sums[at] != 0));
@@ -358,16 +343,13 @@ impl Simulation {
     /// People by their age band, where enough stand behind one.
     fn name_bands(&mut self, bands: &HashMap<String, String>) {
         let mut people: BTreeMap<String, i64> = BTreeMap::new();
-        for Person { pseudonym, given } in std::mem::take(&mut self.people).into_values() {
+        for Person { pseudonym, given, .. } in std::mem::take(&mut self.people).into_values() {
             let band = pseudonym.and_then(|pseudonym| bands.get(&pseudonym).cloned());
             let band = band.unwrap_or_default();
             *people.entry(band.clone()).or_default() += 1;
             let of_band = self.bands.entry(band).or_default();
-            for (sum, more) in of_band.iter_mut().zip(given) {
-                sum.uses += more.uses;
-                sum.cents += more.cents;
-                sum.grantor_cents += more.grantor_cents;
-                sum.limited += more.limited;
+            for (sum, more) in of_band.iter_mut().zip(&given) {
+                sum.join(more);
             }
         }
         self.bands.retain(|band, _| people.get(band).is_some_and(|count| *count >= FEWEST));
@@ -376,20 +358,24 @@ impl Simulation {
 
     /// What a grantor is told: of its own instructions alone, and null where a few people stand behind it.
     fn of_instructions(&self) -> serde_json::Value {
-        let instructions = self.instructions.iter().map(|(id, sides)| {
+        let instructions = self.instructions.sums().map(|(id, sides)| {
             let people = self.given_to.get(id);
             let told = |at: usize| {
                 let few = people.map_or(0, |people: &[Vec<RecipientId>; 2]| people[at].len());
                 let is_few = few > 0 && i64::try_from(few).is_ok_and(|few| few < FEWEST);
                 (!is_few).then_some(sides[at])
             };
-            (id.clone(), serde_json::json!({"then": told(0), "now": told(1)}))
+            (id.to_owned(), serde_json::json!({"then": told(0), "now": told(1)}))
         });
         serde_json::json!({
             "from": self.from.to_string(),
             "to": self.to.to_string(),
             "instructions": serde_json::Value::Object(instructions.collect()),
         })
+    }
+
+    fn bands(&self) -> impl Iterator<Item = (&str, [Beside; 2])> {
+        self.bands.iter().map(|(band, sides)| (band.as_str(), *sides))
     }
 
     fn json(&self) -> serde_json::Value {
@@ -404,9 +390,9 @@ impl Simulation {
             "seconds": self.seconds,
             "differing": self.differing,
             "recipients": {"then": then.len(), "now": now.len()},
-            "instructions": both(&self.instructions),
-            "territories": both(&self.territories),
-            "age_bands": both(&self.bands),
+            "instructions": beside::json(self.instructions.sums()),
+            "territories": beside::json(self.territories.sums()),
+            "age_bands": beside::json(self.bands()),
             "most_changed": most.collect::<Vec<_>>(),
         })
     }
@@ -418,9 +404,9 @@ impl Simulation {
             "{} – {}: {} records played in {:.2} s, {rate:.0} a second; {} transactions differ\n",
             self.from, self.to, self.records, self.seconds, self.differing
         )?;
-        table(out, "instruction", &self.instructions)?;
-        table(out, "territory", &self.territories)?;
-        table(out, "age band", &self.bands)?;
+        beside::table(out, "instruction", self.instructions.sums())?;
+        beside::table(out, "territory", self.territories.sums())?;
+        beside::table(out, "age band", self.bands())?;
         let [then, now] = &self.recipients;
         writeln!(out, "recipients: {} then, {} now", then.len(), now.len())?;
         if !self.most.is_empty() {
@@ -431,13 +417,6 @@ impl Simulation {
         }
         Ok(())
     }
-}
-
-fn both(all: &BTreeMap<String, [Beside; 2]>) -> serde_json::Value {
-    let entries = all
-        .iter()
-        .map(|(name, [then, now])| (name.clone(), serde_json::json!({"then": then, "now": now})));
-    serde_json::Value::Object(entries.collect())
 }
 
 /// Notes one of the first few people on one side of what stands under a name.
@@ -455,45 +434,6 @@ fn note(
     if !enough && !few.contains(&recipient) {
         few.push(recipient);
     }
-}
-
-/// Adds to one side of what stands under a name.
-fn add(all: &mut BTreeMap<String, [Beside; 2]>, name: &str, at: usize, part: &Part) {
-    if let Some(known) = all.get_mut(name) {
-        return known[at].add(part);
-    }
-    all.entry(name.to_owned()).or_default()[at].add(part);
-}
-
-fn euro(cents: i64) -> String {
-    domain::amount::Amount::from_cents(cents).to_string()
-}
-
-fn table(
-    out: &mut impl Write,
-    what: &str,
-    all: &BTreeMap<String, [Beside; 2]>,
-) -> std::io::Result<()> {
-    writeln!(
-        out,
-        "{what:<30} {:>9} {:>9} {:>13} {:>13} {:>13} {:>8} {:>8}",
-        "uses then", "now", "euro then", "now", "change", "limited", "now"
-    )?;
-    for (name, [then, now]) in all {
-        writeln!(
-            out,
-            "{:<30} {:>9} {:>9} {:>13} {:>13} {:>13} {:>8} {:>8}",
-            if name.is_empty() { "–" } else { name },
-            then.uses,
-            now.uses,
-            euro(then.cents),
-            euro(now.cents),
-            euro(now.cents - then.cents),
-            then.limited,
-            now.limited
-        )?;
-    }
-    writeln!(out)
 }
 
 const BANDS: &str = include_str!("simulate/bands.sql");

@@ -25,6 +25,22 @@ fn the_rules_of_then_give_what_happened_and_others_something_else() {
     let given = &same["instructions"]["family-basics"];
     assert_eq!(given["then"], given["now"]);
     assert!(given["then"]["cents"].as_i64() > Some(0), "{given}");
+    let people = &given["then"]["recipients"];
+    assert!(people.as_i64() >= Some(5) && people.as_i64() <= given["then"]["uses"].as_i64());
+    let all = same["recipients"]["then"].as_i64().expect("a count");
+    for names in ["instructions", "territories", "age_bands"] {
+        for (name, sides) in same[names].as_object().expect("names") {
+            let [then, now] = ["then", "now"].map(|side| &sides[side]["recipients"]);
+            assert_eq!(then, now, "{names} {name}");
+            // Few are not told of; whom something was given to is one of all.
+            let is_told = |count: i64| count == 0 || (5..=all).contains(&count);
+            assert!(then.is_null() || then.as_i64().is_some_and(is_told), "{names} {name}: {then}");
+        }
+    }
+    // Nobody is of two age bands.
+    let bands = same["age_bands"].as_object().expect("bands").values();
+    let in_bands: i64 = bands.filter_map(|sides| sides["then"]["recipients"].as_i64()).sum();
+    assert!((5..=all).contains(&in_bands), "{in_bands} of {all}");
 
     // Twice the discount, and nothing else: more of it is given, as far as its limit goes.
     let text = packaged("registry.yaml.gz").join("\n");
@@ -39,6 +55,9 @@ fn the_rules_of_then_give_what_happened_and_others_something_else() {
     );
     assert_eq!(*then, given["then"]["cents"]);
     assert!(now.as_i64() > then.as_i64(), "{told}");
+    // What happened is the same people's, whatever is tried.
+    assert_eq!(told["instructions"]["family-basics"]["then"]["recipients"], *people);
+    assert!(told["instructions"]["family-basics"]["now"]["recipients"].as_i64() >= Some(5));
     assert!(told["differing"].as_i64() > Some(0));
     assert!(!told["most_changed"].as_array().expect("a list").is_empty());
 }
