@@ -82,6 +82,17 @@ pub struct StatementFigure {
     pub state: StatementState,
 }
 
+/// What a report's picture shows, by the names of its columns.
+#[derive(Clone, Copy, Debug)]
+pub enum Picture {
+    /// Bars: names, and amounts or counts, which are added up by name.
+    Bars(&'static str, &'static str),
+    /// The same of those rows alone that have nothing in a third column: they sum up the others.
+    Sums(&'static str, &'static str, &'static str),
+    /// Amounts by the local day in `date`.
+    Days(&'static str),
+}
+
 /// A file beside the page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {

@@ -5,7 +5,7 @@ use datafusion::scalar::ScalarValue;
 
 use crate::{
     error::WarehouseError,
-    page,
+    page::{self, Picture},
     session::{Rows, Session, day},
 };
 
@@ -18,8 +18,8 @@ pub struct Report {
     pub title_lv: &'static str,
     /// Its title in English.
     pub title_en: &'static str,
-    /// What its picture shows: a column of names and one of amounts or counts.
-    pub picture: Option<(&'static str, &'static str)>,
+    /// What its picture shows.
+    pub picture: Picture,
     sql: &'static str,
 }
 
@@ -27,13 +27,13 @@ pub struct Report {
 pub const FEWEST: i64 = 5;
 
 macro_rules! reports {
-    ($($name:literal $title_lv:literal $title_en:literal $picture:expr;)*) => {
+    ($($name:literal $title_lv:literal $title_en:literal $picture:ident $of:tt;)*) => {
         /// Every report.
         pub const REPORTS: &[Report] = &[$(Report {
             name: $name,
             title_lv: $title_lv,
             title_en: $title_en,
-            picture: $picture,
+            picture: Picture::$picture $of,
             sql: include_str!(concat!("../sql/reports/", $name, ".sql")),
         }),*];
     };
@@ -41,36 +41,39 @@ macro_rules! reports {
 
 reports! {
     "use-per-instruction" "Atvieglojumu izmantošana pa norādījumiem" "Use of benefits per instruction"
-        Some(("instruction", "benefit_eur"));
+        Bars("instruction", "benefit_eur");
     "use-per-benefit" "Atvieglojumu izmantošana pa atvieglojumiem" "Use of benefits per benefit"
-        Some(("benefit", "benefit_eur"));
+        Bars("benefit", "benefit_eur");
     "use-per-grantor" "Atvieglojumu izmantošana pa devējiem" "Use of benefits per grantor"
-        Some(("grantor", "grantor_eur"));
+        Bars("grantor", "grantor_eur");
     "use-per-merchant" "Atvieglojumu izmantošana pa tirgotājiem" "Use of benefits per merchant"
-        Some(("merchant", "benefit_eur"));
+        Bars("merchant", "benefit_eur");
     "use-per-merchant-and-day" "Darījumi un atvieglojumi pa tirgotājiem un dienām"
-        "Sales and benefits per merchant and day" None;
+        "Sales and benefits per merchant and day" Days("benefit_eur");
     "use-per-place" "Atvieglojumu izmantošana pa vietām" "Use of benefits per place"
-        Some(("place", "benefit_eur"));
+        Bars("place", "benefit_eur");
     "use-per-territory" "Atvieglojumu izmantošana pa teritorijām" "Use of benefits per territory"
-        Some(("territory", "benefit_eur"));
-    "use-per-age-band" "Atvieglojumu izmantošana pa vecuma grupām" "Use of benefits per age band" None;
+        Bars("territory", "benefit_eur");
+    "use-per-age-band" "Atvieglojumu izmantošana pa vecuma grupām" "Use of benefits per age band"
+        Bars("age_band", "benefit_eur");
     "budgets" "Budžeti, to atlikums un prognoze" "Budgets, what is left, and a forecast"
-        Some(("instruction", "left_over"));
+        Bars("instruction", "left_over");
     "budgets-settled" "Budžeti un no tiem norēķinātais" "Budgets against what was settled"
-        Some(("instruction", "settled_eur"));
-    "refusals" "Kāpēc atvieglojums netika piemērots" "Why nothing was given" None;
-    "points" "Lojalitātes punkti" "Loyalty points" Some(("benefit", "owed"));
+        Bars("instruction", "settled_eur");
+    "refusals" "Kāpēc atvieglojums netika piemērots" "Why nothing was given"
+        Bars("reason", "authorisations");
+    "points" "Lojalitātes punkti" "Loyalty points" Bars("benefit", "owed");
     "settled" "Norēķini pa devējiem un mēnešiem" "Settled per grantor and month"
-        Some(("grantor", "payable_eur"));
+        Bars("grantor", "payable_eur");
     "centre-quality" "Klientu apkalpošanas centru kvalitāte un subsīdija"
-        "Quality of service centres, and the subsidy" None;
+        "Quality of service centres, and the subsidy" Sums("centre", "subsidy_eur", "service");
     "remote-consultations" "Attālinātās konsultācijas" "Remote consultations"
-        Some(("centre", "consultations"));
+        Bars("centre", "consultations");
     "e-services" "Tirgotāju e-pakalpojumu izmantošana" "Use of merchants' e-services"
-        Some(("e_service", "uses"));
-    "indicators" "Rādītāji RR1–RR6" "Indicators RR1 to RR6" None;
-    "data-quality" "Datu kvalitāte" "Data quality" None;
+        Bars("e_service", "uses");
+    "indicators" "Rādītāji RR1–RR6" "Indicators RR1 to RR6"
+        Bars("indicator", "percent_of_target");
+    "data-quality" "Datu kvalitāte" "Data quality" Bars("kind", "found");
 }
 
 impl Report {
@@ -100,7 +103,7 @@ impl Report {
         session.query_with(self.sql, parameters).await
     }
 
-    /// Its rows as a page of their own, with a picture where it has one.
+    /// Its rows as a page of their own, with a picture where they have anything to show.
     ///
     /// # Errors
     /// Where a column has no written form.
@@ -110,7 +113,6 @@ impl Report {
         from: NaiveDate,
         to: NaiveDate,
     ) -> Result<String, WarehouseError> {
-        let span = format!("{from} – {to}");
-        page::report(self.title_en, self.title_lv, &span, rows, self.picture)
+        page::report((self.title_en, self.title_lv), (from, to), rows, self.picture)
     }
 }

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{Figure, Figures, KeyFigures, chart, escaped, euro, grouped, table};
+use chrono::NaiveDate;
+
+use super::{Figure, Figures, KeyFigures, Picture, chart, escaped, euro, grouped, table};
 use crate::{error::WarehouseError, session::Rows};
 
 const STYLE: &str = include_str!("style.css");
@@ -47,13 +49,19 @@ pub fn render(figures: &Figures) -> String {
 }
 
 fn daily(figures: &Figures) -> String {
-    let picture = chart::by_day(DAYS.id, DAYS.en, &figures.days, figures.from, figures.to);
+    let picture = by_day(DAYS.id, DAYS.en, &figures.days, (figures.from, figures.to));
     let behind = table::behind(DAYS.en, "Day", &figures.days);
+    format!("{picture}{behind}")
+}
+
+fn by_day(id: &str, title: &str, days: &[Figure], (from, to): (NaiveDate, NaiveDate)) -> String {
+    let picture = chart::by_day(id, title, days, from, to);
+    let title = escaped(title);
     format!(
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" \
-         aria-label=\"Benefit per day, as a picture\">\n{picture}</div>\n\
+         aria-label=\"{title}, as a picture\">\n{picture}</div>\n\
          <p class=\"key\"><span class=\"swatch\"></span> working day \
-         <span class=\"swatch weekend\"></span> weekend</p>\n{behind}"
+         <span class=\"swatch weekend\"></span> weekend</p>\n"
     )
 }
 
@@ -62,32 +70,65 @@ fn daily(figures: &Figures) -> String {
 /// # Errors
 /// Where a column has no written form.
 pub fn report(
-    title_en: &str,
-    title_lv: &str,
-    span: &str,
+    (title_en, title_lv): (&str, &str),
+    (from, to): (NaiveDate, NaiveDate),
     rows: &Rows,
-    picture: Option<(&str, &str)>,
+    picture: Picture,
 ) -> Result<String, WarehouseError> {
     let table = table::rows(title_en, rows)?;
     let picture = match picture {
-        Some((names, values)) => pictured(title_en, rows, names, values)?,
-        None => String::new(),
+        Picture::Bars(names, values) => bars(title_en, rows, (names, values), None)?,
+        Picture::Sums(names, values, without) => {
+            bars(title_en, rows, (names, values), Some(without))?
+        }
+        Picture::Days(values) => days(title_en, rows, values, (from, to))?,
     };
-    Ok(document(title_en, title_lv, span, &format!("<section>\n{picture}{table}</section>\n")))
+    let body = format!("<section>\n{picture}{table}</section>\n");
+    Ok(document(title_en, title_lv, &format!("{from} – {to}"), &body))
+}
+
+/// The amounts of each day.
+fn days(
+    title: &str,
+    rows: &Rows,
+    values: &str,
+    span: (NaiveDate, NaiveDate),
+) -> Result<String, WarehouseError> {
+    let mut days: Vec<Figure> = Vec::new();
+    for (name, cents) in rows.texts("date")?.into_iter().zip(rows.cents(values)?) {
+        let (name, cents) = (name.unwrap_or_default(), cents.unwrap_or(0));
+        match days.iter_mut().find(|day| day.name == name) {
+            Some(day) => day.cents += cents,
+            None => days.push(Figure { name, uses: 0, cents }),
+        }
+    }
+    if days.iter().all(|day| day.cents <= 0) {
+        return Ok(String::new());
+    }
+    Ok(by_day("picture", title, &days, span))
 }
 
 /// How many bars a picture has at most; the table has all rows.
 const BARS: usize = 25;
 
-/// The largest values by name; what stands under one name is added up.
-fn pictured(title: &str, rows: &Rows, names: &str, values: &str) -> Result<String, WarehouseError> {
+/// The largest values by name; what stands under one name is added up. Rows that have anything in
+/// the column `without` are left out.
+fn bars(
+    title: &str,
+    rows: &Rows,
+    (names, values): (&str, &str),
+    without: Option<&str>,
+) -> Result<String, WarehouseError> {
     let is_money = rows
         .schema
         .field_with_name(values)
         .is_ok_and(|field| matches!(field.data_type(), arrow::datatypes::DataType::Decimal128(..)));
     let numbers = if is_money { rows.cents(values)? } else { rows.longs(values)? };
+    let parts = without.map(|column| rows.texts(column)).transpose()?.unwrap_or_default();
+    let is_part = |row: usize| parts.get(row).is_some_and(Option::is_some);
     let mut sums: Vec<(String, i64)> = Vec::new();
-    for (name, number) in rows.texts(names)?.into_iter().zip(numbers) {
+    let figures = rows.texts(names)?.into_iter().zip(numbers).enumerate();
+    for (_, (name, number)) in figures.filter(|(row, _)| !is_part(*row)) {
         let (name, number) = (name.unwrap_or_else(|| "–".into()), number.unwrap_or(0));
         match sums.iter_mut().find(|(known, _)| *known == name) {
             Some((_, sum)) => *sum += number,

@@ -112,3 +112,61 @@ async fn every_report_is_a_table_and_a_page() {
     assert_eq!(crate::world::cells(&rows), expected);
     assert!(Report::named("none").is_err());
 }
+
+/// The picture on a report's page.
+async fn picture(world: &World, name: &str) -> String {
+    let session = world.session().await;
+    let (from, to) = ("2024-10-01".parse().unwrap(), "2025-01-31".parse().unwrap());
+    let report = Report::named(name).unwrap();
+    let page = report.html(&report.rows(&session, from, to).await.unwrap(), from, to).unwrap();
+    let (_, rest) = page.split_once("<svg ").expect(name);
+    let (picture, _) = rest.split_once("</svg>").expect("its end");
+    for wanted in ["role=\"img\"", "<title id=\"picture-title\">", "<desc id=\"picture-desc\">"] {
+        assert!(picture.contains(wanted), "{name}: {wanted} is missing");
+    }
+    picture.to_owned()
+}
+
+#[tokio::test]
+async fn reports_show_what_their_rows_say() {
+    let world = world().await;
+    let days = picture(&world, "use-per-merchant-and-day").await;
+    assert!(days.contains("Tue 2025-01-07: €1.50</title>"), "{days}");
+    let refusals = picture(&world, "refusals").await;
+    assert!(refusals.contains("1 bars; the longest is no valid means: 1."), "{refusals}");
+
+    let name = |person: i64| format!("person {person}");
+    let person = |of: i64| json!({"recipient": name(of), "age_band": "65-74", "source_offset": of});
+    let given = |to: i64| {
+        let (amount, kind) = ("3.50", "captured");
+        json!({"recipient": name(to), "amount": amount, "kind": kind, "date": "2025-01-06"})
+    };
+    world.land("persons", 5, &(0..5).map(person).collect::<Vec<_>>()).await;
+    world.land("benefit_lines", 9, &(0..5).map(given).collect::<Vec<_>>()).await;
+    let ages = picture(&world, "use-per-age-band").await;
+    assert!(ages.contains("the longest is 65-74: €17.50."), "{ages}");
+
+    let quality = |service: Value, subsidy: &str| {
+        json!({"month": "2025-01-01", "centre_id": "library", "service_id": service,
+            "subsidy": subsidy})
+    };
+    // What a centre gets has what its services get in it.
+    let rows = [quality(Value::Null, "302.00"), quality(json!("PAK_03"), "2.00")];
+    world.land("centre_quality", 1, &rows).await;
+    let centres = picture(&world, "centre-quality").await;
+    assert!(centres.contains("1 bars; the longest is library: €302.00."), "{centres}");
+
+    let indicator = |quarter: &str, to_date: &str| {
+        json!({"indicator": "RR3", "quarter": quarter, "to_date": to_date,
+            "target_2_years": "20.00", "target_3_years": "50.00"})
+    };
+    let rows = [indicator("2024-10-01", "2.00"), indicator("2025-01-01", "5.00")];
+    world.land("indicators", 1, &rows).await;
+    let indicators = picture(&world, "indicators").await;
+    assert!(indicators.contains("the longest is RR3: 25."), "{indicators}");
+
+    let refused = json!({"connector": "terminal", "reason": "malformed", "date": "2025-01-07"});
+    world.land("dead_letters", 1, &[refused]).await;
+    let quality = picture(&world, "data-quality").await;
+    assert!(quality.contains("the longest is terminal: malformed: 1."), "{quality}");
+}
