@@ -88,6 +88,10 @@ pub fn print(rows: &Rows, format: Format) -> Result<(), Failure> {
         Format::Xlsx => export::Format::Xlsx,
         Format::Html => return Err(Failure::Usage("html is a format of reports only".into())),
     };
+    written(rows, format)
+}
+
+fn written(rows: &Rows, format: export::Format) -> Result<(), Failure> {
     Ok(std::io::stdout().lock().write_all(&rows.bytes(format)?)?)
 }
 
@@ -125,11 +129,15 @@ pub async fn report(arguments: ReportArguments) -> Result<(), Failure> {
     }
     let report = Report::named(name)?;
     let rows = report.rows(&session(&arguments.at.data()).await?, from, to).await?;
-    if arguments.format == Format::Html {
-        println!("{}", report.html(&rows, from, to)?);
-        return Ok(());
+    match arguments.format {
+        Format::Html => {
+            println!("{}", report.html(&rows, from, to)?);
+            Ok(())
+        }
+        // Reports are opened in spreadsheets; what `avis sql` answers is read by tools.
+        Format::Csv => written(&rows, export::Format::Csv(Csv::SPREADSHEET)),
+        format => print(&rows, format),
     }
-    print(&rows, arguments.format)
 }
 
 /// A line of the list of reports.

@@ -105,7 +105,7 @@ async fn reports(
     for report in REPORTS {
         let rows = report.rows(session, first, last).await?;
         let path = |ending| out.join("reports").join(format!("{}.{ending}", report.name));
-        file::write(&path("csv"), &rows.bytes(Format::Csv(Csv::FILE))?)?;
+        file::write(&path("csv"), &rows.bytes(Format::Csv(Csv::SPREADSHEET))?)?;
         file::write(&path("json"), &rows.bytes(Format::Json)?)?;
         file::write(&path("html"), report.html(&rows, first, last)?.as_bytes())?;
     }
