@@ -25,7 +25,7 @@ use ingest::{
     wire::published,
 };
 
-use crate::append::record;
+use crate::{append::record, outcome::Skipped};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -40,8 +40,7 @@ const BATCH: u64 = 500;
 /// Prints two rows for a few producers and for many.
 pub async fn measure() -> Result<(), Box<dyn std::error::Error>> {
     let Ok(cluster) = std::env::var(CLUSTER) else {
-        eprintln!("SKIPPED: {CLUSTER} names no Fluvio cluster");
-        return Ok(());
+        return Err(Skipped::because(format!("{CLUSTER} names no Fluvio cluster")));
     };
     for producers in [8, 64] {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();

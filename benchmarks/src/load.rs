@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::times::processor;
+use crate::{outcome::Skipped, times::processor};
 use analyst::Analyst;
 use installation::Installation;
 use open_loop::{Answers, Load};
@@ -20,6 +20,8 @@ mod seen;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
+/// The services that roles apart share, each by the variable that names it.
+const SERVICES: [&str; 2] = ["AVIS_TEST_FLUVIO", "AVIS_TEST_S3"];
 /// What the aims are said at.
 const RATE: u32 = 2_000;
 const HIGH: u32 = 10_000;
@@ -38,12 +40,9 @@ pub async fn measure() -> Result<()> {
 
 /// As [`measure`], of a process a role, over services that the environment names.
 pub async fn measure_apart() -> Result<()> {
-    let services = ["AVIS_TEST_FLUVIO", "AVIS_TEST_S3"].map(|name| (name, std::env::var(name)));
-    let [(_, Ok(fluvio)), (_, Ok(storage))] = services else {
-        for (name, _) in services.iter().filter(|(_, found)| found.is_err()) {
-            eprintln!("SKIPPED: {name} names no service that roles apart share");
-        }
-        return Ok(());
+    let [Ok(fluvio), Ok(storage)] = SERVICES.map(std::env::var) else {
+        let names = SERVICES.join(" and ");
+        return Err(Skipped::because(format!("{names} do not name what roles apart share")));
     };
     phases(Installation::apart(fluvio, storage)?).await
 }

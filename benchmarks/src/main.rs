@@ -1,7 +1,8 @@
 //! Measurements beside the physical limit, in the same run: `cargo run --release -p benchmarks -- all`,
 //! or the names of some of them; `-- compare A B` puts two results beside each other.
 //!
-//! These machines are noisy, so what counts is the ratio.
+//! These machines are noisy, so what counts is the ratio. What is told is kept in `results/` after each
+//! measure; one that fails or is skipped is a line of the table, and the others go on.
 
 mod append;
 mod case;
@@ -17,9 +18,11 @@ mod load;
 mod nation;
 mod national;
 mod nexmark;
+mod outcome;
 mod questions;
 mod reads;
 mod registers;
+mod results;
 mod sale;
 mod sales;
 mod shared;
@@ -27,13 +30,12 @@ mod till;
 mod times;
 mod windows;
 
-use std::{
-    path::Path,
-    process::Command,
-    sync::{Mutex, PoisonError},
-};
+use std::{path::Path, time::Duration};
 
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
+
+use outcome::Outcome;
+use results::{Results, row, say};
 
 /// The allocator that is shipped, so that memory is measured as it will be.
 #[global_allocator]
@@ -58,6 +60,8 @@ const MEASURES: [&str; 16] = [
     "freshness",
     "questions",
 ];
+/// How long what a measure left running may take to end.
+const LEFT_RUNNING: Duration = Duration::from_secs(10);
 const USAGE: &str = "cargo run --release -p benchmarks -- all
 cargo run --release -p benchmarks -- NAME…
 cargo run --release -p benchmarks -- compare BEFORE.md AFTER.md";
@@ -76,13 +80,30 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let known = MEASURES.join(", ");
         return Err(format!("there is no measure {unknown}; known are {known}\n{USAGE}").into());
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let results = Results::of(if all { &[] } else { &arguments });
     say("| measured | rate per second | beside it | rate per second | ratio |".into());
     say("|---|---:|---|---:|---:|".into());
+    let mut failed = Vec::new();
     for name in MEASURES.into_iter().filter(|name| all || arguments.iter().any(|of| of == name)) {
-        measure(name, &runtime)?;
+        let outcome = attempt(name)?;
+        if let Some(line) = outcome.line(name) {
+            say(line);
+        }
+        if matches!(outcome, Outcome::Failed(_)) {
+            failed.push(name);
+        }
+        // After each: a later one may end the whole process.
+        results.keep()?;
     }
-    Ok(keep(if all { &[] } else { &arguments })?)
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", ")).into()) }
+}
+
+/// Makes a measure on a runtime of its own, so that nothing it leaves running disturbs the next.
+fn attempt(name: &str) -> std::io::Result<Outcome> {
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    let outcome = Outcome::of(|| measure(name, &runtime));
+    runtime.shutdown_timeout(LEFT_RUNNING);
+    Ok(outcome)
 }
 
 fn measure(name: &str, runtime: &Runtime) -> Result<(), Box<dyn std::error::Error>> {
@@ -105,38 +126,4 @@ fn measure(name: &str, runtime: &Runtime) -> Result<(), Box<dyn std::error::Erro
         _ => runtime.block_on(questions::measure())?,
     }
     Ok(())
-}
-
-/// What was said so far.
-static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-/// Says a line, and keeps it for the results file.
-fn say(line: String) {
-    println!("{line}");
-    SAID.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-}
-
-/// One row of the table of ratios.
-fn row(measured: &str, rate: f64, beside: &str, limit: f64) {
-    say(format!("| {measured} | {rate:.0} | {beside} | {limit:.0} | {:.2} |", rate / limit));
-}
-
-/// Writes what was said to `results/<day>-<what>.md`, with commit, machine and command.
-fn keep(only: &[String]) -> std::io::Result<()> {
-    let git = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
-    let commit = git.map(|told| String::from_utf8_lossy(&told.stdout).trim().to_owned());
-    let what = if only.is_empty() { "all".to_owned() } else { only.join("-") };
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let day = chrono::Utc::now().date_naive();
-    let head = format!(
-        "# Benchmarks of {day}: {what}\n\nCommit {}, {cores} cores, release profile; \
-         `cargo run --release -p benchmarks -- {}`. Clients and servers share the machine, \
-         which is noisy: the ratios count.\n\n",
-        commit.unwrap_or_default(),
-        only.join(" "),
-    );
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
-    std::fs::create_dir_all(&folder)?;
-    let said = SAID.lock().unwrap_or_else(PoisonError::into_inner).join("\n");
-    std::fs::write(folder.join(format!("{day}-{what}.md")), format!("{head}{said}\n"))
 }

@@ -65,7 +65,8 @@ impl Redis {
             .args(["--save", "", "--maxmemory-policy", "noeviction", "--dir"])
             .arg(folder.path())
             .stdout(Stdio::null())
-            .spawn()?;
+            .spawn()
+            .map_err(|error| format!("redis-server: {error}"))?;
         Ok(Self { child, url: format!("redis://127.0.0.1:{port}"), _folder: folder })
     }
 
