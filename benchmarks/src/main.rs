@@ -26,6 +26,7 @@ mod results;
 mod sale;
 mod sales;
 mod shared;
+mod simulate;
 mod till;
 mod times;
 mod windows;
@@ -42,7 +43,7 @@ use results::{Results, row, say};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// What is measured, in this order.
-const MEASURES: [&str; 16] = [
+const MEASURES: [&str; 17] = [
     "append",
     "reads",
     "fluvio",
@@ -51,6 +52,7 @@ const MEASURES: [&str; 16] = [
     "load",
     "load-apart",
     "redis",
+    "simulate",
     "counters",
     "registers",
     "national",
@@ -116,6 +118,7 @@ fn measure(name: &str, runtime: &Runtime) -> Result<(), Box<dyn std::error::Erro
         "load" => runtime.block_on(load::measure())?,
         "load-apart" => runtime.block_on(load::measure_apart())?,
         "redis" => runtime.block_on(shared::measure())?,
+        "simulate" => runtime.block_on(simulate::measure())?,
         "counters" => counters::measure()?,
         "registers" => registers::measure()?,
         "national" => runtime.block_on(national::measure())?,

@@ -63,15 +63,22 @@ pub struct Till {
 impl Till {
     /// Opens a shop with its counters in memory.
     pub async fn open() -> Result<Self> {
-        Self::over(None).await
+        Self::over(None, &registry()).await
+    }
+
+    /// Opens one that gives so many units of milk a day and recipient, counted in memory.
+    pub async fn rationed(units: u32) -> Result<Self> {
+        let plenty = "measure: units, max: 1000000";
+        let rationed = registry().replace(plenty, &format!("measure: units, max: {units}"));
+        Self::over(None, &rationed).await
     }
 
     /// Opens a shop with its counters in Redis.
     pub async fn over_redis(redis: RedisSettings) -> Result<Self> {
-        Self::over(Some(redis)).await
+        Self::over(Some(redis), &registry()).await
     }
 
-    async fn over(redis: Option<RedisSettings>) -> Result<Self> {
+    async fn over(redis: Option<RedisSettings>, registry: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let prometheus = prometheus::Registry::new();
         let streams = ingest::metrics::Metrics::register(&prometheus)?;
@@ -91,7 +98,7 @@ impl Till {
             metrics: metrics.clone(),
             streams,
         };
-        fill(&context).await?;
+        fill(&context, registry).await?;
         let index = Index::open(&folder.path().join("index"), &log).await?;
         let parts = Parts {
             log,
@@ -172,8 +179,8 @@ pub fn means(card: usize) -> String {
     )
 }
 
-async fn fill(context: &Context) -> Result<()> {
-    let document = registries::read(&registry(), "registry", &|_| None, &|_| None)?;
+async fn fill(context: &Context, registry: &str) -> Result<()> {
+    let document = registries::read(registry, "registry", &|_| None, &|_| None)?;
     registries::apply(&context.log, &document, context.clock.now()).await?;
     let connector = MeansFiles {
         issuers: [IssuerId::new("city-card")?].into(),
