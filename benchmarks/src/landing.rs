@@ -6,7 +6,7 @@ use std::{
     path::Path,
     process::Command,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use ingest::{
@@ -20,9 +20,10 @@ use crate::{append, lake::Lake, registers, sales, times::processor};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Records that are landed beside the peer, and in steps after it; `AVIS_BENCH_ROWS` says up to how
-/// many.
+/// Records that are landed beside the peer, and in steps after it.
 const ROWS: u64 = 1_000_000;
+/// Up to how many; `AVIS_BENCH_ROWS` says otherwise.
+const MOST: u64 = 3 * ROWS;
 /// Records of a commit, as one sets it for a long way to catch up; the peer writes one file.
 const CATCHING_UP: u64 = 65_536;
 const TABLES: [&str; 1] = ["authorisations"];
@@ -31,20 +32,14 @@ const PER_SECOND: u64 = 1_000;
 /// Prints a row for the peer, and one for each step.
 pub async fn measure() -> Result<()> {
     let most = std::env::var("AVIS_BENCH_ROWS").ok().and_then(|most| most.parse().ok());
-    let most: u64 = most.unwrap_or(ROWS);
+    let most: u64 = most.unwrap_or(MOST);
     let folder = tempfile::tempdir()?;
     let log = append::open(folder.path(), &prometheus::Registry::new())?;
     let (log, lake): (Arc<dyn Log>, _) = (log, Lake::new(folder.path())?);
     let (mut landed, mut first) = (0, None);
     while landed < most {
-        fill(&*log, landed, ROWS).await?;
-        let (started, busy) = (Instant::now(), processor());
-        let settings = Settings { commit_records: CATCHING_UP, ..Settings::default() };
-        let runner = lake.runner(Arc::clone(&log), &TABLES, settings).await?;
-        runner.catch_up(&Ends::new()).await?;
-        let (took, busy) = (started.elapsed().as_secs_f64(), processor() - busy);
+        let (rate, busy) = step(&log, &lake, landed).await?;
         landed += ROWS;
-        let rate = ROWS as f64 / took;
         if first.is_none() {
             let peer = duckdb(&*log, folder.path()).await?;
             crate::row("landed in Delta", rate, "DuckDB, NDJSON to Parquet", peer);
@@ -60,6 +55,25 @@ pub async fn measure() -> Result<()> {
         crate::say(format!("|   {each:.2} µs of processor a row, counted in {opened:?} | | | | |"));
     }
     Ok(())
+}
+
+/// Records landed a second, the first of a table.
+pub async fn rate() -> Result<f64> {
+    let folder = tempfile::tempdir()?;
+    let log: Arc<dyn Log> = append::open(folder.path(), &prometheus::Registry::new())?;
+    let (rate, _) = step(&log, &Lake::new(folder.path())?, 0).await?;
+    Ok(rate)
+}
+
+/// Appends a step's records after those that have landed, and lands them: how many a second, and how
+/// busy the processor was.
+async fn step(log: &Arc<dyn Log>, lake: &Lake, landed: u64) -> Result<(f64, Duration)> {
+    fill(&**log, landed, ROWS).await?;
+    let (started, busy) = (Instant::now(), processor());
+    let settings = Settings { commit_records: CATCHING_UP, ..Settings::default() };
+    let runner = lake.runner(Arc::clone(log), &TABLES, settings).await?;
+    runner.catch_up(&Ends::new()).await?;
+    Ok((ROWS as f64 / started.elapsed().as_secs_f64(), processor() - busy))
 }
 
 /// Appends so many decisions from a number on.

@@ -25,6 +25,7 @@ mod registers;
 mod results;
 mod sale;
 mod sales;
+mod scaling;
 mod shared;
 mod simulate;
 mod till;
@@ -43,7 +44,7 @@ use results::{Results, row, say};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// What is measured, in this order.
-const MEASURES: [&str; 17] = [
+const MEASURES: [&str; 18] = [
     "append",
     "reads",
     "fluvio",
@@ -61,6 +62,7 @@ const MEASURES: [&str; 17] = [
     "nexmark",
     "freshness",
     "questions",
+    "scaling",
 ];
 /// How long what a measure left running may take to end.
 const LEFT_RUNNING: Duration = Duration::from_secs(10);
@@ -76,6 +78,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         print!("{}", compare::table(Path::new(before), Path::new(after))?);
         return Ok(());
     }
+    if let [word, work] = arguments.as_slice()
+        && word == scaling::WORK
+    {
+        println!("{}", runtime()?.block_on(scaling::rate(work))?);
+        return Ok(());
+    }
     let all = arguments.is_empty() || arguments == ["all"];
     if let Some(unknown) = arguments.iter().find(|name| !all && !MEASURES.contains(&name.as_str()))
     {
@@ -86,7 +94,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     say("| measured | rate per second | beside it | rate per second | ratio |".into());
     say("|---|---:|---|---:|---:|".into());
     let mut failed = Vec::new();
-    for name in MEASURES.into_iter().filter(|name| all || arguments.iter().any(|of| of == name)) {
+    for name in MEASURES.into_iter().filter(|name| all || is_asked_for(name, &arguments)) {
         let outcome = attempt(name)?;
         if let Some(line) = outcome.line(name) {
             say(line);
@@ -100,9 +108,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", ")).into()) }
 }
 
+/// Whoever asks how things scale is told of data and history, too.
+fn is_asked_for(name: &str, arguments: &[String]) -> bool {
+    let asked = |name: &str| arguments.iter().any(|of| of == name);
+    asked(name) || (asked("scaling") && scaling::GROWING.contains(&name))
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().build()
+}
+
 /// Makes a measure on a runtime of its own, so that nothing it leaves running disturbs the next.
 fn attempt(name: &str) -> std::io::Result<Outcome> {
-    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    let runtime = runtime()?;
     let outcome = Outcome::of(|| measure(name, &runtime));
     runtime.shutdown_timeout(LEFT_RUNNING);
     Ok(outcome)
@@ -126,7 +144,8 @@ fn measure(name: &str, runtime: &Runtime) -> Result<(), Box<dyn std::error::Erro
         "windows" => runtime.block_on(windows::measure())?,
         "nexmark" => runtime.block_on(nexmark::measure())?,
         "freshness" => runtime.block_on(freshness::measure())?,
-        _ => runtime.block_on(questions::measure())?,
+        "questions" => runtime.block_on(questions::measure())?,
+        _ => scaling::measure()?,
     }
     Ok(())
 }
