@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arrow::{array::AsArray, datatypes::Int64Type};
 use chrono::Utc;
 use ingest::{log::Log, topic::Topic};
 use pipelines::config::Settings;
@@ -99,12 +98,7 @@ async fn look<T>(lake: &Lake, load: &tokio::task::JoinHandle<T>) -> Result<Vec<(
     let mut seen = Vec::new();
     let mut still = 0;
     while still < 40 {
-        let rows = lake.session()?.rows(LANDED).await?;
-        let count = rows
-            .batches
-            .first()
-            .map_or(0, |batch| batch.column(0).as_primitive::<Int64Type>().value(0));
-        let count = u64::try_from(count)?;
+        let count = lake.number(LANDED).await?;
         still = if load.is_finished() && seen.last().is_some_and(|(last, _)| *last == count) {
             still + 1
         } else {

@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use arrow::{array::AsArray, datatypes::Int64Type};
 use ingest::{
     clock::{Clock, SystemClock},
     log::Log,
@@ -66,5 +67,12 @@ impl Lake {
     /// What queries of the node see at this instant.
     pub fn session(&self) -> Result<Session> {
         Ok(Session::open_with(&self.root, &self.tails)?)
+    }
+
+    /// The number that a query answers at this instant.
+    pub async fn number(&self, query: &str) -> Result<u64> {
+        let rows = self.session()?.rows(query).await?;
+        let first = rows.batches.iter().find(|batch| batch.num_rows() > 0).ok_or("a row")?;
+        Ok(u64::try_from(first.column(0).as_primitive::<Int64Type>().value(0))?)
     }
 }

@@ -1,5 +1,6 @@
 //! Landing records in a Delta table, beside DuckDB that reads the same records as NDJSON and writes
-//! the same columns as Parquet; and what landing costs while a table grows.
+//! the same columns as Parquet; and what landing costs while a table grows. Both tables have to tell the
+//! same counts and sums.
 
 use std::{
     io::{BufWriter, Write},
@@ -16,7 +17,7 @@ use ingest::{
 };
 use pipelines::{config::Settings, runner::Ends};
 
-use crate::{append, lake::Lake, registers, sales, times::processor};
+use crate::{answers, append, lake::Lake, registers, sales, times::processor};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -28,6 +29,8 @@ const MOST: u64 = 3 * ROWS;
 const CATCHING_UP: u64 = 65_536;
 const TABLES: [&str; 1] = ["authorisations"];
 const PER_SECOND: u64 = 1_000;
+const COUNT: &str = include_str!("landing/count.sql");
+const SUMS: &str = include_str!("landing/sums.sql");
 
 /// Prints a row for the peer, and one for each step.
 pub async fn measure() -> Result<()> {
@@ -41,13 +44,18 @@ pub async fn measure() -> Result<()> {
         let (rate, busy) = step(&log, &lake, landed).await?;
         landed += ROWS;
         if first.is_none() {
-            let peer = duckdb(&*log, folder.path()).await?;
+            let answer = folder.path().join("peer.ndjson");
+            let peer = duckdb(&*log, folder.path(), &answer).await?;
+            let sums = lake.session()?.rows(SUMS).await?;
+            answers::agree("landing", &answers::rows(&sums.batches)?, "DuckDB", &answer)?;
             crate::row("landed in Delta", rate, "DuckDB, NDJSON to Parquet", peer);
         }
         let before = *first.get_or_insert(rate);
         let opened = Instant::now();
-        let count = lake.session()?.rows("SELECT COUNT(*) FROM authorisations").await?;
-        assert_eq!(count.count(), 1);
+        let counted = lake.number(COUNT).await?;
+        if counted != landed {
+            return Err(format!("{landed} records were landed, {counted} rows are there").into());
+        }
         let (opened, resident) = (opened.elapsed(), registers::memory("VmRSS:") >> 20);
         let what = format!("landed, {landed} rows kept, {resident} MiB");
         crate::row(&what, rate, "with the fewest", before);
@@ -88,8 +96,9 @@ pub async fn fill(log: &dyn Log, from: u64, count: u64) -> Result<()> {
     Ok(())
 }
 
-/// Records a second of DuckDB over the same records, as whoever reads along sees them.
-async fn duckdb(log: &dyn Log, folder: &Path) -> Result<f64> {
+/// Records a second of DuckDB over the same records, as whoever reads along sees them. It leaves an
+/// answer of its counts and sums.
+async fn duckdb(log: &dyn Log, folder: &Path, answer: &Path) -> Result<f64> {
     let path = folder.join("records.ndjson");
     let mut file = BufWriter::new(std::fs::File::create(&path)?);
     let mut count = 0_u64;
@@ -105,7 +114,9 @@ async fn duckdb(log: &dyn Log, folder: &Path) -> Result<f64> {
         }
     }
     file.flush()?;
-    let seconds = peer("landing", &[&path, &folder.join("peer.parquet")])?;
+    let sums = folder.join("sums.sql");
+    std::fs::write(&sums, SUMS)?;
+    let seconds = peer("landing", &[&path, &folder.join("peer.parquet"), &sums, answer])?;
     std::fs::remove_file(&path)?;
     Ok(count as f64 / seconds)
 }

@@ -4,6 +4,7 @@
 //! These machines are noisy, so what counts is the ratio. What is told is kept in `results/` after each
 //! measure; one that fails or is skipped is a line of the table, and the others go on.
 
+mod answers;
 mod append;
 mod case;
 mod compare;

@@ -13,9 +13,8 @@ use std::{
 
 use pipelines::files;
 
-use crate::landing;
+use crate::{answers, landing};
 
-mod answers;
 mod events;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -48,9 +47,7 @@ pub async fn measure() -> Result<()> {
     for ((name, what, _), ours) in QUERIES.into_iter().zip(took) {
         let (kept, theirs) = (place.join(name), place.join("flink").join(name));
         let answer = answers::read(&kept.with_extension("ndjson"))?;
-        if let Some(difference) = answers::difference(&answer, &answers::read(&theirs)?) {
-            return Err(format!("{name} answers otherwise than Flink does: {difference}").into());
-        }
+        answers::agree(name, &answer, "Flink", &theirs)?;
         let rows = match name {
             "q8" => counts.persons + counts.auctions,
             _ => counts.bids,

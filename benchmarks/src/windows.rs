@@ -1,5 +1,5 @@
-//! Windows over rows of a Parquet file, beside DuckDB and Polars that group the same file at once;
-//! and what a row of overlapping windows costs as they become wider.
+//! Windows over rows of a Parquet file, beside DuckDB and Polars that group the same file at once and
+//! have to answer the same; and what a row of overlapping windows costs as they become wider.
 
 use std::{
     path::Path,
@@ -10,11 +10,12 @@ use std::{
 use arrow::{
     array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
+    error::ArrowError,
 };
 use parquet::arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder};
 use pipelines::{dataflow::Flow, pipeline::Pipeline, planner};
 
-use crate::{landing::peer, sales};
+use crate::{answers, landing::peer, sales};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -25,6 +26,8 @@ const PER_SECOND: u64 = 1_000;
 const HOP_ROWS: u64 = 2_000_000;
 
 const QUERY: &str = include_str!("windows/sales.sql");
+/// What it answers.
+const COLUMNS: [&str; 4] = ["begins", "merchant_id", "sales", "cents"];
 
 /// Prints a row for each peer, and one for each width.
 pub async fn measure() -> Result<()> {
@@ -34,11 +37,15 @@ pub async fn measure() -> Result<()> {
     let path = folder.path().join("sales.parquet");
     write(&path, rows)?;
     let tumble = QUERY.replace("{window}", "TUMBLE(INTERVAL '1 minute')");
-    let (windows, took) = run(&tumble, batches(&path)?).await?;
+    let (made, took) = run(&tumble, batches(&path)?).await?;
+    let made = made.iter().map(answered).collect::<std::result::Result<Vec<_>, _>>()?;
+    let ours = answers::rows(&made)?;
     let rate = rows as f64 / took.as_secs_f64();
-    let what = format!("tumble of a minute, {rows} rows into {windows}");
+    let what = format!("tumble of a minute, {rows} rows into {}", ours.len());
     for other in ["duckdb", "polars"] {
-        let seconds = peer(&format!("windows_{other}"), &[&path])?;
+        let answer = folder.path().join(other).with_extension("ndjson");
+        let seconds = peer(&format!("windows_{other}"), &[&path, &answer])?;
+        answers::agree(&what, &ours, other, &answer)?;
         crate::row(&what, rate, other, rows as f64 / seconds);
     }
     // What the file alone costs, which is part of all three.
@@ -51,7 +58,8 @@ pub async fn measure() -> Result<()> {
         let hop = format!("HOP(INTERVAL '1 second', INTERVAL '{width} seconds')");
         let query = QUERY.replace("{window}", &hop);
         let batches = batches(&path)?.take((HOP_ROWS as usize).div_ceil(AT_ONCE));
-        let (windows, took) = run(&query, batches).await?;
+        let (made, took) = run(&query, batches).await?;
+        let windows: usize = made.iter().map(RecordBatch::num_rows).sum();
         let rate = HOP_ROWS.min(rows) as f64 / took.as_secs_f64();
         let before = *first.get_or_insert(rate);
         let what = format!("hop, width of {width} slides, {windows} rows out");
@@ -97,11 +105,18 @@ fn batches(path: &Path) -> Result<Batches> {
     Ok(reader.with_batch_size(AT_ONCE).build()?)
 }
 
+/// Rows with what the query names alone, without what the engine adds.
+fn answered(made: &RecordBatch) -> std::result::Result<RecordBatch, ArrowError> {
+    let schema = made.schema();
+    let places = COLUMNS.iter().map(|name| schema.index_of(name));
+    made.project(&places.collect::<std::result::Result<Vec<_>, _>>()?)
+}
+
 /// Runs a pipeline over batches, one after the other; the rows that came out, and how long it took.
 async fn run(
     query: &str,
-    batches: impl Iterator<Item = std::result::Result<RecordBatch, arrow::error::ArrowError>>,
-) -> Result<(usize, Duration)> {
+    batches: impl Iterator<Item = std::result::Result<RecordBatch, ArrowError>>,
+) -> Result<(Vec<RecordBatch>, Duration)> {
     let planned = planner::standalone(&[], "measured", query).await?;
     let [pipeline] = <[Pipeline; 1]>::try_from(planned).map_err(|_| "one pipeline")?;
     let columns = &pipeline.inputs[0].columns;
@@ -112,12 +127,10 @@ async fn run(
         .collect::<std::result::Result<_, _>>()?;
     let started = Instant::now();
     let mut flow = Flow::start(&pipeline.blueprint, &[1])?;
-    let mut rows = 0;
+    let mut rows = Vec::new();
     for batch in batches {
-        let made = flow.take(0, 0, batch?.project(&places)?).await?;
-        rows += made.iter().map(RecordBatch::num_rows).sum::<usize>();
+        rows.extend(flow.take(0, 0, batch?.project(&places)?).await?);
     }
-    let made = flow.end(0).await?;
-    rows += made.iter().map(RecordBatch::num_rows).sum::<usize>();
+    rows.extend(flow.end(0).await?);
     Ok((rows, started.elapsed()))
 }

@@ -1,4 +1,7 @@
-"""DuckDB: the records of a stream as NDJSON into the columns of `authorisations` as Parquet. Says seconds."""
+"""DuckDB: the records of a stream as NDJSON into the columns of `authorisations` as Parquet. Says seconds,
+and leaves its file's counts and sums, as a query asks for them, in a file.
+"""
+import pathlib
 import sys
 import time
 
@@ -14,7 +17,7 @@ COLUMNS = {
     "occurred_at": "TIMESTAMP", "expires_at": "TIMESTAMP", "recorded_at": "TIMESTAMP",
     "source_partition": "INTEGER", "source_offset": "BIGINT", "date": "DATE",
 }
-records, parquet = sys.argv[1:3]
+records, parquet, sums, answer = sys.argv[1:5]
 selected = [
     MONEY.format(name.removesuffix("_cents")) if name.endswith("_cents") else name
     for name in COLUMNS
@@ -25,3 +28,6 @@ query = f"SELECT {', '.join(selected)} FROM {read} WHERE type = 'authorisation_d
 started = time.monotonic()
 duckdb.sql(f"COPY ({query}) TO '{parquet}' (FORMAT parquet, COMPRESSION zstd)")
 print(time.monotonic() - started)
+duckdb.read_parquet(parquet).create_view("authorisations")
+told = duckdb.sql(pathlib.Path(sums).read_text())
+duckdb.sql(f"COPY (FROM told) TO '{answer}' (FORMAT json)")

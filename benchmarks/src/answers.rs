@@ -3,8 +3,21 @@
 
 use std::{collections::BTreeMap, ffi::OsStr, fs, io, path::Path};
 
+use arrow::{array::RecordBatch, json::LineDelimitedWriter};
 use chrono::NaiveDateTime;
 use serde_json::Value;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Fails where a peer's answer, in a file or a folder, is another one than ours.
+pub fn agree(what: &str, ours: &[String], peer: &str, theirs: &Path) -> Result<()> {
+    match difference(ours, &read(theirs)?) {
+        Some(difference) => {
+            Err(format!("{what}: {peer} answers otherwise than we do: {difference}").into())
+        }
+        None => Ok(()),
+    }
+}
 
 /// The rows of an answer: a file of lines, or a folder of such files. In an order of their own.
 pub fn read(path: &Path) -> io::Result<Vec<String>> {
@@ -26,8 +39,21 @@ pub fn read(path: &Path) -> io::Result<Vec<String>> {
     Ok(rows)
 }
 
+/// The rows of batches, as [`read`] has those of a file.
+pub fn rows(batches: &[RecordBatch]) -> Result<Vec<String>> {
+    let mut writer = LineDelimitedWriter::new(Vec::new());
+    for batch in batches {
+        writer.write(batch)?;
+    }
+    writer.finish()?;
+    let text = String::from_utf8(writer.into_inner())?;
+    let mut rows = text.lines().map(row).collect::<io::Result<Vec<_>>>()?;
+    rows.sort_unstable();
+    Ok(rows)
+}
+
 /// How two answers differ first, if they do.
-pub fn difference(ours: &[String], theirs: &[String]) -> Option<String> {
+fn difference(ours: &[String], theirs: &[String]) -> Option<String> {
     let rows = 0..ours.len().max(theirs.len());
     let first = rows.into_iter().find(|at| ours.get(*at) != theirs.get(*at))?;
     let said = |of: &[String]| of.get(first).map_or("no row", String::as_str).to_owned();
@@ -77,7 +103,11 @@ fn instant(text: &str) -> Option<NaiveDateTime> {
 
 #[cfg(test)]
 mod tests {
-    use super::{difference, row};
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch, TimestampMicrosecondArray};
+
+    use super::{agree, difference, row};
 
     fn rows(lines: &[&str]) -> Vec<String> {
         lines.iter().map(|line| row(line).expect("a row")).collect()
@@ -101,5 +131,25 @@ mod tests {
         assert_eq!(difference(&one, &one), None);
         let told = difference(&one, &other).expect("a difference");
         assert_eq!(told, "2 rows beside 1; sorted, they differ in row 1: a 2 beside no row");
+    }
+
+    #[test]
+    fn a_peers_file_has_to_say_what_our_batches_say() {
+        let columns: [(&str, ArrayRef); 2] = [
+            ("begins", Arc::new(TimestampMicrosecondArray::from(vec![0, 60_000_000]))),
+            ("sales", Arc::new(Int64Array::from(vec![3, 4]))),
+        ];
+        let ours = super::rows(&[RecordBatch::try_from_iter(columns).expect("a batch")]);
+        let ours = ours.expect("rows");
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("peer.ndjson");
+        let theirs = |last: u64| {
+            let first = r#"{"begins":"1970-01-01 00:01:00","sales":4.0}"#;
+            let rest = format!(r#"{{"sales":{last},"begins":"1970-01-01T00:00:00.000000"}}"#);
+            std::fs::write(&path, format!("{first}\n{rest}\n")).expect("written");
+            agree("sales", &ours, "a peer", &path)
+        };
+        assert!(theirs(3).is_ok());
+        assert!(theirs(5).is_err());
     }
 }

@@ -1,0 +1,2 @@
+-- Purpose: how many decisions have landed.
+SELECT COUNT(*) FROM authorisations;
