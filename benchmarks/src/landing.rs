@@ -5,7 +5,6 @@
 use std::{
     io::{BufWriter, Write},
     path::Path,
-    process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,7 +16,7 @@ use ingest::{
 };
 use pipelines::{config::Settings, runner::Ends};
 
-use crate::{answers, append, lake::Lake, registers, sales, times::processor};
+use crate::{answers, append, lake::Lake, peers, registers, sales, times::processor};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -116,25 +115,7 @@ async fn duckdb(log: &dyn Log, folder: &Path, answer: &Path) -> Result<f64> {
     file.flush()?;
     let sums = folder.join("sums.sql");
     std::fs::write(&sums, SUMS)?;
-    let seconds = peer("landing", &[&path, &folder.join("peer.parquet"), &sums, answer])?;
+    let seconds = peers::seconds("landing", &[&path, &folder.join("peer.parquet"), &sums, answer])?;
     std::fs::remove_file(&path)?;
     Ok(count as f64 / seconds)
-}
-
-/// Runs a peer's script; the seconds that it says it took.
-pub fn peer(what: &str, arguments: &[&Path]) -> Result<f64> {
-    Ok(ask(what, arguments)?.trim().parse()?)
-}
-
-/// Runs a peer's script; what it says.
-pub fn ask(what: &str, arguments: &[&Path]) -> Result<String> {
-    let python = std::env::var("AVIS_BENCH_PYTHON").unwrap_or_else(|_| "python3".into());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/python").join(what);
-    let told = Command::new(&python).arg(script.with_extension("py")).args(arguments).output()?;
-    if !told.status.success() {
-        let text = String::from_utf8_lossy(&told.stderr).into_owned();
-        let needs = "the peers need duckdb, polars and apache-flink";
-        return Err(format!("{needs} (AVIS_BENCH_PYTHON={python}): {text}").into());
-    }
-    Ok(String::from_utf8(told.stdout)?)
 }

@@ -2,7 +2,8 @@
 //! or the names of some of them; `-- compare A B` puts two results beside each other.
 //!
 //! These machines are noisy, so what counts is the ratio. What is told is kept in `results/` after each
-//! measure; one that fails or is skipped is a line of the table, and the others go on.
+//! measure; one that fails or is skipped is a line of the table, and the others go on. Peers in Python
+//! are prepared by `benchmarks/peers/prepare.sh`; `load` wants the whole workspace built.
 
 mod answers;
 mod append;
@@ -20,6 +21,7 @@ mod nation;
 mod national;
 mod nexmark;
 mod outcome;
+mod peers;
 mod questions;
 mod reads;
 mod registers;

@@ -13,7 +13,7 @@ use std::{
 
 use pipelines::files;
 
-use crate::{answers, landing};
+use crate::{answers, peers};
 
 mod events;
 
@@ -43,7 +43,7 @@ pub async fn measure() -> Result<()> {
     for (name, _, query) in QUERIES {
         took.push(run(name, query, place).await?);
     }
-    let told = landing::ask("nexmark", &[place, Path::new(&ROUNDS.to_string())])?;
+    let told = peers::ask("nexmark", &[place, Path::new(&ROUNDS.to_string())])?;
     for ((name, what, _), ours) in QUERIES.into_iter().zip(took) {
         let (kept, theirs) = (place.join(name), place.join("flink").join(name));
         let answer = answers::read(&kept.with_extension("ndjson"))?;

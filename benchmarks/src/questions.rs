@@ -1,6 +1,7 @@
-//! Analysts' questions through our SQL endpoint, beside DuckDB and Polars on the same table's files.
+//! Analysts' questions through our SQL endpoint, beside DuckDB and Polars on the same table's files,
+//! which have to answer the same.
 
-use std::{path::Path, process::Command, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use chrono::{Days, NaiveDate};
 use tokio::{net::TcpListener, sync::watch};
@@ -11,6 +12,8 @@ use warehouse::{
     session::{Session, day, folder},
     table::{Positions, Table, delta::DeltaTable},
 };
+
+use crate::peers;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -60,7 +63,8 @@ pub async fn measure() -> Result<()> {
     let (stop, stopped) = watch::channel(false);
     let served = tokio::spawn(flight::serve(endpoint, Arc::new(Anybody), listener, None, stopped));
     let table = place.path().join("benefit_lines");
-    let told = tokio::task::spawn_blocking(move || ask(&address, &table)).await?;
+    let ask = move || peers::ask("questions", &[Path::new(&address), &table]);
+    let told = tokio::task::spawn_blocking(ask).await?;
     for line in told?.lines() {
         let mut words = line.split('\t');
         let (Some(what), Some(ours), Some(peer), Some(theirs)) =
@@ -92,14 +96,4 @@ async fn fill(root: &url::Url, rows: u64) -> Result<()> {
     }
     table.maintain(chrono::Utc::now()).await?;
     Ok(())
-}
-
-fn ask(address: &str, table: &Path) -> std::io::Result<String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/python/questions.py");
-    let python = std::env::var("AVIS_BENCH_PYTHON").unwrap_or_else(|_| "python3".into());
-    let ran = Command::new(python).arg(script).arg(address).arg(table).output()?;
-    if !ran.status.success() {
-        return Err(std::io::Error::other(String::from_utf8_lossy(&ran.stderr).into_owned()));
-    }
-    Ok(String::from_utf8_lossy(&ran.stdout).into_owned())
 }

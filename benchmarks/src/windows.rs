@@ -15,7 +15,7 @@ use arrow::{
 use parquet::arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder};
 use pipelines::{dataflow::Flow, pipeline::Pipeline, planner};
 
-use crate::{answers, landing::peer, sales};
+use crate::{answers, peers, sales};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -44,7 +44,7 @@ pub async fn measure() -> Result<()> {
     let what = format!("tumble of a minute, {rows} rows into {}", ours.len());
     for other in ["duckdb", "polars"] {
         let answer = folder.path().join(other).with_extension("ndjson");
-        let seconds = peer(&format!("windows_{other}"), &[&path, &answer])?;
+        let seconds = peers::seconds(&format!("windows_{other}"), &[&path, &answer])?;
         answers::agree(&what, &ours, other, &answer)?;
         crate::row(&what, rate, other, rows as f64 / seconds);
     }
