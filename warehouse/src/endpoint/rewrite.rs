@@ -3,13 +3,10 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::{
-    ast::{
-        ArrayElemTypeDef, CastKind, DataType, Expr, FunctionArguments, GroupByExpr, Query,
-        SelectItem, SetExpr, Statement, Value, VisitMut, VisitorMut,
-    },
-    dialect::PostgreSqlDialect,
-    parser::Parser,
+use datafusion::sql::sqlparser::ast::{
+    ArrayElemTypeDef, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, OrderBy,
+    OrderByExpr, OrderByKind, Query, SelectItem, SetExpr, Statement, Value, VisitMut, VisitorMut,
 };
 
 /// Rewrites all of it; what it does not understand stays, and is refused later.
@@ -69,11 +66,14 @@ fn of_rows(expr: &Expr) -> Option<&Query> {
     }
 }
 
+/// The longest item by which rows are ordered: it then stands there twice, and so would one inside it.
+const LONGEST_ITEM: usize = 1_000;
+
 /// The same rows as one array, where the query is plain.
 fn aggregated(query: &Query) -> Option<Query> {
     let mut query = query.clone();
-    let order = query.order_by.take().map(|order| format!(" {order}")).unwrap_or_default();
-    let plain = query.limit_clause.is_none() && query.with.is_none();
+    let order = query.order_by.take();
+    let plain = query.limit_clause.is_none() && query.fetch.is_none() && query.with.is_none();
     let SetExpr::Select(select) = query.body.as_mut() else { return None };
     let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
     let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] =
@@ -84,22 +84,67 @@ fn aggregated(query: &Query) -> Option<Query> {
     if !plain || grouped || select.distinct.is_some() {
         return None;
     }
-    // The first column by its place, which an aggregate does not know.
-    let order = order.replace(" ORDER BY 1", &format!(" ORDER BY {item}"));
-    let text = format!("array_agg({item}{order})");
-    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).ok()?.parse_expr().ok()?;
-    select.projection = vec![SelectItem::UnnamedExpr(parsed)];
+    let item = item.clone();
+    let clauses = match order {
+        Some(order) => vec![FunctionArgumentClause::OrderBy(ordered(order, &item)?)],
+        None => Vec::new(),
+    };
+    let list = FunctionArgumentList {
+        duplicate_treatment: None,
+        args: vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(item))],
+        clauses,
+    };
+    // As a tree and not as text, which might be read in another way than it was meant.
+    select.projection = vec![SelectItem::UnnamedExpr(Expr::Function(Function {
+        name: Ident::new("array_agg").into(),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(list),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    }))];
     Some(query)
+}
+
+/// What rows are ordered by; the only column by its place, which an aggregate does not know, is the
+/// item itself.
+fn ordered(order: OrderBy, item: &Expr) -> Option<Vec<OrderByExpr>> {
+    let OrderBy { kind: OrderByKind::Expressions(mut by), interpolate: None } = order else {
+        return None;
+    };
+    if let Some(first) = by.first_mut().filter(|first| is_first_column(&first.expr)) {
+        if item.to_string().len() > LONGEST_ITEM {
+            return None;
+        }
+        first.expr = item.clone();
+    }
+    Some(by)
+}
+
+fn is_first_column(expr: &Expr) -> bool {
+    let Expr::Value(value) = expr else { return false };
+    matches!(&value.value, Value::Number(digits, _) if digits == "1")
 }
 
 #[cfg(test)]
 mod tests {
+    use datafusion::sql::sqlparser::{dialect::PostgreSqlDialect, parser::Parser};
+
     use super::*;
 
+    fn parsed(sql: &str) -> Vec<Statement> {
+        Parser::parse_sql(&PostgreSqlDialect {}, sql).expect("SQL")
+    }
+
+    /// What is made of a text, which is SQL again and says the same.
     fn rewritten(sql: &str) -> String {
-        let mut parsed = Parser::parse_sql(&PostgreSqlDialect {}, sql).expect("SQL");
-        rewrite(&mut parsed);
-        parsed[0].to_string()
+        let mut statements = parsed(sql);
+        rewrite(&mut statements);
+        let text = statements[0].to_string();
+        assert_eq!(parsed(&text)[0].to_string(), text);
+        text
     }
 
     #[test]
@@ -111,8 +156,19 @@ mod tests {
             "SELECT (SELECT array_agg(b.name ORDER BY b.name) FROM m JOIN b ON m.id = b.id WHERE m.of = r.id) AS x FROM r"
         );
         assert_eq!(rewritten("SELECT c.reloptions FROM c"), "SELECT CAST(NULL AS TEXT[]) FROM c");
+        assert_eq!(
+            rewritten("SELECT ARRAY(SELECT a FROM b ORDER BY 10, ' ORDER BY 1')"),
+            "SELECT (SELECT array_agg(a ORDER BY 10, ' ORDER BY 1') FROM b)"
+        );
         // What is not plain stays as it is.
         let other = "SELECT ARRAY(SELECT DISTINCT a FROM b)";
         assert_eq!(rewritten(other), other);
+    }
+
+    #[test]
+    fn what_is_ordered_by_its_place_does_not_grow_without_end() {
+        let (begin, end) = ("ARRAY(SELECT ".repeat(6), " ORDER BY 1)".repeat(6));
+        let nested = rewritten(&format!("SELECT {begin}'{}'{end}", "a".repeat(600)));
+        assert!(nested.len() < 3_000, "{} bytes", nested.len());
     }
 }

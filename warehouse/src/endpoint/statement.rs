@@ -87,7 +87,11 @@ pub(crate) fn asked(statement: Statement) -> Result<Asked, Refused> {
         }
         Statement::ExplainTable { .. }
         | Statement::ShowTables { .. }
-        | Statement::ShowColumns { .. } => Ok(Asked::Query(Box::new(statement))),
+        | Statement::ShowColumns { .. } => {
+            // Their conditions may have queries inside.
+            only_reads(&statement).map_err(|()| read_only(&statement))?;
+            Ok(Asked::Query(Box::new(statement)))
+        }
         Statement::Copy { source, to: true, target: CopyTarget::Stdout, options, .. } => {
             copy(source, &options)
         }
@@ -149,8 +153,8 @@ fn few_tables(statement: &Statement) -> Result<(), Refused> {
     }
 }
 
-/// Whether no part of a query does anything but read: writing may hide in a part that is only named.
-fn only_reads(query: &Query) -> Result<(), ()> {
+/// Whether no query in it does anything but read: writing may hide in a part that is only named.
+fn only_reads(asked: &impl Visit) -> Result<(), ()> {
     struct Reads;
     impl Visitor for Reads {
         type Break = ();
@@ -159,7 +163,7 @@ fn only_reads(query: &Query) -> Result<(), ()> {
             if reads(&query.body) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         }
     }
-    match query.visit(&mut Reads) {
+    match asked.visit(&mut Reads) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(()),
     }
@@ -333,6 +337,7 @@ mod tests {
             "WITH gone AS (DELETE FROM a RETURNING b) SELECT b FROM gone",
             "SELECT b FROM (SELECT 1 AS b INTO c) d",
             "EXPLAIN ANALYZE DELETE FROM a",
+            "SHOW TABLES WHERE (WITH gone AS (DELETE FROM a RETURNING b) SELECT b FROM gone)",
             "COPY a FROM STDIN",
             "COPY (SELECT 1) TO '/etc/passwd'",
             "COPY (SELECT 1) TO PROGRAM 'sh'",
