@@ -1,6 +1,9 @@
 //! What a backup holds: its files, with their checksums.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Component, Path},
+};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -128,6 +131,13 @@ impl Manifest {
         }
         let manifest: Self =
             serde_json::from_str(json).map_err(|error| damaged(&error.to_string()))?;
+        // A manifest that was made up must not have files of somewhere else read, or written anew.
+        let is_inside = |file: &str| {
+            Path::new(file).components().all(|part| matches!(part, Component::Normal(_)))
+        };
+        if !manifest.files().all(is_inside) {
+            return Err(damaged("it names a file outside its folder"));
+        }
         match manifest.format {
             FORMAT => Ok(manifest),
             format => Err(BackupError::Format { path: folder.to_owned(), format }),
@@ -159,6 +169,6 @@ impl Manifest {
     #[must_use]
     pub fn records(&self) -> u64 {
         let segments = self.streams.iter().flat_map(|stream| &stream.segments);
-        segments.map(|segment| segment.records).sum()
+        segments.fold(0, |sum: u64, segment| sum.saturating_add(segment.records))
     }
 }

@@ -164,17 +164,23 @@ pub fn each<E: From<BackupError>>(
     }
     let decoder = zstd::stream::read::Decoder::new(file).map_err(failed("read", &path))?;
     let (mut records, mut bytes) = (BufReader::with_capacity(1 << 20, decoder), Vec::new());
+    let mut next = segment.first;
     for _ in 0..segment.records {
         let mut head = [0; 12];
         records.read_exact(&mut head).map_err(failed("read", &path))?;
         let (offset, length) = head.split_at(8);
         let offset = u64::from_le_bytes(offset.try_into().unwrap_or_default());
         let length = u32::from_le_bytes(length.try_into().unwrap_or_default());
-        if length > MOST_RECORD_BYTES || offset < segment.first || offset >= segment.end {
-            return Err(damaged("a record is not of this file").into());
+        if length > MOST_RECORD_BYTES || offset < next || offset >= segment.end {
+            return Err(damaged("a record is not of this file, or not in order").into());
         }
-        bytes.resize(length as usize, 0);
-        records.read_exact(&mut bytes).map_err(failed("read", &path))?;
+        next = offset + 1;
+        // As long as it is, and not as long as it is said to be.
+        bytes.clear();
+        let one = records.by_ref().take(length.into()).read_to_end(&mut bytes);
+        if one.map_err(failed("read", &path))? < length as usize {
+            return Err(damaged("a record is cut off").into());
+        }
         if !each(offset, &bytes)? {
             break;
         }

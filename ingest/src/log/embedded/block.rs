@@ -67,7 +67,9 @@ impl Builder {
 
     /// Puts a record at an offset not before the block's end; whether it had room.
     pub(super) fn push(&mut self, offset: u64, recorded_at: i64, record: &[u8]) -> bool {
-        let Ok(distance) = u32::try_from(offset - self.first) else { return false };
+        // A block counts in 32 bits how far it goes, which is one more.
+        let distance = u32::try_from(offset - self.first).ok().filter(|far| *far < u32::MAX);
+        let Some(distance) = distance else { return false };
         if !self.distances.is_empty() && self.value.len() + record.len() > BLOCK_BYTES {
             return false;
         }
@@ -207,10 +209,12 @@ impl<'a> Block<'a> {
     pub(super) fn parse(key: &[u8], value: &'a [u8]) -> Result<Self, &'static str> {
         let first = offset(key).ok_or("the key is not one of ours")?;
         let bytes = unchecked(key, value).ok_or("the checksum differs")?;
+        let ends = |span: u64| first.checked_add(span).ok_or("the block has no end");
         let Some((header, body)) =
             bytes.split_first_chunk::<HEADER_BYTES>().filter(|(header, _)| header[0] == BLOCK)
         else {
             let plain = bytes.len();
+            ends(1)?;
             return Ok(Self {
                 first,
                 span: 1,
@@ -226,11 +230,16 @@ impl<'a> Block<'a> {
         };
         let mut latest = [0; 8];
         latest.copy_from_slice(&header[10..18]);
+        let (span, flags) = (u64::from(four(2)), header[1]);
+        ends(span)?;
+        if flags & SPARSE == 0 && four(2) != four(6) {
+            return Err("the block has not a record at every offset");
+        }
         Ok(Self {
             first,
-            span: four(2).into(),
+            span,
             count: usize::try_from(four(6)).map_err(|_| "the block has too many records")?,
-            flags: header[1],
+            flags,
             latest: Some(i64::from_le_bytes(latest)),
             plain: usize::try_from(four(18)).map_err(|_| "the block is too long")?,
             body,
@@ -263,7 +272,8 @@ impl<'a> Block<'a> {
     {
         if self.latest.is_none() {
             let (bytes, whole) = (self.body, true);
-            return Ok(Records { first: self.first, at: 0, left: 1, bytes, whole, distances: 0 });
+            let (first, end) = (self.first, self.end());
+            return Ok(Records { first, end, at: 0, left: 1, bytes, whole, distances: 0 });
         }
         let bytes = match self.flags & COMPRESSED {
             0 => self.body,
@@ -276,8 +286,8 @@ impl<'a> Block<'a> {
         let length = bytes.len();
         let distances = if sparse { length.checked_sub(4 * self.count) } else { Some(length) };
         let distances = distances.ok_or("the block is too short")?;
-        let (first, left, whole) = (self.first, self.count, false);
-        Ok(Records { first, at: 0, left, bytes, whole, distances })
+        let (first, end, left, whole) = (self.first, self.end(), self.count, false);
+        Ok(Records { first, end, at: 0, left, bytes, whole, distances })
     }
 }
 
@@ -285,6 +295,8 @@ impl<'a> Block<'a> {
 #[derive(Debug)]
 pub(super) struct Records<'a> {
     first: u64,
+    /// Before it all of them stand.
+    end: u64,
     /// Where the next record's length stands.
     at: usize,
     left: usize,
@@ -309,7 +321,11 @@ impl<'a> Records<'a> {
             false => {
                 let place = distances.len() - 4 * (self.left + 1);
                 let distance = distances[place..].first_chunk().copied().unwrap_or_default();
-                self.first + u64::from(u32::from_le_bytes(distance))
+                let distance = u64::from(u32::from_le_bytes(distance));
+                if distance >= self.end - self.first {
+                    return Some(Err("a record stands outside its block"));
+                }
+                self.first + distance
             }
         };
         records = records.get(self.at..).unwrap_or_default();
