@@ -17,6 +17,7 @@ mod operators;
 mod path;
 mod value;
 
+pub use path::parse as parse_path;
 pub use value::{is_value, serialise};
 
 /// Makes the functions and operators known.

@@ -13,6 +13,21 @@ use datafusion::{
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
+/// Filters and brackets of one path: its parser reads those inside each other anew at every level, and
+/// descends without looking at the stack.
+const MOST_NESTED: usize = 8;
+
+/// The path that a text says.
+///
+/// # Errors
+/// Why it says none.
+pub fn parse(text: &str) -> Result<JsonPath, String> {
+    if text.matches(['?', '(']).count() > MOST_NESTED {
+        return Err(format!("it has more than {MOST_NESTED} filters and brackets"));
+    }
+    JsonPath::parse(text).map_err(|error| format!("{error:?}"))
+}
+
 /// What is made of what the path finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -43,8 +58,8 @@ impl JsonPathFunction {
     fn path(&self, given: &ColumnarValue) -> Result<JsonPath> {
         let name = self.name();
         match given {
-            ColumnarValue::Scalar(ScalarValue::Utf8(Some(path))) => JsonPath::parse(path)
-                .map_err(|error| exec_datafusion_err!("Invalid json path '{path}': {error:?}")),
+            ColumnarValue::Scalar(ScalarValue::Utf8(Some(path))) => parse(path)
+                .map_err(|reason| exec_datafusion_err!("Invalid json path '{path}': {reason}")),
             ColumnarValue::Scalar(ScalarValue::Utf8(None)) => {
                 exec_err!("The path argument to {name} cannot be null")
             }
