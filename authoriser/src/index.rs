@@ -34,7 +34,7 @@ use crate::{
 };
 
 mod recipients;
-mod row;
+pub mod row;
 pub mod store;
 mod uses;
 mod witness;

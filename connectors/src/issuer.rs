@@ -17,7 +17,21 @@ use ingest::{
     wire::v1::Event,
 };
 
-use crate::connector::{Again, Connector, Refusal};
+use crate::{
+    connector::{Again, Connector, Refusal},
+    problem::Problem,
+};
+
+/// Whether a body registers a means, or else changes one, as it has to.
+///
+/// # Errors
+/// Every fault of the body, with its pointer.
+pub fn check(body: &[u8], is_new: bool, vault: &Vault) -> Result<(), Problem> {
+    match is_new {
+        true => request::register(body, vault).map(|_| ()),
+        false => request::changed(body).map(|_| ()),
+    }
+}
 
 /// Takes files of means.
 #[derive(Debug)]

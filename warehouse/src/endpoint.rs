@@ -9,7 +9,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -41,6 +41,7 @@ use crate::{
     session::Session,
 };
 use names::Names;
+use statement::Asked;
 use tokio::runtime::Handle;
 
 pub mod flight;
@@ -224,13 +225,7 @@ impl Endpoint {
 
     /// The statements of a text.
     pub(crate) fn parse(&self, text: &str) -> Result<Vec<Statement>, ParserError> {
-        // What is no SQL at all, the parser says better.
-        if let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize() {
-            nesting::check(&tokens).map_err(ParserError::ParserError)?;
-        }
-        let mut statements = self.parser.parse(text)?;
-        rewrite::rewrite(&mut statements);
-        Ok(statements)
+        parse(&self.parser, text)
     }
 
     fn pg_catalog(&self, view: &View) -> Result<Arc<dyn SchemaProvider>, WarehouseError> {
@@ -252,4 +247,33 @@ impl Endpoint {
         let bound = !matches!(reader.view, View::Everything | View::Finance);
         (bound && self.limits.rows > 0).then_some(self.limits.rows)
     }
+}
+
+fn parse(parser: &PostgresCompatibilityParser, text: &str) -> Result<Vec<Statement>, ParserError> {
+    // What is no SQL at all, the parser says better.
+    if let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize() {
+        nesting::check(&tokens).map_err(ParserError::ParserError)?;
+    }
+    let mut statements = parser.parse(text)?;
+    rewrite::rewrite(&mut statements);
+    Ok(statements)
+}
+
+/// What would be planned of a text at either door, where every statement of it is let through.
+///
+/// # Errors
+/// Why the text is no SQL, or which of it may not be asked.
+pub fn planned(text: &str) -> Result<Vec<Statement>, String> {
+    static PARSER: LazyLock<PostgresCompatibilityParser> =
+        LazyLock::new(PostgresCompatibilityParser::new);
+    let mut planned = Vec::new();
+    for statement in parse(&PARSER, text).map_err(|error| error.to_string())? {
+        match statement::asked(statement).map_err(|refused| refused.text)? {
+            Asked::Query(statement) | Asked::Copy(statement, _) | Asked::Declare(_, statement) => {
+                planned.push(*statement);
+            }
+            _ => {}
+        }
+    }
+    Ok(planned)
 }

@@ -38,14 +38,18 @@ pub(super) fn position(bytes: &[u8]) -> Option<Position> {
     Some(Position { partition, offset: number(offset)? })
 }
 
-pub(super) fn of_used(used: &Used) -> [u8; 28] {
+/// The row of what a key did.
+#[must_use]
+pub fn of_used(used: &Used) -> [u8; 28] {
     let mut row = [0; 28];
     row[..12].copy_from_slice(&of_position(used.position));
     row[12..].copy_from_slice(&used.body);
     row
 }
 
-pub(super) fn used(bytes: &[u8]) -> Option<Used> {
+/// What a row says that a key did.
+#[must_use]
+pub fn used(bytes: &[u8]) -> Option<Used> {
     let (place, body) = bytes.split_at_checked(12)?;
     Some(Used { position: position(place)?, body: body.try_into().ok()? })
 }
@@ -72,7 +76,9 @@ pub(super) fn holder(holder: Holder) -> [u8; 17] {
     row
 }
 
-pub(super) fn counter(key: &CounterKey) -> Vec<u8> {
+/// The row of a counter.
+#[must_use]
+pub fn counter(key: &CounterKey) -> Vec<u8> {
     let instruction = key.instruction.as_str().as_bytes();
     let mut row = Vec::with_capacity(23 + instruction.len());
     row.extend_from_slice(&holder(key.holder));
@@ -83,7 +89,9 @@ pub(super) fn counter(key: &CounterKey) -> Vec<u8> {
     row
 }
 
-pub(super) fn counter_key(bytes: &[u8]) -> Option<CounterKey> {
+/// Whose row of a counter it is.
+#[must_use]
+pub fn counter_key(bytes: &[u8]) -> Option<CounterKey> {
     let (head, rest) = bytes.split_at_checked(17)?;
     let (codes, rest) = rest.split_at_checked(2)?;
     let (start, instruction) = rest.split_at_checked(4)?;
@@ -135,13 +143,17 @@ pub(super) fn of_place(bytes: &[u8]) -> Option<Place> {
     Some(Place { order: number(order)?, position: self::position(position)? })
 }
 
-pub(super) fn points(recipient: RecipientId, benefit: &BenefitId) -> Vec<u8> {
+/// The row of a recipient's points under a benefit.
+#[must_use]
+pub fn points(recipient: RecipientId, benefit: &BenefitId) -> Vec<u8> {
     let mut row = recipient.as_u128().to_be_bytes().to_vec();
     row.extend_from_slice(benefit.as_str().as_bytes());
     row
 }
 
-pub(super) fn points_key(bytes: &[u8]) -> Option<(RecipientId, BenefitId)> {
+/// Whose row of points it is.
+#[must_use]
+pub fn points_key(bytes: &[u8]) -> Option<(RecipientId, BenefitId)> {
     let (recipient, benefit) = bytes.split_at_checked(16)?;
     let benefit = BenefitId::new(std::str::from_utf8(benefit).ok()?).ok()?;
     Some((RecipientId::from_u128(wide(recipient)?), benefit))

@@ -31,11 +31,19 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 use utoipa::ToSchema;
 
-use crate::{error::ConnectorError, terminal::wire::Text};
+use crate::{error::ConnectorError, problem::Problem, terminal::wire::Text};
 
 const TOPIC: Topic = Topic::PortalEvents;
 /// Days that an item may last.
 pub(crate) const LONGEST_DAYS: u32 = 366;
+
+/// Whether a body says an item as it has to.
+///
+/// # Errors
+/// Every fault of the body, with its pointer.
+pub fn check(body: &[u8], vault: &Vault, today: NaiveDate) -> Result<(), Problem> {
+    request::panel(body, vault, today, 0).map(|_| ())
+}
 
 /// The items of one node's streams, and one change at a time. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -52,12 +52,11 @@ pub fn authorise(bytes: &[u8], key: IdempotencyKey, vault: &Vault) -> Result<Ask
     Ok(Asked { body: basket_hash(&request), request })
 }
 
-/// Reads a basket with every fault at once.
-pub(super) fn carefully(
-    bytes: &[u8],
-    key: IdempotencyKey,
-    vault: &Vault,
-) -> Result<Request, Problem> {
+/// Reads a basket with every fault at once; what is read quickly is read alike by this.
+///
+/// # Errors
+/// Every fault of the body, with its pointer.
+pub fn carefully(bytes: &[u8], key: IdempotencyKey, vault: &Vault) -> Result<Request, Problem> {
     let request = read(bytes, |fields| {
         let terminal = fields.required("terminal_id").and_then(|at| at.id(TerminalId::new));
         let occurred_at = fields.required("occurred_at").and_then(|at| at.instant());

@@ -2,6 +2,8 @@
 
 pub mod change;
 pub mod kept;
+#[path = "../../avis/config/layers.rs"]
+mod layers;
 pub mod parsers;
 
 use std::{

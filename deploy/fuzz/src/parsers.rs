@@ -7,13 +7,10 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use connectors::{
-    connector::Refusal,
-    dagr, grantor, issuer, portal, registry,
-    terminal::{request, translate},
-    vpvkac,
+    connector::Refusal, dagr, grantor, issuer, portal, registry, terminal::translate, vpvkac,
 };
 use domain::{
-    id::{CentreId, GroupId, IdempotencyKey, IssuerId},
+    id::{CentreId, GroupId, IssuerId},
     person_code::PersonCode,
 };
 use ingest::{
@@ -28,6 +25,9 @@ use warehouse::settlement::bank;
 
 use crate::kept;
 
+mod disk;
+mod doors;
+
 /// A parser.
 #[derive(Clone, Copy, Debug)]
 pub struct Parser {
@@ -40,7 +40,7 @@ pub struct Parser {
 }
 
 /// All of them.
-pub const ALL: [Parser; 13] = [
+pub const ALL: [Parser; 25] = [
     Parser { name: "wire", kept: golden, read: read_wire },
     Parser { name: "published", kept: published_golden, read: read_published },
     Parser { name: "persons", kept: || kept::lines_of("persons.ndjson.gz"), read: read_person },
@@ -61,11 +61,27 @@ pub const ALL: [Parser; 13] = [
         read: read_centre,
     },
     Parser { name: "members", kept: || kept::of("members"), read: read_member },
-    Parser { name: "basket", kept: || kept::of("basket"), read: read_basket },
+    Parser { name: "basket", kept: || kept::of("basket"), read: doors::read_basket },
     Parser { name: "registry", kept: registries, read: read_registry },
     Parser { name: "dialect", kept: pipelines_shipped, read: read_dialect },
     Parser { name: "conditions", kept: || kept::of("conditions"), read: read_condition },
     Parser { name: "bank", kept: || kept::of("bank"), read: read_bank },
+    Parser { name: "sql", kept: || kept::of("sql"), read: doors::read_sql },
+    Parser { name: "changes", kept: || kept::of("changes"), read: doors::read_change },
+    Parser { name: "calls", kept: || kept::of("calls"), read: doors::read_call },
+    Parser {
+        name: "registrations",
+        kept: || kept::of("registrations"),
+        read: doors::read_registration,
+    },
+    Parser { name: "panels", kept: || kept::of("panels"), read: doors::read_panel },
+    Parser { name: "tokens", kept: doors::tokens, read: doors::read_token },
+    Parser { name: "settings", kept: doors::settings, read: doors::read_settings },
+    Parser { name: "paths", kept: || kept::of("paths"), read: doors::read_path },
+    Parser { name: "blocks", kept: disk::blocks, read: disk::read_block },
+    Parser { name: "segments", kept: || kept::of("segments"), read: disk::read_segment },
+    Parser { name: "manifest", kept: || kept::of("manifest"), read: disk::read_manifest },
+    Parser { name: "rows", kept: || kept::of("rows"), read: disk::read_row },
 ];
 
 struct Keys {
@@ -203,14 +219,6 @@ fn read_member(input: &[u8]) -> Result<bool, String> {
         clock: Arc::new(SystemClock),
     });
     translated(grantor::translate::member(input, &LISTS, now()))
-}
-
-fn read_basket(input: &[u8]) -> Result<bool, String> {
-    let key = IdempotencyKey::new("k-1").map_err(|error| error.to_string())?;
-    match request::authorise(input, key, vault()) {
-        Ok(_) => Ok(true),
-        Err(problem) => names_nobody(&format!("{problem:?}")),
-    }
 }
 
 fn read_registry(input: &[u8]) -> Result<bool, String> {

@@ -21,6 +21,7 @@ use fjall::{CompressionType, Database};
 use tokio::sync::{oneshot, watch};
 
 use self::{
+    block::{Block, Unpacker},
     ends::Ends,
     keeper::Keeper,
     space::Space,
@@ -92,6 +93,24 @@ impl Default for Settings {
             keep_every: Duration::from_secs(60),
         }
     }
+}
+
+/// Tells the records of a row of the store, in order, each with its offset.
+///
+/// # Errors
+/// What is wrong with the row, as a reader of the stream finds it.
+pub fn each_of_row(
+    key: &[u8],
+    value: &[u8],
+    mut each: impl FnMut(u64, &[u8]),
+) -> Result<(), &'static str> {
+    let (block, mut unpacker) = (Block::parse(key, value)?, Unpacker::default());
+    let mut records = block.records(&mut unpacker)?;
+    while let Some(record) = records.next() {
+        let (offset, bytes) = record?;
+        each(offset, bytes);
+    }
+    Ok(())
 }
 
 /// Streams in a folder of this machine.

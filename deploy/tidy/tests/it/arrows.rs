@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("avis", &["authoriser", "connectors", "domain", "ingest", "pipelines", "warehouse"]),
     ("benchmarks", &["authoriser", "connectors", "domain", "ingest", "pipelines", "warehouse"]),
     ("peers", &["authoriser", "domain"]),
-    ("fuzz", &["connectors", "domain", "ingest", "pipelines", "warehouse"]),
+    ("fuzz", &["authoriser", "connectors", "domain", "ingest", "pipelines", "warehouse"]),
     ("simulation", &["authoriser", "domain", "ingest", "pipelines", "warehouse"]),
     ("tidy", &[]),
 ];

@@ -66,7 +66,9 @@ fn nothing_is_left_half_done() {
 
 #[test]
 fn sql_names_its_columns_and_says_what_it_is_for() {
-    for path in files(".sql") {
+    let corpus = root().join("deploy/fuzz/corpus");
+    // What others might send is not ours to write well.
+    for path in files(".sql").into_iter().filter(|path| !path.starts_with(&corpus)) {
         let text = text(&path);
         assert!(text.starts_with("--"), "{}: has no header comment", shown(&path));
         let bare = text.lines().filter(|line| !line.trim_start().starts_with("--"));

@@ -1,0 +1,1 @@
+SELECT r.rolname, ARRAY(SELECT b.rolname FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles b ON m.roleid = b.oid WHERE m.member = r.oid ORDER BY 1) AS memberof, c.reloptions FROM pg_catalog.pg_roles r JOIN c ON true
