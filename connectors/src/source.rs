@@ -7,7 +7,7 @@ mod intake;
 use std::{sync::Arc, time::Duration};
 
 use domain::id::CentreId;
-use ingest::topic::Topic;
+use ingest::{error::LogError, log::replay, register::sequences::Sequences, topic::Topic};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -150,3 +150,28 @@ impl Door {
 }
 
 type Set = std::collections::HashSet<CentreId>;
+
+/// Tells operators how many runs of people's changes have not come: from the start on, since a page that
+/// ends with a restart is believed to be mended, and whoever appends. It ends with the log.
+///
+/// # Errors
+/// Where the stream cannot be read.
+pub async fn watch_gaps(context: &Context, known: &Known) -> Result<(), LogError> {
+    let (log, topic) = (&context.log, Topic::PersonChanges);
+    let mut grown = log.subscribe(topic);
+    // What the door knows of a nation is hundreds of megabytes: until somebody sends, its counts alone
+    // are read, and let go of.
+    let mut people = Sequences::default();
+    let counted = replay(log, topic, |stored| {
+        people.apply(&stored);
+        Ok::<(), LogError>(())
+    });
+    counted.await?;
+    context.metrics.gaps(people.open());
+    drop(people);
+    while grown.changed().await.is_ok() {
+        let stream = known.stream(log, topic, intake::known_by).await?;
+        context.metrics.gaps(stream.people().open());
+    }
+    Ok(())
+}

@@ -10,6 +10,7 @@ use authoriser::{authorise::Parts, claims::Claims, fence::Fence, index::Index};
 use chrono::NaiveDate;
 use connectors::{
     access::{TerminalKeys, Tokens},
+    known::Known,
     load::Context,
 };
 use ingest::{
@@ -70,6 +71,8 @@ pub struct Node {
     pub clock: Arc<dyn Clock>,
     /// What loading needs.
     pub loading: Context,
+    /// What its streams hold already, for whoever takes what other systems send.
+    pub known: Known,
     /// Whose turn it is to write the tables of settlements.
     pub settling: tokio::sync::Mutex<()>,
     /// The local days on which recipients got other pseudonyms, as of the start.
@@ -198,6 +201,7 @@ impl Node {
             vault,
             clock,
             loading,
+            known: Known::default(),
             settling,
             rotated,
             tokens,

@@ -12,7 +12,6 @@ use authoriser::{
 use axum::{Router, middleware};
 use connectors::{
     edge, grantor, issuer,
-    known::Known,
     portal::{
         login,
         panels::{self, PanelBook},
@@ -211,7 +210,7 @@ impl Shared<'_> {
     /// What other systems tell: events, members and means.
     fn told(&self) -> Router {
         let (loading, known, tokens) =
-            (self.node.loading.clone(), Known::default(), self.node.tokens());
+            (self.node.loading.clone(), self.node.known.clone(), self.node.tokens());
         let (registry, settings) = (self.current.clone(), source::Settings::default());
         let sources = source::Door::new(
             loading.clone(),

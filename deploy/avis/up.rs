@@ -184,6 +184,10 @@ async fn serve(
     node.metrics().vitals.ready();
     println!("ready");
     notify("READY=1");
+    if roles.registers() {
+        // It reads all people, and nobody waits for it.
+        asking.spawn_on(tasks::watch_gaps(Arc::clone(node)), behind);
+    }
     let follows_people = roles.registers() && !roles.decides();
     tokio::select! {
         _ = stop.wait_for(|stop| *stop) => {}

@@ -275,7 +275,6 @@ impl Door {
         let mut gaps = stream.people().gaps(after, PAGE + 1);
         // Others append while the events are looked up.
         drop(stream);
-        self.context.metrics.gaps(open);
         let is_more = gaps.len() > PAGE;
         gaps.truncate(PAGE);
         let last = gaps.last().filter(|_| is_more);

@@ -238,9 +238,6 @@ impl<'a> Intake<'a> {
         }
         stream.append(&records).await?;
         context.metrics.taken(route.name(), records.len() as u64);
-        if route == Route::Dagr {
-            context.metrics.gaps(stream.people().open());
-        }
         Ok(fates)
     }
 

@@ -57,6 +57,7 @@ async fn serve(routes: Router) -> (SocketAddr, JoinHandle<()>) {
 /// A node with streams in memory; the folder goes with it.
 struct Node {
     context: Context,
+    metrics: prometheus::Registry,
     _folder: TempDir,
 }
 
@@ -67,11 +68,11 @@ impl Node {
         let log: Arc<dyn Log> = Arc::new(ModelLog::default());
         let at = DateTime::parse_from_rfc3339("2025-03-01T12:00:00+02:00").expect("an instant");
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(at.to_utc()));
-        let metrics = prometheus::Registry::new();
-        let streams = ingest::metrics::Metrics::register(&metrics).expect("fresh");
-        let metrics = Metrics::register(&metrics).expect("fresh");
+        let registry = prometheus::Registry::new();
+        let streams = ingest::metrics::Metrics::register(&registry).expect("fresh");
+        let metrics = Metrics::register(&registry).expect("fresh");
         let context = Context { log, vault, clock, metrics, streams };
-        Self { context, _folder: folder }
+        Self { context, metrics: registry, _folder: folder }
     }
 
     /// Everything that a stream holds, in order.

@@ -11,7 +11,7 @@ use connectors::{
     known::Known,
     load, registry,
     source::{
-        Door, Settings,
+        self, Door, Settings,
         http::{self, Description},
     },
     vpvkac::CentreEvents,
@@ -94,6 +94,19 @@ impl Served {
             "POST /v1/events HTTP/1.1\r\nhost: avis\r\nauthorization: {bearer}\r\n\
              content-type: {LINES}\r\n{length}\r\n\r\n"
         )
+    }
+
+    /// Waits until operators are told of so many gaps.
+    async fn until_gaps_are(&self, open: usize) {
+        let line = format!("\n{} {open}\n", connectors::metrics::GAPS);
+        let told = async {
+            let encoder = prometheus::TextEncoder::new();
+            let text = || encoder.encode_to_string(&self.node.metrics.gather()).expect("a text");
+            while !text().contains(&line) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), told).await.expect("gaps are told");
     }
 
     async fn present(&self) -> usize {
@@ -287,6 +300,10 @@ async fn changes_out_of_order_leave_a_gap_until_the_missing_ones_come() {
     let listed = served.get(Role::Source, "dagr", "/v1/events/gaps").await.json();
     assert_eq!(listed["open"], 2);
     let served = served.again().await;
+    let context = served.node.context.clone();
+    let watching =
+        tokio::spawn(async move { source::watch_gaps(&context, &Known::default()).await });
+    served.until_gaps_are(2).await;
     let rebuilt = served.get(Role::Operator, "", "/v1/events/gaps").await;
     assert!(!String::from_utf8_lossy(&rebuilt.body).contains("326180"));
     assert_eq!(rebuilt.json(), listed, "it is a view of the stream");
@@ -304,6 +321,8 @@ async fn changes_out_of_order_leave_a_gap_until_the_missing_ones_come() {
     let told = served.post(BATCH, late.to_string()).await.json();
     assert_eq!((&told["taken"], &told["older"]), (&json!(2), &json!(1)));
     assert_eq!(served.get(Role::Operator, "", "/v1/events/gaps").await.json()["open"], 0);
+    served.until_gaps_are(0).await;
+    watching.abort();
     let records = served.node.records(Topic::PersonChanges).await;
     let told: Vec<_> = records.iter().map(|record| record.sequence).collect();
     assert_eq!(told, [1, 5, 3, 2, 4], "what came late is on the stream");

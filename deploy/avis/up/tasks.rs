@@ -6,6 +6,7 @@ use std::{
 };
 
 use authoriser::refresh::Registers;
+use connectors::source;
 use ingest::{topic::Topic, vault::VaultError};
 use pipelines::{entitlements::Evaluator, error::PipelineError, settlements};
 use tokio::{sync::watch, task::spawn_blocking};
@@ -219,6 +220,14 @@ fn rotations(node: &Node) -> Result<u32, Failure> {
     // Where the folder is away, this says so, and no file of rotations says nothing.
     node.vault.refresh()?;
     Ok(Rotations::read(&node.keys)?.count())
+}
+
+/// Tells which changes of people have not come, as the stream has it.
+///
+/// # Errors
+/// Where the stream cannot be read.
+pub async fn watch_gaps(node: Arc<Node>) -> Result<(), Failure> {
+    Ok(source::watch_gaps(&node.loading, &node.known).await?)
 }
 
 /// Keeps means and memberships as new as the streams, where nobody decides here.
