@@ -286,6 +286,25 @@ impl Index {
         read_counters(self.store.prefix(Part::Counters, &[]))
     }
 
+    /// The counters that stand above what `most` says of them; of the others it says nothing.
+    ///
+    /// # Errors
+    /// Where the index cannot be read.
+    pub fn counters_above(
+        &self,
+        most: impl Fn(&CounterKey) -> Option<i64>,
+    ) -> Result<Vec<CounterKey>, AuthoriserError> {
+        let mut above = Vec::new();
+        for row in self.store.prefix(Part::Counters, &[]) {
+            let (key, value) = row?;
+            let counter = row::counter_key(&key).zip(row::signed(&value));
+            let is_above =
+                |(key, used): &(CounterKey, i64)| most(key).is_some_and(|most| *used > most);
+            above.extend(counter.filter(is_above).map(|(key, _)| key));
+        }
+        Ok(above)
+    }
+
     /// What is used of one counter.
     ///
     /// # Errors

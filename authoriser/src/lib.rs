@@ -14,6 +14,7 @@ pub mod history;
 pub mod index;
 mod kept;
 pub mod metrics;
+pub mod overspent;
 pub mod publish;
 pub mod recipient;
 pub mod refresh;

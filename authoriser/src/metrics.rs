@@ -40,6 +40,8 @@ pub const BENEFIT: &str = "avis_authoriser_benefit_cents_total";
 pub const EXCESS: &str = "avis_authoriser_excess_cents_total";
 /// Decisions that break an invariant, such as a limit that is exceeded: none, ever.
 pub const BROKEN: &str = "avis_authoriser_broken_invariants_total";
+/// Limits that are exceeded in the sum of the stream, of whomever: none, ever.
+pub const OVERSPENT: &str = "avis_authoriser_overspent_limits";
 /// Batches that were decided on counters which were lost meanwhile, and were not recorded.
 pub const COUNTERS_LOST: &str = "avis_authoriser_counters_lost_total";
 /// The duration of what the cache was asked, by backend and operation, in seconds.
@@ -74,6 +76,7 @@ pub struct Metrics {
     benefit: IntCounter,
     excess: IntCounter,
     broken: IntCounter,
+    overspent: IntGauge,
     counters_lost: IntCounter,
     cache_requests: HistogramVec,
 }
@@ -130,6 +133,10 @@ impl Metrics {
             benefit: IntCounter::new(BENEFIT, "given in benefits, before refunds")?,
             excess: IntCounter::new(EXCESS, "given offline beyond what the rules give")?,
             broken: IntCounter::new(BROKEN, "decisions that break an invariant")?,
+            overspent: IntGauge::new(
+                OVERSPENT,
+                "limits that are exceeded in the sum of the stream",
+            )?,
             counters_lost: IntCounter::new(
                 COUNTERS_LOST,
                 "batches not recorded because their counters were lost",
@@ -142,7 +149,7 @@ impl Metrics {
     }
 
     fn enter(&self, registry: &Registry) -> Result<(), prometheus::Error> {
-        let all: [Box<dyn Collector>; 16] = [
+        let all: [Box<dyn Collector>; 17] = [
             Box::new(self.duration.clone()),
             Box::new(self.decisions.clone()),
             Box::new(self.changes.clone()),
@@ -157,6 +164,7 @@ impl Metrics {
             Box::new(self.benefit.clone()),
             Box::new(self.excess.clone()),
             Box::new(self.broken.clone()),
+            Box::new(self.overspent.clone()),
             Box::new(self.counters_lost.clone()),
             Box::new(self.cache_requests.clone()),
         ];
@@ -237,6 +245,11 @@ impl Metrics {
     pub(crate) fn broken(&self, broken: &Broken) {
         self.broken.inc();
         tracing::error!(%broken, "a decision breaks an invariant");
+    }
+
+    /// So many limits are exceeded in the sum of the stream.
+    pub fn overspent(&self, limits: usize) {
+        self.overspent.set(i64::try_from(limits).unwrap_or(i64::MAX));
     }
 
     /// What was decided stands on counters that were lost.

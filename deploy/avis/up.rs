@@ -121,6 +121,7 @@ async fn serve(
     }
     let people = deciding.as_ref().map_or(registers.people(), |of| of.handle.people());
     let (people, door) = (Arc::clone(people), deciding.as_ref().map(|of| of.door.clone()));
+    let parts = deciding.as_ref().map(|of| of.handle.parts().clone());
     let authoriser = deciding.as_ref().map(|of| of.handle.clone());
     let health = health::routes(Health { node: Arc::clone(node), authoriser, ready: is_ready });
     let (auditor, told) = Auditor::new();
@@ -184,6 +185,9 @@ async fn serve(
     node.metrics().vitals.ready();
     println!("ready");
     notify("READY=1");
+    if let Some(parts) = parts {
+        asking.spawn_on(tasks::hold_to_limits(parts), behind);
+    }
     if roles.registers() {
         // It reads all people, and nobody waits for it.
         asking.spawn_on(tasks::watch_gaps(Arc::clone(node)), behind);

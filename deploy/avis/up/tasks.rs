@@ -5,7 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use authoriser::refresh::Registers;
+use authoriser::{
+    authorise::Parts,
+    overspent::{AGAIN, Overspending},
+    refresh::Registers,
+};
 use connectors::source;
 use ingest::{topic::Topic, vault::VaultError};
 use pipelines::{entitlements::Evaluator, error::PipelineError, settlements};
@@ -168,6 +172,27 @@ pub async fn prove(node: Arc<Node>, first: Duration) -> Result<(), Failure> {
             }
             Err(error) => tracing::error!(%error, "the books could not be proved"),
         }
+    }
+}
+
+/// Adds up the stream against limits, from the start on and as often as the books are proved. One that
+/// is exceeded is told, and the node goes on: no decision takes from it what is not there.
+///
+/// # Errors
+/// Never: what cannot be read is tried again.
+pub async fn hold_to_limits(parts: Parts) -> Result<(), Failure> {
+    let mut limits = Overspending::over(Arc::clone(&parts.index), Arc::clone(&parts.log));
+    loop {
+        let began = Instant::now();
+        match limits.look(AGAIN).await {
+            Ok(exceeded) => parts.metrics.overspent(exceeded),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, "what is used of limits could not be added up");
+            }
+        }
+        let took = began.elapsed();
+        tokio::time::sleep(PROVED_EVERY.max(took.saturating_mul(PROVED_SPARINGLY))).await;
     }
 }
 

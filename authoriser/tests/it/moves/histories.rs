@@ -3,11 +3,16 @@
 //!
 //! A failing run names its seed; `AVIS_TEST_SEED=<seed>` runs that one alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use authoriser::{
     command::{Refusal, What},
     history::History,
+    overspent::Overspending,
     reply::Reply,
     rules::{self, Counters, Input, Refunded, RuleSet},
     service::Handle,
@@ -397,6 +402,8 @@ async fn balance(seed: u64, world: &World, model: &Model, handle: &Handle) {
     for (key, found) in parts.index.all_counters().expect("readable") {
         assert_eq!(found, model.used(&key), "seed {seed}: {key:?}");
     }
+    let mut limits = Overspending::over(Arc::clone(&parts.index), Arc::clone(&parts.log));
+    assert_eq!(limits.look(Duration::ZERO).await.expect("readable"), 0, "seed {seed}: overspent");
     for person in model.people.keys() {
         let home = HouseholdId::from_u128(model.home(*person));
         let due = parts.index.to_bring(RecipientId::from_u128(*person), home).expect("readable");
