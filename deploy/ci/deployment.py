@@ -83,9 +83,27 @@ def manifests(name, values):
         pod(stateful, kinds)
     holds("no token of the account", kinds["ServiceAccount"][0]["automountServiceAccountToken"] is False)
     holds("no Secret is in the chart", "Secret" not in kinds)
+    watching(kinds, values)
     settings = OUT / f"{name}.toml"
-    settings.write_text(kinds["ConfigMap"][0]["data"]["avis.toml"])
+    settings.write_text(next(one["data"]["avis.toml"] for one in kinds["ConfigMap"] if "avis.toml" in one["data"]))
     return settings, kinds
+
+
+def watching(kinds, values):
+    """The rules and dashboards are those of the tree, all of them, where they are asked for."""
+    asked = values.get("prometheusRule", {})
+    for path in sorted((ROOT / "deploy/prometheus/rules").glob("*.yml")) if asked.get("enabled") else []:
+        text = path.read_text().replace("{{ $externalLabels.runbook }}", asked.get("runbook") or "{{ $externalLabels.runbook }}")
+        told = [one["spec"] for one in kinds["PrometheusRule"] if one["metadata"]["name"] == f"prod-avis-{path.stem}"]
+        holds(f"the chart's rules are not those of {path.name}", told == [yaml.safe_load(text)])
+    holds("rules that nobody asked for", asked.get("enabled") or "PrometheusRule" not in kinds)
+    files = {path.name: path.read_text() for path in (ROOT / "deploy/grafana/dashboards").glob("*.json")}
+    told = [one["data"] for one in kinds["ConfigMap"] if "avis.toml" not in one["data"]]
+    is_asked = values.get("dashboards", {}).get("enabled")
+    holds("the chart's dashboards are not those of the tree", files and told == ([files] if is_asked else []))
+    for monitor in kinds.get("ServiceMonitor", []):
+        jobs = [one["replacement"] for one in monitor["spec"]["endpoints"][0]["relabelings"] if one["targetLabel"] == "job"]
+        holds("the rules know the targets by another job", jobs == ["avis"])
 
 
 def pod(stateful, kinds):
@@ -173,6 +191,7 @@ def charts():
     for value in ("redis", "fluvio", "tables", "storage", "tls"):
         refused(f"roles without {value}", {key: of for key, of in roles.items() if key != value})
     refused("roles whose tokens cross in the clear", {**roles, "tls": {"secretName": ""}})
+    refused("a link into the runbook's middle", {"prometheusRule": {"runbook": "https://wiki.example.lv/runbook#a"}})
     refused("a peer that is none", {"networkPolicy": {"http": [{"everybody": True}]}})
     print(f"deployment: chart rendered by Helm {helm.helm_sdk_version()}, for Kubernetes {VERSIONS[0]} to {VERSIONS[-1]}")
     return [settings for settings, _ in told]

@@ -33,6 +33,10 @@ deploy/debian/build.sh "$binary" "$folder/two" > /dev/null
 cmp "$package" "$folder/two/$(basename "$package")"
 dpkg-deb --extract "$package" "$folder/root"
 "$folder/root/usr/bin/avis" config check "$folder/root/etc/avis/avis.toml"
+for part in prometheus/rules grafana/dashboards; do
+  diff -r "deploy/$part" "$folder/root/usr/share/avis/$part"
+done
+cmp deploy/runbook.md "$folder/root/usr/share/doc/avis/runbook.md"
 for name in $("$binary" --help | awk '/^Commands:/ { on = 1; next } /^$/ { on = 0 } on && /^  [a-z]/ { print $1 }'); do
   zcat "$folder/root/usr/share/man/man1/avis.1.gz" | grep -q "^\.B ${name//-/\\\\-}\$"
   grep -q "$name" "$folder/root/usr/share/bash-completion/completions/avis"

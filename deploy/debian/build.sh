@@ -34,6 +34,12 @@ place 0644 deploy/configuration.md usr/share/doc/avis/configuration.md
 for example in deploy/systemd/examples/*.conf; do
   place 0644 "$example" "usr/share/doc/avis/examples/$(basename "$example")"
 done
+# What watches it: the rules and dashboards as they are, and what to do when they tell.
+for file in deploy/prometheus/rules/*.yml deploy/grafana/dashboards/*.json; do
+  place 0644 "$file" "usr/share/avis/${file#deploy/}"
+done
+place 0644 deploy/runbook.md usr/share/doc/avis/runbook.md
+place 0644 deploy/prometheus/metrics.csv usr/share/doc/avis/prometheus/metrics.csv
 place 0644 deploy/debian/lintian-overrides usr/share/lintian/overrides/avis
 mkdir -p "$root/usr/share/"{bash-completion/completions,zsh/vendor-completions,fish/vendor_completions.d,man/man1}
 "$binary" completions bash > "$root/usr/share/bash-completion/completions/avis"
