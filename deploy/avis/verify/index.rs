@@ -106,8 +106,8 @@ impl Side {
                     let key = listed(recipient, stored.record.order(), at);
                     self.set("recipients", key, "listed".into());
                 }
-                let household = event.household_id.as_deref();
-                self.moves(recipient, household, &event.counters, &event.points);
+                let homes = [event.household_id.as_deref(), event.home_id.as_deref()];
+                self.moves(recipient, homes, &event.counters, &event.points);
             }
             Event::AuthorisationChanged(event) => {
                 if !event.idempotency_key.is_empty() {
@@ -117,8 +117,12 @@ impl Side {
                 self.set("changes", step, place(at));
                 self.held.remove(&event.authorisation_id);
                 let recipient = event.recipient_id.as_deref();
-                let household = event.household_id.as_deref();
-                self.moves(recipient, household, &event.counters, &event.points);
+                let homes = [event.household_id.as_deref(), event.home_id.as_deref()];
+                self.moves(recipient, homes, &event.counters, &event.points);
+            }
+            Event::HouseholdJoined(event) => {
+                let homes = [Some(event.household_id.as_str()), None];
+                self.moves(Some(event.recipient_id.as_str()), homes, &event.counters, &[]);
             }
             Event::KeyBlocked(event) => {
                 self.key(&event.terminal_id, &event.idempotency_key, &event.body_hash, at);
@@ -132,23 +136,29 @@ impl Side {
         self.set("keys", key_of(terminal, key).to_string(), used(at, &body_hash(body)));
     }
 
+    /// What moves per household moves in that of the authorisation, and in that where the recipient lives
+    /// by then, if it is another one.
     fn moves(
         &mut self,
         recipient: Option<&str>,
-        household: Option<&str>,
+        [household, home]: [Option<&str>; 2],
         counters: &[CounterMovement],
         points: &[PointsMovement],
     ) {
         for moved in counters {
-            let holder = match moved.per.as_str() {
-                "recipient" => recipient.unwrap_or_default(),
-                "household" => household.unwrap_or_default(),
-                _ => "",
+            let holders = match moved.per.as_str() {
+                "recipient" => [recipient, None],
+                "household" => [household, home],
+                _ => [None; 2],
             };
             let CounterMovement { instruction_id, per, period, period_start, measure, .. } = moved;
-            let key =
-                format!("{instruction_id} per {per} {holder} {period} {period_start} {measure}");
-            self.add("counters", key, moved.change, 1);
+            let [first, other] = holders;
+            for holder in [Some(first.unwrap_or_default()), other].into_iter().flatten() {
+                let key = format!(
+                    "{instruction_id} per {per} {holder} {period} {period_start} {measure}"
+                );
+                self.add("counters", key, moved.change, 1);
+            }
         }
         for moved in points {
             let key = format!("{} of {}", moved.benefit_id, recipient.unwrap_or_default());
