@@ -26,6 +26,12 @@ const ROOM_PAUSE: Duration = Duration::from_millis(100);
 /// Bits for the generations of one start; with the starts above them they stay exact in Lua.
 const GENERATIONS_OF_A_START: u32 = 32;
 
+/// The start of a process in which a generation began.
+#[must_use]
+pub const fn start_of(generation: u64) -> u64 {
+    generation >> GENERATIONS_OF_A_START
+}
+
 /// One decision loop, as the fence knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Author(u64);
@@ -223,6 +229,7 @@ mod tests {
         assert_eq!(fence.advance(first).await, first + 1);
         assert_eq!(fence.advance(first).await, first + 1, "another has done so");
         assert!(Fence::new(4).generation() > first + 1000, "starts never share a number");
+        assert_eq!(start_of(first + 1000), 3);
     }
 
     #[tokio::test]

@@ -86,11 +86,12 @@ pub enum Command {
     /// Who read or changed what, and the proof that nobody rewrote it.
     #[command(subcommand, after_help = "Example:\n  avis audit verify --data avis-demo")]
     Audit(AuditCommand),
-    /// Compare streams, tables, index, statements, payment orders, trail and keys, and name every row or
-    /// cent that drifts.
+    /// Compare streams, tables, index, cache, statements, payment orders, trail and keys, and name every row
+    /// or cent that drifts.
     #[command(after_help = "Examples:\n  avis verify --data avis-demo\n  \
                             avis verify --data avis-demo --json\n\n\
-                            Exit 1 where anything drifts. Nothing is changed.")]
+                            Exit 1 where anything drifts. Nothing is changed. Redis is asked \
+                            where the settings say that counters are kept there.")]
     Verify(VerifyArguments),
     /// Copy a node's streams up to one instant, running or stopped; its keys apart.
     #[command(after_help = "Examples:\n  avis backup /backup/avis --data /var/lib/avis\n  \

@@ -20,6 +20,8 @@ pub enum Failure {
     Connector(#[from] connectors::error::ConnectorError),
     #[error(transparent)]
     Authoriser(#[from] authoriser::error::AuthoriserError),
+    #[error("cannot compare the counters in Redis")]
+    Redis(#[from] authoriser::cache::CacheError),
     #[error(transparent)]
     Pipeline(#[from] pipelines::error::PipelineError),
     #[error(transparent)]

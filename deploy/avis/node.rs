@@ -96,7 +96,8 @@ pub struct Metrics {
     pub registry: Registry,
     ingest: ingest::metrics::Metrics,
     connectors: connectors::metrics::Metrics,
-    authoriser: authoriser::metrics::Metrics,
+    /// Those of decisions and of their cache.
+    pub authoriser: authoriser::metrics::Metrics,
     pipelines: pipelines::metrics::Metrics,
     /// Those of the tables and the doors to them.
     pub warehouse: warehouse::metrics::Metrics,

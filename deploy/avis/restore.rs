@@ -301,7 +301,8 @@ async fn rebuild(
     audit::note(&node, audit::at_the_machine("restore", format!("to {to}"))).await?;
     bar.finish_and_clear();
     println!("index and tables are made again after {:.1} s", started.elapsed().as_secs_f64());
-    let findings = verify::all(&node, config, progress).await?;
+    // What lies in Redis was counted by the node that was backed up, not by this copy.
+    let findings = verify::all(&node, config, None, progress).await?;
     findings.tell(false)?;
     match findings.count() {
         0 => Ok(()),

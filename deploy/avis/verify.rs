@@ -1,18 +1,28 @@
-//! `avis verify`: streams, tables, index, statements, payment orders, trail and keys against each other.
+//! `avis verify`: streams, tables, index, cache, statements, payment orders, trail and keys against each
+//! other.
 //!
 //! **Invariant:** what there has to be is worked out here from the streams' records, by nothing that makes
-//! the tables or the index; and nothing is changed by looking.
+//! the tables or the index; and nothing is changed by looking. What lies in Redis is compared with the index
+//! that was so compared.
 
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
+use authoriser::cache::redis::RedisSettings;
 use domain::{id::RecipientId, period::LocalTime};
 use ingest::{log::replay, topic::Topic, wire::v1::Event};
 use warehouse::session::Session;
 
 use crate::{
-    audit, cli::VerifyArguments, commands::node, config::Config, failure::Failure, node::Node,
-    person, progress::Progress,
+    audit,
+    cli::VerifyArguments,
+    commands::node,
+    config::{Cache, Config},
+    failure::Failure,
+    node::Node,
+    person,
+    progress::Progress,
 };
+use cache::Cached;
 use calls::Calls;
 use findings::{Findings, NOTHING};
 use index::Side;
@@ -21,6 +31,7 @@ use statements::Statements;
 use tables::Tables;
 
 mod bank;
+mod cache;
 mod calls;
 mod expect;
 mod findings;
@@ -40,7 +51,11 @@ pub async fn run(arguments: VerifyArguments) -> Result<(), Failure> {
     let node = node(&arguments.data)?;
     let config = Config::load(arguments.data.config.as_deref(), std::env::vars())?;
     let progress = Progress::new(arguments.json);
-    let findings = all(&node, &config, &progress).await?;
+    let redis = match config.authoriser.cache {
+        Cache::Embedded => None,
+        Cache::Redis | Cache::RedisCluster => Some(config.redis()?),
+    };
+    let findings = all(&node, &config, redis, &progress).await?;
     findings.tell(arguments.json)?;
     match findings.count() {
         0 => Ok(()),
@@ -48,11 +63,16 @@ pub async fn run(arguments: VerifyArguments) -> Result<(), Failure> {
     }
 }
 
-/// Compares everything.
+/// Compares everything; of `redis`, where this node keeps its counters in one, what lies there, too.
 ///
 /// # Errors
-/// Where something cannot be read.
-pub async fn all(node: &Node, config: &Config, progress: &Progress) -> Result<Findings, Failure> {
+/// Where something cannot be read, or Redis cannot be reached.
+pub async fn all(
+    node: &Node,
+    config: &Config,
+    redis: Option<RedisSettings>,
+    progress: &Progress,
+) -> Result<Findings, Failure> {
     let (started, mut findings) = (Instant::now(), Findings::default());
     // Of each table one version from here on, whatever pipelines land meanwhile.
     let session = node.landed().await?;
@@ -71,7 +91,8 @@ pub async fn all(node: &Node, config: &Config, progress: &Progress) -> Result<Fi
         if *topic == Topic::Authorisations {
             let minutes = Minutes::open(&session, partitions, keeps(minutes::NAME)).await?;
             let both = (&mut tables, &mut statements);
-            authorisations(node, &session, both, minutes, &bar, &mut findings).await?;
+            let redis = redis.clone();
+            authorisations(node, &session, both, minutes, redis, &bar, &mut findings).await?;
         } else {
             let calls = match topic {
                 Topic::ServiceEvents => {
@@ -130,11 +151,13 @@ async fn authorisations(
     session: &Session,
     (tables, statements): (&mut Tables, &mut Statements),
     mut minutes: Minutes,
+    redis: Option<RedisSettings>,
     bar: &indicatif::ProgressBar,
     findings: &mut Findings,
 ) -> Result<(), Failure> {
     let topic = Topic::Authorisations;
     let mut index = Side::open(node, findings)?;
+    let mut cached = redis.and_then(|redis| cached(redis, index.as_ref(), findings));
     replay(&node.log, topic, |stored| {
         bar.inc(1);
         findings.records += 1;
@@ -144,9 +167,15 @@ async fn authorisations(
         if let Some(index) = &mut index {
             index.take(&stored);
         }
+        if let Some(cached) = &mut cached {
+            cached.take(&stored);
+        }
         Ok::<(), Failure>(())
     })
     .await?;
+    if let Some(cached) = cached {
+        cached.compare(node.metrics().authoriser.clone(), findings).await?;
+    }
     let differing = minutes.differing(session, findings).await?;
     let mut drifts = match &mut index {
         Some(index) => index.compare(findings)?,
@@ -171,6 +200,14 @@ async fn authorisations(
         Some(index) => index.name(findings),
         None => Ok(()),
     }
+}
+
+/// What lies in Redis, to be compared with the index; none where there is none.
+fn cached(redis: RedisSettings, index: Option<&Side>, findings: &mut Findings) -> Option<Cached> {
+    if index.is_none() {
+        findings.notes.push("counters in Redis are not compared without the index".into());
+    }
+    Some(Cached::over(redis, index?.index()))
 }
 
 /// Statements, and what is made of them.

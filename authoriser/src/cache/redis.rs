@@ -28,6 +28,7 @@ use crate::{fence::Stamp, rules::Counters};
 
 mod budgets;
 mod commit;
+mod hashes;
 mod households;
 mod known;
 mod names;
@@ -37,7 +38,11 @@ mod settings;
 mod shared;
 mod tick;
 
-pub use self::{settings::RedisSettings, shared::RedisShared};
+pub use self::{
+    hashes::{Budget, Hashes, Household, Kept, Numbers},
+    settings::RedisSettings,
+    shared::RedisShared,
+};
 
 /// How often a load begins again because a generation ended under it.
 const LOADS: usize = 4;

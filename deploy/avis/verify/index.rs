@@ -15,6 +15,10 @@ use authoriser::{
     claims::{body_hash, key_of},
     index::{Entry, Index},
 };
+use domain::{
+    id::{BenefitId, RecipientId},
+    limit::{CounterKey, Holder},
+};
 use ingest::{
     record::{Position, Stored},
     topic::Topic,
@@ -87,6 +91,11 @@ impl Side {
         let (counted, held, wanted) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         let (rows, moved) = (BTreeMap::new(), BTreeMap::new());
         Ok(Some(Self { index, sums, counted, held, wanted, rows, moved }))
+    }
+
+    /// The index itself, which one process opens once.
+    pub fn index(&self) -> Arc<Index> {
+        Arc::clone(&self.index)
     }
 
     /// Takes a record of the stream, in the order of its partition.
@@ -300,20 +309,9 @@ fn told(entry: Entry) -> Told {
         }
         Entry::Change(id, step, at) => Told::Set("changes", format!("{id} step {step}"), place(at)),
         Entry::Held(id, expires_at) => Told::Held(id.to_string(), expires_at),
-        Entry::Counter(key, sum) => {
-            use domain::limit::Holder;
-            let (per, holder) = match key.holder {
-                Holder::Recipient(id) => ("recipient", id.to_string()),
-                Holder::Household(id) => ("household", id.to_string()),
-                Holder::Instruction => ("instruction", String::new()),
-            };
-            let (period, measure) = (key.period.code(), key.measure.code());
-            let (instruction, start) = (&key.instruction, key.period_start);
-            let key = format!("{instruction} per {per} {holder} {period} {start} {measure}");
-            Told::Sum("counters", key, sum)
-        }
+        Entry::Counter(key, sum) => Told::Sum("counters", counter(&key), sum),
         Entry::Points(recipient, benefit, sum) => {
-            Told::Sum("points", format!("{benefit} of {recipient}"), sum)
+            Told::Sum("points", balance(recipient, &benefit), sum)
         }
         Entry::Place(recipient, of) => {
             let key = listed(&recipient.to_string(), of.order, of.position);
@@ -321,6 +319,23 @@ fn told(entry: Entry) -> Told {
         }
         Entry::Unreadable(kind) => Told::Unreadable(kind),
     }
+}
+
+/// What a counter is called.
+pub fn counter(key: &CounterKey) -> String {
+    let (per, holder) = match key.holder {
+        Holder::Recipient(id) => ("recipient", id.to_string()),
+        Holder::Household(id) => ("household", id.to_string()),
+        Holder::Instruction => ("instruction", String::new()),
+    };
+    let (period, measure) = (key.period.code(), key.measure.code());
+    let (instruction, start) = (&key.instruction, key.period_start);
+    format!("{instruction} per {per} {holder} {period} {start} {measure}")
+}
+
+/// What a balance of points is called.
+pub fn balance(recipient: RecipientId, benefit: &BenefitId) -> String {
+    format!("{benefit} of {recipient}")
 }
 
 fn listed(recipient: &str, order: u64, at: Position) -> String {

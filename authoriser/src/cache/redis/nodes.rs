@@ -289,6 +289,23 @@ impl Nodes {
         one(send(connection, pipeline, self.settings.request_timeout).await)
     }
 
+    /// Some commands to one node, in one pipeline.
+    pub(super) async fn commands(
+        &mut self,
+        node: &str,
+        commands: &[Cmd],
+    ) -> Result<Vec<Value>, CacheError> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = Pipeline::with_capacity(commands.len());
+        for command in commands {
+            pipeline.add_command(command.clone());
+        }
+        let connection = self.connection(node)?;
+        send(connection, pipeline, self.settings.request_timeout).await
+    }
+
     /// A section of what a node says of itself.
     pub(super) async fn info(
         &mut self,

@@ -6,9 +6,8 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader},
-    net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -17,6 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     LINES, are_published, avis, data, expected, packaged,
     recipient::{SENIOR, is_enrolled_buys_and_sees},
+    redis::{Redis, port},
     succeeded,
     talk::{Node, Talk, own_token, sql, today, token, until},
     traces::{CALLER, CALLERS, collector},
@@ -33,33 +33,6 @@ fn services() -> Option<(String, String)> {
     }
     let [(_, fluvio), (_, storage)] = named;
     Some((fluvio.ok()?, storage.ok()?))
-}
-
-fn port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port()
-}
-
-/// A Redis with its file.
-struct Redis(Child, u16);
-
-impl Redis {
-    fn start(folder: &Path) -> Self {
-        let port = port();
-        let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--appendonly", "yes"])
-            .args(["--save", "", "--maxmemory-policy", "noeviction", "--dir"])
-            .arg(folder)
-            .stdout(Stdio::null())
-            .spawn();
-        Self(child.expect("apt-get install redis-server"), port)
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// What the processes of an installation share, and where they are.
@@ -79,7 +52,7 @@ impl Installation {
             ("AVIS__FLUVIO__ENDPOINT", fluvio),
             ("AVIS__FLUVIO__TOPIC_PREFIX", format!("a{now}-")),
             ("AVIS__AUTHORISER__CACHE", "redis".to_owned()),
-            ("AVIS__REDIS__URLS", format!("redis://127.0.0.1:{}", redis.1)),
+            ("AVIS__REDIS__URLS", redis.url()),
             ("AVIS__TABLES__LOCATION", format!("s3://avis-test/a{now}")),
             ("AVIS__TABLES__ENDPOINT", storage),
             ("AVIS__TABLES__ACCESS_KEY", "avis".to_owned()),

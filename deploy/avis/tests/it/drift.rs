@@ -14,7 +14,14 @@ const PLANTED: usize = 5;
 
 /// What a verification tells.
 pub fn verify(folder: &Path) -> (bool, Value) {
-    let output = avis().args(["verify", "--json", "--data"]).arg(folder).output().expect("run");
+    verify_with(folder, &[])
+}
+
+/// As [`verify`], with settings from the environment.
+pub fn verify_with(folder: &Path, settings: &[(&str, &str)]) -> (bool, Value) {
+    let mut command = avis();
+    command.envs(settings.iter().copied()).args(["verify", "--json", "--data"]).arg(folder);
+    let output = command.output().expect("run");
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     let findings = serde_json::from_str(&told).unwrap_or_else(|_| panic!("{told}{error}"));
@@ -29,7 +36,7 @@ pub fn agrees(folder: &Path) -> Value {
     told
 }
 
-fn run(folder: &Path, arguments: &[&str]) -> String {
+pub fn run(folder: &Path, arguments: &[&str]) -> String {
     succeeded(&avis().args(arguments).arg("--data").arg(folder).output().expect("run"))
 }
 
@@ -130,7 +137,7 @@ fn every_drift_is_named_and_none_where_there_is_none() {
 }
 
 /// What a terminal asks, under a key.
-fn ask(server: &Server, token: &str, path: &str, key: &str, body: &Value) -> Value {
+pub fn ask(server: &Server, token: &str, path: &str, key: &str, body: &Value) -> Value {
     let header = format!("Idempotency-Key: {key}\r\n");
     let (status, _, answer) = server.ask(token, "POST", path, &header, body);
     assert_eq!(status, 200, "{path}: {answer}");
