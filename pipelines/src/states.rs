@@ -1,16 +1,24 @@
 //! Where pipelines keep what they have gathered, beside their tables.
 //!
 //! State N is synced before the commit that names it. Of a commit that fails nobody may know whether
-//! it landed, or lands still: so a number that was taken is not taken again, and a state goes only
-//! when a later one is known to have landed.
+//! it landed, or lands still: so a number that was taken is not taken again. And a commit that landed
+//! in a folder is not synced, so a power cut may put the table back by some commits: a state goes only
+//! when one that names a later state has landed so long ago that it is on the disk by itself.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
+
+use tokio::time::Instant;
+
+/// How long after it landed a commit may still be taken by a power cut. The kernel writes what has
+/// waited for half a minute; a busy disk has several times that.
+const WRITTEN: Duration = Duration::from_secs(180);
 
 /// Where states are kept.
 #[derive(Debug)]
@@ -88,9 +96,8 @@ impl States {
         Ok(newest)
     }
 
-    /// Lets go of states older than the one before `number`, which is known to be committed.
-    pub fn forget_before(&self, pipeline: &str, number: u64) {
-        let Some(oldest) = number.checked_sub(1) else { return };
+    /// Lets go of states older than `oldest`.
+    pub fn forget_before(&self, pipeline: &str, oldest: u64) {
         match self {
             Self::Folder(folder) => {
                 let Ok(entries) = fs::read_dir(folder.join(pipeline)) else { return };
@@ -106,6 +113,43 @@ impl States {
                 kept.retain(|(of, at), _| of != pipeline || *at >= oldest);
             }
         }
+    }
+}
+
+/// The states that a table's commits name, oldest first.
+#[derive(Debug)]
+pub(crate) struct Landed(VecDeque<Named>);
+
+/// A state that a commit names, its bytes, and when that commit landed.
+#[derive(Clone, Copy, Debug)]
+struct Named {
+    state: u64,
+    bytes: usize,
+    at: Instant,
+}
+
+impl Landed {
+    /// A table as it is found: nobody knows when its newest commit landed, nor which came before it.
+    pub(crate) fn begin(state: u64, at: Instant) -> Self {
+        Self(VecDeque::from([0, state].map(|state| Named { state, bytes: 0, at })))
+    }
+
+    pub(crate) fn add(&mut self, state: u64, bytes: usize, at: Instant) {
+        self.0.push_back(Named { state, bytes, at });
+    }
+
+    /// The oldest state that the table may name after a power cut now.
+    pub(crate) fn oldest(&mut self, now: Instant) -> u64 {
+        let is_written = |named: &Named| now.duration_since(named.at) >= WRITTEN;
+        while self.0.get(1).is_some_and(is_written) {
+            self.0.pop_front();
+        }
+        self.0.front().map_or(0, |named| named.state)
+    }
+
+    /// Bytes of the states that are kept.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.iter().map(|named| named.bytes).sum()
     }
 }
 
@@ -133,13 +177,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_two_are_kept() {
+    fn what_is_older_is_forgotten() {
         let folder = tempfile::tempdir().expect("a folder");
         for states in [States::Folder(folder.path().to_owned()), States::default()] {
             assert_eq!(states.newest("p").expect("read"), 0);
             for number in 1..5 {
                 states.keep("p", number, &[u8::try_from(number).expect("small")]).expect("kept");
-                states.forget_before("p", number);
+                states.forget_before("p", number - 1);
             }
             let kept = |number| states.kept("p", number).expect("read");
             assert_eq!([kept(2), kept(3), kept(4)], [None, Some(vec![3]), Some(vec![4])]);
@@ -149,5 +193,22 @@ mod tests {
                 [4, 0]
             );
         }
+    }
+
+    #[test]
+    fn a_state_is_kept_until_the_disk_has_a_commit_with_a_later_one() {
+        let begun = Instant::now();
+        let mut landed = Landed::begin(7, begun);
+        let after = |seconds| begun + Duration::from_secs(seconds);
+        landed.add(8, 70, after(10));
+        landed.add(9, 100, after(20));
+        assert_eq!(landed.bytes(), 170);
+        assert_eq!([0, 20, 179, 180].map(|now| landed.oldest(after(now))), [0, 0, 0, 7]);
+        assert_eq!([189, 190, 199, 200].map(|now| landed.oldest(after(now))), [7, 8, 8, 9]);
+        // However long nothing lands, the last one is what the table names.
+        assert_eq!(landed.oldest(after(100_000)), 9);
+        landed.add(12, 1, after(100_000));
+        assert_eq!(landed.bytes(), 101);
+        assert_eq!(landed.oldest(after(100_001)), 9);
     }
 }

@@ -32,8 +32,12 @@ use crate::{
     dataflow::{Flow, state::State},
     error::PipelineError,
     pipeline::Pipeline,
+    states::Landed,
 };
 
+/// Bytes of kept states from which on only time and the tail's bound say when a pipeline lands. Each
+/// commit has a state of its own, and one that catches up would fill the disk with them.
+const MANY_STATES: usize = 1 << 30;
 /// Traces that wait for one commit, at the most: where no row comes, none is told of for long.
 const MOST_TRACES: usize = 4_096;
 
@@ -47,6 +51,10 @@ pub struct Lander {
     positions: Offsets,
     /// The highest number that was taken by a state.
     state: u64,
+    /// The bytes of that state as it was kept.
+    state_bytes: usize,
+    /// The states that a power cut may put the table back to.
+    landed: Landed,
     pending: Pending,
     /// Rows that came too late, where they are kept.
     late: Option<LateRows>,
@@ -94,6 +102,7 @@ impl Lander {
         line.tail.idle().await;
         line.tail.clear();
         let (positions, mut state) = committed(log.as_ref(), &line).await?;
+        let landed = Landed::begin(state, Instant::now());
         let of = |topic: Option<Topic>| topic.and_then(|topic| positions.get(&topic));
         let partitions = pipeline.inputs.iter().map(|input| of(input.topic()).map_or(0, Vec::len));
         let partitions: Vec<usize> = partitions.collect();
@@ -132,6 +141,8 @@ impl Lander {
             columns,
             positions,
             state,
+            state_bytes: 0,
+            landed,
             pending,
             late,
             landing: None,
@@ -233,7 +244,8 @@ impl Lander {
         let fill = self.append(&made, &applications(&self.line.pipeline, &self.positions))?;
         self.pending.sees(batch, skip);
         self.seen(batch.recorded_at, fill);
-        Ok(fill.over || self.pending.records >= self.world.settings.commit_records)
+        let many = self.pending.records >= self.world.settings.commit_records;
+        Ok(fill.over || (many && self.landed.bytes() < MANY_STATES))
     }
 
     /// Tells that queries see what a batch gave, and that rows wait to land.
@@ -302,7 +314,7 @@ impl Lander {
             world,
             line,
             lot,
-            self.state,
+            self.landed.oldest(Instant::now()),
             offsets::lag(self.log.as_ref(), &self.positions)?,
             oldest,
             traces,
@@ -313,10 +325,14 @@ impl Lander {
 
     /// Waits until the commit that was begun is there.
     async fn landed(&mut self) -> Result<(), PipelineError> {
-        match self.landing.take() {
-            Some(landing) => landing.await?,
-            None => Ok(()),
+        if let Some(landing) = self.landing.take() {
+            landing.await??;
+            // No state was kept since it began.
+            if self.line.pipeline.blueprint.is_stateful() {
+                self.landed.add(self.state, self.state_bytes, Instant::now());
+            }
         }
+        Ok(())
     }
 
     /// From here on queries see the rows.
@@ -339,17 +355,18 @@ impl Lander {
             let pipeline = pipeline.name.clone();
             PipelineError::State { pipeline, attempted: "keep", source }
         })?;
-        self.state = next;
+        (self.state, self.state_bytes) = (next, state.len());
         Ok(())
     }
 }
 
-/// Commits what a pipeline's tail held, and says how that went.
+/// Commits what a pipeline's tail held, lets go of states before the oldest that may be needed, and
+/// says how that went.
 async fn land(
     world: World,
     line: Line,
     lot: Lot,
-    state: u64,
+    oldest_state: u64,
     lag: u64,
     oldest: Option<DateTime<Utc>>,
     traces: Vec<(Trace, Instant)>,
@@ -363,7 +380,7 @@ async fn land(
     for (trace, seen) in traces {
         trace.tell(Step::read(format!("land {name}"), seen.elapsed()));
     }
-    world.states.forget_before(name, state);
+    world.states.forget_before(name, oldest_state);
     let waited = oldest.map_or(0, |oldest| (world.clock.now() - oldest).num_milliseconds().max(0));
     #[allow(clippy::cast_precision_loss, reason = "milliseconds of a wait are few")]
     world.metrics.landed(name, lag, waited as f64 / 1_000.0);

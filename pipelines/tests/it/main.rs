@@ -9,6 +9,7 @@ mod history;
 mod landing;
 mod lookup;
 mod people;
+mod power_cut;
 mod settlements;
 mod shipped;
 mod slt;

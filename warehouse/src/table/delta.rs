@@ -1,10 +1,7 @@
 //! A table as Delta Lake keeps it: Parquet files, and a log of whole commits; in a folder, or on
 //! [storage](crate::store) that others write and read, too.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::{path::PathBuf, time::Instant};
 
 use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
@@ -33,6 +30,7 @@ use files::Files;
 use log::{Log, append};
 
 mod compact;
+mod damage;
 mod evolve;
 mod files;
 mod log;
@@ -81,7 +79,8 @@ impl DeltaTable {
     /// Opens the table below the warehouse's address, and makes it where there is none. Columns
     /// that the schema has and the table lacks are added.
     ///
-    /// A table in a folder of which a file is missing or cut, as a power cut can leave it, is removed
+    /// A table in a folder may be as a power cut leaves it. Without its newest commits it goes on from
+    /// those before; one that lacks another commit, or of which a file is missing or cut, is removed
     /// and begins anew: it is made again from the streams. Other storage has a file whole or not at
     /// all, so what is missing there is an error.
     ///
@@ -108,9 +107,13 @@ impl DeltaTable {
         Box::pin(async move {
             let open = |source| WarehouseError::Open { table: schema.name, source };
             let address = address(root, schema.name)?;
+            let folder = folder(&address);
+            if let Some(folder) = &folder {
+                damage::cut_empty_entries(folder, schema.name);
+            }
             let mut found = load(&address).await;
-            if let Some(folder) = folder(&address)
-                && is_damaged(&folder, &found)
+            if let Some(folder) = folder
+                && damage::is_damaged(&folder, &found)
             {
                 tracing::warn!(table = schema.name, "the table is damaged; it is made again");
                 // What cannot be removed cannot be opened either, and that is said below.
@@ -360,25 +363,6 @@ pub(crate) async fn entry(
     version: u64,
 ) -> Result<ObjectMeta, DeltaTableError> {
     Ok(table.object_store().head(&commit_uri_from_version(Some(version))).await?)
-}
-
-/// Whether a table in a folder cannot be read, or a file of its newest version is missing or cut.
-fn is_damaged(folder: &Path, found: &Result<deltalake::DeltaTable, DeltaTableError>) -> bool {
-    let table = match found {
-        Ok(table) => table,
-        // What cannot be reached now may be whole.
-        Err(
-            DeltaTableError::NotATable(_)
-            | DeltaTableError::ObjectStore { .. }
-            | DeltaTableError::Io { .. },
-        ) => return false,
-        Err(_) => return true,
-    };
-    let Ok(state) = table.snapshot() else { return true };
-    state.log_data().iter().any(|file| {
-        let length = std::fs::metadata(folder.join(file.path().as_ref())).map(|found| found.len());
-        length.ok().and_then(|length| i64::try_from(length).ok()) != Some(file.size())
-    })
 }
 
 async fn create(

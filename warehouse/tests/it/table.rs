@@ -162,6 +162,29 @@ async fn a_table_with_a_lost_file_begins_anew() {
 }
 
 #[tokio::test]
+async fn commits_that_a_power_cut_left_empty_were_never_made() {
+    let world = World::new();
+    for (next, token) in [(5, "T-1"), (6, "T-2"), (7, "T-3")] {
+        world.land("means", next, &[json!({"token": token})]).await;
+    }
+    let entry = |version| {
+        let log = world.folder.path().join("means/_delta_log");
+        std::fs::File::create(log.join(format!("{version:020}.json"))).unwrap();
+    };
+    entry(2);
+    entry(3);
+    assert_eq!(position(&world.table("means").await, "means/0").await, Some(5));
+    world.land("means", 8, &[json!({"token": "T-4"})]).await;
+    let tokens = world.rows("SELECT token FROM means ORDER BY token").await;
+    assert_eq!(tokens, [["T-1"], ["T-4"]]);
+
+    // Before one that is there it lacks rows for ever, and nothing would say so.
+    world.land("means", 9, &[json!({"token": "T-5"})]).await;
+    entry(2);
+    assert_eq!(position(&world.table("means").await, "means/0").await, None);
+}
+
+#[tokio::test]
 async fn a_table_is_removed_and_begins_anew() {
     is_made_anew(&World::new()).await;
 }
