@@ -17,6 +17,7 @@ use tokio::{
     task::JoinSet,
 };
 use warehouse::{
+    schema,
     table::Table,
     tail::{Tail, Tails},
 };
@@ -56,6 +57,13 @@ struct Line {
     tail: Tail,
 }
 
+impl Line {
+    /// Whether the table is an operator's own, not one that the platform itself reads.
+    fn is_own(&self) -> bool {
+        schema::TABLES.iter().all(|known| known.name != self.table.schema().name)
+    }
+}
+
 /// What stands beside the tables that pipelines fill.
 #[derive(Clone, Debug)]
 pub struct Beside<'a> {
@@ -73,6 +81,13 @@ pub struct Beside<'a> {
 struct Group {
     topics: BTreeSet<Topic>,
     lines: Vec<Line>,
+}
+
+impl Group {
+    fn add(&mut self, line: Line) {
+        self.topics.extend(line.pipeline.topics());
+        self.lines.push(line);
+    }
 }
 
 /// Pipelines over the streams of one log.
@@ -174,6 +189,22 @@ impl Runner {
         first_failure(tasks).await
     }
 
+    /// Lands everything up to where the streams end now, but for the operator's own tables that are
+    /// far behind the others, as new ones are: [`run`](Self::run) lands these, and nobody waits for
+    /// them.
+    ///
+    /// # Errors
+    /// As [`catch_up`](Self::catch_up).
+    pub async fn catch_up_abreast(&self) -> Result<(), PipelineError> {
+        let until = Until { ends: Some(self.ends()?), stop: None };
+        let mut tasks = JoinSet::new();
+        for group in &self.groups {
+            let log = Arc::clone(&self.log);
+            tasks.spawn(landing_abreast(log, group.clone(), self.world.clone(), until.clone()));
+        }
+        first_failure(tasks).await
+    }
+
     /// Lands what comes, until `stop` turns true; then commits what was read and answers.
     ///
     /// # Errors
@@ -206,6 +237,13 @@ type Task = Pin<Box<dyn Future<Output = Result<(), PipelineError>> + Send>>;
 
 fn landing(log: Arc<dyn Log>, group: Group, world: World, until: Until) -> Task {
     Box::pin(land(log, group, world, until))
+}
+
+fn landing_abreast(log: Arc<dyn Log>, group: Group, world: World, until: Until) -> Task {
+    Box::pin(async move {
+        let group = serve::abreast(&log, &group).await?;
+        land(log, group, world, until).await
+    })
 }
 
 fn serving(log: Arc<dyn Log>, group: Group, world: World, stop: watch::Receiver<bool>) -> Task {

@@ -2,10 +2,7 @@
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use pipelines::{
-    error::PipelineError,
-    runner::{Ends, Runner},
-};
+use pipelines::{error::PipelineError, runner::Runner};
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 
 use super::tasks::patiently;
@@ -23,7 +20,8 @@ pub struct Landing {
 }
 
 impl Landing {
-    /// Lands what is on the streams, and then what comes.
+    /// Lands what is on the streams, and then what comes, and beside it what an operator's new table is
+    /// made of.
     ///
     /// # Errors
     /// Where a stream cannot be read or a table not be written.
@@ -35,8 +33,8 @@ impl Landing {
     ) -> Result<Self, Failure> {
         let runner = Arc::new(patiently(node, stop, || node.pipelines()).await?);
         let caught_up = patiently(node, stop, || async {
-            let (first, ends) = (Arc::clone(&runner), runner.ends()?);
-            behind.spawn(async move { first.catch_up(&ends).await }).await??;
+            let first = Arc::clone(&runner);
+            behind.spawn(async move { first.catch_up_abreast().await }).await??;
             Ok::<(), Failure>(())
         });
         caught_up.await?;
@@ -79,8 +77,7 @@ impl Landing {
     /// Lands what was answered and not read by then: a reader stops where it is. What takes longer is landed
     /// by the next start.
     async fn land_the_rest(&self) -> Result<(), Failure> {
-        let ends = Ends::default();
-        match tokio::time::timeout(LANDING, self.runner.catch_up(&ends)).await {
+        match tokio::time::timeout(LANDING, self.runner.catch_up_abreast()).await {
             Ok(landed) => Ok(landed?),
             Err(_) => {
                 tracing::warn!("what was answered last is landed at the next start");

@@ -85,6 +85,16 @@ async fn together(
     caught_up.and(went_on)
 }
 
+/// A group without those of its pipelines for which nobody waits: the operator's own that are behind.
+/// Statements, proofs and reports are made of the platform's.
+pub(super) async fn abreast(log: &Arc<dyn Log>, group: &Group) -> Result<Group, PipelineError> {
+    let (mut abreast, behind) = split(log, group).await?;
+    for line in behind.lines.into_iter().filter(|line| !line.is_own()) {
+        abreast.add(line);
+    }
+    Ok(abreast)
+}
+
 /// The pipelines that are about where the foremost is, and those that are not.
 async fn split(log: &Arc<dyn Log>, group: &Group) -> Result<(Group, Group), PipelineError> {
     let mut lags = Vec::with_capacity(group.lines.len());
@@ -96,8 +106,7 @@ async fn split(log: &Arc<dyn Log>, group: &Group) -> Result<(Group, Group), Pipe
     let (mut abreast, mut behind) = (Group::default(), Group::default());
     for (line, lag) in group.lines.iter().zip(lags) {
         let half = if lag > least.saturating_add(FAR) { &mut behind } else { &mut abreast };
-        half.topics.extend(line.pipeline.topics());
-        half.lines.push(line.clone());
+        half.add(line.clone());
     }
     Ok((abreast, behind))
 }

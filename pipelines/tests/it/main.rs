@@ -1,6 +1,7 @@
 //! Pipelines from the outside: the shipped files over a log and tables in memory.
 
 mod arroyo;
+mod backfill;
 mod dialect;
 mod evaluation;
 mod flow;
