@@ -93,8 +93,9 @@ async fn validate(files: &[std::path::PathBuf]) -> Result<(), Failure> {
                 for pipeline in planned {
                     let from: Vec<&str> =
                         pipeline.inputs.iter().map(|input| input.table.name.as_str()).collect();
-                    let (file, from) = (file.display(), from.join(", "));
-                    println!("{file}: fine, fills {} from {from}", pipeline.sink.name);
+                    let (shown, from) = (file.display(), from.join(", "));
+                    println!("{shown}: fine, fills {} from {from}", pipeline.sink.name);
+                    warn(file, &pipeline);
                 }
             }
             Err(error) => {
@@ -106,6 +107,12 @@ async fn validate(files: &[std::path::PathBuf]) -> Result<(), Failure> {
     match faults {
         0 => Ok(()),
         faults => Err(Failure::Invalid { faults, files: files.len() }),
+    }
+}
+
+fn warn(file: &Path, pipeline: &Pipeline) {
+    for warning in pipeline.warnings() {
+        eprintln!("{}: mind: {warning}", file.display());
     }
 }
 
@@ -127,6 +134,7 @@ async fn try_out(file: &Path) -> Result<(), Failure> {
 async fn add(file: &Path, data: &Data) -> Result<(), Failure> {
     let (name, text) = (stem(file), read(file)?);
     let pipeline = own::one(&name, &text).await?;
+    warn(file, &pipeline);
     let folder = own_folder(&data.folder);
     let path = folder.join(format!("{name}.sql"));
     if std::fs::read_to_string(&path).is_ok_and(|known| known != text) {

@@ -91,6 +91,12 @@ impl Blueprint {
     pub fn is_stateful(&self) -> bool {
         self.nodes.iter().any(|node| node.plan.is_stateful())
     }
+
+    /// Whether anything in it waits for time to come.
+    #[must_use]
+    pub fn has_windows(&self) -> bool {
+        self.nodes.iter().any(|node| matches!(node.plan, Plan::Windowed(_) | Plan::Session(_)))
+    }
 }
 
 /// A dataflow at work.

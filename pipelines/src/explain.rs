@@ -33,6 +33,9 @@ impl Display for Pipeline {
                 }
             }
         }
+        for warning in self.warnings() {
+            writeln!(f, "  mind    {warning}")?;
+        }
         let updating = if self.updating { ", rows are taken back and told again" } else { "" };
         writeln!(f, "  fills   {}{updating}:", self.sink.name)?;
         for field in self.output.fields() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use ingest::topic::Topic;
+use ingest::{heartbeat::TIMED, topic::Topic};
 
 use crate::{
     dataflow::Blueprint,
@@ -77,6 +77,24 @@ impl Pipeline {
         topics.sort_unstable();
         topics.dedup();
         topics
+    }
+
+    /// What whoever runs it should know: of windows over streams where nobody tells the time.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let read = self.inputs.iter();
+        let read = read.filter(|input| input.table.table_type != TableType::Lookup);
+        let mut untold: Vec<Topic> = read.filter_map(Input::topic).collect();
+        untold.retain(|topic| self.blueprint.has_windows() && !TIMED.contains(topic));
+        untold.sort_unstable();
+        untold.dedup();
+        let warning = |topic: &Topic| {
+            format!(
+                "the stream {topic} has no heartbeats: a window over it stays open until a later \
+                 record comes in each of its partitions"
+            )
+        };
+        untold.iter().map(warning).collect()
     }
 
     /// The streams in which it looks up rows of others.

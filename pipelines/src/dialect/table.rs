@@ -12,9 +12,6 @@ use super::{
     options::Options,
 };
 
-/// How long an input may be quiet before it no longer holds back the watermark of others.
-pub const IDLE: Duration = Duration::from_secs(5 * 60);
-
 /// A table that stands for a stream, for files, for a table elsewhere, or for rows in memory.
 #[derive(Clone, Debug)]
 pub struct TableDefinition {
@@ -40,7 +37,7 @@ pub struct TableDefinition {
     pub bad_data: BadData,
     /// How a message holds several records, if it may.
     pub framing: Option<Framing>,
-    /// How long it may be quiet before it no longer holds back others; forever where none.
+    /// How long it may be quiet before it no longer holds back others, where that is said.
     pub idle: Option<Duration>,
 }
 
@@ -178,10 +175,8 @@ impl TableDefinition {
             (_, Some(watermark)) | (Some(watermark), None) => Some(watermark),
             (None, None) => None,
         };
-        let idle = match options.number::<i64>("idle_micros", "an integer")? {
-            Some(micros) => u64::try_from(micros).ok().filter(|micros| *micros > 0),
-            None => Some(IDLE.as_secs() * 1_000_000),
-        };
+        let idle = options.number::<i64>("idle_micros", "an integer")?;
+        let idle = idle.and_then(|micros| u64::try_from(micros).ok()).filter(|micros| *micros > 0);
         options.finish()?;
         if table_type == TableType::Lookup && (!temporary || watermark.is_some()) {
             let reason = "a lookup table is declared by CREATE TEMPORARY TABLE, without WATERMARK";

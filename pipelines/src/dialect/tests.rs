@@ -216,8 +216,16 @@ fn the_deprecated_options_of_event_time_are_watermarks() {
 fn options_are_checked_key_by_key() {
     let stream = table("a INT").expect("a table");
     assert_eq!(stream.connector, Connector::Stream(Stream { topic: Topic::MeansChanges }));
-    assert_eq!(stream.idle, Some(Duration::from_secs(300)));
+    assert_eq!(stream.idle, None);
     assert_eq!(stream.refusal(), None);
+    let quiet = with(
+        "a INT",
+        "connector = 'stream', topic = 'means-changes', type = 'source', format = 'json', \
+         idle_micros = '60000000'",
+    )
+    .expect("a table");
+    assert_eq!(quiet.idle, Some(Duration::from_secs(60)));
+    assert!(quiet.refusal().expect("it is not honoured").starts_with("idle_micros ("));
 }
 
 #[test]

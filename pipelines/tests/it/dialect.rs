@@ -151,6 +151,24 @@ async fn event_time_is_declared_and_never_null() {
 }
 
 #[tokio::test]
+async fn a_window_over_a_stream_without_heartbeats_is_warned_of() {
+    let windowed = "SELECT n FROM (SELECT tumble('1 minute') AS w, COUNT(*) AS n FROM records GROUP BY w) AS a";
+    let timed = SOURCE.1.replace("means-changes", "authorisations");
+    for (source, query, warned) in [
+        (SOURCE.1, windowed, true),
+        (SOURCE.1, "SELECT kind FROM records", false),
+        (timed.as_str(), windowed, false),
+    ] {
+        let text = file(query);
+        let planned = planner::plan(&[(SOURCE.0, source)], &[("out", &text)]).await;
+        let planned = planned.expect("it plans").remove(0);
+        let warning = "the stream means-changes has no heartbeats";
+        assert_eq!(planned.warnings().iter().any(|text| text.contains(warning)), warned, "{query}");
+        assert_eq!(planned.to_string().contains(warning), warned, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn columns_are_those_that_a_sink_declares_by_their_places() {
     let sink = |columns: &str| {
         format!(

@@ -28,6 +28,11 @@ impl TableDefinition {
         if self.framing.is_some() {
             return of("framing (a record is one message, or one line of a single_file)");
         }
+        if self.idle.is_some() {
+            return of(
+                "idle_micros (nothing is ever idle: leave it out, heartbeats tell the time)",
+            );
+        }
         let format = self.format.as_ref()?;
         self.connector.refused_format(format).and_then(|construct| of(&construct))
     }
