@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use crate::tell;
+
 /// A mounted image; unmounted when it goes, whatever happened.
 pub struct Disk {
     image: PathBuf,
@@ -91,9 +93,9 @@ impl Drop for Disk {
     }
 }
 
-/// Tells that a test did nothing, where it would be overlooked otherwise.
+/// Tells that a test did nothing.
 pub fn skipped(test: &str, reason: &str) {
-    eprintln!("SKIPPED {test}: no loop-mounted ext4 here ({reason})");
+    tell(&format!("SKIPPED {test}: no loop-mounted ext4 here ({reason})"));
 }
 
 fn run(program: &str, arguments: &[&OsStr]) -> Result<(), String> {

@@ -27,7 +27,7 @@ use ingest::{
     topic::Topic,
 };
 
-use crate::{engines, record, scale};
+use crate::{engines, record, scale, tell};
 
 pub const CLUSTER: &str = "AVIS_TEST_FLUVIO";
 const NODE: &str = "AVIS_TEST_FLUVIO_NODE";
@@ -42,7 +42,7 @@ const STALLED: Duration = Duration::from_secs(150);
 pub fn cluster() -> Option<String> {
     let cluster = std::env::var(CLUSTER).ok();
     if cluster.is_none() {
-        eprintln!("SKIPPED: {CLUSTER} names no Fluvio cluster");
+        tell(&format!("SKIPPED: {CLUSTER} names no Fluvio cluster"));
     }
     cluster
 }
@@ -50,7 +50,7 @@ pub fn cluster() -> Option<String> {
 fn node() -> Option<String> {
     let node = std::env::var(NODE).ok();
     if node.is_none() {
-        eprintln!("SKIPPED: {NODE} names no command that kills a data node");
+        tell(&format!("SKIPPED: {NODE} names no command that kills a data node"));
     }
     node
 }
@@ -222,7 +222,7 @@ async fn a_flood_arrives_whole_in_order_and_once() {
 async fn without_the_check_for_holes_records_are_missing() {
     let Some(cluster) = cluster() else { return };
     if scale() < 10 {
-        eprintln!("SKIPPED: less than 200 MB may come without a hole; AVIS_TEST_SCALE is below 10");
+        tell("SKIPPED: less than 200 MB may come without a hole; AVIS_TEST_SCALE is below 10");
         return;
     }
     let settings = settings(&cluster, "holes");
@@ -302,7 +302,7 @@ async fn stalled(cluster: &str, settings: &Settings, log: &Arc<dyn Log>, acknowl
     });
     let names: Vec<_> = apart.map(|found| &found.name).collect();
     assert!(!names.is_empty(), "nothing is acknowledged, and the cluster has committed it all");
-    eprintln!("STALLED: the cluster's replicas of {names:?} differ, as a Fluvio cluster's may");
+    tell(&format!("STALLED: the replicas of {names:?} differ, as a Fluvio cluster's may"));
     let mut next: HashMap<String, u64> = HashMap::new();
     for stored in everything(log).await {
         let number = next.entry(stored.record.key.clone()).or_default();

@@ -14,7 +14,10 @@ use ingest::{
     log::fluvio::{Cluster, Settings, Tls},
 };
 
-use crate::fluvio::{append, check, cluster, open, settings};
+use crate::{
+    fluvio::{append, check, cluster, open, settings},
+    tell,
+};
 
 const TLS: &str = "AVIS_TEST_FLUVIO_TLS";
 /// The child's part of the test of profiles: profile and prefix.
@@ -24,7 +27,7 @@ const KEY: &str = "producer-0";
 /// The cluster, or a loud word that there is none.
 fn encrypted() -> Option<(String, Tls)> {
     let Ok(said) = std::env::var(TLS) else {
-        eprintln!("SKIPPED: {TLS} names no Fluvio cluster with TLS");
+        tell(&format!("SKIPPED: {TLS} names no Fluvio cluster with TLS"));
         return None;
     };
     let parts: Vec<_> = said.split(',').collect();

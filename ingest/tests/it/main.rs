@@ -16,7 +16,7 @@ mod power_cut;
 mod registers;
 mod wire;
 
-use std::{path::Path, sync::Arc};
+use std::{io::Write, path::Path, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use ingest::{
@@ -32,6 +32,11 @@ use ingest::{
 /// How much more than in CI the heavy tests do.
 fn scale() -> u64 {
     std::env::var("AVIS_TEST_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1)
+}
+
+/// Says what would be overlooked otherwise: what a test that passes prints is not shown, and this is.
+fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// What disks of tests keep free.
