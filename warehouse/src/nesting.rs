@@ -1,8 +1,9 @@
 //! How deep the SQL of others may be nested.
 //!
 //! Where an expression that begins with a word of its own (`CAST(`, `SUBSTRING(`, `ARRAY[`, `INTERVAL`) turns
-//! out wrong, the parser reads it in another way, and all that is inside it once more: a hundred bytes of
-//! `CAST(CAST(…` take longer than anybody lives. And `1 + 1 + 1 …` is a tree as deep as it is long,
+//! out wrong, the parser reads it in another way, and all that is inside it once more; and what a function is
+//! given may be its argument's name or its value, which is tried one after the other. A hundred bytes of
+//! `CAST(CAST(…` or `f(f(…` take longer than anybody lives. And `1 + 1 + 1 …` is a tree as deep as it is long,
 //! which whoever copies or drops it descends without looking at the stack: enough of it would end the
 //! process. So such texts are refused before they are parsed.
 
@@ -108,8 +109,7 @@ pub fn check<'a>(tokens: impl IntoIterator<Item = &'a Token>) -> Result<(), Stri
         if long > LONGEST {
             return Err(format!("more than {LONGEST} operators follow each other"));
         }
-        after_word = matches!(token, Token::Word(word)
-            if word.keyword != Keyword::NoKeyword && !CONNECTING.contains(&word.keyword));
+        after_word = matches!(token, Token::Word(word) if !CONNECTING.contains(&word.keyword));
     }
     Ok(())
 }
@@ -144,7 +144,9 @@ mod tests {
 
     #[test]
     fn what_would_be_read_again_and_again_is_refused_and_what_people_write_is_not() {
-        for begin in ["CAST(", "CAST((", "SUBSTRING(", "ARRAY[", "CAST(SUBSTRING(a FROM "] {
+        let begins =
+            ["CAST(", "CAST((", "SUBSTRING(", "ARRAY[", "CAST(SUBSTRING(a FROM ", "f(", "(\"f\" ("];
+        for begin in begins {
             assert!(checked(&begin.repeat(40)).is_err(), "{begin}");
         }
         assert!(checked(&"INTERVAL ".repeat(3)).is_err());
