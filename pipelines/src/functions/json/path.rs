@@ -25,7 +25,19 @@ pub fn parse(text: &str) -> Result<JsonPath, String> {
     if text.matches(['?', '(']).count() > MOST_NESTED {
         return Err(format!("it has more than {MOST_NESTED} filters and brackets"));
     }
+    if ends_in_escape(text) {
+        return Err("it ends in an escape".into());
+    }
     JsonPath::parse(text).map_err(|error| format!("{error:?}"))
+}
+
+/// Whether nothing closes the string of the last escape, at which the parser panics.
+fn ends_in_escape(text: &str) -> bool {
+    let Some((before, rest)) = text.rsplit_once('\\') else { return false };
+    // After two of them the last one is no beginning.
+    let begins = before.chars().rev().take_while(|of| *of == '\\').count() % 2 == 0;
+    // The escape itself, a quote, and a bracket.
+    begins && rest.len() < if rest.starts_with('u') { 7 } else { 3 }
 }
 
 /// What is made of what the path finds.
