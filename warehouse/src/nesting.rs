@@ -42,7 +42,8 @@ const OPERATORS: [Keyword; 23] = [
     Keyword::XOR,
 ];
 
-/// Words before a bracket that begin no expression of their own: what follows is read once.
+/// Words before a bracket that begin no expression of their own, but where an opening bracket is before
+/// them: what follows is read once.
 const CONNECTING: [Keyword; 24] = [
     Keyword::ALL,
     Keyword::AND,
@@ -76,7 +77,7 @@ const CONNECTING: [Keyword; 24] = [
 /// What is nested too deep, or goes on for too long.
 pub fn check<'a>(tokens: impl IntoIterator<Item = &'a Token>) -> Result<(), String> {
     let (mut open, mut deep, mut long) = (Vec::new(), 0, 0);
-    let (mut after_word, mut after_interval) = (false, false);
+    let (mut after_word, mut after_interval, mut after_open) = (false, false, false);
     for token in tokens {
         match token {
             Token::Whitespace(_) => continue,
@@ -109,7 +110,9 @@ pub fn check<'a>(tokens: impl IntoIterator<Item = &'a Token>) -> Result<(), Stri
         if long > LONGEST {
             return Err(format!("more than {LONGEST} operators follow each other"));
         }
-        after_word = matches!(token, Token::Word(word) if !CONNECTING.contains(&word.keyword));
+        after_word = matches!(token, Token::Word(word)
+            if after_open || !CONNECTING.contains(&word.keyword));
+        after_open = matches!(token, Token::LParen | Token::LBracket);
     }
     Ok(())
 }
@@ -144,8 +147,16 @@ mod tests {
 
     #[test]
     fn what_would_be_read_again_and_again_is_refused_and_what_people_write_is_not() {
-        let begins =
-            ["CAST(", "CAST((", "SUBSTRING(", "ARRAY[", "CAST(SUBSTRING(a FROM ", "f(", "(\"f\" ("];
+        let begins = [
+            "CAST(",
+            "CAST((",
+            "SUBSTRING(",
+            "ARRAY[",
+            "CAST(SUBSTRING(a FROM ",
+            "f(",
+            "(\"f\" (",
+            "(WHERE ",
+        ];
         for begin in begins {
             assert!(checked(&begin.repeat(40)).is_err(), "{begin}");
         }
