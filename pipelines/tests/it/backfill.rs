@@ -40,7 +40,6 @@ async fn world() -> (Arc<ModelLog>, Tables) {
     let log = Arc::new(ModelLog::default());
     let records: Vec<_> = (0..MANY).map(told).collect();
     log.append(Topic::Authorisations, &records).await.expect("appended");
-    own().await;
     (log, landing::tables())
 }
 
