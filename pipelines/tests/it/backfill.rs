@@ -37,6 +37,8 @@ fn told(number: u32) -> Record {
 
 /// A stream that is long, and tables for both pipelines.
 async fn world() -> (Arc<ModelLog>, Tables) {
+    // A table of one's own is known once its pipeline is planned.
+    own().await;
     let log = Arc::new(ModelLog::default());
     let records: Vec<_> = (0..MANY).map(told).collect();
     log.append(Topic::Authorisations, &records).await.expect("appended");
