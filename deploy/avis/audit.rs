@@ -8,16 +8,20 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use ingest::audit::{self, Checkpoint, Deed};
+use ingest::audit::{self, Checkpoint, Deed, Verified};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use utoipa::ToSchema;
 use warehouse::file;
 
-use crate::{cli::AuditCommand, commands::node, failure::Failure, node::Node};
+use crate::{cli::AuditCommand, commands::node, failure::Failure, node::Node, remote};
 
 /// Where checkpoints are put in a node's folder; they are of use only with a copy elsewhere.
 pub const CHECKPOINTS: &str = "audit-checkpoints.ndjson";
 /// How often a node that serves makes one.
 pub const EVERY: Duration = Duration::from_secs(3_600);
+/// Faults that are told.
+const FAULTS: usize = 1_000;
 /// Deeds noted with one sync.
 const TOGETHER: usize = 256;
 
@@ -37,35 +41,69 @@ pub async fn run(command: AuditCommand) -> Result<(), Failure> {
             println!("{}", text(&checkpoint)?);
             Ok(())
         }
-        AuditCommand::Verify { checkpoints, key, data } => {
-            let node = node(&data)?;
+        AuditCommand::Verify { checkpoints, key, at } => {
             let own = checkpoints.is_none();
-            let path = checkpoints.unwrap_or_else(|| node.keys.join(CHECKPOINTS));
-            let kept = read(&path)?;
-            let key = match key {
-                Some(text) => BASE64_STANDARD
-                    .decode(text.trim())
-                    .map_err(|_| Failure::Usage("the key is no base64".into()))?,
-                None => audit::public_key(&node.vault),
+            let kept = checkpoints.map(|path| read(&path)).transpose()?;
+            let proved = match &at.server {
+                Some(server) => {
+                    remote::audit::prove(server, kept.as_deref(), key.as_deref()).await?
+                }
+                None => prove(&node(&at.data())?, kept, key.as_deref()).await?,
             };
-            let found = audit::verify(&node.log, &key, &kept).await?;
-            if !found.faults.is_empty() {
-                return Err(Failure::Audit(found.faults.join("\n  ")));
-            }
-            println!(
-                "{} records, {} of them vouched for by {} checkpoints",
-                found.records,
-                found.vouched,
-                kept.len()
-            );
-            if own {
-                println!(
-                    "these checkpoints lie beside the stream: compare with a copy kept elsewhere"
-                );
-            }
-            Ok(())
+            proved.tell(own)
         }
     }
+}
+
+/// What a verification of the trail has found.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct TrailProved {
+    /// Records on the trail.
+    pub records: u64,
+    /// Records up to the newest checkpoint that fits.
+    pub vouched: u64,
+    /// Checkpoints compared.
+    pub checkpoints: usize,
+    /// What does not fit, in words; a thousand of them at most.
+    pub faults: Vec<String>,
+}
+
+impl TrailProved {
+    fn tell(&self, own: bool) -> Result<(), Failure> {
+        if !self.faults.is_empty() {
+            return Err(Failure::Audit(self.faults.join("\n  ")));
+        }
+        let Self { records, vouched, checkpoints, .. } = self;
+        println!("{records} records, {vouched} of them vouched for by {checkpoints} checkpoints");
+        if own {
+            println!("these checkpoints lie beside the stream: compare with a copy kept elsewhere");
+        }
+        Ok(())
+    }
+}
+
+/// Compares the trail with checkpoints that were kept elsewhere, or with the node's own.
+///
+/// # Errors
+/// Where the trail or the node's checkpoints cannot be read, or the key is none.
+pub async fn prove(
+    node: &Node,
+    checkpoints: Option<Vec<Checkpoint>>,
+    key: Option<&str>,
+) -> Result<TrailProved, Failure> {
+    let kept = match checkpoints {
+        Some(kept) => kept,
+        None => read(&node.keys.join(CHECKPOINTS))?,
+    };
+    let key = match key {
+        Some(text) => BASE64_STANDARD
+            .decode(text.trim())
+            .map_err(|_| Failure::Usage("the key is no base64".into()))?,
+        None => audit::public_key(&node.vault),
+    };
+    let Verified { records, vouched, mut faults } = audit::verify(&node.log, &key, &kept).await?;
+    faults.truncate(FAULTS);
+    Ok(TrailProved { records, vouched, checkpoints: kept.len(), faults })
 }
 
 fn text(checkpoint: &Checkpoint) -> Result<String, Failure> {

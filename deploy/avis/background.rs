@@ -5,7 +5,10 @@
 
 use std::num::NonZero;
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    sync::oneshot,
+};
 
 use crate::failure::Failure;
 
@@ -56,6 +59,31 @@ impl Drop for Background {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Does what reads whole streams on a thread of its own at that priority, and answers what came of it.
+/// A node that stops does not wait for it.
+///
+/// # Errors
+/// Where no thread is to be had, or the work fails.
+pub async fn aside<T, F>(
+    name: &str,
+    work: impl FnOnce() -> F + Send + 'static,
+) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, Failure>> + 'static,
+{
+    let (tell, told) = oneshot::channel();
+    let runtime = Handle::current();
+    let thread = std::thread::Builder::new().name(name.to_owned()).stack_size(STACK);
+    let begun = thread.spawn(move || {
+        let _ = rustix::process::setpriority_process(None, NICE);
+        // Whoever asked may have gone.
+        drop(tell.send(runtime.block_on(work())));
+    });
+    begun.map_err(|error| Failure::Server(format!("no thread for {name}: {error}")))?;
+    told.await.map_err(|_| Failure::Server(format!("{name} was cut off")))?
 }
 
 /// The machine's cores.

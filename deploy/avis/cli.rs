@@ -74,7 +74,9 @@ pub enum Command {
     Settle(SettleCommand),
     /// What other rules would have done to recorded transactions.
     #[command(
-        after_help = "Example:\n  avis simulate --registry draft.yaml --from 2025-01-01 --to 2025-01-31 --data avis-demo"
+        after_help = "Examples:\n  avis simulate --registry draft.yaml --from 2025-01-01 --to 2025-01-31 --data avis-demo\n  \
+                      AVIS_TOKEN=… avis simulate --registry draft.yaml --from 2025-01-01 --to 2025-01-31 --server http://[::1]:8080\n\n\
+                      A running node plays them for administrators, one simulation at a time."
     )]
     Simulate(SimulateArguments),
     /// What is held of a person, and that it is forgotten.
@@ -89,9 +91,16 @@ pub enum Command {
     /// Compare streams, tables, index, cache, statements, payment orders, trail and keys, and name every row
     /// or cent that drifts.
     #[command(after_help = "Examples:\n  avis verify --data avis-demo\n  \
-                            avis verify --data avis-demo --json\n\n\
+                            avis verify --data avis-demo --json\n  \
+                            AVIS_TOKEN=… avis verify --server http://[::1]:8080\n\n\
                             Exit 1 where anything drifts. Nothing is changed. Redis is asked \
-                            where the settings say that counters are kept there.")]
+                            where the settings say that counters are kept there.\n\n\
+                            A running node compares what can be proved while it works: each table \
+                            as one of its versions has it with the stream up to where that version \
+                            has read it, the statements that have landed, the trail and the keys. \
+                            Its index and the counters in Redis move meanwhile and are left out, \
+                            which a note says: compare them in a stopped node's folder, or in a \
+                            copy that was restored.")]
     Verify(VerifyArguments),
     /// Copy a node's streams up to one instant, running or stopped; its keys apart.
     #[command(after_help = "Examples:\n  avis backup /backup/avis --data /var/lib/avis\n  \
@@ -417,7 +426,7 @@ pub struct SimulateArguments {
     pub format: Format,
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]
-    pub data: Data,
+    pub at: Where,
 }
 
 /// What `avis open-data` does.

@@ -275,7 +275,7 @@ pub async fn load_command(command: LoadCommand) -> Result<(), Failure> {
     let (files, server, what) = match &command {
         LoadCommand::Persons(of) => (&of.files, of.at.server.as_deref(), "persons"),
         LoadCommand::Means(of) => (&of.files, None, "means"),
-        LoadCommand::Memberships(of) => (&of.files, None, "memberships"),
+        LoadCommand::Memberships(of) => (&of.files, of.at.server.as_deref(), "memberships"),
         LoadCommand::Transactions(of) => (&of.files, of.at.server.as_deref(), "transactions"),
         LoadCommand::Events(of) => (&of.files, of.at.server.as_deref(), "events"),
     };
@@ -286,13 +286,17 @@ pub async fn load_command(command: LoadCommand) -> Result<(), Failure> {
         (Some(server), LoadCommand::Persons(of) | LoadCommand::Events(of)) => {
             return remote::load::events(server, what, of).await;
         }
+        (Some(server), LoadCommand::Memberships(of)) => {
+            return remote::members::load(server, &of.files).await;
+        }
         _ => {}
     }
     let node = match &command {
-        LoadCommand::Means(of) | LoadCommand::Memberships(of) => node(&of.data)?,
-        LoadCommand::Persons(of) | LoadCommand::Transactions(of) | LoadCommand::Events(of) => {
-            node(&of.at.data())?
-        }
+        LoadCommand::Means(of) => node(&of.data)?,
+        LoadCommand::Persons(of)
+        | LoadCommand::Memberships(of)
+        | LoadCommand::Transactions(of)
+        | LoadCommand::Events(of) => node(&of.at.data())?,
     };
     let progress = Progress::new(false);
     for file in files {

@@ -304,11 +304,17 @@ impl Node {
     async fn table(&self, name: &str) -> Result<DeltaTable, Failure> {
         let schema =
             schema::table(name).ok_or_else(|| Failure::NoTable { pipeline: name.to_owned() })?;
-        let keep_days = self.retention.get(name).copied().filter(|days| *days > 0);
+        let keep_days = self.keeps_days(name);
         let upkeep = Upkeep { keep_days, ..Upkeep::default() };
         let metrics = self.metrics.warehouse.clone();
         let table = DeltaTable::open_with(&self.root, schema, metrics, upkeep).await?;
         Ok(table.with_tail(&self.tails.of(schema)))
+    }
+
+    /// For how many days a table keeps its rows; none where it keeps them for ever.
+    #[must_use]
+    pub fn keeps_days(&self, table: &str) -> Option<u32> {
+        self.retention.get(table).copied().filter(|days| *days > 0)
     }
 
     /// Where pipelines keep what they gather.

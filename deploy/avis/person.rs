@@ -30,7 +30,7 @@ use crate::{
     commands::{land_alone, node},
     failure::Failure,
     node::Node,
-    notes, rotation,
+    notes, remote, rotation,
 };
 
 /// Whom a node has forgotten; kept apart from keys and streams, so that whoever brings those back from a
@@ -43,25 +43,34 @@ pub const ERASURES: &str = "erasures.ndjson";
 /// Where the person is not known, or a stream or a table cannot be used.
 pub async fn run(command: PersonCommand) -> Result<(), Failure> {
     match command {
-        PersonCommand::Export { person, data } => {
+        PersonCommand::Export { person, at } => {
+            if let Some(server) = &at.server {
+                return print(&remote::person::export(server, &person).await?);
+            }
+            let data = at.data();
             let node = node(&data)?;
             land_alone(&node, &data).await?;
             let id = find(&node, &person)?;
             let told = export(&node, id).await?;
             audit::note(&node, deed("person.export", id)).await?;
-            let text = serde_json::to_string_pretty(&told).map_err(std::io::Error::from)?;
-            Ok(writeln!(std::io::stdout().lock(), "{text}")?)
+            print(&told)
         }
-        PersonCommand::Erase { person, yes, data } => {
-            let node = node(&data)?;
-            let id = find(&node, &person)?;
-            if !yes {
-                let text = "this cannot be undone: nobody can read the person's data afterwards; \
-                            say --yes";
-                return Err(Failure::Usage(text.into()));
-            }
-            let means = erase(&node, id).await?;
-            audit::note(&node, deed("person.erase", id)).await?;
+        PersonCommand::Erase { person, yes, at } => {
+            let means = match &at.server {
+                Some(server) => {
+                    sure(yes)?;
+                    remote::person::erase(server, &person).await?
+                }
+                None => {
+                    let node = node(&at.data())?;
+                    let id = find(&node, &person)?;
+                    sure(yes)?;
+                    let means = erase(&node, id).await?;
+                    node.evaluator().await?.catch_up().await?;
+                    audit::note(&node, deed("person.erase", id)).await?;
+                    means
+                }
+            };
             println!(
                 "erased; {means} means blocked; what the register said can never be read again"
             );
@@ -78,6 +87,16 @@ pub async fn run(command: PersonCommand) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+fn sure(yes: bool) -> Result<(), Failure> {
+    let text = "this cannot be undone: nobody can read the person's data afterwards; say --yes";
+    if yes { Ok(()) } else { Err(Failure::Usage(text.into())) }
+}
+
+fn print(told: &Value) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(told).map_err(std::io::Error::from)?;
+    Ok(writeln!(std::io::stdout().lock(), "{text}")?)
 }
 
 fn deed(action: &'static str, id: RecipientId) -> Deed {
@@ -100,7 +119,10 @@ pub fn code(text: &str) -> Result<PersonCode, Failure> {
 }
 
 /// Everything that is held of a person.
-async fn export(node: &Node, id: RecipientId) -> Result<Value, Failure> {
+///
+/// # Errors
+/// Where a stream or a table cannot be read.
+pub async fn export(node: &Node, id: RecipientId) -> Result<Value, Failure> {
     let mut people = People::default();
     replay(&node.log, Topic::PersonChanges, |stored| {
         people.apply(&node.vault, &stored)?;
@@ -171,14 +193,18 @@ pub fn has_keys(node: &Node) -> Result<(), Failure> {
     }
 }
 
-/// Forgets a person, from the list on, so that whatever cuts this off is finished later.
-async fn erase(node: &Node, id: RecipientId) -> Result<usize, Failure> {
+/// Forgets a person, from the list on, so that whatever cuts this off is finished later; answers how many
+/// means were blocked. Whoever evaluates groups does so when the stream of people says it. Of a node that
+/// serves, whatever others tell meanwhile of the person is sealed by no key any more, and none of their
+/// means becomes another's; what an issuer says of one in that moment may be said over, by the block.
+///
+/// # Errors
+/// Where another role has the keys, or the list, the vault or a stream cannot be used.
+pub async fn erase(node: &Node, id: RecipientId) -> Result<usize, Failure> {
     has_keys(node)?;
     let erasure = Erasure { person: id.to_string(), at: node.clock.now() };
     notes::add(&node.keys.join(ERASURES), &erasure)?;
-    let blocked = forget(node).await?;
-    node.evaluator().await?.catch_up().await?;
-    Ok(blocked)
+    forget(node).await
 }
 
 /// Forgets whoever is on the list, again: the keys go, and with them whatever was sealed under them, in

@@ -15,6 +15,7 @@ use connectors::{
     registry::registrar::Registrar,
 };
 use ingest::audit::Deed;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use utoipa::OpenApi;
 use warehouse::{access::View, settlement::bank};
 
@@ -23,8 +24,12 @@ use crate::{audit::Auditor, failure::Failure, gate, node::Node};
 mod bank_files;
 pub mod dead_letters;
 mod groups;
+pub mod persons;
+pub mod proofs;
 mod reports;
 pub mod settlements;
+pub mod streams;
+mod trail;
 
 /// The description of these routes, beside the terminals'.
 #[derive(Debug, OpenApi)]
@@ -39,22 +44,34 @@ pub mod settlements;
         settlements::file,
         settlements::sent,
         bank_files::all,
-        bank_files::read
+        bank_files::read,
+        proofs::books,
+        proofs::stores,
+        persons::export
     ),
     tags(
         (name = "reports", description = "What was given, to whom and where"),
-        (name = "settlements", description = "What grantors owe merchants")
+        (name = "settlements", description = "What grantors owe merchants"),
+        (name = "persons", description = "What is held of somebody, told and forgotten")
     )
 )]
 pub struct Description;
 
-/// The description of the routes that deal with what was refused.
+/// The description of the routes for whoever runs the platform.
 #[derive(Debug, OpenApi)]
 #[openapi(
-    paths(dead_letters::list, dead_letters::replay, dead_letters::drop),
-    tags((name = "operation", description = "What was refused, and what is done about it"))
+    paths(
+        dead_letters::list,
+        dead_letters::replay,
+        dead_letters::drop,
+        streams::list,
+        streams::records,
+        trail::verify,
+        persons::erase
+    ),
+    tags((name = "operation", description = "What the streams hold, and what was refused"))
 )]
-pub struct RefusedDescription;
+pub struct OperationDescription;
 
 /// What the routes work over.
 #[derive(Clone)]
@@ -77,17 +94,29 @@ pub fn routes(node: &Arc<Node>, tokens: Tokens, auditor: Auditor, registrar: Reg
         .route("/v1/settlements/{id}/files/{form}", get(settlements::file))
         .route("/v1/settlements:sent", post(settlements::sent))
         .route("/v1/bank-files", get(bank_files::all).post(bank_files::read))
+        .route("/v1/settlements:check", get(proofs::books))
+        .route("/v1/verification", get(proofs::stores))
+        .route("/v1/persons:export", post(persons::export))
         .layer(DefaultBodyLimit::max(bank::LARGEST))
         .with_state(pulling)
 }
 
-/// The routes over what was refused.
-pub fn refused(node: &Arc<Node>, tokens: Tokens, auditor: Auditor, registrar: Registrar) -> Router {
+/// The routes for whoever runs the platform, over the streams and the keys.
+pub fn operation(
+    node: &Arc<Node>,
+    tokens: Tokens,
+    auditor: Auditor,
+    registrar: Registrar,
+) -> Router {
     let pulling = Pulling { node: Arc::clone(node), tokens, auditor, registrar };
     Router::new()
         .route("/v1/dead-letters", get(dead_letters::list))
         .route("/v1/dead-letters:replay", post(dead_letters::replay))
         .route("/v1/dead-letters:drop", post(dead_letters::drop))
+        .route("/v1/streams", get(streams::list))
+        .route("/v1/streams/{stream}/records", get(streams::records))
+        .route("/v1/audit:verify", post(trail::verify))
+        .route("/v1/persons:erase", post(persons::erase))
         .layer(DefaultBodyLimit::max(bank::LARGEST))
         .with_state(pulling)
 }
@@ -122,6 +151,37 @@ impl Pulling {
             _ => Err(Problem::forbidden("this is for finance")),
         }
     }
+
+    /// Whoever watches the platform or runs it.
+    fn watcher(&self, headers: &HeaderMap) -> Result<Identity, Problem> {
+        let identity = access::identity(&self.tokens, headers)?;
+        match identity.role {
+            Role::Operator | Role::Administrator => Ok(identity),
+            _ => Err(Problem::forbidden("this is for operators")),
+        }
+    }
+
+    /// Whoever may see what is known of people.
+    fn administrator(&self, headers: &HeaderMap) -> Result<Identity, Problem> {
+        let identity = access::identity(&self.tokens, headers)?;
+        match identity.role {
+            Role::Administrator => Ok(identity),
+            _ => Err(Problem::forbidden("this is for administrators")),
+        }
+    }
+}
+
+/// Whoever asks for what reads whole streams: one at a time.
+static READING: Semaphore = Semaphore::const_new(1);
+/// After how many seconds somebody else may ask.
+const READ_AGAIN: u32 = 10;
+
+/// The turn to read whole streams.
+fn reading() -> Result<SemaphorePermit<'static>, Problem> {
+    READING.try_acquire().map_err(|_| {
+        let detail = "somebody else has the streams read to their ends now: ask again later";
+        Problem::unavailable(detail).again_in(READ_AGAIN)
+    })
 }
 
 fn deed(identity: &Identity, action: &'static str, object: &str) -> Deed {

@@ -1,11 +1,17 @@
 //! What commands ask of a node that runs, where its HTTP API does their work; each prints what it
 //! prints of a stopped node's data, as far as the node tells it.
 
+pub mod audit;
 pub mod dead_letters;
 pub mod load;
+pub mod members;
+pub mod person;
 pub mod registry;
 pub mod report;
 pub mod settle;
+pub mod simulate;
+pub mod stream;
+pub mod verify;
 
 use std::{io::Write, sync::Arc};
 

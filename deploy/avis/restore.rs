@@ -302,7 +302,7 @@ async fn rebuild(
     bar.finish_and_clear();
     println!("index and tables are made again after {:.1} s", started.elapsed().as_secs_f64());
     // What lies in Redis was counted by the node that was backed up, not by this copy.
-    let findings = verify::all(&node, config, None, progress).await?;
+    let findings = verify::all(&node, verify::Of::Stopped(None), progress).await?;
     findings.tell(false)?;
     match findings.count() {
         0 => Ok(()),

@@ -130,7 +130,7 @@ fn described() -> OpenApi {
     join(&mut description, recipient::http::Description::openapi());
     join(&mut description, vpvkac::http::Description::openapi());
     join(&mut description, pull::Description::openapi());
-    join(&mut description, pull::RefusedDescription::openapi());
+    join(&mut description, pull::OperationDescription::openapi());
     join(&mut description, server::Description::openapi());
     description
 }
@@ -182,7 +182,7 @@ impl Shared<'_> {
             .merge(panels::http::routes(self.panels()))
             .merge(self.told())
             .merge(calls(node, self.config).await?)
-            .merge(pull::refused(node, tokens.clone(), auditor.clone(), registrar.clone()))
+            .merge(pull::operation(node, tokens.clone(), auditor.clone(), registrar.clone()))
             .merge(server::routes(node, tokens, auditor, keys)))
     }
 

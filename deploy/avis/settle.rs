@@ -48,7 +48,7 @@ pub async fn run(command: SettleCommand) -> Result<(), Failure> {
             Ok(())
         }
         SettleCommand::Unmatched { at } => unmatched(&node(&at.data())?).await,
-        SettleCommand::Check { data } => check(&landed(&data).await?).await,
+        SettleCommand::Check { at } => check(&landed(&at.data()).await?).await,
     }
 }
 
@@ -60,8 +60,8 @@ fn server(command: &SettleCommand) -> Option<String> {
         | SettleCommand::List { at, .. }
         | SettleCommand::Sent { at, .. }
         | SettleCommand::Import { at, .. }
-        | SettleCommand::Unmatched { at } => at,
-        SettleCommand::Check { .. } => return None,
+        | SettleCommand::Unmatched { at }
+        | SettleCommand::Check { at } => at,
     };
     at.server.clone()
 }
@@ -81,8 +81,7 @@ async fn ask(server: &str, command: SettleCommand) -> Result<(), Failure> {
         }
         SettleCommand::Import { files, .. } => remote::import(server, &files).await,
         SettleCommand::Unmatched { .. } => remote::unmatched(server).await,
-        // It has no --server: a node proves its books by itself, every hour.
-        SettleCommand::Check { .. } => Ok(()),
+        SettleCommand::Check { .. } => remote::check(server).await,
     }
 }
 
@@ -263,7 +262,12 @@ async fn check(node: &Node) -> Result<(), Failure> {
     let (log, session) = (&node.log, node.session()?);
     let proof = settlement::prove(log, &session, &settlement::ends(log)?).await?;
     proof.balanced()?;
-    let euro = Amount::from_cents(proof.owed_cents);
-    println!("the books balance: {} statements, {euro} euro owed by grantors", proof.statements);
+    tell_balanced(proof.statements, proof.owed_cents);
     Ok(())
+}
+
+/// Says that the books balance.
+pub fn tell_balanced(statements: usize, owed_cents: i64) {
+    let euro = Amount::from_cents(owed_cents);
+    println!("the books balance: {statements} statements, {euro} euro owed by grantors");
 }

@@ -23,11 +23,12 @@ use ingest::{
 };
 use pipelines::settlements::{Closings, is_early};
 use warehouse::{
+    error::WarehouseError,
     session::Session,
     settlement::{
         Closed, Closing, Ledger, Statement, Told,
         bank::{self, About, BankFile, Matched},
-        compute, statements,
+        compute, lines_landed, statements,
     },
 };
 
@@ -276,14 +277,25 @@ impl Proof {
     /// # Errors
     /// Where the books do not balance.
     pub fn balanced(&self) -> Result<(), Failure> {
-        let differences = self.differences.iter().map(ToString::to_string);
-        let faults = self.faults.iter().map(|fault| fault.text.clone());
-        let lines: Vec<_> = differences.chain(faults).map(|line| format!("  {line}")).collect();
-        if lines.is_empty() {
-            return Ok(());
+        match self.lines() {
+            lines if lines.is_empty() => Ok(()),
+            lines => Err(unbalanced(self.difference_cents(), &lines)),
         }
-        Err(Failure::Books { cents: self.difference_cents(), list: lines.join("\n") })
     }
+
+    /// Each statement that differs, and how.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let differences = self.differences.iter().map(ToString::to_string);
+        differences.chain(self.faults.iter().map(|fault| fault.text.clone())).collect()
+    }
+}
+
+/// That the books do not balance, and where.
+#[must_use]
+pub fn unbalanced(cents: i64, lines: &[String]) -> Failure {
+    let lines: Vec<_> = lines.iter().map(|line| format!("  {line}")).collect();
+    Failure::Books { cents, list: lines.join("\n") }
 }
 
 /// Proves statements against the stream: those that are kept, and of open months the drafts, against
@@ -292,7 +304,51 @@ impl Proof {
 /// # Errors
 /// Where stream or tables cannot be read.
 pub async fn prove(log: &Arc<dyn Log>, session: &Session, now: &[u64]) -> Result<Proof, Failure> {
-    let closings = Closings::read(log).await?;
+    compared(log, session, &Closings::read(log).await?, now).await
+}
+
+/// The same of a node that serves, up to where the stream ends now. A month that is closed meanwhile
+/// is no closing of the proof: its statements would be compared with a part of its records.
+///
+/// # Errors
+/// As [`prove`]; and where lines are still landing for longer than is waited for, which
+/// [`is_landing`] knows.
+pub async fn prove_now(node: &Node) -> Result<Proof, Failure> {
+    let (closings, now) = {
+        // Nobody closes a month between the tables of settlements and the end of the stream.
+        let _turn = node.settling.lock().await;
+        catch_up_soon(node).await?;
+        (Closings::read(&node.log).await?, ends(&node.log)?)
+    };
+    let last = Instant::now() + PATIENCE;
+    let session = loop {
+        let session = node.session()?;
+        match lines_landed(&session, &now).await {
+            Err(WarehouseError::NotLanded { .. }) if Instant::now() < last => {
+                tokio::time::sleep(RETRY).await;
+            }
+            landed => break landed.map(|()| session)?,
+        }
+    };
+    compared(&node.log, &session, &closings, &now).await
+}
+
+/// Whether a proof can be made a little later: what it is about still lands.
+#[must_use]
+pub fn is_landing(failure: &Failure) -> bool {
+    match failure {
+        Failure::Pipeline(error) => is_early(error),
+        Failure::Warehouse(error) => matches!(error, WarehouseError::NotLanded { .. }),
+        _ => false,
+    }
+}
+
+async fn compared(
+    log: &Arc<dyn Log>,
+    session: &Session,
+    closings: &Closings,
+    now: &[u64],
+) -> Result<Proof, Failure> {
     let stream = books::add_up(log, closings.all(), now).await?;
     let (mut proof, mut told) = (Proof::default(), BTreeMap::new());
     let mut ledger = Ledger::default();

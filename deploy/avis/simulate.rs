@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     io::Write,
+    path::Path,
     sync::Arc,
     time::Instant,
 };
@@ -28,14 +29,17 @@ use ingest::{
     topic::Topic,
 };
 use pipelines::groups::{Groups, HORIZON_DAYS};
+use serde::{Deserialize, Serialize};
 use warehouse::report::FEWEST;
 
 use crate::{
-    cli::{Format, SimulateArguments},
+    audit,
+    cli::{Data, Format, SimulateArguments},
     commands::{document, land_alone, node},
     failure::Failure,
     node::Node,
     progress::Progress,
+    remote::simulate as remote,
 };
 use beside::{Beside, Named, euro};
 
@@ -49,21 +53,39 @@ const SHOWN: usize = 20;
 /// # Errors
 /// Where the registry file has faults or the streams cannot be read.
 pub async fn run(arguments: SimulateArguments) -> Result<(), Failure> {
-    let node = node(&arguments.data)?;
-    let document = document(&arguments.registry, &node.vault)?;
-    land_alone(&node, &arguments.data).await?;
-    let progress = Progress::new(arguments.format == Format::Json);
-    let (from, to) = (arguments.from, arguments.to);
-    let mut told = simulate(&node, &document.registry, (from, to), &progress).await?;
-    told.name_bands(&bands(&node).await?);
-    match arguments.format {
+    let SimulateArguments { registry, from, to, format, at } = arguments;
+    if !matches!(format, Format::Json | Format::Table) {
+        return Err(Failure::Usage("a simulation is shown as table or json".into()));
+    }
+    let told = match &at.server {
+        Some(server) => remote::simulate(server, &registry, (from, to)).await?,
+        None => Box::pin(at_rest(&at.data(), &registry, (from, to), format)).await?,
+    };
+    match format {
         Format::Json => {
-            let text = serde_json::to_string_pretty(&told.json()).map_err(std::io::Error::from)?;
+            let text = serde_json::to_string_pretty(&told).map_err(std::io::Error::from)?;
             Ok(writeln!(std::io::stdout().lock(), "{text}")?)
         }
-        Format::Table => Ok(told.print(&mut std::io::stdout().lock())?),
-        _ => Err(Failure::Usage("a simulation is shown as table or json".into())),
+        _ => Ok(told.print(&mut std::io::stdout().lock())?),
     }
+}
+
+/// Simulates over a stopped node's data; that it did stands in the audit trail.
+async fn at_rest(
+    data: &Data,
+    registry: &Path,
+    (from, to): (NaiveDate, NaiveDate),
+    format: Format,
+) -> Result<Told, Failure> {
+    let node = node(data)?;
+    let document = document(registry, &node.vault)?;
+    land_alone(&node, data).await?;
+    let progress = Progress::new(format == Format::Json);
+    let mut told = simulate(&node, &document.registry, (from, to), &progress).await?;
+    told.name_bands(&bands(&node).await?);
+    let object = format!("{from} to {to}");
+    audit::note(&node, audit::at_the_machine("registry.simulate", object)).await?;
+    Ok(told.told())
 }
 
 /// Plays the whole stream, from its first record, and tells of the days asked for.
@@ -138,7 +160,8 @@ impl Simulations {
             }
             None => {
                 told.name_bands(&bands(&self.node).await.map_err(failed)?);
-                Ok(told.json())
+                let told = serde_json::to_value(told.told());
+                told.map_err(|_| Problem::unavailable("what it tells is no JSON"))
             }
         }
     }
@@ -378,25 +401,66 @@ impl Simulation {
         self.bands.iter().map(|(band, sides)| (band.as_str(), *sides))
     }
 
-    fn json(&self) -> serde_json::Value {
-        let most = self.most.iter().map(|(then, now, id)| {
-            serde_json::json!({"authorisation_id": id, "then_cents": then, "now_cents": now})
+    fn told(&self) -> Told {
+        let most = self.most.iter().map(|(then, now, id)| MostChanged {
+            authorisation_id: id.clone(),
+            then_cents: *then,
+            now_cents: *now,
         });
         let [then, now] = &self.recipients;
-        serde_json::json!({
-            "from": self.from.to_string(),
-            "to": self.to.to_string(),
-            "records": self.records,
-            "seconds": self.seconds,
-            "differing": self.differing,
-            "recipients": {"then": then.len(), "now": now.len()},
-            "instructions": beside::json(self.instructions.sums()),
-            "territories": beside::json(self.territories.sums()),
-            "age_bands": beside::json(self.bands()),
-            "most_changed": most.collect::<Vec<_>>(),
-        })
+        Told {
+            from: self.from.to_string(),
+            to: self.to.to_string(),
+            records: self.records,
+            seconds: self.seconds,
+            differing: self.differing,
+            recipients: Sides { then: then.len(), now: now.len() },
+            instructions: sides(self.instructions.sums()),
+            territories: sides(self.territories.sums()),
+            age_bands: sides(self.bands()),
+            most_changed: most.collect(),
+        }
     }
+}
 
+/// Then and now.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Sides<T> {
+    then: T,
+    now: T,
+}
+
+/// The sums of both sides by name.
+type ByName = BTreeMap<String, Sides<Beside>>;
+
+fn sides<'a>(all: impl Iterator<Item = (&'a str, [Beside; 2])>) -> ByName {
+    all.map(|(name, [then, now])| (name.to_owned(), Sides { then, now })).collect()
+}
+
+/// A transaction of those that change most.
+#[derive(Debug, Serialize, Deserialize)]
+struct MostChanged {
+    authorisation_id: String,
+    then_cents: i64,
+    now_cents: i64,
+}
+
+/// A simulation as it is told, here and by a node that runs.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Told {
+    from: String,
+    to: String,
+    records: u64,
+    seconds: f64,
+    differing: u64,
+    recipients: Sides<usize>,
+    instructions: ByName,
+    territories: ByName,
+    age_bands: ByName,
+    most_changed: Vec<MostChanged>,
+}
+
+impl Told {
     fn print(&self, out: &mut impl Write) -> std::io::Result<()> {
         let rate = if self.seconds > 0.0 { self.records as f64 / self.seconds } else { 0.0 };
         writeln!(
@@ -404,16 +468,17 @@ impl Simulation {
             "{} – {}: {} records played in {:.2} s, {rate:.0} a second; {} transactions differ\n",
             self.from, self.to, self.records, self.seconds, self.differing
         )?;
-        beside::table(out, "instruction", self.instructions.sums())?;
-        beside::table(out, "territory", self.territories.sums())?;
-        beside::table(out, "age band", self.bands())?;
-        let [then, now] = &self.recipients;
-        writeln!(out, "recipients: {} then, {} now", then.len(), now.len())?;
-        if !self.most.is_empty() {
+        beside::table(out, "instruction", &self.instructions)?;
+        beside::table(out, "territory", &self.territories)?;
+        beside::table(out, "age band", &self.age_bands)?;
+        let Sides { then, now } = self.recipients;
+        writeln!(out, "recipients: {then} then, {now} now")?;
+        if !self.most_changed.is_empty() {
             writeln!(out, "\n{:<30} {:>12} {:>12}", "changes most", "then", "now")?;
         }
-        for (then, now, id) in &self.most {
-            writeln!(out, "{id:<30} {:>12} {:>12}", euro(*then), euro(*now))?;
+        for MostChanged { authorisation_id, then_cents, now_cents } in &self.most_changed {
+            let (then, now) = (euro(*then_cents), euro(*now_cents));
+            writeln!(out, "{authorisation_id:<30} {then:>12} {now:>12}")?;
         }
         Ok(())
     }

@@ -2,12 +2,14 @@
 
 use std::io::Write;
 
-use ingest::{log::Log, record::Stored, topic::Topic, wire::Flat};
+use ingest::{error::LogError, log::Log, record::Stored, topic::Topic, wire::Flat};
 
 use crate::{
     cli::{From, RecordFormat, StreamCommand},
     commands::node,
     failure::Failure,
+    pull::streams::PartitionTold,
+    remote::stream as remote,
 };
 
 /// Records read at once.
@@ -19,14 +21,23 @@ const AT_ONCE: usize = 1_024;
 /// Where there is no such stream or it cannot be read.
 pub async fn run(command: StreamCommand) -> Result<(), Failure> {
     match command {
-        StreamCommand::List { data } => list(&*node(&data)?.log),
-        StreamCommand::Tail { topic, from, most, format, data } => {
+        StreamCommand::List { at } => {
+            let partitions = match &at.server {
+                Some(server) => remote::list(server).await?,
+                None => partitions(&*node(&at.data())?.log)?,
+            };
+            list(&partitions)
+        }
+        StreamCommand::Tail { topic, from, most, format, at } => {
             let known = || Topic::ALL.map(Topic::name).join(", ");
             let parsed = Topic::parse(&topic);
             let topic = parsed.ok_or_else(|| {
                 Failure::Usage(format!("there is no stream {topic}; known are {}", known()))
             })?;
-            let node = node(&data)?;
+            if let Some(server) = &at.server {
+                return remote::tail(server, topic.name(), from, most, format).await;
+            }
+            let node = node(&at.data())?;
             for partition in 0..node.log.partitions(topic) {
                 tail(&*node.log, topic, partition, from, most, format).await?;
             }
@@ -35,16 +46,29 @@ pub async fn run(command: StreamCommand) -> Result<(), Failure> {
     }
 }
 
-fn list(log: &dyn Log) -> Result<(), Failure> {
+fn list(partitions: &[PartitionTold]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{:<24} {:>9} {:>12} {:>12}", "stream", "partition", "first", "next")?;
-    for topic in Topic::ALL {
-        for partition in 0..log.partitions(topic) {
-            let (start, end) = (log.start(topic, partition)?, log.end(topic, partition)?);
-            writeln!(out, "{:<24} {partition:>9} {start:>12} {end:>12}", topic.name())?;
-        }
+    for PartitionTold { stream, partition, first, next } in partitions {
+        writeln!(out, "{stream:<24} {partition:>9} {first:>12} {next:>12}")?;
     }
     Ok(())
+}
+
+/// Every partition of every stream.
+///
+/// # Errors
+/// Where the log is stopped or broken.
+pub fn partitions(log: &dyn Log) -> Result<Vec<PartitionTold>, LogError> {
+    let mut partitions = Vec::new();
+    for topic in Topic::ALL {
+        for partition in 0..log.partitions(topic) {
+            let (first, next) = (log.start(topic, partition)?, log.end(topic, partition)?);
+            let stream = topic.name().to_owned();
+            partitions.push(PartitionTold { stream, partition, first, next });
+        }
+    }
+    Ok(partitions)
 }
 
 async fn tail(

@@ -14,17 +14,19 @@ use warehouse::session::Session;
 
 use crate::{
     audit,
-    cli::VerifyArguments,
+    cli::{Data, VerifyArguments},
     commands::node,
     config::{Cache, Config},
     failure::Failure,
     node::Node,
     person,
     progress::Progress,
+    remote,
 };
 use cache::Cached;
 use calls::Calls;
-use findings::{Findings, NOTHING};
+pub use findings::Findings;
+use findings::NOTHING;
 use index::Side;
 use minutes::Minutes;
 use statements::Statements;
@@ -48,14 +50,10 @@ mod tables;
 /// # Errors
 /// Where something cannot be read, or anything drifts.
 pub async fn run(arguments: VerifyArguments) -> Result<(), Failure> {
-    let node = node(&arguments.data)?;
-    let config = Config::load(arguments.data.config.as_deref(), std::env::vars())?;
-    let progress = Progress::new(arguments.json);
-    let redis = match config.authoriser.cache {
-        Cache::Embedded => None,
-        Cache::Redis | Cache::RedisCluster => Some(config.redis()?),
+    let findings = match &arguments.at.server {
+        Some(server) => remote::verify::all(server).await?,
+        None => at_rest(&arguments.at.data(), arguments.json).await?,
     };
-    let findings = all(&node, &config, redis, &progress).await?;
     findings.tell(arguments.json)?;
     match findings.count() {
         0 => Ok(()),
@@ -63,23 +61,39 @@ pub async fn run(arguments: VerifyArguments) -> Result<(), Failure> {
     }
 }
 
-/// Compares everything; of `redis`, where this node keeps its counters in one, what lies there, too.
+async fn at_rest(data: &Data, json: bool) -> Result<Findings, Failure> {
+    let node = node(data)?;
+    let config = Config::load(data.config.as_deref(), std::env::vars())?;
+    let redis = match config.authoriser.cache {
+        Cache::Embedded => None,
+        Cache::Redis | Cache::RedisCluster => Some(config.redis()?),
+    };
+    Box::pin(all(&node, Of::Stopped(redis), &Progress::new(json))).await
+}
+
+/// Of what kind of node everything is compared.
+#[derive(Debug)]
+pub enum Of {
+    /// Of one that nobody has open: all of it, and where it keeps its counters in Redis what lies
+    /// there, too.
+    Stopped(Option<RedisSettings>),
+    /// Of this process's own, while it serves. The index and what lies in Redis move with every
+    /// decision, so that no offset is theirs; and a month may be closed in between.
+    Running,
+}
+
+/// Compares everything.
 ///
 /// # Errors
 /// Where something cannot be read, or Redis cannot be reached.
-pub async fn all(
-    node: &Node,
-    config: &Config,
-    redis: Option<RedisSettings>,
-    progress: &Progress,
-) -> Result<Findings, Failure> {
+pub async fn all(node: &Node, of: Of, progress: &Progress) -> Result<Findings, Failure> {
     let (started, mut findings) = (Instant::now(), Findings::default());
     // Of each table one version from here on, whatever pipelines land meanwhile.
     let session = node.landed().await?;
     let today = LocalTime::of(node.clock.now()).date;
     let today = (today - chrono::NaiveDate::default()).num_days();
     let keeps = |table: &str| {
-        let days = config.retention.get(table).copied().filter(|days| *days > 0)?;
+        let days = node.keeps_days(table)?;
         // One day more than is kept: it may go while we look.
         Some(today - i64::from(days) + 1)
     };
@@ -91,8 +105,7 @@ pub async fn all(
         if *topic == Topic::Authorisations {
             let minutes = Minutes::open(&session, partitions, keeps(minutes::NAME)).await?;
             let both = (&mut tables, &mut statements);
-            let redis = redis.clone();
-            authorisations(node, &session, both, minutes, redis, &bar, &mut findings).await?;
+            authorisations(node, &session, both, minutes, &of, &bar, &mut findings).await?;
         } else {
             let calls = match topic {
                 Topic::ServiceEvents => {
@@ -105,7 +118,7 @@ pub async fn all(
         tables.compare(&node.log, &session, &bar, &mut findings).await?;
         bar.finish_and_clear();
     }
-    finance(node, &session, &statements, &mut findings).await?;
+    finance(node, &session, &statements, &of, &mut findings).await?;
     trail(node, &mut findings).await?;
     keys(node, &mut findings).await?;
     findings.seconds = started.elapsed().as_secs_f64();
@@ -151,13 +164,12 @@ async fn authorisations(
     session: &Session,
     (tables, statements): (&mut Tables, &mut Statements),
     mut minutes: Minutes,
-    redis: Option<RedisSettings>,
+    of: &Of,
     bar: &indicatif::ProgressBar,
     findings: &mut Findings,
 ) -> Result<(), Failure> {
     let topic = Topic::Authorisations;
-    let mut index = Side::open(node, findings)?;
-    let mut cached = redis.and_then(|redis| cached(redis, index.as_ref(), findings));
+    let (mut index, mut cached) = beside(node, of, findings)?;
     replay(&node.log, topic, |stored| {
         bar.inc(1);
         findings.records += 1;
@@ -202,6 +214,23 @@ async fn authorisations(
     }
 }
 
+/// What decisions are made by, where it can be compared: the index, and what lies in Redis.
+fn beside(
+    node: &Node,
+    of: &Of,
+    findings: &mut Findings,
+) -> Result<(Option<Side>, Option<Cached>), Failure> {
+    let Of::Stopped(redis) = of else {
+        let text = "the index and counters in Redis are not compared: they move while a node runs; \
+                    compare them in a stopped node's folder";
+        findings.notes.push(text.into());
+        return Ok((None, None));
+    };
+    let index = Side::open(node, findings)?;
+    let cached = redis.clone().and_then(|redis| cached(redis, index.as_ref(), findings));
+    Ok((index, cached))
+}
+
 /// What lies in Redis, to be compared with the index; none where there is none.
 fn cached(redis: RedisSettings, index: Option<&Side>, findings: &mut Findings) -> Option<Cached> {
     if index.is_none() {
@@ -215,6 +244,7 @@ async fn finance(
     node: &Node,
     session: &Session,
     statements: &Statements,
+    of: &Of,
     findings: &mut Findings,
 ) -> Result<(), Failure> {
     for partition in 0..node.log.partitions(Topic::Authorisations) {
@@ -226,7 +256,11 @@ async fn finance(
     }
     let made = statements.compare(session, findings).await?;
     let folder = node.folder.join("settlements");
-    bank::compare(session, statements.closings(), &made, &folder, findings).await
+    let closings = match of {
+        Of::Stopped(_) => statements.closings(),
+        Of::Running => statements.landed(session).await?,
+    };
+    bank::compare(session, closings, &made, &folder, findings).await
 }
 
 /// The audit trail against the checkpoints that lie beside it.
@@ -264,6 +298,9 @@ async fn keys(node: &Node, findings: &mut Findings) -> Result<(), Failure> {
         Ok::<(), Failure>(())
     })
     .await?;
+    // Whoever was erased while we looked has no key any more.
+    let erased = person::erased(&node.keys)?;
+    missing.retain(|person| !erased.contains(person));
     findings.compared("keys", sealed, opened);
     for person in missing {
         findings.drift("keys", format!("the person {person}"), "a key", NOTHING);

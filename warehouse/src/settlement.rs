@@ -212,7 +212,7 @@ pub async fn compute(
     closing: &Closing,
     ledger: &Ledger,
 ) -> Result<Vec<Statement>, WarehouseError> {
-    landed(session, "benefit_lines", &closing.end_offsets).await?;
+    lines_landed(session, &closing.end_offsets).await?;
     // A draft knows the contracts as they are.
     let known_at = closing.closed.map_or(FAR_FUTURE, |closed| closed.at);
     let parameters = vec![("closed_at", instant(known_at))];
@@ -238,6 +238,14 @@ pub async fn compute(
 /// [`WarehouseError::NotLanded`] where they are not there yet.
 pub async fn contracts_landed(session: &Session, end: u64) -> Result<(), WarehouseError> {
     landed(session, "registry_contracts", &[end]).await
+}
+
+/// Makes sure that the benefit lines are there which the stream holds before `ends`, by partition.
+///
+/// # Errors
+/// [`WarehouseError::NotLanded`] where they are not there yet.
+pub async fn lines_landed(session: &Session, ends: &[u64]) -> Result<(), WarehouseError> {
+    landed(session, "benefit_lines", ends).await
 }
 
 /// Every closed statement with its state, for people and for their tools.

@@ -90,6 +90,7 @@ pub fn routes(door: Door) -> Router {
                 .route("/v1/instructions:preview", post(preview::preview))
                 .route("/v1/registry", get(whole::export).put(whole::import))
                 .route("/v1/registry:diff", post(whole::diff))
+                .route("/v1/registry:simulate", post(whole::simulate))
                 .route("/v1/drafts", get(drafts::list))
                 .route("/v1/drafts/{id}", get(drafts::one).put(drafts::put).delete(drafts::remove))
                 .route("/v1/drafts/{id}/state", put(drafts::move_to))

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueHint};
 
-use super::Data;
+use super::{Data, Where};
 
 /// Arguments of `avis verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArguments {
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]
-    pub data: Data,
+    pub at: Where,
     /// Print one JSON object, and nothing else on standard output.
     #[arg(long)]
     pub json: bool,

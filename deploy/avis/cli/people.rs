@@ -4,22 +4,28 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueHint};
 
-use super::Data;
+use super::{Data, Where};
 
 /// What `avis person` does.
 #[derive(Debug, Subcommand)]
 #[allow(missing_docs, reason = "the node's data are documented at their type")]
 pub enum PersonCommand {
     /// Everything that is held of somebody, as JSON. That it was asked for stands in the audit trail.
-    #[command(after_help = "Example:\n  avis person export 010180-12345 --data avis-demo")]
+    #[command(after_help = "Examples:\n  avis person export 010180-12345 --data avis-demo\n  \
+                            AVIS_TOKEN=… avis person export 010180-12345 --server http://[::1]:8080\n\n\
+                            A running node tells it to administrators.")]
     Export {
         /// The personal code.
         person: String,
         #[command(flatten)]
-        data: Data,
+        at: Where,
     },
     /// Forget somebody, for ever: their key is destroyed, their means are blocked; sums stay.
-    #[command(after_help = "Example:\n  avis person erase 010180-12345 --yes --data avis-demo")]
+    #[command(
+        after_help = "Examples:\n  avis person erase 010180-12345 --yes --data avis-demo\n  \
+                            AVIS_TOKEN=… avis person erase 010180-12345 --yes --server http://[::1]:8080\n\n\
+                            A running node does it for administrators."
+    )]
     Erase {
         /// The personal code.
         person: String,
@@ -27,7 +33,7 @@ pub enum PersonCommand {
         #[arg(long)]
         yes: bool,
         #[command(flatten)]
-        data: Data,
+        at: Where,
     },
     /// Give every recipient another pseudonym in the tables; limits and points go on counting.
     #[command(after_help = "Example:\n  avis person rotate --yes --data avis-demo")]
@@ -60,7 +66,9 @@ pub enum AuditCommand {
     },
     /// Prove that the trail is what it was at every checkpoint.
     #[command(
-        after_help = "Example:\n  avis audit verify --checkpoints checkpoints.ndjson --key \"$(cat audit.key)\" --data avis-demo"
+        after_help = "Examples:\n  avis audit verify --checkpoints checkpoints.ndjson --key \"$(cat audit.key)\" --data avis-demo\n  \
+                      AVIS_TOKEN=… avis audit verify --checkpoints checkpoints.ndjson --server http://[::1]:8080\n\n\
+                      A running node proves it to operators and administrators."
     )]
     Verify {
         /// A file of checkpoints, one a line [default: the node's own].
@@ -70,6 +78,6 @@ pub enum AuditCommand {
         #[arg(long, value_name = "BASE64")]
         key: Option<String>,
         #[command(flatten)]
-        data: Data,
+        at: Where,
     },
 }

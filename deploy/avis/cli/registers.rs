@@ -57,8 +57,12 @@ pub enum LoadCommand {
     #[command(after_help = "Example:\n  avis load means means.ndjson.gz --data avis-demo")]
     Means(LoadArguments),
     /// Members of groups, as grantors' own systems list them.
-    #[command(after_help = "Example:\n  avis load memberships members.ndjson --data avis-demo")]
-    Memberships(LoadArguments),
+    #[command(
+        after_help = "Examples:\n  avis load memberships members.ndjson --data avis-demo\n  \
+                AVIS_TOKEN=… avis load memberships members.ndjson --server http://[::1]:8080\n\n\
+                      A running node takes them from the grantor whose groups they are of."
+    )]
+    Memberships(SendArguments),
     /// Offline transactions.
     #[command(
         after_help = "Examples:\n  avis load transactions baskets.ndjson.gz --data avis-demo\n  \

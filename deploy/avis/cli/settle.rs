@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueHint};
 
-use super::{Data, Format, Where};
+use super::{Format, Where};
 
 /// What `avis settle` does.
 #[derive(Debug, Subcommand)]
@@ -89,9 +89,12 @@ pub enum SettleCommand {
         at: Where,
     },
     /// Prove by an independent path that statements equal the stream, and name any cent that does not.
-    #[command(after_help = "Example:\n  avis settle check --data avis-demo")]
+    #[command(after_help = "Examples:\n  avis settle check --data avis-demo\n  \
+                      AVIS_TOKEN=… avis settle check --server http://[::1]:8080\n\n\
+                      A running node proves them up to the end of its stream as it is when it is \
+                      asked, however much comes meanwhile. Exit 1 where a cent differs.")]
     Check {
         #[command(flatten)]
-        data: Data,
+        at: Where,
     },
 }

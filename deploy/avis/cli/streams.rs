@@ -3,23 +3,27 @@
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{Data, Where};
+use super::Where;
 
 /// What `avis stream` does.
 #[derive(Debug, Subcommand)]
 #[allow(missing_docs, reason = "the variants' texts are the command line's help")]
 pub enum StreamCommand {
     /// Every stream, its partitions and their ends.
-    #[command(after_help = "Example:\n  avis stream list --data avis-demo")]
+    #[command(after_help = "Examples:\n  avis stream list --data avis-demo\n  \
+                            AVIS_TOKEN=… avis stream list --server http://[::1]:8080")]
     List {
         #[command(flatten)]
-        data: Data,
+        at: Where,
     },
     /// Records of a stream as flat JSON, one a line.
     #[command(
         after_help = "Examples:\n  avis stream tail authorisations --from 0 --most 3 --data avis-demo\n  \
                             avis stream tail audit --from 2025-01-15T08:00:00Z --most 5\n  \
-                            avis stream tail dead-letters --from earliest --most 100 | jq .reason"
+                            avis stream tail dead-letters --from earliest --most 100 | jq .reason\n  \
+                AVIS_TOKEN=… avis stream tail audit --server http://[::1]:8080\n\n\
+                            A running node shows records to administrators, at most 10000 of each \
+                            partition, and notes it in the audit trail."
     )]
     Tail {
         /// The stream.
@@ -35,7 +39,7 @@ pub enum StreamCommand {
         #[arg(long, value_enum, default_value_t = RecordFormat::Json)]
         format: RecordFormat,
         #[command(flatten)]
-        data: Data,
+        at: Where,
     },
 }
 
@@ -65,6 +69,16 @@ impl std::str::FromStr for From {
         instant.map_err(|_| {
             "neither an offset, nor an instant like 2025-01-15T08:00:00Z, nor earliest".into()
         })
+    }
+}
+
+impl std::fmt::Display for From {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Earliest => f.write_str("earliest"),
+            Self::Offset(offset) => write!(f, "{offset}"),
+            Self::Instant(instant) => f.write_str(&instant.to_rfc3339()),
+        }
     }
 }
 

@@ -7,11 +7,7 @@ use axum::{
     http::HeaderMap,
 };
 use chrono::SecondsFormat;
-use connectors::{
-    access::{self, Identity, Role},
-    problem::Problem,
-    terminal::openapi::Refusals,
-};
+use connectors::{problem::Problem, terminal::openapi::Refusals};
 use domain::id::RecordId;
 use ingest::dead_letter::{Open, listed};
 use serde::{Deserialize, Serialize};
@@ -209,15 +205,6 @@ fn chosen(body: &[u8]) -> Result<Chosen, Problem> {
 }
 
 impl Pulling {
-    /// Whoever watches the platform or runs it.
-    fn watcher(&self, headers: &HeaderMap) -> Result<Identity, Problem> {
-        let identity = access::identity(&self.tokens, headers)?;
-        match identity.role {
-            Role::Operator | Role::Administrator => Ok(identity),
-            _ => Err(Problem::forbidden("this is for operators")),
-        }
-    }
-
     async fn letters(
         &self,
         connector: &Option<String>,

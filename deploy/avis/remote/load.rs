@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::{cli::SendArguments, client::Client, failure::Failure, progress::Progress};
 
-const NDJSON: &str = "application/x-ndjson";
+pub(super) const NDJSON: &str = "application/x-ndjson";
 /// Bytes of a file that are sent at once.
 const PIECE: usize = 64 << 10;
 /// Pieces that are read ahead.
@@ -26,10 +26,10 @@ const AHEAD: usize = 4;
 
 /// What became of a file's lines.
 #[derive(Debug, Default)]
-struct Account {
-    lines: u64,
-    taken: u64,
-    already_there: u64,
+pub(super) struct Account {
+    pub(super) lines: u64,
+    pub(super) taken: u64,
+    pub(super) already_there: u64,
     refused: BTreeMap<String, u64>,
 }
 
@@ -218,11 +218,11 @@ impl Account {
         }
     }
 
-    fn refuse(&mut self, code: String) {
+    pub(super) fn refuse(&mut self, code: String) {
         *self.refused.entry(code).or_default() += 1;
     }
 
-    fn tell(&self, file: &Path) {
+    pub(super) fn tell(&self, file: &Path) {
         println!(
             "{}: {} lines, {} taken, {} already there, {} refused",
             file.display(),

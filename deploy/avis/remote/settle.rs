@@ -17,8 +17,12 @@ use crate::{
     cli::Format,
     client::Client,
     failure::Failure,
-    pull::settlements::{Closed, Sent},
-    settle::{Unmatched, bank_file, tell_closed, tell_sent},
+    pull::{
+        proofs::BooksProved,
+        settlements::{Closed, Sent},
+    },
+    settle::{Unmatched, bank_file, tell_balanced, tell_closed, tell_sent},
+    settlement::unbalanced,
 };
 
 #[derive(Debug, Deserialize)]
@@ -183,6 +187,24 @@ pub async fn import(server: &str, files: &[PathBuf]) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Has a node prove that its books balance.
+///
+/// # Errors
+/// Where the node refuses, or they do not.
+pub async fn check(server: &str) -> Result<(), Failure> {
+    let client = Client::patient(server)?;
+    let request = client.request(Method::GET, &["settlements:check"], &[]);
+    let mut proved: BooksProved = client.told(request).await?;
+    if proved.balance {
+        tell_balanced(proved.statements, proved.owed_cents);
+        return Ok(());
+    }
+    if proved.not_named > 0 {
+        proved.differences.push(format!("and {} more", proved.not_named));
+    }
+    Err(unbalanced(proved.difference_cents, &proved.differences))
 }
 
 /// Shows what banks told that fits no statement.

@@ -3,11 +3,13 @@
 use std::{collections::BTreeMap, io::Write};
 
 use authoriser::replay::Part;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use warehouse::report::FEWEST;
 
+use super::{ByName, Sides};
+
 /// One side's sums.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Beside {
     /// Baskets in which a cent was given.
     uses: i64,
@@ -18,7 +20,7 @@ pub(super) struct Beside {
     /// Baskets in which a limit cut something.
     limited: i64,
     /// People to whom a cent was given; few are not told of.
-    #[serde(serialize_with = "unless_few")]
+    #[serde(serialize_with = "unless_few", deserialize_with = "or_few")]
     recipients: i64,
 }
 
@@ -47,6 +49,11 @@ impl Beside {
 
 fn unless_few<S: Serializer>(recipients: &i64, serializer: S) -> Result<S::Ok, S::Error> {
     shown(*recipients).serialize(serializer)
+}
+
+/// The count that was told; where they are few some number of those that are not told.
+fn or_few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    Ok(Option::<i64>::deserialize(deserializer)?.unwrap_or(1))
 }
 
 /// A count of people, where it is not of a few.
@@ -107,29 +114,18 @@ impl Named {
     }
 }
 
-pub(super) fn json<'a>(all: impl Iterator<Item = (&'a str, [Beside; 2])>) -> serde_json::Value {
-    let entries = all.map(|(name, [then, now])| {
-        (name.to_owned(), serde_json::json!({"then": then, "now": now}))
-    });
-    serde_json::Value::Object(entries.collect())
-}
-
-pub(super) fn table<'a>(
-    out: &mut impl Write,
-    what: &str,
-    all: impl Iterator<Item = (&'a str, [Beside; 2])>,
-) -> std::io::Result<()> {
+pub(super) fn table(out: &mut impl Write, what: &str, all: &ByName) -> std::io::Result<()> {
     let people = |of: Beside| shown(of.recipients).map_or_else(|| "few".into(), |n| n.to_string());
     writeln!(
         out,
         "{what:<30} {:>9} {:>9} {:>13} {:>13} {:>13} {:>8} {:>8} {:>11} {:>8}",
         "uses then", "now", "euro then", "now", "change", "limited", "now", "people then", "now"
     )?;
-    for (name, [then, now]) in all {
+    for (name, Sides { then, now }) in all {
         writeln!(
             out,
             "{:<30} {:>9} {:>9} {:>13} {:>13} {:>13} {:>8} {:>8} {:>11} {:>8}",
-            if name.is_empty() { "–" } else { name },
+            if name.is_empty() { "–" } else { name.as_str() },
             then.uses,
             now.uses,
             euro(then.cents),
@@ -137,8 +133,8 @@ pub(super) fn table<'a>(
             euro(now.cents - then.cents),
             then.limited,
             now.limited,
-            people(then),
-            people(now)
+            people(*then),
+            people(*now)
         )?;
     }
     writeln!(out)

@@ -14,7 +14,6 @@ use connectors::source;
 use ingest::{topic::Topic, vault::VaultError};
 use pipelines::{entitlements::Evaluator, error::PipelineError, settlements};
 use tokio::{sync::watch, task::spawn_blocking};
-use warehouse::error::WarehouseError;
 
 use crate::{failure::Failure, node::Node, person, rotation::Rotations, settlement};
 
@@ -153,10 +152,10 @@ pub async fn prove(node: Arc<Node>, first: Duration) -> Result<(), Failure> {
     let mut pause = first;
     loop {
         tokio::time::sleep(pause).await;
-        let (began, ends) = (Instant::now(), settlement::ends(&node.log)?);
+        let began = Instant::now();
         let proof = loop {
-            match settlement::prove(&node.log, &node.session()?, &ends).await {
-                Err(Failure::Warehouse(WarehouseError::NotLanded { .. })) => {
+            match settlement::prove_now(&node).await {
+                Err(error) if settlement::is_landing(&error) => {
                     tokio::time::sleep(PROVED_SOON).await;
                 }
                 done => break done,

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, io::Write};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::failure::Failure;
 
@@ -10,7 +11,7 @@ use crate::failure::Failure;
 const NAMED: usize = 10_000;
 
 /// One row or cent that drifts. Nothing in it tells of a person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Drift {
     /// The table, or the part of another store.
     pub store: String,
@@ -23,7 +24,7 @@ pub struct Drift {
 }
 
 /// What was compared of one store.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Compared {
     /// Rows, records, orders or keys that there have to be.
     pub expected: u64,
@@ -34,7 +35,7 @@ pub struct Compared {
 }
 
 /// All that was found.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Findings {
     /// By store.
     pub compared: BTreeMap<String, Compared>,

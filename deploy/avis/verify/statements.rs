@@ -139,6 +139,17 @@ impl Statements {
         &self.closings
     }
 
+    /// The closings whose statements are in both tables: others may have come since these were read.
+    ///
+    /// # Errors
+    /// Where a table cannot be read.
+    pub async fn landed(&self, session: &Session) -> Result<&[Closing], Failure> {
+        let statements = next_of(session, kept::STATEMENTS).await?;
+        let next = next_of(session, kept::LINES).await?.min(statements);
+        let has = |of: &Closing| of.closed.is_some_and(|closed| closed.offset < next);
+        Ok(&self.closings[..self.closings.partition_point(has)])
+    }
+
     /// Takes a record of `authorisations`.
     pub fn take(&mut self, stored: &Stored) {
         let (merchant, date, lines, captured) = match &stored.record.event {
@@ -234,9 +245,7 @@ impl Statements {
         let tables = [kept::STATEMENTS, kept::LINES];
         let mut next = Vec::new();
         for name in tables {
-            let table = schema::table(name)
-                .ok_or_else(|| Failure::NoTable { pipeline: name.to_owned() })?;
-            next.push(positions(session, table, 1).await?.first().copied().unwrap_or(0));
+            next.push(next_of(session, name).await?);
         }
         let mut expect = |which: usize, offset: u64, bytes: &[u8]| {
             if next.get(which).is_some_and(|next| offset < *next) {
@@ -354,6 +363,13 @@ impl Statements {
             }
         }
     }
+}
+
+/// Up to where a table of settlements has read its stream.
+async fn next_of(session: &Session, name: &str) -> Result<u64, Failure> {
+    let table =
+        schema::table(name).ok_or_else(|| Failure::NoTable { pipeline: name.to_owned() })?;
+    Ok(positions(session, table, 1).await?.first().copied().unwrap_or(0))
 }
 
 /// What a bank's file says of statements: what it says last holds.

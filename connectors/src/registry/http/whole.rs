@@ -8,11 +8,12 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
-use domain::registry::Kind;
+use chrono::NaiveDate;
+use domain::registry::{Kind, Registry};
 use ingest::register::registry::identity;
 use serde_json::{Value, json};
 
-use super::{Door, answer};
+use super::{Days, Door, Simulating, answer};
 use crate::{
     access::{Identity, Role},
     precondition::{Seen, tag},
@@ -55,16 +56,22 @@ pub(super) async fn export(
     Ok(response)
 }
 
-/// What makes the registry the wanted one.
-fn changes(door: &Door, now: &Now<'_>, bytes: &[u8]) -> Result<Vec<Change>, Problem> {
+/// A registry that has no faults, as a document and as it is read.
+fn wanted(door: &Door, now: &Now<'_>, bytes: &[u8]) -> Result<(Value, Registry), Problem> {
     let text = std::str::from_utf8(bytes).map_err(|_| Problem::malformed("not UTF-8"))?;
     let mut wanted = registry::parse(text).map_err(Problem::malformed)?;
     listed::name(&mut wanted, &door.naming());
-    let standing = now.standing();
-    let (_, faults) = registry::check(&wanted, &|text| now.condition(text));
+    let (registry, faults) = registry::check(&wanted, &|text| now.condition(text));
     if !faults.is_empty() {
         return Err(Problem::faults(&faults));
     }
+    Ok((wanted, registry))
+}
+
+/// What makes the registry the wanted one.
+fn changes(door: &Door, now: &Now<'_>, bytes: &[u8]) -> Result<Vec<Change>, Problem> {
+    let (wanted, _) = wanted(door, now, bytes)?;
+    let standing = now.standing();
     let wanted = translated(&wanted);
     let mut changes = Vec::new();
     for kind in Kind::ALL {
@@ -109,6 +116,26 @@ pub(super) async fn diff(
     let now = door.registrar.now().await?;
     let changes = changes(&door, &now, &bytes)?;
     Ok(answer(StatusCode::OK, &told(&now, &changes), Some(now.standing().view.version())))
+}
+
+/// What a registry, YAML or JSON, would have done to the transactions that are recorded of some local days,
+/// beside what was done.
+pub(super) async fn simulate(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    Query(query): Query<BTreeMap<String, String>>,
+    bytes: Bytes,
+) -> Result<Response, Problem> {
+    let identity = administrator(&door, &headers)?;
+    let day = |name: &str| {
+        let day = query.get(name).and_then(|text| text.parse::<NaiveDate>().ok());
+        day.ok_or_else(|| Problem::invalid(format!("{name} is no day: YYYY-MM-DD")))
+    };
+    let days = Days { from: day("from")?, to: day("to")? };
+    let (_, registry) = wanted(&door, &door.registrar.now().await?, &bytes)?;
+    door.registrar.tell(&identity, "registry.simulate", format!("{} to {}", days.from, days.to));
+    let told = door.simulator.simulate(Simulating { registry, days, own: None }).await?;
+    Ok(answer(StatusCode::OK, &told, None))
 }
 
 /// Makes the registry this one, YAML or JSON, whole or not at all. What would remove more than a hundredth

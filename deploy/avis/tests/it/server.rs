@@ -3,10 +3,12 @@
 use std::process::Output;
 
 use chrono::{TimeDelta, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
-    avis, succeeded,
+    avis,
+    recipient::SENIOR,
+    succeeded,
     talk::{Node, today, token, until},
 };
 
@@ -86,4 +88,88 @@ fn what_a_running_node_does_is_asked_of_it() {
     let told = refused("finance", &["settle", "close", "--period", month]);
     assert!(told.contains("is not over yet"), "{told}");
     assert_eq!(of("finance", &["settle", "unmatched"]), "");
+
+    what_it_has_is_proved(&node, &registry);
+    somebody_is_told_and_forgotten(&node, &write("person.ndjson", &person().to_string()));
+    let list = write("members.ndjson", "{\"group\":\"none\",\"from\":\"2025-01-01\"}\n");
+    let load = ["load", "memberships", &list];
+    let told = ask(&node, ("grantor", "shop", "me"), &load);
+    let told = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(told.contains("the group none") && told.contains("404"), "{told}");
+    node.server.stop();
+    let trail = ["stream", "tail", "audit", "--from", "earliest", "--most", "1000", "--data"];
+    let trail = succeeded(&avis().args(trail).arg(&node.folder).output().expect("run"));
+    let of_people = ["person.export", "person.erase", "stream.read"];
+    let proofs = ["settlement.check", "verify", "audit.verify", "registry.simulate"];
+    for action in of_people.into_iter().chain(proofs) {
+        assert!(trail.contains(&format!("\"action\":\"{action}\"")), "{action}: {trail}");
+    }
+    assert!(!trail.contains("33995"), "a personal code in the trail");
+}
+
+fn person() -> Value {
+    json!({"specversion": "1.0", "id": "dagr-1", "source": "/dagr/persons",
+        "type": "lv.dagr.person.changed", "time": "2025-01-01T00:00:00Z",
+        "data": {"person": SENIOR, "sequence": 1, "attributes": {"birth_date": "1950-01-01",
+            "territory": "LV0001000", "status": "alive"}}})
+}
+
+/// Books, stores and trail are proved while it runs, to whom that is for; so are other rules tried.
+fn what_it_has_is_proved(node: &Node, registry: &str) {
+    let of = |role: &'static str, what: &[&str]| succeeded(&ask(node, (role, "", "me"), what));
+    let refused = |role: &'static str, what: &[&str]| {
+        let output = ask(node, (role, "", "me"), what);
+        assert_eq!(output.status.code(), Some(1), "{what:?}");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains("403"), "{told}");
+    };
+    assert!(of("finance", &["settle", "check"]).contains("the books balance"));
+    refused("operator", &["settle", "check"]);
+    let told = of("operator", &["verify", "--json"]);
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!((&told["drifts"], &told["not_named"]), (&json!([]), &json!(0)), "{told:#}");
+    assert!(told["records"].as_u64() > Some(0), "{told:#}");
+    assert!(told["notes"].to_string().contains("the index"), "{told:#}");
+    refused("finance", &["verify"]);
+    let told = of("operator", &["audit", "verify"]);
+    assert!(told.contains("vouched for by"), "{told}");
+    refused("finance", &["audit", "verify"]);
+
+    let list = of("operator", &["stream", "list"]);
+    assert!(list.lines().any(|line| line.starts_with("terminal-transactions")), "{list}");
+    let tail = ["stream", "tail", "registry-changes", "--from", "earliest", "--most", "2"];
+    let told = of("administrator", &tail);
+    let first: Value = serde_json::from_str(told.lines().next().expect("a line")).expect("JSON");
+    assert_eq!((told.lines().count(), &first["source_offset"]), (2, &json!(0)), "{told}");
+    let table = of("administrator", &[&tail[..], &["--format", "table"]].concat());
+    assert!(table.starts_with("0/0 "), "{table}");
+    refused("operator", &tail);
+
+    let days = ["--from", "2025-01-01", "--to", "2025-01-31"];
+    let simulate = [&["simulate", "--registry", registry][..], &days].concat();
+    assert!(of("administrator", &simulate).contains("0 transactions differ"));
+    refused("grantor", &simulate);
+}
+
+fn somebody_is_told_and_forgotten(node: &Node, file: &str) {
+    let of = |role: &'static str, what: &[&str]| succeeded(&ask(node, (role, "", "me"), what));
+    let told = of("source", &["load", "persons", file]);
+    assert!(told.contains("1 lines, 1 taken"), "{told}");
+    let export = || {
+        let told = of("administrator", &["person", "export", SENIOR]);
+        serde_json::from_str::<Value>(&told).expect("JSON")["attributes"].clone()
+    };
+    assert_eq!(export()["territory"], "LV0001000");
+    let export_it = vec!["person", "export", SENIOR];
+    let erase_it = vec!["person", "erase", SENIOR, "--yes"];
+    for (role, what) in [("operator", export_it), ("finance", erase_it)] {
+        let output = ask(node, (role, "", "me"), &what);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains("403") && !told.contains("33995"), "{told}");
+    }
+    let unsure = ask(node, ("administrator", "", "me"), &["person", "erase", SENIOR]);
+    assert_eq!(unsure.status.code(), Some(2), "without --yes");
+    let told = of("administrator", &["person", "erase", SENIOR, "--yes"]);
+    assert!(told.starts_with("erased"), "{told}");
+    assert_eq!(export(), Value::Null);
 }
