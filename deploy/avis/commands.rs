@@ -301,11 +301,30 @@ pub async fn load_command(command: LoadCommand) -> Result<(), Failure> {
     let progress = Progress::new(false);
     for file in files {
         let bar = progress.bar(what);
-        let account = load_file(&node, &command, file, &bar).await?;
+        let loaded = load_file(&node, &command, file, &bar).await;
+        // What came before it was cut off is on the stream, too.
+        let object = loaded.as_ref().map_or_else(
+            |_| "cut off".to_owned(),
+            |account| format!("{} of {} lines", account.taken, account.lines),
+        );
+        let noted = audit::note(&node, audit::at_the_machine(action(&command), object)).await;
+        let account = loaded?;
+        noted?;
         bar.finish_and_clear();
         tell(file, &account);
     }
     Ok(())
+}
+
+/// What loading is called in the audit trail.
+const fn action(command: &LoadCommand) -> &'static str {
+    match command {
+        LoadCommand::Persons(_) => "load.persons",
+        LoadCommand::Means(_) => "load.means",
+        LoadCommand::Memberships(_) => "load.memberships",
+        LoadCommand::Transactions(_) => "load.transactions",
+        LoadCommand::Events(_) => "load.events",
+    }
 }
 
 async fn load_file(

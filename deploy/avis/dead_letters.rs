@@ -14,6 +14,7 @@ use ingest::{
 };
 
 use crate::{
+    audit,
     cli::{DeadLettersCommand, Which},
     commands::node,
     failure::Failure,
@@ -42,6 +43,8 @@ pub async fn run(command: DeadLettersCommand) -> Result<(), Failure> {
             let node = node(&at.data())?;
             let which = Which { ids: vec![id], reason: None, connector: None };
             for letter in chosen(&node, &which).await? {
+                // What came may be a person's.
+                note(&node, "dead-letters.show", letter.id.to_string()).await?;
                 show(&node, &letter)?;
             }
             Ok(())
@@ -53,6 +56,7 @@ pub async fn run(command: DeadLettersCommand) -> Result<(), Failure> {
             let node = node(&at.data())?;
             let letters = chosen(&node, &which).await?;
             let Replayed { taken, left } = replay(&node, letters).await?;
+            note(&node, "dead-letters.replay", format!("{taken} letters")).await?;
             for Left { id, why } in &left {
                 println!("{id} stays: {why}");
             }
@@ -60,17 +64,23 @@ pub async fn run(command: DeadLettersCommand) -> Result<(), Failure> {
             println!("{taken} replayed, {} left", left.len());
             Ok(())
         }
-        DeadLettersCommand::Drop { which, note, at } => {
+        DeadLettersCommand::Drop { which, note: why, at } => {
             if let Some(server) = &at.server {
-                return remote::drop(server, &which, &note).await;
+                return remote::drop(server, &which, &why).await;
             }
             let node = node(&at.data())?;
             let letters = chosen(&node, &which).await?;
-            drop(&node, &letters, &note).await?;
+            drop(&node, &letters, &why).await?;
+            let object = format!("{} letters", letters.len());
+            note(&node, "dead-letters.drop", object).await?;
             println!("{} dropped", letters.len());
             Ok(())
         }
     }
+}
+
+async fn note(node: &Node, action: &'static str, object: String) -> Result<(), Failure> {
+    audit::note(node, audit::at_the_machine(action, object)).await
 }
 
 async fn list(

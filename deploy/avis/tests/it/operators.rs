@@ -91,6 +91,19 @@ fn what_was_refused_is_listed_shown_replayed_and_dropped() {
     assert_eq!(tail(&["--from", "2020-01-01T00:00:00Z", "--most", "1"]), "1");
     assert_eq!(tail(&["--from", "2199-01-01T00:00:00Z"]), "");
     assert_eq!(tail(&["--most", "1"]), "2");
+    // What was done at the machine stands in the audit trail, and who did it.
+    let days = ["--from", "2025-01-01", "--to", "2025-01-31", "--registry", &registry];
+    ran(&data, &[&["simulate"][..], &days].concat());
+    let trail = ran(&data, &["stream", "tail", "audit", "--from", "earliest", "--most", "1000"]);
+    let letters = ["dead-letters.show", "dead-letters.replay", "dead-letters.drop"];
+    for action in ["load.transactions", "registry.simulate"].into_iter().chain(letters) {
+        let noted = format!("\"action\":\"{action}\"");
+        let deed = trail.lines().find(|line| line.contains(&noted));
+        assert!(
+            deed.is_some_and(|deed| deed.contains("\"role\":\"machine\"")),
+            "{action}: {trail}"
+        );
+    }
 }
 
 #[test]
