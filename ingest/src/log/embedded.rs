@@ -177,7 +177,7 @@ impl EmbeddedLog {
             partition: stored.position.partition,
             offset: Some(stored.position.offset),
             recorded_at: stored.record.recorded_at.timestamp_micros(),
-            bytes: wire::encode(&stored.record),
+            bytes: wire::encode(&stored.record).into(),
         });
         self.send(topic, encoded.collect()).await.map(drop)
     }
@@ -267,7 +267,7 @@ impl Log for EmbeddedLog {
             partition: partition_of(&record.key, partitions),
             offset: None,
             recorded_at: record.recorded_at.timestamp_micros(),
-            bytes: wire::encode(record),
+            bytes: wire::encode(record).into(),
         };
         let encoded = match records.len() {
             SPREAD_FROM.. => spread::map(records.iter().collect(), encode),

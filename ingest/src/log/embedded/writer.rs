@@ -7,6 +7,7 @@ use std::{
 };
 
 use fjall::{Database, OwnedWriteBatch, PersistMode};
+use prost::bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::{
@@ -30,7 +31,8 @@ pub(in crate::log) struct Encoded {
     pub offset: Option<u64>,
     /// In microseconds since 1970.
     pub recorded_at: i64,
-    pub bytes: Vec<u8>,
+    /// Counted, not copied, by whoever keeps them to append them again.
+    pub bytes: Bytes,
 }
 
 /// A block as the store gets it.

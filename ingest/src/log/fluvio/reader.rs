@@ -281,7 +281,7 @@ impl Reader {
             partition: self.lane.partition,
             offset: Some(offset),
             recorded_at: accepted.recorded_at,
-            bytes: accepted.bytes,
+            bytes: accepted.bytes.into(),
         });
         Ok(())
     }
@@ -316,6 +316,7 @@ impl Reader {
         }
         let mut pauses = Pauses::new(self.settings.longest_pause);
         while !taken.records.is_empty() {
+            // Their bytes are shared, so that what is refused can be tried again.
             match self.mirror.append_encoded(topic, taken.records.clone()).await {
                 Ok(()) => break,
                 // A disk that is full for a while ends nothing: nobody is told of them until then.
