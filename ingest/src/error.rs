@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::topic::Topic;
+use crate::{topic::Topic, wire::WireError};
 
 /// A log cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,21 @@ pub enum LogError {
         offset: u64,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A record is whole and of a kind that only a newer version knows. It is never passed over: what
+    /// follows may depend on it.
+    #[error(
+        "{topic} partition {partition}: offset {offset} is of a newer version: event kind {kind}; upgrade the reader"
+    )]
+    Newer {
+        /// The stream.
+        topic: Topic,
+        /// The partition.
+        partition: u32,
+        /// The offset.
+        offset: u64,
+        /// The kind, as the wire has it.
+        kind: String,
     },
     /// What was asked for was let go of: whoever reads has missed it.
     #[error(
@@ -109,6 +124,14 @@ impl LogError {
     #[must_use]
     pub const fn nothing_written(&self) -> bool {
         matches!(self, Self::DiskFull { .. } | Self::ReadOnly { .. })
+    }
+
+    /// Why the record at an offset is none that this version reads.
+    pub(crate) fn unread(topic: Topic, partition: u32, offset: u64, error: WireError) -> Self {
+        match error {
+            WireError::Newer { kind } => Self::Newer { topic, partition, offset, kind },
+            error => Self::damaged(topic, partition, offset, &error.to_string()),
+        }
     }
 
     pub(crate) fn damaged(topic: Topic, partition: u32, offset: u64, reason: &str) -> Self {

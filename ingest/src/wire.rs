@@ -1,7 +1,9 @@
 //! How records are written: compact and versioned in the log, flat JSON for whoever reads along.
 //!
 //! Version 1 is protobuf by `prost`: a reader skips fields it does not know and fills those that are
-//! missing, so older and newer nodes read each other. Tags are never used again.
+//! missing, so older and newer nodes read each other. Tags are never used again. A whole event of a
+//! kind that it does not know is never skipped: it may have moved money, or taken a right away. Such
+//! a reader stops there and says that it is too old ([`WireError::Newer`]).
 
 pub(crate) mod json;
 pub mod published;
@@ -13,7 +15,10 @@ pub use shared::Shared;
 
 use chrono::{DateTime, Utc};
 use domain::id::RecordId;
-use prost::Message;
+use prost::{
+    Message,
+    encoding::{DecodeContext, WireType, decode_key, skip_field},
+};
 use serde::Serialize;
 
 use crate::record::{Position, Record, Stored};
@@ -33,9 +38,15 @@ pub enum WireError {
     /// A header is missing or out of range.
     #[error("the record's {0} is missing or out of range")]
     Header(&'static str),
-    /// An event of a type that this version does not know.
-    #[error("the record holds no event known to this version")]
-    UnknownEvent,
+    /// There are headers alone.
+    #[error("the record holds no event")]
+    NoEvent,
+    /// An event of a kind that only a newer version knows; the bytes are whole.
+    #[error("of a newer version: event kind {kind}; upgrade the reader")]
+    Newer {
+        /// Its tag, or in JSON its name.
+        kind: String,
+    },
 }
 
 /// The bytes of a record in wire version 1.
@@ -62,7 +73,7 @@ pub fn encode(record: &Record) -> Vec<u8> {
 /// The record in bytes of wire version 1.
 ///
 /// # Errors
-/// Where the bytes are damaged or of a schema that this version cannot read.
+/// Where the bytes are damaged, or of an event that only a newer version knows.
 pub fn decode(bytes: &[u8]) -> Result<Record, WireError> {
     let envelope = v1::Envelope::decode(bytes)?;
     let id: [u8; 16] = envelope.id.try_into().map_err(|_| WireError::Header("id"))?;
@@ -73,8 +84,26 @@ pub fn decode(bytes: &[u8]) -> Result<Record, WireError> {
         sequence: envelope.sequence,
         event_time: instant(envelope.event_time).ok_or(WireError::Header("event time"))?,
         recorded_at: instant(envelope.recorded_at).ok_or(WireError::Header("record time"))?,
-        event: envelope.event.ok_or(WireError::UnknownEvent)?,
+        event: envelope.event.ok_or_else(|| unknown(bytes))?,
     })
+}
+
+/// What stands in the place of an event that this version knows.
+fn unknown(mut bytes: &[u8]) -> WireError {
+    while let Ok((tag, kind)) = decode_key(&mut bytes) {
+        if tag >= v1::FIRST_EVENT && kind == WireType::LengthDelimited {
+            return WireError::Newer { kind: tag.to_string() };
+        }
+        if skip_field(kind, tag, &mut bytes, DecodeContext::default()).is_err() {
+            break;
+        }
+    }
+    WireError::NoEvent
+}
+
+/// When a record was recorded, in microseconds since 1970, whatever its event.
+pub(crate) fn recorded_at(bytes: &[u8]) -> Result<i64, WireError> {
+    Ok(v1::RecordTime::decode(bytes)?.recorded_at)
 }
 
 /// The instant of so many microseconds since 1970.

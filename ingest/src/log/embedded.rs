@@ -46,6 +46,8 @@ mod journal;
 mod keeper;
 mod space;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub(in crate::log) use writer::Encoded;

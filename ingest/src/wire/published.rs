@@ -81,7 +81,7 @@ pub fn encode(outbox: &str, place: Position, record: &Record) -> Result<Vec<u8>,
 /// filled.
 ///
 /// # Errors
-/// Where the object is none, or of an event that this version does not know.
+/// Where the object is none, or of an event that only a newer version knows.
 pub fn decode(object: &[u8]) -> Result<Published, WireError> {
     let headers: Headers = serde_json::from_slice(object)?;
     let instant = |text: &str, name| {
@@ -132,7 +132,7 @@ fn event(kind: &str, object: &[u8]) -> Result<Event, WireError> {
         "household_joined" => read(object, Event::HouseholdJoined),
         "membership_changed" => read(object, Event::MembershipChanged),
         "panel_changed" => read(object, Event::PanelChanged),
-        _ => Err(WireError::UnknownEvent),
+        _ => Err(WireError::Newer { kind: kind.into() }),
     }
 }
 

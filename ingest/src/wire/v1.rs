@@ -52,6 +52,16 @@ pub struct Envelope {
     pub event: Option<Event>,
 }
 
+/// The least tag of an event in its envelope; headers have those below.
+pub(super) const FIRST_EVENT: u32 = 16;
+
+/// Of an envelope the record time alone.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct RecordTime {
+    #[prost(int64, tag = "6")]
+    pub recorded_at: i64,
+}
+
 /// What happened. In JSON its name stands in `type`.
 #[derive(Clone, PartialEq, prost::Oneof, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]

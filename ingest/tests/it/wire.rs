@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use ingest::{
     record::{Position, Stored},
-    wire::{Flat, decode, encode},
+    wire::{Flat, WireError, decode, encode, published},
 };
 use proptest::prelude::*;
 
@@ -37,6 +37,32 @@ fn a_field_of_a_later_version_is_skipped() {
     // Field 99, a varint: what a later version may add.
     bytes.extend([0x98, 0x06, 0x01]);
     assert_eq!(decode(&bytes).expect("read"), record("T-000001", 1));
+}
+
+/// Bytes that are kept: of version 1, or as a later version may write them.
+fn kept(name: &str) -> Vec<u8> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/wire");
+    std::fs::read(folder.join(name)).expect("the golden")
+}
+
+#[test]
+fn fields_of_a_later_version_are_skipped_among_headers_and_in_events() {
+    let (newer, known) = (kept("newer/fields.bin"), kept("v1/means_changed.bin"));
+    assert!(newer.len() > known.len());
+    assert_eq!(decode(&newer).expect("read"), decode(&known).expect("read"));
+}
+
+#[test]
+fn an_event_of_a_later_version_is_never_skipped_and_told_by_its_kind() {
+    let binary = decode(&kept("newer/event.bin")).expect_err("unknown");
+    let json = published::decode(&kept("newer/event.json")).expect_err("unknown");
+    for (refused, expected) in [(binary, "4711"), (json, "voucher_issued")] {
+        assert!(matches!(&refused, WireError::Newer { kind } if kind == expected), "{refused}");
+        assert_eq!(
+            refused.to_string(),
+            format!("of a newer version: event kind {expected}; upgrade the reader")
+        );
+    }
 }
 
 proptest! {

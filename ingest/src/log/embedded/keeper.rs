@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use prost::Message;
 use tokio::sync::oneshot;
 
 use super::{
@@ -17,7 +18,12 @@ use super::{
     streams::Streams,
     writer::{Job, Replace},
 };
-use crate::{error::LogError, log::Keep, topic::Topic, wire};
+use crate::{
+    error::LogError,
+    log::Keep,
+    topic::Topic,
+    wire::v1::{Envelope, Event},
+};
 
 /// Rows that go at once.
 const TRIMMED_AT_ONCE: usize = 4_096;
@@ -292,11 +298,12 @@ impl Work {
     }
 }
 
-/// Record time and entry of a record.
+/// Record time and entry of a record. One of a kind that only a newer version knows is about no entry
+/// known here, and stays.
 fn entry(bytes: &[u8]) -> Result<(i64, Option<Entry>), &'static str> {
-    let record = wire::decode(bytes).map_err(|_| "a record cannot be read")?;
-    let entry = record.event.entry().map(|entry| (entry, record.event.rank()));
-    Ok((record.recorded_at.timestamp_micros(), entry))
+    let record = Envelope::decode(bytes).map_err(|_| "a record cannot be read")?;
+    let of = |event: Event| event.entry().map(|entry| (entry, event.rank()));
+    Ok((record.recorded_at, record.event.and_then(of)))
 }
 
 /// Blocks that are put together.

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     error::LogError,
+    log::READ_BATCH,
     record::{Position, Stored},
     topic::Topic,
     wire,
@@ -228,7 +229,7 @@ impl Streams {
         let mut stored = Vec::with_capacity(most.min(1_024));
         self.each(topic, partition, from, most, |offset, bytes| {
             let record = wire::decode(bytes)
-                .map_err(|error| LogError::damaged(topic, partition, offset, &error.to_string()))?;
+                .map_err(|error| LogError::unread(topic, partition, offset, error))?;
             stored.push(Stored { position: Position { partition, offset }, record });
             Ok(())
         })?;
@@ -329,10 +330,37 @@ impl Streams {
                 false => high = block.first().max(low),
             }
         }
-        let records = self.read(topic, partition, low.min(end), 4_096)?;
-        let found =
-            records.iter().find(|stored| stored.record.recorded_at.timestamp_micros() >= instant);
-        Ok(found.map_or(end, |stored| stored.position.offset))
+        self.first_since(topic, partition, low.min(end), instant)
+    }
+
+    /// The first record from `from` on that was recorded at or after an instant. It stands in the
+    /// first block, unless a clock was ahead and the register has since let go of what was recorded
+    /// by it: then what follows is looked through, so many at once, up to the first.
+    fn first_since(
+        &self,
+        topic: Topic,
+        partition: u32,
+        from: u64,
+        instant: i64,
+    ) -> Result<u64, LogError> {
+        let end = self.end(topic, partition);
+        let (mut next, mut found) = (from, None);
+        while next < end && found.is_none() {
+            let before = next;
+            self.each(topic, partition, before, READ_BATCH, |offset, bytes| {
+                let recorded_at = wire::recorded_at(bytes)
+                    .map_err(|error| LogError::unread(topic, partition, offset, error))?;
+                if found.is_none() && recorded_at >= instant {
+                    found = Some(offset);
+                }
+                next = offset + 1;
+                Ok(())
+            })?;
+            if next == before {
+                break;
+            }
+        }
+        Ok(found.unwrap_or(end))
     }
 }
 
