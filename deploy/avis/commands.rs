@@ -16,6 +16,7 @@ use connectors::{
 use domain::{period::LocalTime, registry::Kind};
 use ingest::{
     clock::{Clock, SystemClock},
+    log::{Log, embedded::StoppedLog},
     vault::Vault,
 };
 use pipelines::{groups, own};
@@ -35,7 +36,7 @@ use crate::{
     config::{self, Config},
     failure::Failure,
     gate,
-    node::{Node, own_folder},
+    node::{Node, is_finished, own_folder},
     person,
     progress::Progress,
     remote,
@@ -56,14 +57,42 @@ fn open(data: &Data) -> Result<Node, Failure> {
 /// Where there is none, or another process has it.
 pub fn node(data: &Data) -> Result<Node, Failure> {
     let config = Config::load(data.config.as_deref(), std::env::vars())?;
-    if config.cluster().is_none() && !data.folder.join("log").is_dir() {
-        let folder = data.folder.display();
-        let text = format!(
-            "{folder} holds no node's data; run `avis demo --out {folder}` or `avis up --data {folder}` first"
-        );
-        return Err(Failure::Usage(text));
+    if config.cluster().is_none() {
+        has_streams(data)?;
     }
     Node::open(&data.folder, &config, Arc::new(SystemClock))
+}
+
+fn has_streams(data: &Data) -> Result<(), Failure> {
+    if data.folder.join("log").is_dir() {
+        return Ok(());
+    }
+    let folder = data.folder.display();
+    let text = format!(
+        "{folder} holds no node's data; run `avis demo --out {folder}` or `avis up --data {folder}` first"
+    );
+    Err(Failure::Usage(text))
+}
+
+/// The streams of a stopped node, of which nothing is changed, or over a cluster what the node has;
+/// and what of them is damaged as a whole.
+///
+/// # Errors
+/// As [`node`].
+pub fn streams(data: &Data) -> Result<(Arc<dyn Log>, Vec<String>), Failure> {
+    let config = Config::load(data.config.as_deref(), std::env::vars())?;
+    if config.cluster().is_some() {
+        return Ok((node(data)?.log, Vec::new()));
+    }
+    has_streams(data)?;
+    is_finished(&data.folder)?;
+    let log = StoppedLog::open(&data.folder.join("log"))?;
+    let damages = log.damages().iter().map(|damage| match std::error::Error::source(damage) {
+        Some(source) => format!("{damage}: {source}"),
+        None => damage.to_string(),
+    });
+    let damages = damages.collect();
+    Ok((Arc::new(log), damages))
 }
 
 /// Tables can be read while a node runs on the same folder.

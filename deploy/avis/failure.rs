@@ -46,6 +46,8 @@ pub enum Failure {
     Task(#[from] tokio::task::JoinError),
     #[error("the books differ by {cents} cents:\n{list}")]
     Books { cents: i64, list: String },
+    #[error("not all that was there can be read:\n  {0}")]
+    Lost(String),
     #[error("the audit trail is not what it was:\n  {0}")]
     Audit(String),
     #[error("{url}: {reason}")]

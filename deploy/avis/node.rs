@@ -138,6 +138,19 @@ impl Metrics {
     }
 }
 
+/// Refuses a folder into which a restore was cut off.
+///
+/// # Errors
+/// Where it was.
+pub fn is_finished(folder: &Path) -> Result<(), Failure> {
+    if folder.join(UNFINISHED).exists() {
+        let folder = folder.display();
+        let text = format!("a restore into {folder} was cut off; run `avis restore` again");
+        return Err(Failure::Usage(text));
+    }
+    Ok(())
+}
+
 impl Node {
     /// Opens a node's folder, and makes it where there is none.
     ///
@@ -159,11 +172,7 @@ impl Node {
     ) -> Result<Self, Failure> {
         std::fs::create_dir_all(folder)
             .map_err(|source| Failure::Folder { path: folder.to_path_buf(), source })?;
-        if folder.join(UNFINISHED).exists() {
-            let folder = folder.display();
-            let text = format!("a restore into {folder} was cut off; run `avis restore` again");
-            return Err(Failure::Usage(text));
-        }
+        is_finished(folder)?;
         let metrics = Metrics::new(folder)?;
         // The log first: its lock says in words that another process has the folder.
         let log = metrics.log(folder, config)?;

@@ -6,7 +6,7 @@ use ingest::{error::LogError, log::Log, record::Stored, topic::Topic, wire::Flat
 
 use crate::{
     cli::{From, RecordFormat, StreamCommand},
-    commands::node,
+    commands::streams,
     failure::Failure,
     pull::streams::PartitionTold,
     remote::stream as remote,
@@ -18,15 +18,20 @@ const AT_ONCE: usize = 1_024;
 /// Runs it.
 ///
 /// # Errors
-/// Where there is no such stream or it cannot be read.
+/// Where there is no such stream or it cannot be read. What stands before that which is damaged is
+/// written first, of every partition.
 pub async fn run(command: StreamCommand) -> Result<(), Failure> {
     match command {
         StreamCommand::List { at } => {
-            let partitions = match &at.server {
-                Some(server) => remote::list(server).await?,
-                None => partitions(&*node(&at.data())?.log)?,
+            let (partitions, damages) = match &at.server {
+                Some(server) => (remote::list(server).await?, Vec::new()),
+                None => {
+                    let (log, damages) = streams(&at.data())?;
+                    (partitions(&*log)?, damages)
+                }
             };
-            list(&partitions)
+            list(&partitions)?;
+            all_read(&damages)
         }
         StreamCommand::Tail { topic, from, most, format, at } => {
             let known = || Topic::ALL.map(Topic::name).join(", ");
@@ -37,13 +42,24 @@ pub async fn run(command: StreamCommand) -> Result<(), Failure> {
             if let Some(server) = &at.server {
                 return remote::tail(server, topic.name(), from, most, format).await;
             }
-            let node = node(&at.data())?;
-            for partition in 0..node.log.partitions(topic) {
-                tail(&*node.log, topic, partition, from, most, format).await?;
+            let (log, damages) = streams(&at.data())?;
+            let mut lost = Vec::new();
+            for partition in 0..log.partitions(topic) {
+                match tail(&*log, topic, partition, from, most, format).await {
+                    Err(Failure::Log(error @ LogError::Damaged { .. })) => {
+                        lost.push(error.to_string());
+                    }
+                    other => other?,
+                }
             }
-            Ok(())
+            lost.extend(damages);
+            all_read(&lost)
         }
     }
+}
+
+fn all_read(lost: &[String]) -> Result<(), Failure> {
+    if lost.is_empty() { Ok(()) } else { Err(Failure::Lost(lost.join("\n  "))) }
 }
 
 fn list(partitions: &[PartitionTold]) -> Result<(), Failure> {

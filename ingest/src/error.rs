@@ -8,7 +8,7 @@ use crate::{topic::Topic, wire::WireError};
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// Another process has the folder.
-    #[error("the log in {} is in use by another process; stop it first", path.display())]
+    #[error("the log in {} is in use by another process; stop it first, or ask the node that runs by --server where the command has it", path.display())]
     InUse {
         /// The folder.
         path: PathBuf,

@@ -11,13 +11,19 @@ const STARTED: &str = "version";
 /// What the store makes only once the marker is synced.
 const FIRST_KEYSPACE: &str = "keyspaces/0";
 
+/// Whether the store of a folder ever was started: where not, nothing was written to it.
+#[must_use]
+pub fn happened(folder: &Path) -> bool {
+    folder.join(FIRST_KEYSPACE).exists()
+}
+
 /// The store cannot go on where its very first start was cut off. Nothing was ever written then, so
 /// what is there is cleared, and the store starts again. The caller alone has the folder.
 ///
 /// # Errors
 /// Where the folder cannot be written.
 pub fn finish(folder: &Path) -> io::Result<()> {
-    if folder.join(FIRST_KEYSPACE).exists() {
+    if happened(folder) {
         // The store does not make its lock anew; the caller's holds already.
         return touch(&folder.join(STORE_LOCK)).map(drop);
     }

@@ -55,6 +55,21 @@ pub fn claim(folder: &Path) -> Result<Claim, Unclaimed> {
     Ok(Claim { locked })
 }
 
+/// Takes a folder together with others who only read; none where nobody ever had it. It stays as it
+/// is.
+pub fn share(folder: &Path) -> Result<Option<Claim>, Unclaimed> {
+    let locked = match File::open(folder.join(IN_USE)) {
+        Ok(locked) => locked,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    locked.try_lock_shared().map_err(|error| match error {
+        TryLockError::WouldBlock => Unclaimed::InUse,
+        TryLockError::Error(source) => source.into(),
+    })?;
+    Ok(Some(Claim { locked }))
+}
+
 /// A file, which is made where there is none.
 pub fn touch(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).write(true).truncate(false).open(path)
@@ -79,5 +94,18 @@ mod tests {
         drop(claimed);
         claim(folder.path()).expect("claimed again");
         drop(of_a_child);
+    }
+
+    #[test]
+    fn readers_share_a_folder_and_nobody_takes_it_meanwhile() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(share(folder.path()).expect("nobody's").is_none());
+        let claimed = claim(folder.path()).expect("claimed");
+        assert!(matches!(share(folder.path()), Err(Unclaimed::InUse)));
+        drop(claimed);
+        let readers = [(), ()].map(|()| share(folder.path()).expect("shared").expect("a claim"));
+        assert!(matches!(claim(folder.path()), Err(Unclaimed::InUse)));
+        drop(readers);
+        claim(folder.path()).expect("claimed again");
     }
 }

@@ -17,7 +17,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use fjall::{CompressionType, Database};
+use fjall::{CompressionType, Database, DatabaseBuilder};
 use tokio::sync::{oneshot, watch};
 
 use self::{
@@ -25,7 +25,7 @@ use self::{
     ends::Ends,
     keeper::Keeper,
     space::Space,
-    streams::Streams,
+    streams::{Partition, Streams},
     writer::{Append, Job, Writer},
 };
 use super::{Keep, Log, Pending};
@@ -44,12 +44,15 @@ mod ends;
 mod folder;
 mod journal;
 mod keeper;
+mod linked;
 mod space;
+mod stopped;
 mod streams;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+pub use stopped::StoppedLog;
 pub(in crate::log) use writer::Encoded;
 
 /// Batches that may wait for the writer; more make their callers wait.
@@ -97,6 +100,15 @@ impl Default for Settings {
     }
 }
 
+/// The store in a folder, to be opened.
+fn store(folder: &Path) -> DatabaseBuilder<Database> {
+    Database::builder(folder)
+        .cache_size(BLOCK_CACHE_BYTES)
+        .max_journaling_size(JOURNAL_BYTES)
+        // The look through the journals reads what stands there.
+        .journal_compression(CompressionType::None)
+}
+
 /// Tells the records of a row of the store, in order, each with its offset.
 ///
 /// # Errors
@@ -139,21 +151,14 @@ impl EmbeddedLog {
         };
         let claim = folder::claim(folder)?;
         journal::check(folder)?;
-        let database = Database::builder(folder)
-            .cache_size(BLOCK_CACHE_BYTES)
-            .max_journaling_size(JOURNAL_BYTES)
-            // The look through the journals reads what stands there.
-            .journal_compression(CompressionType::None)
-            .worker_threads(1)
-            .open()
-            .map_err(|source| match source {
-                fjall::Error::Locked => LogError::InUse { path: folder.to_path_buf() },
-                source => opened(source.into()),
-            })?;
+        let database = store(folder).worker_threads(1).open().map_err(|source| match source {
+            fjall::Error::Locked => LogError::InUse { path: folder.to_path_buf() },
+            source => opened(source.into()),
+        })?;
         let (ends, known) = Ends::open(folder).map_err(|source| opened(source.into()))?;
         let space = Space::of(folder, settings.reserve_bytes);
         let space = space.map_err(|source| opened(source.into()))?;
-        let streams = Arc::new(Streams::open(&database, folder, &known, space)?);
+        let streams = Arc::new(Streams::open(&database, folder, &known, space, Partition::open)?);
         let (queue, jobs) = mpsc::sync_channel(QUEUE);
         let shared = Arc::clone(&streams);
         let sync = settings.sync;

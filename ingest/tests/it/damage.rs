@@ -1,8 +1,20 @@
 //! Disks that lose or change what was synced: never a wrong record, never a silent loss.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
-use ingest::{error::LogError, log::embedded::Sync, record::Stored, topic::Topic};
+use ingest::{
+    error::LogError,
+    log::{
+        Log,
+        embedded::{StoppedLog, Sync},
+    },
+    record::Stored,
+    topic::Topic,
+};
 
 use crate::{open, record, scale};
 
@@ -22,6 +34,47 @@ async fn held(folder: &Path) -> Result<Vec<Stored>, LogError> {
     open(folder, Sync::Always)?.read(TOPIC, 0, 0, 100_000).await
 }
 
+/// What can be read of the log in `folder`, which is left as it is, and why not more.
+async fn readable(folder: &Path) -> (Vec<Stored>, Option<LogError>) {
+    let before = stand(folder);
+    let log = StoppedLog::open(folder).expect("readable");
+    let mut held: Vec<Stored> = Vec::new();
+    let why = loop {
+        // So few at once that what is damaged lies within a block that is read in parts.
+        match log.read(TOPIC, 0, held.len() as u64, 7).await {
+            Ok(read) if read.is_empty() => break None,
+            Ok(read) => held.extend(read),
+            Err(why) => break Some(why),
+        }
+    };
+    drop(log);
+    assert_eq!(stand(folder), before, "something was changed");
+    (held, why)
+}
+
+/// Whether `count` records are told, or fewer with the place where they end, in this file or folder;
+/// how many are.
+fn is_told(
+    (held, why): &(Vec<Stored>, Option<LogError>),
+    count: u64,
+    within: &Path,
+) -> Result<u64, String> {
+    let read = held.len() as u64;
+    if !are_whole(held, read) {
+        return Err("a wrong record".into());
+    }
+    match why {
+        None if read == count => Ok(read),
+        Some(why @ LogError::Damaged { topic: TOPIC, partition: 0, offset, .. })
+            if *offset == read && read < count =>
+        {
+            let named = why.to_string().contains(&within.display().to_string());
+            if named { Ok(read) } else { Err(format!("{why} names no {}", within.display())) }
+        }
+        other => Err(format!("{read} records and {other:?}")),
+    }
+}
+
 fn are_whole(held: &[Stored], count: u64) -> bool {
     held.len() as u64 == count
         && held.iter().zip(0..).all(|(stored, number)| stored.record == record("kept", number))
@@ -32,6 +85,26 @@ fn copy(from: &Path, to: &Path) {
     let mut command = std::process::Command::new("cp");
     command.args(["-r", "--sparse=always"]).arg(from).arg(to);
     assert!(command.status().expect("cp").success());
+}
+
+fn copy_file(from: &Path, to: &Path) {
+    std::fs::copy(from, to).expect("copied");
+}
+
+/// Everything in the log's folder, how long it is, and when it was changed.
+fn stand(folder: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
+    let (mut found, mut folders) = (BTreeMap::new(), vec![folder.to_path_buf()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let known = path.symlink_metadata().expect("metadata");
+            if known.is_dir() {
+                folders.push(path.clone());
+            }
+            found.insert(path, (known.len(), known.modified().expect("an instant")));
+        }
+    }
+    found
 }
 
 /// The files of the log whose name ends so, and what is in them but for zeros at the end.
@@ -58,7 +131,13 @@ async fn a_flipped_byte_of_a_journal_is_refused_or_harmless() {
     const COUNT: u64 = 20;
     let folder = tempfile::tempdir().expect("a folder");
     let (whole, damaged) = (folder.path().join("whole"), folder.path().join("damaged"));
-    filled(&whole, COUNT).await;
+    let log = open(&whole, Sync::Always).expect("a log");
+    let mut ends = Vec::new();
+    for number in 0..COUNT {
+        log.append(TOPIC, &[record("kept", number)]).await.expect("appended");
+        ends.push(files(&whole, ".jnl").pop().expect("a journal").1.len());
+    }
+    drop(log);
     let (journal, bytes) = files(&whole, ".jnl").pop().expect("a journal");
     let journal = damaged.join(journal.strip_prefix(&whole).expect("inside"));
     let step = usize::try_from(397 / scale().min(397)).expect("small");
@@ -68,6 +147,20 @@ async fn a_flipped_byte_of_a_journal_is_refused_or_harmless() {
         let mut changed = bytes.clone();
         changed[at] ^= 0x40;
         std::fs::write(&journal, &changed).expect("written");
+        let (readable, known) = (readable(&damaged).await, damaged.join("ends"));
+        let before = ends.iter().filter(|end| **end <= at).count() as u64;
+        let told =
+            is_told(&readable, COUNT, &journal).unwrap_or_else(|why| panic!("byte {at}: {why}"));
+        assert!(told == before || told == COUNT, "byte {at}: {told} of {before} before it");
+        if told < COUNT && before + 1 < COUNT {
+            // Where it is not known how far the log went, that is said.
+            std::fs::remove_file(known).expect("removed");
+            let (held, why) = self::readable(&damaged).await;
+            assert!(are_whole(&held, before), "byte {at}: {} records", held.len());
+            let why = why.expect("told").to_string();
+            assert!(why.ends_with("whether more followed is not known"), "byte {at}: {why}");
+            copy_file(&whole.join("ends"), &damaged.join("ends"));
+        }
         match held(&damaged).await {
             Ok(held) => {
                 assert!(are_whole(&held, COUNT), "byte {at}: {} records in silence", held.len());
@@ -98,39 +191,47 @@ async fn a_flipped_byte_of_a_table_is_never_a_wrong_record() {
         let records: Vec<_> = (first..first + 8).map(|number| record("kept", number)).collect();
         log.append(TOPIC, &records).await.expect("appended");
     }
-    let tables = tables(&whole).await;
+    let stream = stream_with_tables(&whole).await;
     drop(log);
-    let mut refused = 0;
-    for (table, bytes) in tables {
-        let table = damaged.join(table.strip_prefix(&whole).expect("inside"));
-        for at in (0..bytes.len()).step_by(bytes.len() / 12) {
-            copy(&whole, &damaged);
-            if !table.exists() {
-                // Merged into another one meanwhile.
+    let (mut refused, mut begun) = (0, BTreeMap::new());
+    for kind in ["tables", "blobs"] {
+        for (table, bytes) in files(&stream.join(kind), "") {
+            let table = damaged.join(table.strip_prefix(&whole).expect("inside"));
+            for at in (0..bytes.len()).step_by((bytes.len() / 12).max(1)) {
+                copy(&whole, &damaged);
+                let mut changed = bytes.clone();
+                changed[at] ^= 0x40;
+                std::fs::write(&table, changed).expect("written");
+                let readable = readable(&damaged).await;
+                let within = damaged.join(stream.strip_prefix(&whole).expect("inside"));
+                let told = is_told(&readable, COUNT, &within);
+                let told = told.unwrap_or_else(|why| panic!("byte {at} of {kind}: {why}"));
+                *begun.entry(kind).or_insert(0) += u64::from(0 < told && told < COUNT);
+                match held(&damaged).await {
+                    Ok(held) => {
+                        assert!(are_whole(&held, COUNT), "byte {at}: {} records", held.len());
+                    }
+                    Err(_) => refused += 1,
+                }
                 std::fs::remove_dir_all(&damaged).expect("removed");
-                break;
             }
-            let mut changed = bytes.clone();
-            changed[at] ^= 0x40;
-            std::fs::write(&table, changed).expect("written");
-            match held(&damaged).await {
-                Ok(held) => assert!(are_whole(&held, COUNT), "byte {at}: {} records", held.len()),
-                Err(_) => refused += 1,
-            }
-            std::fs::remove_dir_all(&damaged).expect("removed");
         }
     }
     assert!(refused > 0, "no flipped byte was noticed");
+    println!("read up to the damage: {begun:?}");
+    assert!(begun["blobs"] > 0, "nothing was ever read up to the damage");
 }
 
-/// The tables and the blocks beside them, which the store makes when it comes to it.
-async fn tables(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+/// The folder of a stream of which the store has made tables, which it does when it comes to it.
+async fn stream_with_tables(folder: &Path) -> PathBuf {
     let begun = std::time::Instant::now();
     loop {
-        let found = files(&folder.join("keyspaces"), "");
-        let large: Vec<_> = found.into_iter().filter(|(_, bytes)| bytes.len() > 20_000).collect();
-        if !large.is_empty() {
-            return large;
+        let mut found = files(&folder.join("keyspaces"), "").into_iter();
+        let large = found.find(|(path, bytes)| {
+            bytes.len() > 20_000 && path.parent().is_some_and(|parent| parent.ends_with("blobs"))
+        });
+        if let Some(stream) = large.and_then(|(path, _)| Some(path.parent()?.parent()?.into())) {
+            return stream;
         }
         assert!(begun.elapsed().as_secs() < 60, "the store makes no table");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;

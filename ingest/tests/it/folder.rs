@@ -5,7 +5,13 @@ use std::{
     process::Command,
 };
 
-use ingest::{error::LogError, log::embedded::Sync};
+use ingest::{
+    error::LogError,
+    log::{
+        Log,
+        embedded::{StoppedLog, Sync},
+    },
+};
 
 use crate::{
     child::{Running, TOPIC, found},
@@ -32,6 +38,10 @@ async fn opens_as_the_second() {
         matches!(&refused, LogError::InUse { path } if path == Path::new(&folder)),
         "{refused}"
     );
+    // Nor can it read beside who writes: tables go and journals are cut while it would.
+    let refused = StoppedLog::open(Path::new(&folder)).map(drop).expect_err("in use");
+    assert!(matches!(&refused, LogError::InUse { .. }), "{refused}");
+    assert!(refused.to_string().contains("--server"), "{refused}");
     println!("refused by name");
 }
 
@@ -46,6 +56,33 @@ async fn a_second_process_is_refused_by_name() {
     assert!(output.status.success() && said.contains("refused by name"), "{said}");
     // The first has lost nothing by it.
     log.append(TOPIC, &[record("kept", 0)]).await.expect("appended");
+}
+
+#[tokio::test]
+async fn a_stopped_log_is_read_by_many_and_written_by_nobody_meanwhile() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let missing = folder.path().join("missing");
+    let refused = StoppedLog::open(&missing).map(drop).expect_err("there is none");
+    assert!(matches!(&refused, LogError::Open { path, .. } if *path == missing), "{refused}");
+    assert!(!missing.exists(), "reading makes no log");
+    let log = open(folder.path(), Sync::Always).expect("a log");
+    let position = log.append(TOPIC, &[record("kept", 0)]).await.expect("appended")[0];
+    drop(log);
+    let readers = [(), ()].map(|()| StoppedLog::open(folder.path()).expect("a log to read"));
+    for reader in &readers {
+        let read = reader.read(TOPIC, position.partition, 0, 10).await.expect("read");
+        assert_eq!(read.len(), 1);
+        assert_eq!(read[0].record, record("kept", 0));
+        assert_eq!(reader.end(TOPIC, position.partition).expect("an end"), 1);
+        assert!(reader.damages().is_empty());
+        let refused = reader.append(TOPIC, &[record("kept", 1)]).await.expect_err("read only");
+        assert!(matches!(refused, LogError::Stopped { sync_failed: false }), "{refused}");
+    }
+    let refused = open(folder.path(), Sync::Always).map(drop).expect_err("somebody reads");
+    assert!(matches!(refused, LogError::InUse { .. }), "{refused}");
+    drop(readers);
+    let log = open(folder.path(), Sync::Always).expect("a log again");
+    log.append(TOPIC, &[record("kept", 1)]).await.expect("appended");
 }
 
 #[tokio::test]

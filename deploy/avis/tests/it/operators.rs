@@ -104,6 +104,26 @@ fn what_was_refused_is_listed_shown_replayed_and_dropped() {
             "{action}: {trail}"
         );
     }
+
+    // A byte of the first batch changes: streams are listed as they were, and what is lost is told.
+    let listed = ran(&data, &["stream", "list"]);
+    let journal = data.join("log").join("0.jnl");
+    let mut bytes = std::fs::read(&journal).expect("the journal");
+    bytes[40] ^= 0x40;
+    std::fs::write(&journal, &bytes).expect("written");
+    let told = |arguments: &[&str]| {
+        let output = avis().args(arguments).arg("--data").arg(&data).output().expect("run");
+        assert_eq!(output.status.code(), Some(1));
+        (output.stdout, String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let damaged = format!("{} is damaged at byte 0", journal.display());
+    let (rows, why) = told(&["stream", "list"]);
+    assert!(String::from_utf8_lossy(&rows) == listed && why.contains(&damaged), "{why}");
+    let (records, why) = told(&["stream", "tail", "terminal-transactions", "--from", "earliest"]);
+    assert!(records.is_empty() && why.contains(&damaged), "{why}");
+    let place = "terminal-transactions partition 0 is damaged at offset 0: records are missing";
+    assert!(why.contains(place), "{why}");
+    assert!(std::fs::read(&journal).expect("the journal") == bytes, "nothing is changed");
 }
 
 #[test]

@@ -20,6 +20,19 @@ const NAME: &str = "ends";
 /// The end of every partition.
 pub(super) type Known = HashMap<(Topic, u32), u64>;
 
+/// What the file holds; none where there is none, or one that a power cut tore. Nothing is changed.
+pub(super) fn known(folder: &Path) -> io::Result<Option<Known>> {
+    match std::fs::read_to_string(folder.join(NAME)) {
+        Ok(text) => Ok(parse(&text)),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// The file of the ends.
 #[derive(Debug)]
 pub(super) struct Ends {

@@ -9,6 +9,21 @@ use crate::{
     folder::{self, Claim, Unclaimed},
 };
 
+/// Shares the folder with others who read it, while nobody writes; none where nobody ever did. It stays
+/// as it is.
+pub(super) fn share(folder: &Path) -> Result<Option<Claim>, LogError> {
+    if !folder.is_dir() {
+        let source = io::Error::from(io::ErrorKind::NotFound);
+        return Err(LogError::Open { path: folder.to_path_buf(), source: Box::new(source) });
+    }
+    folder::share(folder).map_err(|unclaimed| match unclaimed {
+        Unclaimed::InUse => LogError::InUse { path: folder.to_path_buf() },
+        Unclaimed::Failed(source) => {
+            LogError::Open { path: folder.to_path_buf(), source: Box::new(source) }
+        }
+    })
+}
+
 /// Takes the folder, and makes it where there is none.
 pub(super) fn claim(folder: &Path) -> Result<Claim, LogError> {
     let opened = |source: io::Error| match source.kind() {

@@ -27,28 +27,59 @@ const PUT: u8 = 0;
 const REMOVED: u8 = 1;
 const PLAIN: u8 = 0;
 
+/// A journal as it was found.
+#[derive(Debug)]
+pub(super) struct Journal {
+    pub path: PathBuf,
+    /// Where its whole batches end.
+    pub whole: u64,
+    pub rest: Rest,
+}
+
+/// What follows the whole batches of a journal.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    Nothing,
+    /// A last batch that was never acknowledged.
+    Torn(Vec<u8>),
+    /// What was synced once.
+    Damaged,
+}
+
 /// Looks through every journal of the folder, and cuts off a torn last batch.
 pub(super) fn check(folder: &Path) -> Result<(), LogError> {
     let opened =
         |source: io::Error| LogError::Open { path: folder.to_path_buf(), source: Box::new(source) };
-    let mut journals = journals(folder).map_err(opened)?;
-    let newest = journals.pop();
-    for (_, path) in journals {
-        let (whole, rest) = split(&path).map_err(opened)?;
-        if !rest.is_empty() {
-            return Err(LogError::DamagedJournal { path, at: whole });
+    // The newest is the last: nothing is cut off where one before it is damaged.
+    for Journal { path, whole, rest } in survey(folder).map_err(opened)? {
+        match rest {
+            Rest::Nothing => {}
+            Rest::Damaged => return Err(LogError::DamagedJournal { path, at: whole }),
+            Rest::Torn(rest) => {
+                tracing::warn!(path = %path.display(), at = whole, "a torn last batch is cut off");
+                cut(&path, whole, &rest).map_err(opened)?;
+            }
         }
     }
-    let Some((_, path)) = newest else { return Ok(()) };
-    let (whole, rest) = split(&path).map_err(opened)?;
-    if (0..rest.len()).any(|at| rest[at] == START && starts_with_batch(&rest[at..])) {
-        return Err(LogError::DamagedJournal { path, at: whole });
-    }
-    if !rest.is_empty() {
-        tracing::warn!(path = %path.display(), at = whole, "a torn last batch is cut off");
-        cut(&path, whole, &rest).map_err(opened)?;
-    }
     Ok(())
+}
+
+/// Looks through every journal of the folder, oldest first, and changes nothing.
+pub(super) fn survey(folder: &Path) -> io::Result<Vec<Journal>> {
+    let journals = journals(folder)?;
+    let newest = journals.len().saturating_sub(1);
+    let surveyed = journals.into_iter().enumerate().map(|(place, (_, path))| {
+        let (whole, rest) = split(&path)?;
+        let rest = if rest.is_empty() {
+            Rest::Nothing
+        } else if place < newest || holds_a_batch(&rest) {
+            Rest::Damaged
+        } else {
+            Rest::Torn(rest)
+        };
+        Ok(Journal { path, whole, rest })
+    });
+    surveyed.collect()
 }
 
 /// The journals, oldest first.
@@ -100,6 +131,10 @@ fn cut(path: &Path, whole: u64, rest: &[u8]) -> io::Result<()> {
     let journal = File::options().write(true).open(path)?;
     journal.set_len(whole)?;
     journal.sync_all()
+}
+
+fn holds_a_batch(rest: &[u8]) -> bool {
+    (0..rest.len()).any(|at| rest[at] == START && starts_with_batch(&rest[at..]))
 }
 
 fn starts_with_batch(mut bytes: &[u8]) -> bool {

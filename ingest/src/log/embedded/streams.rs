@@ -33,6 +33,9 @@ const MEMTABLE_BYTES: u64 = 4 << 20;
 /// meanwhile wait for all of it to be on the disk, as they share the file system's journal.
 const SYNCED_AT_ONCE: u64 = 4 << 20;
 
+/// Why a partition cannot be read where it has no rows although it reaches further.
+pub(super) const MISSING: &str = "records are missing";
+
 /// The streams of one folder.
 pub(super) struct Streams {
     database: Database,
@@ -68,6 +71,9 @@ pub(super) struct Partition {
     pub latest: AtomicI64,
 }
 
+/// Makes a partition of what the store has of it, with the end that it was known to reach.
+pub(super) type OpenPartition = fn(&Keyspace, Topic, u32, u64) -> Result<Partition, LogError>;
+
 /// A row of the store.
 pub(super) struct Row {
     pub key: Slice,
@@ -81,12 +87,13 @@ impl Stream {
 }
 
 impl Streams {
-    /// Opens every stream, and compares its ends with those that were `known`.
+    /// Opens every stream, each partition as `partition` does with the end that was `known`.
     pub(super) fn open(
         database: &Database,
         folder: &Path,
         known: &Known,
         space: Space,
+        partition: OpenPartition,
     ) -> Result<Self, LogError> {
         let opened = |source: fjall::Error| LogError::Open {
             path: folder.to_path_buf(),
@@ -109,9 +116,9 @@ impl Streams {
         let mut streams = Vec::with_capacity(Topic::ALL.len());
         for topic in Topic::ALL {
             let blocks = database.keyspace(topic.name(), options).map_err(opened)?;
-            let partitions = (0..topic.partitions()).map(|partition| {
-                let expected = known.get(&(topic, partition)).copied().unwrap_or(0);
-                Partition::open(&blocks, topic, partition, expected)
+            let partitions = (0..topic.partitions()).map(|number| {
+                let expected = known.get(&(topic, number)).copied().unwrap_or(0);
+                partition(&blocks, topic, number, expected)
             });
             let partitions = partitions.collect::<Result<_, _>>()?;
             streams.push(Stream { topic, blocks, partitions, grown: watch::Sender::new(0) });
@@ -198,6 +205,12 @@ impl Streams {
         Ok(begins)
     }
 
+    /// Why the store cannot tell the newest row of a partition, where it cannot.
+    pub(super) fn newest_error(&self, topic: Topic, partition: u32) -> Option<fjall::Error> {
+        let newest = self.stream(topic).blocks.prefix(partition.to_be_bytes()).next_back();
+        newest.and_then(|row| row.key().err())
+    }
+
     /// The ends of all partitions.
     pub(super) fn ends(&self) -> impl Iterator<Item = (Topic, u32, u64)> {
         self.streams.iter().flat_map(|stream| {
@@ -226,14 +239,26 @@ impl Streams {
         from: u64,
         most: usize,
     ) -> Result<Vec<Stored>, LogError> {
+        let (stored, read) = self.read_up_to(topic, partition, from, most);
+        read.map(|()| stored)
+    }
+
+    /// As [`Self::read`], with what stands before that which cannot be read.
+    pub(super) fn read_up_to(
+        &self,
+        topic: Topic,
+        partition: u32,
+        from: u64,
+        most: usize,
+    ) -> (Vec<Stored>, Result<(), LogError>) {
         let mut stored = Vec::with_capacity(most.min(1_024));
-        self.each(topic, partition, from, most, |offset, bytes| {
+        let read = self.each(topic, partition, from, most, |offset, bytes| {
             let record = wire::decode(bytes)
                 .map_err(|error| LogError::unread(topic, partition, offset, error))?;
             stored.push(Stored { position: Position { partition, offset }, record });
             Ok(())
-        })?;
-        Ok(stored)
+        });
+        (stored, read)
     }
 
     /// Tells offset and bytes of at most so many records from `from` on.
@@ -254,7 +279,7 @@ impl Streams {
         let missing = |at| match self.start(topic, partition) {
             // They went between the look at the start and the one at the blocks.
             start if from < start => LogError::Gone { topic, partition, from, start },
-            _ => LogError::damaged(topic, partition, at, "records are missing"),
+            _ => LogError::damaged(topic, partition, at, MISSING),
         };
         let (mut next, mut left, mut unpacker) = (from, most, Unpacker::default());
         for row in self.rows(topic, partition, from, end)? {
@@ -326,6 +351,8 @@ impl Streams {
             let damaged = |reason| LogError::damaged(topic, partition, middle, reason);
             let block = Block::parse(&row.key, &row.value).map_err(damaged)?;
             match block.latest() < instant {
+                // Of what a disk has lost there are no blocks.
+                true if block.end() <= low => break,
                 true => low = block.end(),
                 false => high = block.first().max(low),
             }
@@ -365,8 +392,9 @@ impl Streams {
 }
 
 impl Partition {
-    /// What the store has of a partition that was known to reach to `expected`.
-    fn open(
+    /// What the store has of a partition that was known to reach to `expected`; an error where it has
+    /// less.
+    pub(super) fn open(
         blocks: &Keyspace,
         topic: Topic,
         partition: u32,
@@ -391,5 +419,26 @@ impl Partition {
             return Err(LogError::damaged(topic, partition, end, &reason));
         }
         Ok(Self { start: start.into(), end: end.into(), latest: latest.into() })
+    }
+
+    /// What a partition had, as far as that can be told; what it has not any more is an error for
+    /// whoever reads as far.
+    pub(super) fn told(
+        blocks: &Keyspace,
+        _: Topic,
+        partition: u32,
+        expected: u64,
+    ) -> Result<Self, LogError> {
+        let rows = || blocks.prefix(partition.to_be_bytes());
+        let first = rows().next().and_then(|row| row.key().ok());
+        let start = first.and_then(|key| offset(&key)).unwrap_or(0);
+        let last = rows().next_back().and_then(|row| row.key().ok());
+        // A row that cannot be read had a record at least.
+        let begun = last.and_then(|key| offset(&key)).map_or(0, |first| first.saturating_add(1));
+        let whole = rows().next_back().and_then(|row| row.into_inner().ok());
+        let whole =
+            whole.and_then(|(key, value)| Block::parse(&key, &value).ok().map(|block| block.end()));
+        let end = expected.max(begun).max(whole.unwrap_or(0));
+        Ok(Self { start: start.into(), end: end.into(), latest: i64::MIN.into() })
     }
 }

@@ -1,0 +1,124 @@
+//! A stopped log's files under a folder of its own, so that the store may write there.
+//!
+//! Tables and files of blocks are never changed once they are written, and are most of a log: they
+//! are linked by name, which works across disks, and from one that takes no writes. The lists of
+//! tables are small and copied, and so are the journals, as far as they are whole.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{DirBuilder, File},
+    io::{self, Read},
+    os::unix::fs::{DirBuilderExt, symlink},
+    path::{Path, PathBuf},
+};
+
+use super::journal::{Journal, Rest};
+use crate::first_start;
+
+/// Where the store keeps its streams, each in a folder that has a number for a name.
+pub(super) const KEYSPACES: &str = "keyspaces";
+/// What the streams are called, and how they are kept.
+pub(super) const NAMES: &str = "0";
+const VERSION: &str = "version";
+const LOCK: &str = "lock";
+/// A folder without a journal would be taken for one without records.
+const EMPTY_JOURNAL: &str = "0.jnl";
+
+/// A folder that is removed in the end.
+#[derive(Debug)]
+pub(super) struct Linked {
+    folder: PathBuf,
+}
+
+impl Linked {
+    /// Of a log, with its journals up to the first that is not whole, and the streams that are
+    /// `wanted`.
+    pub(super) fn of(
+        log: &Path,
+        journals: &[Journal],
+        wanted: impl Fn(&OsStr) -> bool,
+    ) -> io::Result<Self> {
+        let log = log.canonicalize()?;
+        let own = Self { folder: fresh()? };
+        if !first_start::happened(&log) {
+            return Ok(own);
+        }
+        std::fs::copy(log.join(VERSION), own.folder.join(VERSION))?;
+        File::create(own.folder.join(LOCK))?;
+        if journals.is_empty() {
+            File::create(own.folder.join(EMPTY_JOURNAL))?;
+        }
+        for journal in journals {
+            let name = journal.path.file_name().unwrap_or_default();
+            let mut whole = File::open(&journal.path)?.take(journal.whole);
+            io::copy(&mut whole, &mut File::create(own.folder.join(name))?)?;
+            if journal.rest != Rest::Nothing {
+                break;
+            }
+        }
+        for name in keyspaces(&log)?.iter().filter(|name| wanted(name)) {
+            let place = Path::new(KEYSPACES).join(name);
+            link(&log.join(&place), &own.folder.join(&place))?;
+        }
+        Ok(own)
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for Linked {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.folder) {
+            let path = self.folder.display();
+            tracing::warn!(%error, %path, "what was made to read a log is left over");
+        }
+    }
+}
+
+/// The folders of a log's streams, by name.
+pub(super) fn keyspaces(log: &Path) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(log.join(KEYSPACES))? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            names.push(entry.file_name());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// A folder that nobody else has or can look into.
+fn fresh() -> io::Result<PathBuf> {
+    let (temporary, mut builder) = (std::env::temp_dir(), DirBuilder::new());
+    builder.mode(0o700);
+    for number in 0..u32::MAX {
+        let path = temporary.join(format!("avis-log-{}-{number}", std::process::id()));
+        match builder.create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| path),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// A stream's folder: its lists are copied, its tables and files of blocks linked.
+fn link(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if !entry.file_type()?.is_dir() {
+            std::fs::copy(entry.path(), to)?;
+            continue;
+        }
+        std::fs::create_dir(&to)?;
+        for table in std::fs::read_dir(entry.path())? {
+            let table = table?;
+            symlink(table.path(), to.join(table.file_name()))?;
+        }
+    }
+    Ok(())
+}
