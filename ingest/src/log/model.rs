@@ -11,23 +11,56 @@ use std::{
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
-use super::{Log, Pending};
+use super::{Keep, Log, Pending};
 use crate::{
     error::LogError,
     record::{Position, Record, Stored},
     topic::{Topic, partition_of},
+    wire,
 };
 
 /// Streams in memory.
 #[derive(Debug, Default)]
 pub struct ModelLog {
-    streams: Mutex<HashMap<(Topic, u32), Vec<Record>>>,
+    streams: Mutex<HashMap<(Topic, u32), Kept>>,
     grown: Mutex<HashMap<Topic, watch::Sender<u64>>>,
     /// Appends that still succeed before the fault; below zero there is none to come.
     until_fault: AtomicI64,
     fault: Mutex<Option<Fault>>,
     stopped: AtomicBool,
     held: watch::Sender<bool>,
+}
+
+/// What is left of a partition.
+#[derive(Debug, Default)]
+struct Kept {
+    /// The first one's offset.
+    start: u64,
+    records: Vec<Record>,
+}
+
+impl Kept {
+    fn end(&self) -> u64 {
+        self.start + self.records.len() as u64
+    }
+
+    fn keep(&mut self, keep: Keep) {
+        let Some(newest) = self.records.len().checked_sub(1) else { return };
+        let times = || self.records.iter().map(|record| record.recorded_at);
+        let since = keep.age.and_then(|age| times().max()?.checked_sub_signed(age));
+        let old = since.and_then(|since| times().position(|recorded_at| recorded_at >= since));
+        let many = keep.bytes.map(|most| {
+            let mut taken = 0;
+            let fits = self.records.iter().rev().take_while(|record| {
+                taken += wire::encode(record).len() as u64;
+                taken <= most
+            });
+            self.records.len() - fits.count()
+        });
+        let gone = old.unwrap_or(0).max(many.unwrap_or(0)).min(newest);
+        self.records.drain(..gone);
+        self.start += gone as u64;
+    }
 }
 
 /// How a machine can die around an append.
@@ -63,6 +96,15 @@ impl ModelLog {
         self.held.send_replace(holds);
     }
 
+    /// Lets go now of what is too old or takes too much room, but for the newest record. What later
+    /// records replaced stays.
+    pub fn keep(&self, topic: Topic, keep: Keep) {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        for partition in 0..topic.partitions() {
+            streams.entry((topic, partition)).or_default().keep(keep);
+        }
+    }
+
     fn take(&self, topic: Topic, records: &[Record]) -> Result<Vec<Position>, LogError> {
         let dead = LogError::Stopped { sync_failed: false };
         if self.is_dead() {
@@ -88,8 +130,9 @@ impl ModelLog {
         let positions = records.iter().map(|record| {
             let partition = partition_of(&record.key, topic.partitions());
             let stream = streams.entry((topic, partition)).or_default();
-            stream.push(record.clone());
-            Position { partition, offset: stream.len() as u64 - 1 }
+            let offset = stream.end();
+            stream.records.push(record.clone());
+            Position { partition, offset }
         });
         let positions = positions.collect();
         let mut grown = self.grown.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,17 +140,25 @@ impl ModelLog {
         positions
     }
 
-    fn stored(&self, topic: Topic, partition: u32, from: u64, most: usize) -> Vec<Stored> {
+    fn stored(
+        &self,
+        topic: Topic,
+        partition: u32,
+        from: u64,
+        most: usize,
+    ) -> Result<Vec<Stored>, LogError> {
         let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        let records = streams.get(&(topic, partition)).map(Vec::as_slice).unwrap_or_default();
-        let skipped = usize::try_from(from).unwrap_or(usize::MAX);
-        let wanted = records.iter().zip(0_u64..).skip(skipped).take(most);
-        wanted
-            .map(|(record, offset)| Stored {
-                position: Position { partition, offset },
-                record: record.clone(),
-            })
-            .collect()
+        let Some(kept) = streams.get(&(topic, partition)) else { return Ok(Vec::new()) };
+        let start = kept.start;
+        let skipped = from.checked_sub(start);
+        let skipped = skipped.ok_or(LogError::Gone { topic, partition, from, start })?;
+        let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
+        let wanted = kept.records.iter().zip(start..).skip(skipped).take(most);
+        let stored = wanted.map(|(record, offset)| Stored {
+            position: Position { partition, offset },
+            record: record.clone(),
+        });
+        Ok(stored.collect())
     }
 }
 
@@ -127,23 +178,27 @@ impl Log for ModelLog {
         from: u64,
         most: usize,
     ) -> Pending<'_, Vec<Stored>> {
-        Box::pin(std::future::ready(Ok(self.stored(topic, partition, from, most))))
+        Box::pin(std::future::ready(self.stored(topic, partition, from, most)))
     }
 
     fn end(&self, topic: Topic, partition: u32) -> Result<u64, LogError> {
         let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(streams.get(&(topic, partition)).map_or(0, |stream| stream.len() as u64))
+        Ok(streams.get(&(topic, partition)).map_or(0, Kept::end))
     }
 
-    fn start(&self, _: Topic, _: u32) -> Result<u64, LogError> {
-        Ok(0)
+    fn start(&self, topic: Topic, partition: u32) -> Result<u64, LogError> {
+        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(streams.get(&(topic, partition)).map_or(0, |kept| kept.start))
     }
 
     fn at(&self, topic: Topic, partition: u32, instant: DateTime<Utc>) -> Pending<'_, u64> {
-        let records = self.stored(topic, partition, 0, usize::MAX);
-        let end = records.len() as u64;
-        let found = records.iter().find(|stored| stored.record.recorded_at >= instant);
-        Box::pin(std::future::ready(Ok(found.map_or(end, |stored| stored.position.offset))))
+        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = streams.get(&(topic, partition)).map_or(0, |kept| {
+            let mut records = kept.records.iter().zip(kept.start..);
+            let found = records.find(|(record, _)| record.recorded_at >= instant);
+            found.map_or(kept.end(), |(_, offset)| offset)
+        });
+        Box::pin(std::future::ready(Ok(found)))
     }
 
     fn partitions(&self, topic: Topic) -> u32 {

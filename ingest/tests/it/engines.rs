@@ -1,15 +1,21 @@
 //! What every engine of the log promises.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta};
 use ingest::{
-    log::{Log, embedded::Sync, model::ModelLog},
-    record::Record,
+    error::LogError,
+    log::{
+        Keep, Log,
+        embedded::{Settings, Sync},
+        model::ModelLog,
+    },
+    record::{Record, Stored},
     topic::Topic,
+    wire,
 };
 
-use crate::{open, record};
+use crate::{open, open_with, record};
 
 const TOPIC: Topic = Topic::Authorisations;
 
@@ -113,9 +119,100 @@ async fn appends_from_many_at_once(log: &Arc<dyn Log>) {
     assert!(next.len() == 16 && next.values().all(|count| *count == 50));
 }
 
+/// What every engine lets go of where it is told to: of so old, and of so many bytes.
+pub const KEEPS: [Keep; 2] = [
+    Keep { age: Some(TimeDelta::minutes(10)), bytes: None, replaced: None },
+    Keep { age: None, bytes: Some(KEPT_BYTES), replaced: None },
+];
+pub const LET_GO: Topic = Topic::PortalEvents;
+const KEPT_BYTES: u64 = 10_000;
+const RECORDS: u64 = 60;
+
+/// The record of a minute.
+fn of_minute(minute: u64) -> Record {
+    let seconds = i64::try_from(60 * minute).expect("small");
+    let recorded_at = DateTime::from_timestamp(seconds, 0).expect("an instant");
+    Record { recorded_at, ..record("clock", minute) }
+}
+
+/// Appends what a log has before it lets go of anything: a record for each minute of an hour.
+pub async fn fills(log: &dyn Log) {
+    for minute in 0..RECORDS {
+        // Each by itself: what is appended at once may go at once.
+        log.append(LET_GO, &[of_minute(minute)]).await.expect("appended");
+    }
+}
+
+/// The suite of a log that has let go of what it was told to.
+pub async fn has_let_go(log: &Arc<dyn Log>, keep: Keep) {
+    let (start, end) = (log.start(LET_GO, 0).expect("one"), log.end(LET_GO, 0).expect("one"));
+    assert!(0 < start && start < end && end == RECORDS, "from {start} to {end}");
+    if keep.age.is_some() {
+        assert_eq!(start, RECORDS - 1 - 10, "what is as old as may be stays");
+    }
+    if keep.bytes.is_some() {
+        let bytes = |from: u64| -> usize {
+            (from..end).map(|minute| wire::encode(&of_minute(minute)).len()).sum()
+        };
+        assert!(bytes(start) as u64 <= KEPT_BYTES, "{} bytes are kept", bytes(start));
+        // What an engine adds to a record is less than another record, twice.
+        assert!(bytes(start.saturating_sub(3)) as u64 > KEPT_BYTES, "{} bytes", bytes(start));
+    }
+    // What is left is all there, where it stood.
+    let mut left: Vec<Stored> = Vec::new();
+    let read = ingest::log::replay(log, LET_GO, |stored| {
+        left.push(stored);
+        Ok::<_, LogError>(())
+    });
+    read.await.expect("read");
+    assert_eq!(left.len() as u64, end - start);
+    for (stored, offset) in left.iter().zip(start..) {
+        assert_eq!(stored.position.offset, offset);
+        assert_eq!(stored.record, of_minute(offset));
+    }
+    // Whoever has missed something is told what, and never given what follows in its place.
+    for from in [0, start - 1] {
+        let gone = log.read(LET_GO, 0, from, 100).await.expect_err("it is gone");
+        assert!(!gone.retry(), "{gone}");
+        let LogError::Gone { topic, partition, from: asked, start: first } = gone else {
+            panic!("{gone}");
+        };
+        assert_eq!((topic, partition, asked, first), (LET_GO, 0, from, start));
+    }
+    assert_eq!(log.at(LET_GO, 0, DateTime::UNIX_EPOCH).await.expect("an offset"), start);
+    let next = log.append(LET_GO, &[of_minute(RECORDS)]).await.expect("appended")[0];
+    assert_eq!(next.offset, end, "offsets go on");
+    let read = log.read(LET_GO, 0, end, 10).await.expect("read");
+    assert!(read.len() == 1 && read[0].record == of_minute(RECORDS));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_model_holds() {
     holds(Arc::new(ModelLog::default())).await;
+}
+
+#[tokio::test]
+async fn the_model_lets_go() {
+    for keep in KEEPS {
+        let model = Arc::new(ModelLog::default());
+        fills(&*model).await;
+        model.keep(LET_GO, keep);
+        let log: Arc<dyn Log> = model;
+        has_let_go(&log, keep).await;
+    }
+}
+
+#[tokio::test]
+async fn the_embedded_log_lets_go() {
+    for keep in KEEPS {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = Settings { keep: HashMap::from([(LET_GO, keep)]), ..Settings::default() };
+        let embedded = Arc::new(open_with(folder.path(), &settings).expect("a log"));
+        fills(&*embedded).await;
+        embedded.keep().await.expect("kept");
+        let log: Arc<dyn Log> = embedded;
+        has_let_go(&log, keep).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

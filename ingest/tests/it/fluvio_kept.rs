@@ -1,7 +1,7 @@
 //! What is let go of where streams are on Fluvio: by the cluster, and by a node's outbox; and what a
 //! node says of its ends.
 
-use std::{path::Path, time::Duration};
+use std::{collections::HashMap, path::Path, time::Duration};
 
 use fluvio::{
     Fluvio, FluvioAdmin, FluvioClusterConfig, Offset,
@@ -16,8 +16,9 @@ use ingest::{
 };
 use prometheus::Registry;
 
-use crate::fluvio::{
-    TOPIC, append, check, cluster, everything, open, open_counted, settings, wait_for,
+use crate::{
+    engines::{KEEPS, LET_GO, fills, has_let_go},
+    fluvio::{TOPIC, append, check, cluster, everything, open, open_counted, settings, wait_for},
 };
 
 const KEY: &str = "producer-0";
@@ -145,6 +146,30 @@ async fn the_outbox_is_trimmed_and_nothing_is_lost() {
     let other = tempfile::tempdir().expect("a folder");
     let (other, _) = open(other.path(), &settings).expect("a log");
     check(&other, sent + 100).await;
+}
+
+/// Fluvio itself lets go of whole segments, by age alone and not sooner than ten seconds (see above).
+/// What a node reads is its mirror, which does what the settings say.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mirror_lets_go() {
+    let Some(cluster) = cluster() else { return };
+    for (name, keep) in ["age", "bytes"].into_iter().zip(KEEPS) {
+        let mut settings = settings(&cluster, name);
+        let folder = tempfile::tempdir().expect("a folder");
+        let (log, _) = open(folder.path(), &settings).expect("a log");
+        fills(&*log).await;
+        drop(log);
+        // Told only now, so that the first look finds all of it.
+        settings.local.keep = HashMap::from([(LET_GO, keep)]);
+        settings.local.keep_every = Duration::from_millis(20);
+        let (log, _) = open(folder.path(), &settings).expect("a log again");
+        let begun = std::time::Instant::now();
+        while log.start(LET_GO, 0).expect("a start") == 0 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "nothing goes");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        has_let_go(&log, keep).await;
+    }
 }
 
 fn bytes(folder: &Path) -> u64 {
