@@ -42,6 +42,8 @@ pub const EXCESS: &str = "avis_authoriser_excess_cents_total";
 pub const BROKEN: &str = "avis_authoriser_broken_invariants_total";
 /// Limits that are exceeded in the sum of the stream, of whomever: none, ever.
 pub const OVERSPENT: &str = "avis_authoriser_overspent_limits";
+/// When the stream was last added up against limits; 0 where it has not been yet.
+pub const LIMITS_CHECKED: &str = "avis_authoriser_limits_checked_timestamp_seconds";
 /// Batches that were decided on counters which were lost meanwhile, and were not recorded.
 pub const COUNTERS_LOST: &str = "avis_authoriser_counters_lost_total";
 /// The duration of what the cache was asked, by backend and operation, in seconds.
@@ -77,6 +79,7 @@ pub struct Metrics {
     excess: IntCounter,
     broken: IntCounter,
     overspent: IntGauge,
+    limits_checked: Gauge,
     counters_lost: IntCounter,
     cache_requests: HistogramVec,
 }
@@ -137,6 +140,10 @@ impl Metrics {
                 OVERSPENT,
                 "limits that are exceeded in the sum of the stream",
             )?,
+            limits_checked: Gauge::new(
+                LIMITS_CHECKED,
+                "when the stream was last added up against limits",
+            )?,
             counters_lost: IntCounter::new(
                 COUNTERS_LOST,
                 "batches not recorded because their counters were lost",
@@ -149,7 +156,7 @@ impl Metrics {
     }
 
     fn enter(&self, registry: &Registry) -> Result<(), prometheus::Error> {
-        let all: [Box<dyn Collector>; 17] = [
+        let all: [Box<dyn Collector>; 18] = [
             Box::new(self.duration.clone()),
             Box::new(self.decisions.clone()),
             Box::new(self.changes.clone()),
@@ -165,6 +172,7 @@ impl Metrics {
             Box::new(self.excess.clone()),
             Box::new(self.broken.clone()),
             Box::new(self.overspent.clone()),
+            Box::new(self.limits_checked.clone()),
             Box::new(self.counters_lost.clone()),
             Box::new(self.cache_requests.clone()),
         ];
@@ -230,8 +238,7 @@ impl Metrics {
 
     /// The registers were read up to their streams' ends.
     pub(crate) fn refreshed(&self, now: DateTime<Utc>, registry_offset: u64) {
-        #[allow(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit")]
-        self.refreshed.set(now.timestamp_millis() as f64 / 1_000.0);
+        set(&self.refreshed, now);
         self.registry_offset.set(i64::try_from(registry_offset).unwrap_or(i64::MAX));
     }
 
@@ -247,9 +254,10 @@ impl Metrics {
         tracing::error!(%broken, "a decision breaks an invariant");
     }
 
-    /// So many limits are exceeded in the sum of the stream.
-    pub fn overspent(&self, limits: usize) {
+    /// The stream was added up: so many limits are exceeded.
+    pub fn overspent(&self, limits: usize, now: DateTime<Utc>) {
         self.overspent.set(i64::try_from(limits).unwrap_or(i64::MAX));
+        set(&self.limits_checked, now);
     }
 
     /// What was decided stands on counters that were lost.
@@ -262,4 +270,9 @@ impl Metrics {
     pub fn cache_asked(&self, backend: &str, operation: &str, took: Duration) {
         self.cache_requests.with_label_values(&[backend, operation]).observe(took.as_secs_f64());
     }
+}
+
+fn set(gauge: &Gauge, instant: DateTime<Utc>) {
+    #[allow(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit")]
+    gauge.set(instant.timestamp_millis() as f64 / 1_000.0);
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use domain::call_event::{Availability, CallStep};
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    core::Collector,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, core::Collector,
 };
 
 use crate::vpvkac::{board::Board, call::Stage};
@@ -20,6 +21,8 @@ pub const IN_FLIGHT: &str = "avis_connectors_requests_in_flight";
 pub const DECIDED_LIMIT: &str = "avis_connectors_decided_at_once_limit";
 /// Runs of people's changes that have not come: above 0 the register is to be asked for them again.
 pub const GAPS: &str = "avis_connectors_person_change_gaps";
+/// When it was last known how many have not come; 0 where it is not yet.
+pub const GAPS_CHECKED: &str = "avis_connectors_gaps_checked_timestamp_seconds";
 /// Calls that are open, by where they stand.
 pub const CALLS: &str = "avis_connectors_calls";
 /// Steps that calls have made at the desk, by which.
@@ -63,6 +66,7 @@ pub struct Metrics {
     in_flight: IntGaugeVec,
     decided_limit: IntGauge,
     gaps: IntGauge,
+    gaps_checked: Gauge,
     calls: IntGaugeVec,
     call_steps: IntCounterVec,
     call_wait: Histogram,
@@ -104,6 +108,7 @@ impl Metrics {
                 "requests of terminals that may be decided at once",
             )?,
             gaps: IntGauge::new(GAPS, "runs of changes of people that have not come")?,
+            gaps_checked: Gauge::new(GAPS_CHECKED, "when gaps were last looked for")?,
             calls: gauges(CALLS, "calls that are open", &["stage"])?,
             call_steps: counters(CALL_STEPS, "steps that calls have made", &["step"])?,
             call_wait: Histogram::with_opts(waited.buckets(CALL_WAITS.to_vec()))?,
@@ -111,12 +116,13 @@ impl Metrics {
             listeners: IntGauge::new(LISTENERS, "who listens to the board")?,
             listeners_limit: IntGauge::new(LISTENERS_LIMIT, "how many may listen to the board")?,
         };
-        let all: [Box<dyn Collector>; 11] = [
+        let all: [Box<dyn Collector>; 12] = [
             Box::new(metrics.requests.clone()),
             Box::new(metrics.duration.clone()),
             Box::new(metrics.in_flight.clone()),
             Box::new(metrics.decided_limit.clone()),
             Box::new(metrics.gaps.clone()),
+            Box::new(metrics.gaps_checked.clone()),
             Box::new(metrics.calls.clone()),
             Box::new(metrics.call_steps.clone()),
             Box::new(metrics.call_wait.clone()),
@@ -210,7 +216,10 @@ impl Metrics {
         self.requests.with_label_values(&[connector, "older"]).inc();
     }
 
-    pub(crate) fn gaps(&self, open: usize) {
+    /// As of now so many runs of people's changes have not come.
+    pub(crate) fn gaps(&self, open: usize, now: DateTime<Utc>) {
+        #[allow(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit")]
+        self.gaps_checked.set(now.timestamp_millis() as f64 / 1_000.0);
         self.gaps.set(i64::try_from(open).unwrap_or(i64::MAX));
     }
 

@@ -7,7 +7,12 @@ mod intake;
 use std::{sync::Arc, time::Duration};
 
 use domain::id::CentreId;
-use ingest::{error::LogError, log::replay, register::sequences::Sequences, topic::Topic};
+use ingest::{
+    error::LogError,
+    log::{Log, replay},
+    register::sequences::Sequences,
+    topic::Topic,
+};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -151,27 +156,70 @@ impl Door {
 
 type Set = std::collections::HashSet<CentreId>;
 
+/// How often it is told at least that gaps are known up to now.
+const CHECKED_EVERY: Duration = Duration::from_secs(60);
+/// How long a stream that could not be read is left alone.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
 /// Tells operators how many runs of people's changes have not come: from the start on, since a page that
-/// ends with a restart is believed to be mended, and whoever appends. It ends with the log.
-///
-/// # Errors
-/// Where the stream cannot be read.
-pub async fn watch_gaps(context: &Context, known: &Known) -> Result<(), LogError> {
-    let (log, topic) = (&context.log, Topic::PersonChanges);
-    let mut grown = log.subscribe(topic);
+/// ends with a restart is believed to be mended, and whoever appends. A stream that cannot be read is
+/// read again; it ends with the log.
+pub async fn watch_gaps(context: &Context, known: &Known) {
+    let mut grown = context.log.subscribe(Topic::PersonChanges);
     // What the door knows of a nation is hundreds of megabytes: until somebody sends, its counts alone
     // are read, and let go of.
+    let mut is_counted = false;
+    let mut looked = count_gaps(&context.log).await;
+    loop {
+        let open = told(context, looked);
+        is_counted |= open.is_some();
+        looked = match open {
+            None => {
+                tokio::time::sleep(READ_AGAIN).await;
+                match is_counted {
+                    true => known_gaps(&context.log, known).await,
+                    false => count_gaps(&context.log).await,
+                }
+            }
+            Some(open) => match tokio::time::timeout(CHECKED_EVERY, grown.changed()).await {
+                Ok(Ok(())) => known_gaps(&context.log, known).await,
+                Ok(Err(_)) => return,
+                // Nothing has come, so what was known is all that there is.
+                Err(_) => Ok(open),
+            },
+        };
+    }
+}
+
+/// Tells how many gaps there are, where that could be seen.
+fn told(context: &Context, looked: Result<usize, LogError>) -> Option<usize> {
+    match looked {
+        Ok(open) => {
+            context.metrics.gaps(open, context.clock.now());
+            Some(open)
+        }
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(
+                error,
+                "missing changes of people cannot be counted; it is tried again"
+            );
+            None
+        }
+    }
+}
+
+async fn count_gaps(log: &Arc<dyn Log>) -> Result<usize, LogError> {
     let mut people = Sequences::default();
-    let counted = replay(log, topic, |stored| {
+    let counted = replay(log, Topic::PersonChanges, |stored| {
         people.apply(&stored);
         Ok::<(), LogError>(())
     });
     counted.await?;
-    context.metrics.gaps(people.open());
-    drop(people);
-    while grown.changed().await.is_ok() {
-        let stream = known.stream(log, topic, intake::known_by).await?;
-        context.metrics.gaps(stream.people().open());
-    }
-    Ok(())
+    Ok(people.open())
+}
+
+async fn known_gaps(log: &Arc<dyn Log>, known: &Known) -> Result<usize, LogError> {
+    let stream = known.stream(log, Topic::PersonChanges, intake::known_by).await?;
+    Ok(stream.people().open())
 }

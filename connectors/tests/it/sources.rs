@@ -1,7 +1,7 @@
 //! Events over the wire: single, in batches and in lines; what is refused, what is missing, and bodies
 //! that are too large, too slow or cut.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use chrono::TimeDelta;
@@ -16,7 +16,11 @@ use connectors::{
     },
     vpvkac::CentreEvents,
 };
-use ingest::{register::people::People, topic::Topic};
+use ingest::{
+    log::{Log, model::ModelLog},
+    register::people::People,
+    topic::Topic,
+};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -332,6 +336,37 @@ async fn changes_out_of_order_leave_a_gap_until_the_missing_ones_come() {
         people.apply(vault, &ingest::record::Stored { position, record }).expect("readable");
     }
     assert!(people.iter().all(|(_, person)| person.sequence() == 5), "and changes nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gaps_are_looked_for_again_where_the_stream_could_not_be_read() {
+    let served = Served::start(Settings::default()).await;
+    served.post(BATCH, json!([change("e1", CODE, 1), change("e3", CODE, 3)]).to_string()).await;
+    let log = Arc::new(ModelLog::default());
+    let records = served.node.records(Topic::PersonChanges).await;
+    log.append(Topic::PersonChanges, &records).await.expect("appended");
+    let context =
+        load::Context { log: Arc::clone(&log) as Arc<dyn Log>, ..served.node.context.clone() };
+    let checked = format!("\n{} ", connectors::metrics::GAPS_CHECKED);
+    let when = || {
+        let encoder = prometheus::TextEncoder::new();
+        let told = encoder.encode_to_string(&served.node.metrics.gather()).expect("a text");
+        let (_, rest) = told.split_once(&checked).expect("it is told");
+        let (figure, _) = rest.split_once('\n').expect("a line");
+        figure.parse::<f64>().expect("a number")
+    };
+    let known = Known::default();
+    let mut watching = pin!(source::watch_gaps(&context, &known));
+    log.fail_reads(true);
+    let ended = tokio::time::timeout(Duration::from_millis(20), &mut watching).await;
+    assert!(ended.is_err(), "a look that fails ends nothing");
+    assert!(when() < 1.0, "nothing was seen");
+    log.fail_reads(false);
+    tokio::select! {
+        () = &mut watching => panic!("it ends"),
+        () = served.until_gaps_are(1) => {}
+    }
+    assert!(when() > 1.0, "it is said when they were looked for");
 }
 
 #[tokio::test(flavor = "multi_thread")]

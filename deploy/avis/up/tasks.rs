@@ -184,7 +184,7 @@ pub async fn hold_to_limits(parts: Parts) -> Result<(), Failure> {
     loop {
         let began = Instant::now();
         match limits.look(AGAIN).await {
-            Ok(exceeded) => parts.metrics.overspent(exceeded),
+            Ok(exceeded) => parts.metrics.overspent(exceeded, parts.clock.now()),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(error, "what is used of limits could not be added up");
@@ -249,9 +249,10 @@ fn rotations(node: &Node) -> Result<u32, Failure> {
 /// Tells which changes of people have not come, as the stream has it.
 ///
 /// # Errors
-/// Where the stream cannot be read.
+/// Never: what cannot be read is tried again.
 pub async fn watch_gaps(node: Arc<Node>) -> Result<(), Failure> {
-    Ok(source::watch_gaps(&node.loading, &node.known).await?)
+    source::watch_gaps(&node.loading, &node.known).await;
+    Ok(())
 }
 
 /// Keeps means and memberships as new as the streams, where nobody decides here.

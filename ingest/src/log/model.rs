@@ -29,6 +29,7 @@ pub struct ModelLog {
     fault: Mutex<Option<Fault>>,
     stopped: AtomicBool,
     held: watch::Sender<bool>,
+    unreadable: AtomicBool,
 }
 
 /// What is left of a partition.
@@ -105,6 +106,11 @@ impl ModelLog {
         }
     }
 
+    /// Lets reads fail, as of a disk that gives nothing back, or go on.
+    pub fn fail_reads(&self, fails: bool) {
+        self.unreadable.store(fails, Ordering::SeqCst);
+    }
+
     fn take(&self, topic: Topic, records: &[Record]) -> Result<Vec<Position>, LogError> {
         let dead = LogError::Stopped { sync_failed: false };
         if self.is_dead() {
@@ -178,7 +184,11 @@ impl Log for ModelLog {
         from: u64,
         most: usize,
     ) -> Pending<'_, Vec<Stored>> {
-        Box::pin(std::future::ready(self.stored(topic, partition, from, most)))
+        let read = match self.unreadable.load(Ordering::SeqCst) {
+            true => Err(LogError::Stopped { sync_failed: false }),
+            false => self.stored(topic, partition, from, most),
+        };
+        Box::pin(std::future::ready(read))
     }
 
     fn end(&self, topic: Topic, partition: u32) -> Result<u64, LogError> {
