@@ -1,15 +1,19 @@
 //! What every answer of ours has: the request's id, a problem for what is refused, and a count.
 
 pub(crate) mod body;
+mod deadline;
 mod patience;
 mod secured;
 mod sender;
 mod serve;
+mod turn;
 
+pub use deadline::{Deadline, detached};
 pub use patience::Patient;
 pub use secured::Secured;
 pub use sender::known_first;
 pub use serve::{Slowest, serve};
+pub use turn::{Sending, Turn};
 
 use std::time::Instant;
 
@@ -51,15 +55,6 @@ pub fn around(routes: Router, beside: OpenApi, metrics: Metrics) -> Router {
         .fallback(|| async { Problem::no_path() })
         .layer(middleware::from_fn_with_state(sender::Patience::default(), sender::not_slow))
         .layer(middleware::from_fn_with_state(metrics, answer))
-}
-
-/// Goes on with a request whose caller has hung up: what it began to write is written by then, and whoever
-/// comes next must find it done, or not begun.
-pub async fn detached(request: Request, next: Next) -> Response {
-    match tokio::spawn(next.run(request).in_current_span()).await {
-        Ok(response) => response,
-        Err(_) => Problem::unavailable("the request could not be finished").into_response(),
-    }
 }
 
 async fn answer(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {

@@ -102,6 +102,14 @@ impl Problem {
         Self::new(status, "not_ready", title, detail)
     }
 
+    /// No answer in time. It may have happened, or happen yet: whoever asks again finds out.
+    pub(crate) fn late() -> Self {
+        let (status, title) = (StatusCode::SERVICE_UNAVAILABLE, "Not available now");
+        let detail = "no answer in time; it may have happened, or happen yet: ask again, with the same \
+                      key where there is one";
+        Self::new(status, Refusal::Late.code(), title, detail)
+    }
+
     /// Work that was cut off before its end.
     pub(crate) fn stopping(_: JoinError) -> Self {
         Self::unavailable("the node is stopping")

@@ -12,6 +12,7 @@ use authoriser::{authorise, service::Bounds};
 use chrono::TimeDelta;
 use connectors::{
     access::oidc::{self, Issuer},
+    edge,
     portal::login::Baskets,
     terminal::{http, kit::Caps},
     vpvkac::{decide::Rules, desk},
@@ -41,8 +42,8 @@ pub const DEFAULT: &str = include_str!("config/default.toml");
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where HTTP listens.
-    pub http: Listening,
+    /// Where HTTP listens, and how long it lets wait.
+    pub http: Http,
     /// Where gRPC listens.
     pub grpc: Listening,
     /// Encryption of all doors.
@@ -111,6 +112,27 @@ impl Backup {
 pub struct Listening {
     /// Host and port.
     pub address: SocketAddr,
+}
+
+/// HTTP.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Host and port.
+    pub address: SocketAddr,
+    changing_seconds: u32,
+    reading_seconds: u32,
+}
+
+impl Http {
+    /// How long a request waits.
+    #[must_use]
+    pub fn deadline(&self) -> edge::Deadline {
+        edge::Deadline {
+            changing: Duration::from_secs(self.changing_seconds.into()),
+            reading: Duration::from_secs(self.reading_seconds.into()),
+        }
+    }
 }
 
 /// Encryption of all doors.
@@ -420,6 +442,7 @@ impl Config {
                 uses: self.terminals.offline_uses_per_card_and_day,
                 cents: self.terminals.offline_cents_per_card_and_day,
             },
+            patience: http::PATIENCE,
         }
     }
 }

@@ -1,32 +1,23 @@
 //! What another role's process answers: handed on as it comes, and answered as that one answers, so that
 //! whoever asks needs one address.
 
-use std::{
-    path::Path,
-    pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use axum::{
     BoxError, Router,
-    body::{Body, BodyDataStream, Bytes},
+    body::{Body, Bytes},
     extract::{Request, State},
     http::{HeaderMap, HeaderName, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::any,
 };
-use connectors::problem::Problem;
-use futures::{Stream, StreamExt, stream};
-use reqwest::{Certificate, Client, redirect::Policy};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::{Instant, timeout_at},
+use connectors::{
+    edge::{Sending, Turn},
+    problem::Problem,
 };
+use futures::{Stream, stream};
+use reqwest::{Certificate, Client, redirect::Policy};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 use utoipa::openapi::OpenApi;
 
@@ -137,17 +128,17 @@ async fn hand_on(State(led): State<Led>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let Some(to) = led.target(&head.uri) else { return Problem::no_path().into_response() };
     let turn = Arc::new(Turn::default());
-    let sending = Sending { pieces: body.into_data_stream(), turn: Arc::clone(&turn) };
+    let sending = Sending::of(body, &turn);
     let asked = led.client.request(head.method, to).headers(of_the_request(head.headers));
     let asked = asked.body(reqwest::Body::wrap_stream(sending));
-    match turn.in_time(led.silent, asked.send()).await {
+    match in_time(&turn, led.silent, asked.send()).await {
         Ok(told) => {
             let (status, headers) = (told.status(), of_the_request(told.headers().clone()));
             let pieces = Body::from_stream(pieces(told, turn, led.silent, room));
             (status, headers, pieces).into_response()
         }
         // No more is said, as by a route that reads a body itself: `edge` says what was wrong.
-        Err(_) if turn.is_cut.load(Ordering::Relaxed) => StatusCode::BAD_REQUEST.into_response(),
+        Err(_) if turn.is_cut() => StatusCode::BAD_REQUEST.into_response(),
         Err(error) => {
             let address = led.to.as_str();
             tracing::warn!(error = &*error, address, "a request could not be handed on");
@@ -168,77 +159,20 @@ fn pieces(
     stream::try_unfold((told, room), move |(mut told, room)| {
         let turn = Arc::clone(&turn);
         async move {
-            let piece = turn.in_time(silent, told.chunk()).await;
+            let piece = in_time(&turn, silent, told.chunk()).await;
             piece.map(|piece| piece.map(|piece| (piece, (told, room))))
         }
     })
 }
 
-/// Whose turn it is: that of whoever sends a request, or of the process that it is handed on to.
-#[derive(Debug)]
-struct Turn {
-    /// Since when it is the process's; none while it is the sender's, which `edge` bounds.
-    since: watch::Sender<Option<Instant>>,
-    /// Whether the sender's body did not come to its end.
-    is_cut: AtomicBool,
-}
-
-impl Default for Turn {
-    fn default() -> Self {
-        let since = watch::Sender::new(Some(Instant::now()));
-        Self { since, is_cut: AtomicBool::new(false) }
-    }
-}
-
-impl Turn {
-    fn since(&self) -> Instant {
-        self.since.borrow().unwrap_or_else(Instant::now)
-    }
-
-    /// What the process tells, unless it says nothing for so long while it is its turn.
-    async fn in_time<T>(
-        &self,
-        silent: Duration,
-        told: impl Future<Output = reqwest::Result<T>>,
-    ) -> Result<T, BoxError> {
-        let begun = Instant::now();
-        let mut told = pin!(told);
-        loop {
-            let until = self.since().max(begun) + silent;
-            match timeout_at(until, told.as_mut()).await {
-                Ok(told) => return told.map_err(|error| error.without_url().into()),
-                Err(late) if self.since().max(begun) + silent <= until => return Err(late.into()),
-                // Meanwhile it was the sender's.
-                Err(_) => {}
-            }
-        }
-    }
-}
-
-/// A request's body on its way.
-struct Sending {
-    pieces: BodyDataStream,
-    turn: Arc<Turn>,
-}
-
-impl Stream for Sending {
-    type Item = Result<Bytes, axum::Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let piece = self.pieces.poll_next_unpin(context);
-        if matches!(piece, Poll::Ready(Some(Err(_)))) {
-            self.turn.is_cut.store(true, Ordering::Relaxed);
-        }
-        self.turn.since.send_replace(piece.is_ready().then(Instant::now));
-        piece
-    }
-}
-
-impl Drop for Sending {
-    /// The process wants no more of it.
-    fn drop(&mut self) {
-        self.turn.since.send_replace(Some(Instant::now()));
-    }
+/// What another process tells, unless it says nothing for too long while it is its turn.
+async fn in_time<T>(
+    turn: &Turn,
+    silent: Duration,
+    told: impl Future<Output = reqwest::Result<T>>,
+) -> Result<T, BoxError> {
+    let told = turn.in_time(silent, told).await?;
+    told.map_err(|error| error.without_url().into())
 }
 
 fn of_the_request(mut headers: HeaderMap) -> HeaderMap {

@@ -83,21 +83,23 @@ pub async fn all(
         book,
         people,
     };
-    let (roles, tokens) = (node.roles, node.tokens());
-    let (mut routes, mut of_terminals) = (Router::new(), Router::new());
+    let (roles, tokens, deadline) = (node.roles, node.tokens(), config.http.deadline());
+    // What terminals ask is finished by the authoriser, whoever hangs up.
+    let mut routes = Router::new();
     if roles.registers() {
-        routes = routes.merge(shared.registers().await?);
+        routes = routes.merge(in_time(shared.registers().await?, deadline));
     }
     if let Some(Deciding { handle, door }) = deciding {
-        routes = routes.merge(recipient::http::routes(shared.recipients(&handle)));
-        of_terminals = http::routes(door);
+        let of_recipients = recipient::http::routes(shared.recipients(&handle));
+        routes = routes.merge(in_time(of_recipients, deadline)).merge(http::routes(door));
     }
     if roles.tells() {
         let (auditor, registrar) = (auditor.clone(), shared.registrar.clone());
-        routes = routes.merge(pull::routes(node, tokens.clone(), auditor, registrar));
+        let of_tables = pull::routes(node, tokens.clone(), auditor, registrar);
+        // Who closes a month reads all of it.
+        let reading = edge::Deadline { changing: deadline.reading, ..deadline };
+        routes = routes.merge(in_time(of_tables, reading));
     }
-    // What terminals ask is finished by the authoriser, whoever hangs up.
-    routes = of_terminals.merge(routes.layer(middleware::from_fn(edge::detached)));
     let known_first = middleware::from_fn_with_state(tokens, edge::known_first);
     routes = routes.layer(known_first).merge(health);
     if roles.are_apart() && roles.registers() {
@@ -105,6 +107,11 @@ pub async fn all(
     }
     let routes = edge::around(routes, described(), node.loading.metrics.clone());
     Ok((routes, shared.registrar))
+}
+
+/// Routes whose requests are finished, whoever hangs up, and have an answer in time.
+fn in_time(routes: Router, deadline: edge::Deadline) -> Router {
+    routes.layer(middleware::from_fn_with_state(deadline, edge::detached))
 }
 
 /// What is answered by other roles, where they are apart.

@@ -23,7 +23,10 @@ use ingest::{
     wire::v1::Event,
 };
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
@@ -184,8 +187,9 @@ impl Batch {
         }
     }
 
-    /// Answers some lines, each of them, and says whether the streams still take something.
+    /// Answers some lines, each of them and in time, and says whether the streams still take something.
     async fn answer(&mut self, lines: &[Line]) -> (Vec<u8>, bool) {
+        let until = Instant::now() + self.door.patience;
         let (mut steps, mut uploads, mut letters) = (Vec::new(), Vec::new(), Vec::new());
         for line in lines {
             self.line = line.number;
@@ -199,15 +203,17 @@ impl Batch {
             };
             steps.push((line, step));
         }
-        let lost = self.append(Topic::TerminalTransactions, &uploads).await.err();
-        let mut answers = Vec::new();
+        let lost = self.append(Topic::TerminalTransactions, &uploads, until).await.err();
+        let (mut answers, mut is_late) = (Vec::new(), false);
         for (line, step) in steps {
             let answer = match (step, &lost) {
                 (Step::Refused(problem), _) => Err(problem),
                 // Perhaps it is on no stream: then nobody decides it.
                 (Step::Watched { watched: Claim::Wait(_), .. }, Some(lost)) => Err(lost.clone()),
                 (Step::Watched { key, body, watched }, _) => {
-                    let verdict = self.door.authoriser.verdict(watched, key, body).await;
+                    let verdict = self.door.authoriser.verdict(watched, key, body);
+                    let verdict = timeout_at(until, verdict).await.unwrap_or(Err(Refusal::Late));
+                    is_late |= matches!(verdict, Err(Refusal::Late));
                     verdict.map_err(|refusal| {
                         letters.extend(self.refused_later(&refusal, line));
                         Problem::from(refusal)
@@ -216,19 +222,26 @@ impl Batch {
             };
             answers.push((line.number, answer));
         }
-        let unkept = self.append(Topic::DeadLetters, &letters).await.err();
+        let unkept = self.append(Topic::DeadLetters, &letters, until).await.err();
         let mut told = Vec::new();
         for (line, answer) in answers {
             // What is refused is kept, or has to come again.
             let answer = answer.map_err(|refused| unkept.clone().unwrap_or(refused));
             write(&mut told, line, answer);
         }
-        (told, lost.is_none() && unkept.is_none())
+        (told, lost.is_none() && unkept.is_none() && !is_late)
     }
 
-    async fn append(&self, topic: Topic, records: &[Record]) -> Result<(), Problem> {
+    /// Appends, in time. What comes too late may stand on the stream all the same: its keys tell.
+    async fn append(
+        &self,
+        topic: Topic,
+        records: &[Record],
+        until: Instant,
+    ) -> Result<(), Problem> {
         if !records.is_empty() {
-            self.door.log.append(topic, records).await?;
+            let appended = timeout_at(until, self.door.log.append(topic, records)).await;
+            appended.map_err(|_| Problem::late())??;
         }
         Ok(())
     }

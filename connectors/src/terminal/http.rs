@@ -1,6 +1,9 @@
 //! The terminals' HTTP API: `contracts.md` section 4.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use authoriser::{command::Refusal, history::History, reply::Reply, service::Handle};
 use axum::{
@@ -46,11 +49,22 @@ pub struct Settings {
     pub decided_at_once: usize,
     /// What an offline terminal may give to one card on one day.
     pub caps: kit::Caps,
+    /// How long lines of an upload wait until they are taken and decided.
+    pub patience: Duration,
 }
+
+/// How long lines of an upload wait, unless it is said: as long as a basket.
+pub const PATIENCE: Duration = Duration::from_secs(15);
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { per_second: 50, at_once: 200, decided_at_once: 4_096, caps: kit::Caps::default() }
+        Self {
+            per_second: 50,
+            at_once: 200,
+            decided_at_once: 4_096,
+            caps: kit::Caps::default(),
+            patience: PATIENCE,
+        }
     }
 }
 
@@ -70,6 +84,7 @@ pub struct Door {
     /// What offline terminals need.
     pub kits: Arc<Kits>,
     pace: Arc<Pace<TerminalId>>,
+    pub(super) patience: Duration,
     pub(super) admission: Arc<Admission>,
 }
 
@@ -90,7 +105,8 @@ impl Door {
         let (decides, told) = (authoriser.clone(), metrics.clone());
         let (write, tell) = (move || decides.write(), move |limit| told.may_be_decided(limit));
         tokio::spawn(Admission::follow(Arc::downgrade(&admission), write, tell));
-        Self { authoriser, log, vault, tokens, metrics, kits, pace, admission }
+        let patience = settings.patience;
+        Self { authoriser, log, vault, tokens, metrics, kits, pace, patience, admission }
     }
 
     /// Lets in what is to be decided, if there is room.

@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, middleware};
 use chrono::TimeDelta;
 use connectors::{
     access::{Identity, Role, Tokens},
@@ -124,7 +124,19 @@ impl Served {
     }
 }
 
+/// As a node lets wait by default.
+const DEADLINE: edge::Deadline =
+    edge::Deadline { changing: Duration::from_secs(60), reading: Duration::from_secs(600) };
+
 async fn serve(node: &Node, settings: Settings) -> (Tokens, SocketAddr) {
+    serve_within(node, settings, DEADLINE).await
+}
+
+async fn serve_within(
+    node: &Node,
+    settings: Settings,
+    deadline: edge::Deadline,
+) -> (Tokens, SocketAddr) {
     let context = &node.context;
     let tokens = Tokens::of(&context.vault, Arc::clone(&context.clock));
     let door = Door::new(
@@ -135,7 +147,9 @@ async fn serve(node: &Node, settings: Settings) -> (Tokens, SocketAddr) {
         settings,
     );
     let metrics = context.metrics.clone();
-    let routes: Router = edge::around(http::routes(door), Description::openapi(), metrics);
+    let routes = http::routes(door);
+    let routes = routes.layer(middleware::from_fn_with_state(deadline, edge::detached));
+    let routes: Router = edge::around(routes, Description::openapi(), metrics);
     let (at, _) = crate::serve(routes).await;
     (tokens, at)
 }
@@ -336,6 +350,27 @@ async fn changes_out_of_order_leave_a_gap_until_the_missing_ones_come() {
         people.apply(vault, &ingest::record::Stored { position, record }).expect("readable");
     }
     assert!(people.iter().all(|(_, person)| person.sequence() == 5), "and changes nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_streams_take_nothing_there_is_an_answer_in_time_and_the_event_is_taken_once() {
+    let mut served = Served::start(Settings::default()).await;
+    let log = Arc::new(ModelLog::default());
+    served.node.context.log = Arc::clone(&log) as Arc<dyn Log>;
+    let deadline = edge::Deadline { changing: Duration::from_millis(500), ..DEADLINE };
+    (served.tokens, served.at) = serve_within(&served.node, Settings::default(), deadline).await;
+    log.hold(true);
+    let event = change("e1", CODE, 1).to_string();
+    for _ in 0..2 {
+        let late = served.post(SINGLE, &event).await;
+        assert_eq!((late.status, &late.json()["code"]), (503, &json!("late")));
+        assert_eq!(late.headers["retry-after"], "1");
+    }
+    log.hold(false);
+    // Both that were given up are dealt with before this one, which therefore is known already.
+    let told = served.post(SINGLE, &event).await.json();
+    assert_eq!((&told["taken"], &told["already_there"]), (&json!(0), &json!(1)), "{told}");
+    assert_eq!(served.node.records(Topic::PersonChanges).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! Terminals over the wire: HTTP and gRPC against one authoriser on an embedded log.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use authoriser::{
     authorise::{Authoriser, Parts, Settings},
@@ -386,6 +386,33 @@ async fn where_the_streams_take_nothing_each_line_is_told_so_and_what_is_known_s
     let again = node.upload(&lines).await;
     assert_eq!(status(&again), ["1 200", "2 422", "3 200"], "{again:?}");
     assert_eq!(again[0], first[0]);
+    node.running.stop().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_streams_do_not_answer_lines_are_told_so_in_time_and_decided_once() {
+    let (folder, log) = (tempfile::tempdir().expect("a folder"), Arc::new(ModelLog::default()));
+    let streams: Arc<dyn Log> = Arc::<ModelLog>::clone(&log);
+    let settings = http::Settings { patience: Duration::from_millis(200), ..Default::default() };
+    let node = Node::over(streams, folder.path(), settings).await;
+    let line = offline("u1", 1, None);
+    log.hold(true);
+    let late = node.upload(std::slice::from_ref(&line)).await;
+    let codes: Vec<_> = late.iter().map(|of| of["problem"]["code"].clone()).collect();
+    assert_eq!(codes, ["late", "not_ready"], "the line, and that no more are read: {late:?}");
+    log.hold(false);
+    // It may take longer than this patience to decide it, so it is asked as a terminal asks.
+    let asked = async {
+        loop {
+            let told = node.upload(std::slice::from_ref(&line)).await;
+            if told[0]["status"] == 200 {
+                return told;
+            }
+        }
+    };
+    let told = tokio::time::timeout(Duration::from_secs(20), asked).await.expect("decided");
+    assert_eq!(told.len(), 1);
+    assert_eq!(node.upload(&[line]).await, told, "again, the same");
     node.running.stop().await.expect("stopped");
 }
 

@@ -1,0 +1,145 @@
+//! How long whoever asks is kept waiting: in time there is an answer, and what was begun goes on.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::{Body, HttpBody},
+    extract::{Request, State},
+    http::Method,
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use tracing::Instrument;
+
+use super::turn::{Sending, Turn};
+use crate::problem::Problem;
+
+/// How long a request waits for us, once what it brings is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    /// One that changes something: the streams have to take it.
+    pub changing: Duration,
+    /// One that reads, or tries what a change would do.
+    pub reading: Duration,
+}
+
+impl Deadline {
+    fn of(self, request: &Request) -> Duration {
+        let (method, path) = (request.method(), request.uri().path());
+        let reads = [Method::GET, Method::HEAD].contains(method);
+        let tries = path.ends_with(":preview") || path.ends_with(":diff");
+        if reads || tries { self.reading } else { self.changing }
+    }
+}
+
+/// Goes on with a request whose caller has hung up, or is told that it takes too long: what it began to
+/// write is written by then, and whoever comes next must find it done, or not begun.
+pub async fn detached(State(deadline): State<Deadline>, request: Request, next: Next) -> Response {
+    let (within, turn) = (deadline.of(&request), Arc::new(Turn::default()));
+    let (head, body) = request.into_parts();
+    let body = match body.is_end_stream() {
+        true => body,
+        false => Body::from_stream(Sending::of(body, &turn)),
+    };
+    let request = Request::from_parts(head, body);
+    let mut work = tokio::spawn(next.run(request).in_current_span());
+    match turn.in_time(within, &mut work).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => Problem::unavailable("the request could not be finished").into_response(),
+        Err(_) => Problem::late().into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use axum::{Router, body::Bytes, http, middleware, routing::post};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+        sync::Notify,
+    };
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(100);
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Streams that take nothing until they are told to.
+    #[derive(Default)]
+    struct Held {
+        take: Notify,
+        taken: AtomicBool,
+        told: Notify,
+    }
+
+    async fn append(State(held): State<Arc<Held>>) -> &'static str {
+        held.take.notified().await;
+        held.taken.store(true, Ordering::SeqCst);
+        held.told.notify_one();
+        "taken"
+    }
+
+    async fn answered(mut stream: TcpStream) -> String {
+        let mut told = Vec::new();
+        let _ = stream.read_to_end(&mut told).await;
+        String::from_utf8_lossy(&told).into_owned()
+    }
+
+    async fn asked(routes: Router, parts: &[&str], pause: Duration) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let mut stream = TcpStream::connect(address).await.expect("connected");
+        for part in parts {
+            stream.write_all(part.as_bytes()).await.expect("sent");
+            tokio::time::sleep(pause).await;
+        }
+        answered(stream).await
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_waits_too_long_is_told_so_and_what_was_begun_goes_on() {
+        let held = Arc::new(Held::default());
+        let deadline = Deadline { changing: SOON, reading: LONG };
+        let routes = Router::new()
+            .route("/", post(append))
+            .layer(middleware::from_fn_with_state(deadline, detached))
+            .with_state(Arc::clone(&held));
+        let head = "POST / HTTP/1.1\r\nhost: avis\r\nconnection: close\r\n\r\n";
+        let told = asked(routes, &[head], Duration::ZERO).await;
+        assert!(told.starts_with("HTTP/1.1 503") && told.contains("\"late\""), "{told}");
+        assert!(told.to_lowercase().contains("retry-after: 1"), "{told}");
+        assert!(!held.taken.load(Ordering::SeqCst), "it waits");
+        held.take.notify_one();
+        tokio::time::timeout(LONG, held.told.notified()).await.expect("it goes on");
+        assert!(held.taken.load(Ordering::SeqCst));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_body_that_takes_its_time_is_not_what_is_waited_for() {
+        let deadline = Deadline { changing: SOON, reading: SOON };
+        let routes = Router::new()
+            .route("/", post(async |body: Bytes| body.len().to_string()))
+            .layer(middleware::from_fn_with_state(deadline, detached));
+        let head =
+            "POST / HTTP/1.1\r\nhost: avis\r\nconnection: close\r\ncontent-length: 3\r\n\r\n";
+        let told = asked(routes, &[head, "a", "b", "c"], SOON * 2).await;
+        assert!(told.starts_with("HTTP/1.1 200") && told.ends_with('3'), "{told}");
+    }
+
+    #[test]
+    fn what_only_reads_may_take_longer() {
+        let deadline = Deadline { changing: SOON, reading: LONG };
+        let of = |method: Method, path: &str| {
+            let request = http::Request::builder().method(method).uri(path);
+            deadline.of(&request.body(Body::empty()).expect("a request"))
+        };
+        assert_eq!(of(Method::GET, "/v1/drafts/d1/shadow"), LONG);
+        assert_eq!(of(Method::POST, "/v1/instructions:preview"), LONG);
+        assert_eq!(of(Method::POST, "/v1/registry:diff"), LONG);
+        assert_eq!(of(Method::PUT, "/v1/registry"), SOON);
+        assert_eq!(of(Method::POST, "/v1/events"), SOON);
+    }
+}
