@@ -172,3 +172,40 @@ impl Manifest {
         segments.fold(0, |sum: u64, segment| sum.saturating_add(segment.records))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A manifest as format 1 writes it; a version that cannot read it must not be released.
+    const KEPT: &str = include_str!("../../tests/golden/backup/v1/manifest.json");
+
+    fn read(json: &str) -> Result<Manifest, BackupError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, checksum) = (folder.path().join("manifest"), blake3::hash(json.as_bytes()));
+        fs::write(&path, format!("{}\n{json}", checksum.to_hex())).expect("written");
+        Manifest::read(&path)
+    }
+
+    #[test]
+    fn format_1_is_readable_for_ever_and_written_so_that_it_was_readable_always() {
+        let kept = read(KEPT).expect("format 1");
+        assert_eq!((kept.format, kept.records()), (1, 3));
+        let stream = kept.stream(Topic::Authorisations, 3).expect("a stream");
+        assert_eq!((stream.start, stream.end, stream.segments[0].bytes), (2, 5, 1_207));
+        let files = ["streams/authorisations/3/00000000000000000002", "notes/erasures"];
+        assert_eq!(kept.files().collect::<Vec<_>>(), files);
+        // Every field that the first version wanted is written still, with the same meaning.
+        let value = |json: &str| serde_json::from_str::<serde_json::Value>(json).expect("JSON");
+        let (old, new) = (value(KEPT), value(&serde_json::to_string(&kept).expect("JSON")));
+        assert_eq!(new, old);
+    }
+
+    #[test]
+    fn what_a_later_version_adds_is_skipped_and_its_format_is_refused() {
+        let more = KEPT.replacen("\"partition\": 3,", "\"partition\": 3, \"tier\": \"cold\",", 1);
+        assert_eq!(read(&more).expect("format 1"), read(KEPT).expect("format 1"));
+        let later = KEPT.replacen("\"format\": 1", "\"format\": 2", 1);
+        assert!(matches!(read(&later), Err(BackupError::Format { format: 2, .. })));
+    }
+}

@@ -10,6 +10,35 @@ use warehouse::{
 
 use crate::world::{World, batch};
 
+/// Every column that a version ever wrote: its table, name and kind, whether a row may lack it, and the
+/// version that brought it. Lines are added; none is changed or taken away.
+const KEPT: &str = include_str!("../golden/columns.csv");
+
+#[test]
+fn every_column_that_was_ever_written_is_there_as_it_was() {
+    let rows: Vec<Vec<&str>> = KEPT.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    for row in &rows {
+        let [table, column, kind, lacks, since] = row[..] else { panic!("{row:?}: five fields") };
+        let columns = schema::table(table).unwrap_or_else(|| panic!("{table} is gone")).columns;
+        let found = columns.iter().find(|known| known.name == column);
+        let found = found.unwrap_or_else(|| panic!("{table}.{column} is gone"));
+        let is = (format!("{:?}", found.kind), found.optional);
+        assert_eq!(is, (kind.to_owned(), lacks == "may"), "{table}.{column}");
+        // Rows of before have no value of it, unless the table came with it.
+        let first = rows.iter().find(|row| row[0] == table).map(|row| row[4]);
+        let is_added = first != Some(since);
+        assert!(found.optional || !is_added, "{table}.{column}: old rows lack it");
+    }
+    for table in schema::TABLES {
+        for column in table.columns {
+            let is_kept = rows.iter().any(|row| row[..2] == [table.name, column.name]);
+            let (kind, lacks) = (column.kind, if column.optional { "may" } else { "must" });
+            let line = format!("{},{},{kind:?},{lacks},VERSION", table.name, column.name);
+            assert!(is_kept, "what this version adds is kept in tests/golden/columns.csv: {line}");
+        }
+    }
+}
+
 /// A table of the same name with other columns.
 fn other(name: &str, change: impl Fn(Vec<Column>) -> Vec<Column>) -> &'static Schema {
     let table = schema::table(name).unwrap();
