@@ -6,6 +6,7 @@
     python3 deploy/chaos --only flushed --times 3
     python3 deploy/chaos --faults 100 --seconds 2       one node, 100 random faults, one table
     python3 deploy/chaos --minutes 60 --seed 7 --redis single
+    python3 deploy/chaos --apart --faults 100           a process for each role (below)
 
 Each connection is a terminal of its own; together they reserve, capture, void, sell, refund and
 reverse on a few cards, so that they meet at the limits of recipients, households and budgets. In
@@ -24,6 +25,10 @@ themselves noted of what was acknowledged, this proves that
     its disk is full;
   - every fault was felt, and `avis settle check` passes.
 
+With `--apart` connectors, authoriser, pipelines and warehouse are processes of their own, killed
+and stopped one by one, over what AVIS_TEST_FLUVIO and AVIS_TEST_S3 name (deploy/chaos/apart.py);
+what happens to disks is left out there.
+
 Needs redis-server and redis-cli 7 or newer, for what happens to disks mkfs.ext4, fsfreeze and the
 right to mount, and nothing but the standard library. Everything listens on loopback. The table goes
 to standard output, all else to standard error; the exit status is 1 where anything was violated,
@@ -39,6 +44,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from apart import share
 from mixed import mixed
 from processes import kill_all, say
 from scenarios import FULL_SCALE, all_scenarios
@@ -51,6 +57,8 @@ async def storm(options):
     template = Path(tempfile.mkdtemp(prefix="avis-chaos-"))
     runs = mixed if options.faults or options.minutes else all_scenarios
     try:
+        if options.apart:
+            share()
         tokens = await prepare(options.avis, template, options.connections)
         return await runs(options, template, tokens)
     finally:
@@ -82,7 +90,10 @@ def main():
     one.add_argument("--redis", choices=("none", "single", "cluster"), default="cluster")
     one.add_argument("--rate", type=float, default=200,
                      help="requests a second of all terminals; 0 is as many as it takes")
+    one.add_argument("--apart", action="store_true", help="each role in a process of its own")
     options = parser.parse_args()
+    if options.apart and (options.redis == "none" or not (options.faults or options.minutes)):
+        parser.error("--apart: with --faults or --minutes, and with a Redis")
     options.avis = Path(options.avis).expanduser().resolve()
     say(f"seed {options.seed}")
     try:

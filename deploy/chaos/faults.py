@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 
+from apart import ROLES
 from disk import RESERVE_BYTES
 from processes import must, until
 from terminals import STANDSTILL
@@ -22,7 +23,8 @@ SLOW_SYNC = 1.0
 @dataclass(frozen=True)
 class Fault:
     """`needs` names what has to be there: a disk of its own, any Redis, a single one, a cluster, a
-    network that can be cut (`far`)."""
+    network that can be cut (`far`), all roles in one process (`alone`) or each in its own
+    (`apart`)."""
 
     name: str
     does: object
@@ -39,6 +41,22 @@ async def stand_still(run, least, most):
     run.node.process.send_signal(signal.SIGSTOP)
     await asyncio.sleep(run.dice.uniform(least, most))
     run.node.process.send_signal(signal.SIGCONT)
+
+
+async def kill_role(run, role):
+    """The others stay, and do without it for a while."""
+    served = run.node.roles[role]
+    served.kill()
+    await asyncio.sleep(run.dice.uniform(0, 3))
+    await served.start()
+
+
+async def stop_role(run, role):
+    """One that stands still holds its connections, and answers none of them."""
+    process = run.node.roles[role].process
+    process.send_signal(signal.SIGSTOP)
+    await asyncio.sleep(run.dice.uniform(0.5, 8))
+    process.send_signal(signal.SIGCONT)
 
 
 async def cut_power(run):
@@ -207,8 +225,10 @@ async def cut_terminals(run, how):
 
 
 FAULTS = [
-    Fault("avis: kill -9", kill_avis),
-    Fault("avis: SIGSTOP", partial(stand_still, least=0.5, most=8)),
+    Fault("avis: kill -9", kill_avis, ("alone",)),
+    Fault("avis: SIGSTOP", partial(stand_still, least=0.5, most=8), ("alone",)),
+    *(Fault(f"{role}: kill -9", partial(kill_role, role=role), ("apart",)) for role in ROLES),
+    *(Fault(f"{role}: SIGSTOP", partial(stop_role, role=role), ("apart",)) for role in ROLES),
     Fault("power cut", cut_power, ("disk",)),
     Fault("disk full to its reserve", partial(fill_disk, leave=RESERVE_BYTES // 2, least=1, most=5),
           ("disk",)),

@@ -1,4 +1,4 @@
-"""The mixed mode: one node under load, and one random fault after another."""
+"""The mixed mode: one node or its roles apart under load, and one random fault after another."""
 
 import time
 from collections import defaultdict
@@ -23,6 +23,7 @@ class Storm:
             raise SystemExit(f"no fault that applies has {options.only} in its name")
         # By kind: of each fault, the longest without a decision and the longest wait for an answer.
         self.met = defaultdict(list)
+        self.roles = "roles apart" if stage.apart else "one process"
         self.seconds = 0.0
 
     @property
@@ -59,7 +60,8 @@ class Storm:
         of = journal.violations
         yield ""
         rows = {
-            "faults": f"{self.count} in {self.seconds / 60:.1f} minutes, redis: {redis}",
+            "faults": f"{self.count} in {self.seconds / 60:.1f} minutes, redis: {redis}, "
+                      f"{self.roles}",
             "sent": f"{len(journal.requests)} (asked again for want of an answer: "
                     f"{journal.retried}, for a 503: {journal.away})",
             "acknowledged": len(journal.acknowledged()),
@@ -81,8 +83,9 @@ class Storm:
 
 async def mixed(options, template, tokens):
     """Gives how many violations there were."""
-    stage = Stage(options.redis, disk=may_mount(), far=True)
-    if not stage.disk:
+    has_disk = may_mount() and not options.apart
+    stage = Stage(options.redis, disk=has_disk, far=True, apart=options.apart)
+    if not stage.disk and not options.apart:
         say("SKIPPED: what happens to disks: only root may mount one")
     pause = len(tokens) / options.rate if options.rate else 0.0
     storm = Storm(options, stage)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from apart import Installation
 from books import read_stream
 from disk import Disk
 from journal import Journal
@@ -31,18 +32,21 @@ REDIS = {
 
 @dataclass(frozen=True)
 class Stage:
-    """What a run is made of: which Redis, a disk of its own, a network that can be cut."""
+    """What a run is made of: which Redis, a disk of its own, a network that can be cut, the roles
+    in one process or apart."""
 
     redis: str = "none"
     disk: bool = False
     far: bool = False
     hold_minutes: int = 15
+    apart: bool = False
 
     @property
     def has(self):
         """What faults may need."""
         there = {"disk": self.disk, "far": self.far, "redis": self.redis != "none",
-                 "single": self.redis == "single", "cluster": self.redis == "cluster"}
+                 "single": self.redis == "single", "cluster": self.redis == "cluster",
+                 "alone": not self.apart, "apart": self.apart}
         return {name for name, is_there in there.items() if is_there}
 
 
@@ -56,7 +60,8 @@ class Run:
         self.disk = Disk(folder) if stage.disk else None
         self.template, self.doing = template / "data", name
         self.records, self.is_proved = 0, False
-        self.node = Node(options.avis, folder, self.redis, stage.hold_minutes)
+        server = Installation if stage.apart else Node
+        self.node = server(options.avis, folder, self.redis, stage.hold_minutes)
         self.door = Proxy(self.node.http) if stage.far else None
         port = self.door.port if self.door else self.node.http
         self.terminals = [

@@ -124,31 +124,12 @@ class Cluster:
         return await self.any(dice, primary=True)
 
 
-class Node:
-    """The server over a folder of its own."""
+class Served:
+    """A process of ours over a folder of its own, which says when it is ready."""
 
-    def __init__(self, avis, folder, redis, hold_minutes):
-        self.avis, self.folder, self.process = avis, folder, None
-        self.http = free_port()
-        self.environment = {"AVIS__AUTHORISER__HOLD_MINUTES": str(hold_minutes)}
-        self.config = folder / "avis.toml"
-        self.config.write_text(self.settings(redis))
-
-    @property
-    def data(self):
-        return self.folder / "data"
-
-    def settings(self, redis):
-        doors = {name: free_port() for name in ("grpc", "postgres", "flight")} | {"http": self.http}
-        text = "".join(f'[{name}]\naddress = "{HOST}:{port}"\n' for name, port in doors.items())
-        text += "[terminals]\nrequests_per_second = 1000000\nrequests_at_once = 1000000\n"
-        if redis is None:
-            return text
-        text += f'[authoriser]\ncache = "{redis.kind}"\n'
-        urls = json.dumps([node.url for node in redis.nodes])
-        volatile = str(redis.volatile).lower()
-        return text + (f"[redis]\nurls = {urls}\nreplicas = {redis.replicas}\n"
-                       f"allow_volatile = {volatile}\n")
+    def __init__(self, avis, data, log, *more, environment=None):
+        self.avis, self.data, self.log, self.more = avis, data, log, more
+        self.http, self.process, self.environment = free_port(), None, environment
 
     @property
     def has_ended(self):
@@ -156,18 +137,18 @@ class Node:
 
     def last_words(self):
         """What it said at the end, that was not a warning."""
-        lines = (self.folder / "avis.log").read_text(errors="replace").splitlines()
+        lines = self.log.read_text(errors="replace").splitlines()
         said = [line for line in lines if line.startswith("avis:") or "because" in line]
         return " ".join(said[-4:]) or (lines[-1] if lines else "nothing")
 
     async def start(self):
-        words = [self.avis, "up", "--data", self.data, "--config", self.config]
-        self.process = launch(words, self.folder / "avis.log", self.environment)
+        words = [self.avis, "up", "--data", self.data, *self.more]
+        self.process = launch(words, self.log, self.environment)
         await until("the server is ready", self.is_ready)
 
     async def is_ready(self):
         if self.has_ended:
-            raise RuntimeError(f"the server ended by itself; see {self.folder}/avis.log")
+            raise RuntimeError(f"the server ended by itself; see {self.log}")
         connection = Connection(self.http)
         with contextlib.suppress(OSError, EOFError, asyncio.TimeoutError):
             request = f"GET /readyz HTTP/1.1\r\nHost: {HOST}\r\n\r\n"
@@ -189,6 +170,29 @@ class Node:
         RUNNING.discard(self.process)
         if self.process.returncode != 0:
             raise RuntimeError(f"the server stopped with {self.process.returncode}")
+
+
+class Node(Served):
+    """The server over a folder of its own."""
+
+    def __init__(self, avis, folder, redis, hold_minutes):
+        config = folder / "avis.toml"
+        hold = {"AVIS__AUTHORISER__HOLD_MINUTES": str(hold_minutes)}
+        super().__init__(avis, folder / "data", folder / "avis.log", "--config", config,
+                         environment=hold)
+        config.write_text(self.settings(redis))
+
+    def settings(self, redis):
+        doors = {name: free_port() for name in ("grpc", "postgres", "flight")} | {"http": self.http}
+        text = "".join(f'[{name}]\naddress = "{HOST}:{port}"\n' for name, port in doors.items())
+        text += "[terminals]\nrequests_per_second = 1000000\nrequests_at_once = 1000000\n"
+        if redis is None:
+            return text
+        text += f'[authoriser]\ncache = "{redis.kind}"\n'
+        urls = json.dumps([node.url for node in redis.nodes])
+        volatile = str(redis.volatile).lower()
+        return text + (f"[redis]\nurls = {urls}\nreplicas = {redis.replicas}\n"
+                       f"allow_volatile = {volatile}\n")
 
     async def tell(self, *words):
         return await command(self.avis, *words, "--data", self.data)
