@@ -1,4 +1,4 @@
-"""Licences and sources of every dependency that is built for Linux, and a bill of materials.
+"""Licences, sources and bans of every dependency that is built for Linux, as deny.toml says, and a bill of materials.
 
 python3 supply.py METADATA BOM: METADATA is what `cargo metadata` says, BOM the file to write (CycloneDX 1.6,
 checked against its schema).
@@ -7,6 +7,7 @@ checked against its schema).
 import json
 import sys
 import tomllib
+from collections import defaultdict
 from pathlib import Path
 
 from cyclonedx.contrib.license.factories import LicenseFactory
@@ -19,8 +20,10 @@ from license_expression import AND, OR, get_spdx_licensing
 from packageurl import PackageURL
 
 CRATES_IO = "registry+https://github.com/rust-lang/crates.io-index"
-# What may be linked into a program that a state runs and gives on; `cargo deny` goes by the same list.
-ALLOWED = set(tomllib.loads(Path("deny.toml").read_text())["licenses"]["allow"])
+# What may be linked into a program that a state runs and gives on; `cargo deny` goes by the same lists.
+DENY = tomllib.loads(Path("deny.toml").read_text())
+ALLOWED = set(DENY["licenses"]["allow"])
+BANS = DENY["bans"]
 SPDX = get_spdx_licensing()
 
 
@@ -47,6 +50,29 @@ def faults(packages: list[dict]):
             yield f"{name} says no licence"
         elif not is_allowed(SPDX.parse(licence(package))):
             yield f"{name} is under {package['license']}"
+
+
+def name_of(entry) -> str:
+    """The package that an entry of a list is about: a text, or a table."""
+    return entry if isinstance(entry, str) else entry.get("crate") or entry["name"]
+
+
+def banned(packages: list[dict]):
+    reasons = {name_of(entry): entry.get("reason", "") for entry in BANS["deny"]}
+    versions = defaultdict(set)
+    for package in packages:
+        versions[package["name"]].add(package["version"])
+        if package["name"] in reasons:
+            yield f"{package['name']} {package['version']} is banned: {reasons[package['name']]}"
+        for of in package["dependencies"] if package["source"] is None else []:
+            if of["req"] == "*" and of["source"] is not None and BANS["wildcards"] == "deny":
+                yield f"{package['name']} takes any version of {of['name']}"
+    if BANS["multiple-versions"] != "deny":
+        return
+    skipped = {name_of(entry) for entry in BANS["skip"]}
+    for name, several in sorted(versions.items()):
+        if len(several) > 1 and name not in skipped:
+            yield f"{name} comes in versions {', '.join(sorted(several))}; bring them together, or say so in deny.toml"
 
 
 def component(package: dict, factory: LicenseFactory, kind: ComponentType) -> Component:
@@ -76,7 +102,7 @@ def bill(metadata: dict) -> str:
 
 def main() -> None:
     metadata = json.loads(Path(sys.argv[1]).read_text())
-    found = list(faults(metadata["packages"]))
+    found = [*faults(metadata["packages"]), *banned(metadata["packages"])]
     text = bill(metadata)
     wrong = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
     if wrong is not None:
@@ -84,7 +110,7 @@ def main() -> None:
     Path(sys.argv[2]).write_text(text)
     if found:
         sys.exit("\n".join(found))
-    print(f"{len(metadata['packages'])} packages: sources and licences as allowed; {sys.argv[2]} lists them")
+    print(f"{len(metadata['packages'])} packages: sources, licences and versions as allowed; {sys.argv[2]} lists them")
 
 
 main()

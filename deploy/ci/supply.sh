@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What comes in and what must not get out: sources and licences of the dependencies with a bill of materials,
-# their known faults, and secrets in the tree.
+# What comes in and what must not get out: sources, licences and versions of the dependencies with a bill of
+# materials, their known faults, and secrets in the tree.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -20,6 +20,7 @@ mkdir -p "$target"
 if command -v cargo-deny > /dev/null; then
   cargo deny --all-features check advisories bans sources ${ADVISORIES:+--disable-fetch}
 else
+  # Licences, sources and bans are judged already; for faults there is no other database that needs no build.
   echo "SKIPPED: known faults of dependencies (cargo install cargo-deny)" >&2
 fi
 
