@@ -281,6 +281,10 @@ def compose():
     cluster = {name: of for name, of in full["services"].items() if re.fullmatch(r"redis-\d", name)}
     own = {of["networks"]["back"]["ipv4_address"] for of in cluster.values()}
     holds("compose: not six nodes of Redis, each with an address of its own", len(cluster) == len(own) == 6)
+    for name, of in cluster.items():
+        words = " ".join(of["command"])
+        holds(f"compose: {name} speaks plainly to somebody", "--port 0 --tls-port 6379" in words
+              and "--tls-replication yes" in words and "--tls-cluster yes" in words)
     maker = full["services"]["redis-cluster"]
     holds("compose: the cluster of Redis is not made of all nodes", maker["depends_on"].keys() == cluster.keys()
           and all(name in maker["command"][0] for name in cluster))
