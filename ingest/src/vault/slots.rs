@@ -228,7 +228,12 @@ impl Slots {
         if let Some(slot) = torn.first().copied().filter(|at| *at < told) {
             return Err(VaultError::Broken { slot });
         }
-        self.mend(&leaving, &torn).map_err(store("mend the file"))?;
+        let length = self.file.metadata().map_err(store("read the file"))?.len();
+        let is_whole = told == self.count && length == place(self.count);
+        // One that was closed in order is left as it is.
+        if !(is_whole && leaving.is_empty() && torn.is_empty()) {
+            self.mend(&leaving, &torn).map_err(store("mend the file"))?;
+        }
         Ok((secret, people))
     }
 
@@ -468,6 +473,21 @@ mod tests {
 
     fn holds(bytes: &[u8], of: u8) -> bool {
         bytes.windows(4).any(|four| four == [of; 4])
+    }
+
+    #[test]
+    fn a_file_that_is_whole_is_not_written_to() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let before = three(folder.path());
+        let file = File::options().write(true).open(folder.path().join(NAME)).expect("opened");
+        let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000);
+        file.set_modified(long_ago).expect("set");
+        open(folder.path()).expect("opened");
+        assert_eq!(file.metadata().and_then(|now| now.modified()).expect("read"), long_ago);
+        assert_eq!(std::fs::read(folder.path().join(NAME)).expect("read"), before);
+        file.set_len(before.len() as u64 + 1).expect("longer");
+        open(folder.path()).expect("opened");
+        assert_eq!(std::fs::read(folder.path().join(NAME)).expect("read"), before, "mended");
     }
 
     #[test]
