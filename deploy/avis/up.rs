@@ -55,6 +55,8 @@ mod health;
 mod landing;
 mod tasks;
 
+/// How long what was decided may take until the streams have it, once nobody asks any more.
+const APPENDING: Duration = Duration::from_secs(30);
 /// How long a token holds by which one role asks another.
 const OWN_TOKENS: TimeDelta = TimeDelta::hours(1);
 
@@ -219,7 +221,11 @@ async fn serve(
         ended??;
     }
     if let Some(running) = running {
-        running.stop().await?;
+        match tokio::time::timeout(APPENDING, running.stop()).await {
+            Ok(stopped) => stopped?,
+            // As after a crash: none of it was answered, and terminals ask again by its keys.
+            Err(_) => tracing::warn!("what was decided last is on no stream yet, and is given up"),
+        }
     }
     match landing {
         Some(landing) => landing.end(node).await,
