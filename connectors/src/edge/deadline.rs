@@ -26,7 +26,8 @@ pub struct Deadline {
 impl Deadline {
     fn of(self, request: &Request) -> Duration {
         let (method, path) = (request.method(), request.uri().path());
-        let reads = [Method::GET, Method::HEAD].contains(method);
+        // Who copies the keys reads all of them.
+        let reads = [Method::GET, Method::HEAD].contains(method) || path.starts_with("/v1/backup/");
         let tries = path.ends_with(":preview") || path.ends_with(":diff");
         if reads || tries { self.reading } else { self.changing }
     }
@@ -139,6 +140,7 @@ mod tests {
         assert_eq!(of(Method::GET, "/v1/drafts/d1/shadow"), LONG);
         assert_eq!(of(Method::POST, "/v1/instructions:preview"), LONG);
         assert_eq!(of(Method::POST, "/v1/registry:diff"), LONG);
+        assert_eq!(of(Method::POST, "/v1/backup/keys"), LONG);
         assert_eq!(of(Method::PUT, "/v1/registry"), SOON);
         assert_eq!(of(Method::POST, "/v1/events"), SOON);
     }
