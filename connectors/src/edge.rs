@@ -1,14 +1,18 @@
 //! What every answer of ours has: the request's id, a problem for what is refused, and a count.
 
+mod answers;
 pub(crate) mod body;
 mod deadline;
+mod keyed;
 mod patience;
 mod secured;
 mod sender;
 mod serve;
 mod turn;
 
+pub use answers::Answers;
 pub use deadline::{Deadline, detached};
+pub use keyed::keyed;
 pub use patience::Patient;
 pub use secured::Secured;
 pub use sender::known_first;

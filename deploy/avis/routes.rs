@@ -9,9 +9,10 @@ use authoriser::{
     refresh::{People, read},
     service::Handle,
 };
-use axum::{Router, middleware};
+use axum::{Router, extract::DefaultBodyLimit, middleware};
 use connectors::{
-    edge, grantor, issuer,
+    edge::{self, Answers},
+    grantor, issuer,
     portal::{
         login,
         panels::{self, PanelBook},
@@ -31,6 +32,7 @@ use connectors::{
 };
 use pipelines::groups;
 use utoipa::{OpenApi as _, openapi::OpenApi};
+use warehouse::settlement::bank;
 
 use crate::{
     audit::Auditor, backup::server, config::Config, failure::Failure, forward::Forward, node::Node,
@@ -50,6 +52,9 @@ pub struct Deciding {
     pub door: Door,
 }
 
+/// The answers of the last day under their keys, in a node's folder.
+const ANSWERS: &str = "answers";
+
 /// What all routes share.
 struct Shared<'a> {
     node: &'a Arc<Node>,
@@ -59,12 +64,13 @@ struct Shared<'a> {
     book: PanelBook,
     people: Arc<RwLock<People>>,
     auditor: Auditor,
+    answers: Answers,
 }
 
 /// The routes of this process's roles, with those of `health` beside them; and through what the registry changes.
 ///
 /// # Errors
-/// Where the streams of calls cannot be read, or a setting is none.
+/// Where the streams of calls or the answers cannot be read, or a setting is none.
 pub async fn all(
     node: &Arc<Node>,
     config: &Config,
@@ -74,6 +80,8 @@ pub async fn all(
     health: Router,
 ) -> Result<(Router, Registrar), Failure> {
     let book = PanelBook::over(node.log.clone(), node.vault.clone(), node.clock.clone());
+    let path = node.folder.join(ANSWERS);
+    let answers = Answers::open(path, node.vault.clone(), Arc::clone(&node.clock))?;
     let shared = Shared {
         registrar: registrar(node, config, auditor.clone()),
         current: Current::default(),
@@ -82,6 +90,7 @@ pub async fn all(
         config,
         book,
         people,
+        answers,
     };
     let (roles, tokens, deadline) = (node.roles, node.tokens(), config.http.deadline());
     // What terminals ask is finished by the authoriser, whoever hangs up.
@@ -98,7 +107,7 @@ pub async fn all(
         let of_tables = pull::routes(node, tokens.clone(), auditor, registrar);
         // Who closes a month reads all of it.
         let reading = edge::Deadline { changing: deadline.reading, ..deadline };
-        routes = routes.merge(in_time(of_tables, reading));
+        routes = routes.merge(in_time(shared.keyed(of_tables), reading));
     }
     let known_first = middleware::from_fn_with_state(tokens, edge::known_first);
     routes = routes.layer(known_first).merge(health);
@@ -183,14 +192,23 @@ impl Shared<'_> {
             baskets: self.config.portal.baskets.clone(),
         };
         let (auditor, keys) = (self.auditor.clone(), self.config.backup.folder());
+        let operated =
+            pull::operation(node, tokens.clone(), auditor.clone(), registrar.clone());
+        let operated = operated.merge(server::routes(node, tokens, auditor, keys));
         Ok(enrolment::routes(enrolment)
             .merge(registry::http::routes(registry))
             .merge(login::routes(sign_on))
             .merge(panels::http::routes(self.panels()))
             .merge(self.told())
-            .merge(calls(node, self.config).await?)
-            .merge(pull::operation(node, tokens.clone(), auditor.clone(), registrar.clone()))
-            .merge(server::routes(node, tokens, auditor, keys)))
+            .merge(calls(node, self.config, self.answers.clone()).await?)
+            .merge(self.keyed(operated)))
+    }
+
+    /// Routes whose every `POST` may have a key.
+    fn keyed(&self, routes: Router) -> Router {
+        let routes = edge::keyed(routes, self.node.tokens(), self.answers.clone());
+        // A body is read before the key is looked at, and each route has a bound of its own.
+        routes.layer(DefaultBodyLimit::max(bank::LARGEST))
     }
 
     /// Tells the audit trail.
@@ -238,12 +256,12 @@ impl Shared<'_> {
 }
 
 /// Calls of service centres, where this node has the desk.
-async fn calls(node: &Node, config: &Config) -> Result<Router, Failure> {
+async fn calls(node: &Node, config: &Config, answers: Answers) -> Result<Router, Failure> {
     if !config.calls.desk {
         return Ok(vpvkac::elsewhere::routes(node.tokens()));
     }
     let (log, vault, clock) = (node.log.clone(), node.vault.clone(), node.clock.clone());
     let metrics = node.loading.metrics.clone();
     let desk = Desk::open(log, vault, clock, config.calls.settings()?, metrics).await?;
-    Ok(vpvkac::http::routes(desk, node.tokens()))
+    Ok(vpvkac::http::routes(desk, node.tokens(), answers))
 }

@@ -41,7 +41,12 @@ use crate::{
     load::{Context, Taking},
     problem::Problem,
     registry::{Current, registrar::Told as Tell, registrar::none},
-    terminal::{http::json, openapi::Refusals, pace::Pace, wire::Problem as Message},
+    terminal::{
+        http::json,
+        openapi::{KeyNotNeeded, Refusals},
+        pace::Pace,
+        wire::Problem as Message,
+    },
 };
 
 /// The most members of a whole list: more than the country has people.
@@ -176,7 +181,7 @@ pub(super) struct Sending {
     path = "/v1/groups/{id}/members",
     tag = "groups",
     operation_id = "add_members",
-    params(("id" = String, Path, description = "A group of the grantor's that is a list")),
+    params(("id" = String, Path, description = "A group of the grantor's that is a list"), KeyNotNeeded),
     request_body(
         content((Vec<Member> = "application/json"), (String = "application/x-ndjson")),
         description = "A list of at most 20 000 and 16 MiB, or one a line without a bound"

@@ -33,7 +33,11 @@ use crate::{
     edge::body::{self, BodyLines, LARGEST_BATCH, Pieces, too_large},
     lines::{LONGEST_LINE, Line},
     problem::Problem,
-    terminal::{http::json, openapi::Refusals, wire::Problem as Message},
+    terminal::{
+        http::json,
+        openapi::{KeyNotNeeded, Refusals},
+        wire::Problem as Message,
+    },
 };
 
 /// The most gaps of a page.
@@ -103,7 +107,7 @@ pub(super) struct Sending {
     path = "/v1/events",
     tag = "events",
     operation_id = "send_events",
-    params(Sending),
+    params(Sending, KeyNotNeeded),
     request_body(
         content(
             (CloudEvent = "application/cloudevents+json"),

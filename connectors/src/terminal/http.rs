@@ -375,9 +375,11 @@ pub(super) fn own(terminal: &TerminalId, named: &TerminalId) -> Result<(), Probl
     Err(Problem::forbidden("/terminal_id is not the terminal of the token"))
 }
 
+/// The header of whoever asks so that it may be asked again.
+pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
 /// The `Idempotency-Key` header, bare or as a quoted string.
 pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
-    const NAME: &str = "idempotency-key";
     let problem = |detail: &str| {
         Problem::new(
             StatusCode::BAD_REQUEST,
@@ -386,7 +388,8 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Pro
             detail,
         )
     };
-    let value = headers.get(NAME).ok_or_else(|| problem("send an Idempotency-Key header"))?;
+    let value =
+        headers.get(IDEMPOTENCY_KEY).ok_or_else(|| problem("send an Idempotency-Key header"))?;
     let text = value.to_str().map_err(|_| problem("the key must be ASCII"))?;
     let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     IdempotencyKey::new(bare).map_err(|error| problem(&format!("the key {error}")))

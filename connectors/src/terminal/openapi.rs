@@ -176,6 +176,34 @@ pub struct IdempotencyKey {
     idempotency_key: String,
 }
 
+/// The header of a request whose effect has no key of its own.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "describes a header")]
+pub struct KeyOfAnswer {
+    /// The caller's own name of this request. Again with the same body it gives the same answer, with
+    /// another body, or to another path, 422; while the first is being decided, the second waits. What was
+    /// refused may be asked again under its key. Kept for a day, of the last 50 000 such requests.
+    #[param(
+        rename = "Idempotency-Key",
+        min_length = 1,
+        max_length = 96,
+        pattern = "^[A-Za-z0-9._:/-]+$"
+    )]
+    idempotency_key: Option<String>,
+}
+
+/// The header of a request that may be sent again without it.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code, reason = "describes a header")]
+pub struct KeyNotNeeded {
+    /// Taken, and not needed: each part of the body is known by what it says of itself, and the second
+    /// time is there already.
+    #[param(rename = "Idempotency-Key")]
+    idempotency_key: Option<String>,
+}
+
 /// Why a request is refused.
 #[derive(Debug, IntoResponses)]
 #[allow(dead_code, reason = "describes the answers")]

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     access::{self, Identity, Role, Tokens},
+    edge::{self, Answers},
     problem::Problem,
     terminal::http::idempotency_key,
 };
@@ -64,14 +65,10 @@ struct Door {
     tokens: Tokens,
 }
 
-/// The routes.
-pub fn routes(desk: Desk, tokens: Tokens) -> Router {
-    Router::new()
-        .route("/v1/officials", get(officials::list))
-        .route("/v1/officials/board", get(officials::listen))
-        .route("/v1/officials/{id}/availability", put(officials::stand))
-        .route("/v1/calls", get(calls::list).post(calls::request))
-        .route("/v1/calls/{id}", get(calls::one))
+/// The routes; what begins something is known by its key on the stream, the answers of its steps are among
+/// `answers`.
+pub fn routes(desk: Desk, tokens: Tokens, answers: Answers) -> Router {
+    let steps = Router::new()
         .route("/v1/calls/{id}/accept", post(calls::accept))
         .route("/v1/calls/{id}/decline", post(calls::decline))
         .route("/v1/calls/{id}/connect", post(calls::connect))
@@ -79,8 +76,14 @@ pub fn routes(desk: Desk, tokens: Tokens) -> Router {
         .route("/v1/calls/{id}/abandon", post(calls::abandon))
         .route("/v1/calls/{id}/hand-over", post(calls::hand_over))
         .route("/v1/calls/{id}/rating", post(calls::rate))
+        .route("/v1/services:complete", post(visits::complete));
+    edge::keyed(steps, tokens.clone(), answers)
+        .route("/v1/officials", get(officials::list))
+        .route("/v1/officials/board", get(officials::listen))
+        .route("/v1/officials/{id}/availability", put(officials::stand))
+        .route("/v1/calls", get(calls::list).post(calls::request))
+        .route("/v1/calls/{id}", get(calls::one))
         .route("/v1/services:start", post(visits::start))
-        .route("/v1/services:complete", post(visits::complete))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(Arc::new(Door { desk, tokens }))
 }

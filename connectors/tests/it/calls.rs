@@ -73,7 +73,8 @@ impl Node {
         let opened = Desk::open(to, vault.clone(), now, settings, metrics);
         let desk = opened.await.expect("a desk");
         let tokens = Tokens::of(&vault, clock);
-        let http = open(http::routes(desk.clone(), tokens.clone())).await;
+        let answers = edge::Answers::in_memory(Arc::<ManualClock>::clone(&manual));
+        let http = open(http::routes(desk.clone(), tokens.clone(), answers)).await;
         Self { http, desk, tokens, log, clock: manual, _folder: folder }
     }
 

@@ -25,6 +25,7 @@ mod calls;
 mod client;
 mod events;
 mod files;
+mod keys;
 mod lists;
 mod means;
 mod oidc;

@@ -17,7 +17,7 @@ use axum::{
 use connectors::{
     access::{self, Role, Tokens},
     problem::Problem,
-    terminal::openapi::Refusals,
+    terminal::openapi::{KeyOfAnswer, Refusals},
 };
 use futures::stream;
 use ingest::{audit::Deed, error::LogError, log::READ_BATCH, topic::Topic, wire};
@@ -88,6 +88,7 @@ async fn cut_now(State(door): State<Door>, headers: HeaderMap) -> Result<Json<Cu
 
 /// Lets the node copy its keys into the folder that its settings name. They are not told.
 #[utoipa::path(post, path = "/v1/backup/keys", tag = "backup", security(("token" = [])),
+    params(KeyOfAnswer),
     responses((status = 200, body = keys::Copied), Refusals))]
 async fn copy_keys(
     State(door): State<Door>,

@@ -2,7 +2,10 @@
 
 use axum::{Json, body::Bytes, extract::State, http::HeaderMap};
 use chrono::DateTime;
-use connectors::{problem::Problem, terminal::openapi::Refusals};
+use connectors::{
+    problem::Problem,
+    terminal::openapi::{KeyOfAnswer, Refusals},
+};
 use ingest::wire::v1::BankFileRead;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -36,7 +39,7 @@ pub(super) struct TakenStatement {
 /// Reads a bank's file, `pain.002` or `camt.053`: once, whole or not at all.
 #[utoipa::path(post, path = "/v1/bank-files", tag = "settlements",
     operation_id = "read_bank_file", security(("token" = [])),
-    request_body(content = String, content_type = "application/xml"),
+    request_body(content = String, content_type = "application/xml"), params(KeyOfAnswer),
     responses((status = 200, body = Taken), Refusals))]
 pub(super) async fn read(
     State(pulling): State<Pulling>,

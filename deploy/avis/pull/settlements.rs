@@ -7,7 +7,10 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use connectors::{problem::Problem, terminal::openapi::Refusals};
+use connectors::{
+    problem::Problem,
+    terminal::openapi::{KeyOfAnswer, Refusals},
+};
 use domain::period::{LocalTime, Month};
 use ingest::topic::Topic;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -313,7 +316,7 @@ pub struct Closed {
 /// Closes a month, or where it is closed what has come for it since. Again, it changes nothing.
 #[utoipa::path(post, path = "/v1/settlements", tag = "settlements",
     operation_id = "close_period", security(("token" = [])),
-    request_body = Period, responses((status = 200, body = Closed), Refusals))]
+    request_body = Period, params(KeyOfAnswer), responses((status = 200, body = Closed), Refusals))]
 pub(super) async fn close(
     State(pulling): State<Pulling>,
     headers: HeaderMap,
@@ -354,7 +357,7 @@ pub struct Sent {
 /// Notes that a closed month's payment orders went to the bank.
 #[utoipa::path(post, path = "/v1/settlements:sent", tag = "settlements",
     operation_id = "note_sent", security(("token" = [])),
-    request_body = Which, responses((status = 200, body = Sent), Refusals))]
+    request_body = Which, params(KeyOfAnswer), responses((status = 200, body = Sent), Refusals))]
 pub(super) async fn sent(
     State(pulling): State<Pulling>,
     headers: HeaderMap,

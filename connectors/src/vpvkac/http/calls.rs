@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     problem::Problem,
-    terminal::openapi::Refusals,
+    terminal::openapi::{KeyOfAnswer, Refusals},
     vpvkac::{
         answer::{CallPage, CallState, Requested},
         call::{Call, Stage},
@@ -165,7 +165,7 @@ pub(super) async fn one(
 /// The official takes the call that is offered.
 #[utoipa::path(post, path = "/v1/calls/{id}/accept", tag = "calls",
     operation_id = "accept_call", security(("token" = [])),
-    params(("id" = String, Path, description = "The call")),
+    params(("id" = String, Path, description = "The call"), KeyOfAnswer),
     responses((status = 200, body = CallState), Refusals))]
 pub(super) async fn accept(
     State(door): State<Arc<Door>>,
@@ -181,7 +181,7 @@ pub(super) async fn accept(
 /// The official does not take it, and is away until saying otherwise. The call goes to the next.
 #[utoipa::path(post, path = "/v1/calls/{id}/decline", tag = "calls",
     operation_id = "decline_call", security(("token" = [])),
-    params(("id" = String, Path, description = "The call")),
+    params(("id" = String, Path, description = "The call"), KeyOfAnswer),
     responses((status = 204, description = "Declined"), Refusals))]
 pub(super) async fn decline(
     State(door): State<Arc<Door>>,
@@ -197,7 +197,7 @@ pub(super) async fn decline(
 /// They see each other: said by the centre or by the official.
 #[utoipa::path(post, path = "/v1/calls/{id}/connect", tag = "calls",
     operation_id = "connect_call", security(("token" = [])),
-    params(("id" = String, Path, description = "The call")),
+    params(("id" = String, Path, description = "The call"), KeyOfAnswer),
     responses((status = 200, body = CallState), Refusals))]
 pub(super) async fn connect(
     State(door): State<Arc<Door>>,
@@ -214,7 +214,7 @@ pub(super) async fn connect(
 #[utoipa::path(post, path = "/v1/calls/{id}/end", tag = "calls",
     operation_id = "end_call", security(("token" = [])),
     request_body = Option<EndRequest>,
-    params(("id" = String, Path, description = "The call")),
+    params(("id" = String, Path, description = "The call"), KeyOfAnswer),
     responses((status = 200, body = CallState), Refusals))]
 pub(super) async fn end(
     State(door): State<Arc<Door>>,
@@ -232,7 +232,7 @@ pub(super) async fn end(
 /// The client leaves before the talk.
 #[utoipa::path(post, path = "/v1/calls/{id}/abandon", tag = "calls",
     operation_id = "abandon_call", security(("token" = [])),
-    params(("id" = String, Path, description = "The call")),
+    params(("id" = String, Path, description = "The call"), KeyOfAnswer),
     responses((status = 200, body = CallState), Refusals))]
 pub(super) async fn abandon(
     State(door): State<Arc<Door>>,
@@ -253,7 +253,7 @@ pub(super) async fn abandon(
 #[utoipa::path(post, path = "/v1/calls/{id}/hand-over", tag = "calls",
     operation_id = "hand_over_call", security(("token" = [])),
     request_body = HandOverRequest,
-    params(("id" = String, Path, description = "The call")),
+    params(("id" = String, Path, description = "The call"), KeyOfAnswer),
     responses((status = 200, description = "The call that goes on", body = Requested), Refusals))]
 pub(super) async fn hand_over(
     State(door): State<Arc<Door>>,
@@ -281,7 +281,7 @@ pub(super) async fn hand_over(
 #[utoipa::path(post, path = "/v1/calls/{id}/rating", tag = "calls",
     operation_id = "rate_call", security(("token" = [])),
     request_body = RatingRequest,
-    params(("id" = String, Path, description = "The call")),
+    params(("id" = String, Path, description = "The call"), KeyOfAnswer),
     responses((status = 200, body = CallState), Refusals))]
 pub(super) async fn rate(
     State(door): State<Arc<Door>>,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     problem::Problem,
-    terminal::openapi::Refusals,
+    terminal::openapi::{KeyOfAnswer, Refusals},
     vpvkac::{answer::VisitState, decide::Refusal, request},
 };
 
@@ -37,7 +37,7 @@ pub(super) async fn start(
 /// A centre has given a service, of the last day.
 #[utoipa::path(post, path = "/v1/services:complete", tag = "services",
     operation_id = "complete_service", security(("token" = [])),
-    request_body = CompleteRequest,
+    request_body = CompleteRequest, params(KeyOfAnswer),
     responses((status = 200, body = VisitState), Refusals))]
 pub(super) async fn complete(
     State(door): State<Arc<Door>>,

@@ -54,6 +54,21 @@ async fn a_call_goes_from_a_centre_to_an_official_and_is_rated() {
     assert_eq!(told, expected);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_under_a_key_is_answered_like_the_first_time() {
+    let node = Node::start().await;
+    node.stand("anna", "available").await;
+    let call = node.call("centre-1", "k1").await;
+    let decline = path(&call, "decline");
+    for _ in 0..2 {
+        let answer = node.keyed("anna", "POST", &decline, "k", &Value::Null).await;
+        assert_eq!(answer.status, 204);
+    }
+    assert!(node.post("anna", &decline).await.status >= 400, "there is nothing to decline");
+    let other = node.keyed("anna", "POST", &path(&call, "accept"), "k", &Value::Null).await;
+    assert_eq!((other.status, &other.json()["code"]), (422, &json!("key_reused")));
+}
+
 /// The table of calls takes the greatest name of all events of a call for its official.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_who_took_a_call_stands_in_its_events() {
