@@ -23,7 +23,7 @@ use std::time::Instant;
 
 use axum::{
     Router,
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     http::{HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{Html, IntoResponse, Response},
@@ -33,7 +33,11 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tracing::Instrument;
 use utoipa::{OpenApi as _, openapi::OpenApi};
 
-use crate::{metrics::Metrics, problem::Problem, terminal::openapi::Description};
+use crate::{
+    metrics::{Asked, Metrics},
+    problem::Problem,
+    terminal::openapi::Description,
+};
 
 /// The header by which a request is found in logs; a caller's own is kept, and logged if it is long
 /// enough (`LEAST_LOGGED`).
@@ -43,6 +47,10 @@ const LONGEST_ID: usize = 64;
 /// The shortest request id that is logged: longer than a person's code or a card's number, which somebody
 /// might take for an id.
 const LEAST_LOGGED: usize = 20;
+/// The methods that are told apart.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
+/// The route of a path that there is not.
+const NO_ROUTE: &str = "none";
 const PAGE: &str = include_str!("edge/try.html");
 
 /// Puts the description, that of `beside` in it, the page to try it and what every answer has around
@@ -68,7 +76,8 @@ async fn answer(State(metrics): State<Metrics>, mut request: Request, next: Next
         // So that a process to which it is handed on calls it the same.
         request.headers_mut().insert(REQUEST_ID, named.clone());
     }
-    let head = request.method() == Method::HEAD;
+    let (method, head) = (method(request.method()), request.method() == Method::HEAD);
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let (started, answering) = (Instant::now(), metrics.came("http"));
     let span = tracing::error_span!("request", id = logged(&id));
     let mut response = next.run(request).instrument(span).await;
@@ -76,11 +85,18 @@ async fn answer(State(metrics): State<Metrics>, mut request: Request, next: Next
         response = refusal(response);
     }
     drop(answering);
-    metrics.answered("http", response.status().as_u16().into(), started.elapsed());
+    let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+    let asked = Asked { protocol: "http", method, route };
+    metrics.answered(asked, response.status().as_u16().into(), started.elapsed());
     if let Some(named) = named {
         response.headers_mut().insert(REQUEST_ID, named);
     }
     response
+}
+
+/// A method's name, of those that there are: a caller may send any word.
+fn method(of: &Method) -> &'static str {
+    METHODS.into_iter().find(|known| of == known).unwrap_or("other")
 }
 
 fn request_id(request: &Request) -> String {
@@ -132,6 +148,13 @@ fn refusal(response: Response) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_method_that_there_is_not_is_no_label() {
+        assert_eq!([Method::PUT, Method::TRACE].map(|of| method(&of)), ["PUT", "other"]);
+        let word = Method::from_bytes(b"010180-12346").expect("a word");
+        assert_eq!(method(&word), "other");
+    }
 
     #[test]
     fn an_id_that_may_be_somebodys_is_not_logged() {

@@ -13,7 +13,8 @@ use crate::vpvkac::{board::Board, call::Stage};
 
 /// Messages that came, by connector and what became of them.
 pub const REQUESTS: &str = "avis_connectors_requests_total";
-/// How long a request takes, by protocol, in seconds; of a streamed answer, until it begins.
+/// How long a request takes, by protocol, method, route and class of its status, in seconds; of a streamed
+/// answer, until it begins.
 pub const REQUEST_DURATION: &str = "avis_connectors_request_duration_seconds";
 /// Requests that are being answered, by protocol.
 pub const IN_FLIGHT: &str = "avis_connectors_requests_in_flight";
@@ -44,6 +45,11 @@ const CALL_WAITS: [f64; 11] =
     [2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 120.0, 300.0, 600.0, 1_200.0, 3_600.0];
 /// The protocols that requests come by.
 const PROTOCOLS: [&str; 2] = ["http", "grpc"];
+/// What is counted of every node from its start.
+const FIRST: [Asked<'static>; 2] =
+    [Asked { protocol: "http", method: "GET", route: "/readyz" }, Asked::STREAMED];
+/// The classes of statuses, by their first figure.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// What an official can be.
 const STANDINGS: [Availability; 4] =
     [Availability::Available, Availability::Busy, Availability::Away, Availability::Offline];
@@ -75,6 +81,23 @@ pub struct Metrics {
     listeners_limit: IntGauge,
 }
 
+/// What a request asks for, in words of closed sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asked<'a> {
+    /// `http` or `grpc`.
+    pub(crate) protocol: &'static str,
+    /// One of the methods that there are.
+    pub(crate) method: &'static str,
+    /// The template of its path: what the description says, never an id.
+    pub(crate) route: &'a str,
+}
+
+impl Asked<'_> {
+    /// A message of a terminal's stream.
+    pub(crate) const STREAMED: Self =
+        Self { protocol: "grpc", method: "POST", route: "/avis.terminal.v1.Terminal/Authorise" };
+}
+
 /// A request that is being answered, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Answering(IntGauge);
@@ -101,7 +124,10 @@ impl Metrics {
         let waited = HistogramOpts::new(CALL_WAIT, "wait until an official takes a call");
         let metrics = Self {
             requests: counters(REQUESTS, "messages that came", &["connector", "status"])?,
-            duration: HistogramVec::new(took.buckets(ANSWERS.to_vec()), &["protocol"])?,
+            duration: HistogramVec::new(
+                took.buckets(ANSWERS.to_vec()),
+                &["protocol", "method", "route", "status"],
+            )?,
             in_flight: gauges(IN_FLIGHT, "requests that are being answered", &["protocol"])?,
             decided_limit: IntGauge::new(
                 DECIDED_LIMIT,
@@ -138,10 +164,14 @@ impl Metrics {
     /// What can be counted is there from the start, at 0.
     fn begin(&self) {
         for protocol in PROTOCOLS {
-            let _ = self.duration.with_label_values(&[protocol]);
             let _ = self.in_flight.with_label_values(&[protocol]);
             for status in ["200", "429", "500", "503"] {
                 let _ = self.requests.with_label_values(&[protocol, status]);
+            }
+        }
+        for Asked { protocol, method, route } in FIRST {
+            for class in ["2xx", "5xx"] {
+                let _ = self.duration.with_label_values(&[protocol, method, route, class]);
             }
         }
         for step in STEPS {
@@ -158,10 +188,14 @@ impl Metrics {
     }
 
     /// A request was answered.
-    pub(crate) fn answered(&self, protocol: &str, status: u32, took: Duration) {
+    pub(crate) fn answered(&self, asked: Asked<'_>, status: u32, took: Duration) {
+        let Asked { protocol, method, route } = asked;
         // Of the hundred statuses that there are, few are ever given.
         self.requests.with_label_values(&[protocol, &status.to_string()]).inc();
-        self.duration.with_label_values(&[protocol]).observe(took.as_secs_f64());
+        let first = usize::try_from(status / 100).unwrap_or_default();
+        let class = first.checked_sub(1).and_then(|at| CLASSES.get(at).copied()).unwrap_or("5xx");
+        let labels = [protocol, method, route, class];
+        self.duration.with_label_values(&labels).observe(took.as_secs_f64());
     }
 
     /// So many requests of terminals may be decided at once.

@@ -159,6 +159,13 @@ TERMINALS = dashboard("avis-terminals", "AVIS: terminals", "Are terminals answer
           rate("avis_connectors_requests_total", "status", ANSWERS), runbook="ServerErrors"),
     graph("Duration of requests", "By protocol, until the answer begins.", SECONDS,
           *quantiles("avis_connectors_request_duration_seconds", "protocol")),
+    graph("Slowest routes", "The slowest hundredth of the five slowest, until the answer begins.", SECONDS,
+          ("{{method}} {{route}}", "topk(5, histogram_quantile(0.99, sum by (le, method, route) (rate("
+           f"avis_connectors_request_duration_seconds_bucket{{{HERE}}}[$__rate_interval]))))")),
+    graph("Routes that fail", "Answers of 5xx a second.", RATE,
+          ("{{method}} {{route}}", "sum by (method, route) (rate("
+           f"avis_connectors_request_duration_seconds_count{{status=\"5xx\",{HERE}}}[$__rate_interval]))"),
+          runbook="ServerErrors"),
     graph("Changes", "Captures, voids, expiries, refunds.", RATE,
           rate("avis_authoriser_changes_total", "transition")),
     row("Where the time goes"),

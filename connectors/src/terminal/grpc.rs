@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     access::{self, Identity},
+    metrics::Asked,
     problem::Problem,
 };
 
@@ -114,7 +115,7 @@ async fn serve(
                 Err(problem) => (problem.message().status, Outcome::Problem(problem.into())),
             };
             drop((answering, admitted));
-            door.metrics.answered("grpc", status, started.elapsed());
+            door.metrics.answered(Asked::STREAMED, status, started.elapsed());
             // A client that has gone needs no answer; its key has it.
             let _ = answers.send(Ok(wire::Response { id, outcome: Some(outcome) })).await;
             drop(permit);

@@ -54,10 +54,10 @@ fn fields(line: &str) -> Vec<String> {
 }
 
 /// The labels of a sample, but for a histogram's bounds. Their values are of closed sets, and have neither
-/// commas nor equals signs.
+/// commas nor equals signs; a route has braces.
 fn labels(sample: &str) -> Vec<String> {
     let Some((_, rest)) = sample.split_once('{') else { return Vec::new() };
-    let (inside, _) = rest.split_once('}').expect("an end");
+    let (inside, _) = rest.rsplit_once('}').expect("an end");
     let pairs = inside.split(',').filter_map(|pair| pair.split_once('='));
     pairs.map(|(label, _)| label.to_owned()).filter(|label| label != "le").collect()
 }
@@ -195,6 +195,11 @@ fn figures_are_right(metrics: &BTreeMap<String, Told>) {
     is("avis_authoriser_queue_limit_requests", 4_096.0);
     let above = |sample: &str| assert!(value(metrics, sample) > 0.0, "{sample} is not above 0");
     above(r#"avis_connectors_requests_total{connector="http",status="200"}"#);
+    let route = r#"method="POST",protocol="http",route="/v1/authorisations""#;
+    for status in ["2xx", "4xx"] {
+        let sample = "avis_connectors_request_duration_seconds_count";
+        is(&format!(r#"{sample}{{{route},status="{status}"}}"#), 1.0);
+    }
     above("avis_authoriser_busy_seconds_total");
     above("avis_authoriser_registry_offset");
     above("avis_ingest_sync_duration_seconds_count");
