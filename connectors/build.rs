@@ -29,6 +29,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "#[derive(serde::Serialize, serde::Deserialize, utoipa::ToSchema)]",
         );
     }
+    // Of what no request is answered with by itself, a line of a batch, none is told.
+    let instance = "#[serde(skip_serializing_if = \"Option::is_none\")]";
+    config = config.field_attribute("avis.terminal.v1.Problem.instance", instance);
     config.compile_fds(descriptors)?;
     Ok(())
 }

@@ -19,7 +19,7 @@ pub use sender::known_first;
 pub use serve::{Slowest, serve};
 pub use turn::{Sending, Turn};
 
-use std::time::Instant;
+use std::{borrow::Cow, time::Instant};
 
 use axum::{
     Router,
@@ -40,7 +40,7 @@ use crate::{
 };
 
 /// The header by which a request is found in logs; a caller's own is kept, and logged if it is long
-/// enough (`LEAST_LOGGED`).
+/// enough (`LEAST_LOGGED`). A problem's `instance` names it as the log does.
 pub const REQUEST_ID: &str = "x-request-id";
 /// The longest request id of a caller's.
 const LONGEST_ID: usize = 64;
@@ -79,10 +79,14 @@ async fn answer(State(metrics): State<Metrics>, mut request: Request, next: Next
     let (method, head) = (method(request.method()), request.method() == Method::HEAD);
     let route = request.extensions().get::<MatchedPath>().cloned();
     let (started, answering) = (Instant::now(), metrics.came("http"));
-    let span = tracing::error_span!("request", id = logged(&id));
+    let logged = logged(&id);
+    let span = tracing::error_span!("request", id = &*logged);
     let mut response = next.run(request).instrument(span).await;
     if is_bare_refusal(&response) && !head {
         response = refusal(response);
+    }
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        *response.body_mut() = problem.of(&logged).body();
     }
     drop(answering);
     let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
@@ -108,15 +112,19 @@ fn request_id(request: &Request) -> String {
     if let Some(id) = given.filter(fits) {
         return id.to_owned();
     }
+    fresh_id()
+}
+
+fn fresh_id() -> String {
     let mut bytes = [0_u8; 16];
     // Without randomness the id is of no use, but the answer is.
     let _ = SystemRandom::new().fill(&mut bytes);
     format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
-/// What logs have of a request's id.
-fn logged(id: &str) -> &str {
-    if id.len() < LEAST_LOGGED { "-" } else { id }
+/// How logs and problems name a request: by its id, or by one of our own where that may be somebody's.
+fn logged(id: &str) -> Cow<'_, str> {
+    if id.len() < LEAST_LOGGED { fresh_id().into() } else { id.into() }
 }
 
 /// Whether it is a refusal of the framework's, which knows no problem details.
@@ -129,6 +137,8 @@ fn is_bare_refusal(response: &Response) -> bool {
 fn refusal(response: Response) -> Response {
     let status = response.status();
     let (code, title) = match status {
+        StatusCode::NOT_FOUND => ("not_found", "Not found"),
+        StatusCode::NOT_ACCEPTABLE => ("not_acceptable", "Not in this form"),
         StatusCode::PAYLOAD_TOO_LARGE => ("body_too_large", "The body is too large"),
         StatusCode::METHOD_NOT_ALLOWED => ("method_not_allowed", "Not this method"),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported_media_type", "Not this media type"),
@@ -159,7 +169,8 @@ mod tests {
     #[test]
     fn an_id_that_may_be_somebodys_is_not_logged() {
         for somebodys in ["010180-12346", "01018012346", "04A2B3C4D5E6F7", "4751290000000000000"] {
-            assert_eq!(logged(somebodys), "-");
+            let named = logged(somebodys);
+            assert!(named.len() >= LEAST_LOGGED && !named.contains(somebodys), "{named}");
         }
         let generated = "0192f3a4-5b6c-7d8e-9f00-112233445566";
         assert_eq!(logged(generated), generated);

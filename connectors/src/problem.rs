@@ -17,6 +17,8 @@ use crate::{
 
 /// The beginning of every problem's type.
 pub const TYPES: &str = "urn:avis:problem:";
+/// The beginning of what names the request of a problem.
+const REQUESTS: &str = "urn:avis:request:";
 /// The most faults of one request that are told.
 const MOST_FAULTS: usize = 50;
 
@@ -36,6 +38,7 @@ impl Problem {
             errors: Vec::new(),
             code: code.into(),
             retry_after_seconds: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
+            instance: None,
         }))
     }
 
@@ -136,6 +139,17 @@ impl Problem {
         Self::new(status, "too_many_requests", "Too many", detail).again_in(seconds)
     }
 
+    /// The same, of a request as the log names it.
+    pub(crate) fn of(mut self, request: &str) -> Self {
+        self.0.instance = Some(format!("{REQUESTS}{request}"));
+        self
+    }
+
+    /// What is sent.
+    pub(crate) fn body(&self) -> Body {
+        Body::from(serde_json::to_vec(&*self.0).unwrap_or_default())
+    }
+
     /// As a message of the wire.
     #[must_use]
     pub fn message(&self) -> &Message {
@@ -218,8 +232,7 @@ impl IntoResponse for Problem {
             .ok()
             .and_then(|status| StatusCode::from_u16(status).ok())
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_vec(message).unwrap_or_default();
-        let mut response = Response::new(Body::from(body));
+        let mut response = Response::new(self.body());
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -229,6 +242,8 @@ impl IntoResponse for Problem {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        // So that `edge` can say of which request it is.
+        response.extensions_mut().insert(self);
         response
     }
 }

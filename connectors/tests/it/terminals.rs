@@ -212,6 +212,8 @@ async fn a_terminal_reserves_captures_and_refunds() {
     node.running.stop().await.expect("stopped");
 }
 
+const PROBLEM: &str = "application/problem+json";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_named_with_its_place() {
     let (_folder, node) = node().await;
@@ -221,7 +223,6 @@ async fn what_is_wrong_is_named_with_its_place() {
     wrong["mode"] = json!("offline");
     let answer = node.ask("/v1/authorisations", "s1", &wrong).await;
     assert_eq!(answer.status, 422);
-    assert_eq!(answer.headers["content-type"], "application/problem+json");
     let problem = answer.json();
     let told = problem["errors"].as_array().expect("faults").iter().map(|of| &of["pointer"]);
     let mut told: Vec<_> = told.map(|pointer| pointer.as_str().expect("text")).collect();
@@ -248,6 +249,21 @@ async fn what_is_wrong_is_named_with_its_place() {
     assert_eq!((nowhere.status, &nowhere.json()["code"]), (404, &json!("not_found")));
     let method = send(node.http, "DELETE", "/v1/reversals", &[], b"").await;
     assert_eq!((method.status, method.headers["allow"].as_str()), (405, "POST"));
+    for refused in [&answer, &garbage, &foreign, &nobody, &keyless, &nowhere, &method] {
+        let (problem, kind) = (refused.json(), &refused.headers["content-type"]);
+        assert_eq!((&problem["status"], kind.as_str()), (&json!(refused.status), PROBLEM));
+        let named = &problem["instance"];
+        assert_eq!(named, &format!("urn:avis:request:{}", refused.headers["x-request-id"]));
+        for member in ["type", "title", "detail"] {
+            assert!(problem[member].as_str().is_some_and(|text| !text.is_empty()), "{problem}");
+        }
+    }
+    // A short one may be somebody's.
+    let whose = [("x-request-id", "010180-12346")];
+    let hidden = send(node.http, "GET", "/v1/nowhere", &whose, b"").await;
+    assert_eq!(hidden.headers["x-request-id"], "010180-12346");
+    let named = hidden.json()["instance"].as_str().expect("a name").to_owned();
+    assert!(named.starts_with("urn:avis:request:") && !named.contains("010180"), "{named}");
     let fine = node.ask("/v1/authorisations", "s1", &basket("sale", "04A1", 1)).await;
     assert_eq!(fine.status, 200, "a refused request leaves its key free");
     node.running.stop().await.expect("stopped");
