@@ -4,6 +4,7 @@ mod answers;
 pub(crate) mod body;
 mod deadline;
 mod keyed;
+pub mod page;
 mod patience;
 mod secured;
 mod sender;
@@ -78,6 +79,7 @@ async fn answer(State(metrics): State<Metrics>, mut request: Request, next: Next
     }
     let (method, head) = (method(request.method()), request.method() == Method::HEAD);
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let to = request.uri().clone();
     let (started, answering) = (Instant::now(), metrics.came("http"));
     let logged = logged(&id);
     let span = tracing::error_span!("request", id = &*logged);
@@ -87,6 +89,10 @@ async fn answer(State(metrics): State<Metrics>, mut request: Request, next: Next
     }
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         *response.body_mut() = problem.of(&logged).body();
+    }
+    let next = response.extensions_mut().remove::<page::Next>();
+    if let Some(link) = next.and_then(|next| page::link(&to, &next)) {
+        response.headers_mut().insert(header::LINK, link);
     }
     drop(answering);
     let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);

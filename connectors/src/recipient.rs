@@ -11,7 +11,6 @@ pub mod http;
 mod means;
 mod names;
 mod notifications;
-mod page;
 mod panels;
 mod registers;
 mod transactions;

@@ -33,11 +33,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::{
-    ledger::{Kept, Ledger, Place},
+    ledger::{Kept, Ledger, PAGE, Place},
     request::{self, Changed, LARGEST_BODY, Status},
 };
 use crate::{
     access::{self, Identity, Role, Tokens},
+    edge::page::{self, PageAsked},
     load::Context,
     precondition::tag,
     problem::Problem,
@@ -55,6 +56,8 @@ mod enrol;
 
 /// Requests of one caller a second, on and on, and at once.
 const PACE: (u32, u32) = (50, 200);
+/// The most means of a page, though more are asked for: each is read from the stream.
+const MOST: usize = 200;
 
 /// The description of these routes.
 #[derive(Debug, OpenApi)]
@@ -224,7 +227,7 @@ impl Caller {
     }
 }
 
-/// Which means, and where in their list.
+/// Which means.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Listing {
@@ -233,8 +236,6 @@ pub(super) struct Listing {
     expiring_before: Option<String>,
     /// Only those that are blocked, for whatever reason, or are not.
     blocked: Option<bool>,
-    /// Where the list goes on, as the page before said.
-    cursor: Option<String>,
 }
 
 /// One's own means, page by page. A page may be short, or empty, and yet have a next.
@@ -243,13 +244,14 @@ pub(super) struct Listing {
     path = "/v1/means",
     tag = "means",
     operation_id = "list_means",
-    params(Listing),
+    params(Listing, PageAsked),
     responses((status = 200, body = MeansPage), Refusals),
     security(("token" = []))
 )]
 pub(super) async fn list(
     State(door): State<Arc<Door>>,
     Query(listing): Query<Listing>,
+    Query(asked): Query<PageAsked>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = Caller::of(&door.identity(&headers)?)?;
@@ -261,7 +263,8 @@ pub(super) async fn list(
             Some(day.ok_or_else(|| invalid("/expiring_before", "must be a date, YYYY-MM-DD"))?)
         }
     };
-    let from = match &listing.cursor {
+    let size = asked.size(PAGE)?.min(MOST);
+    let from = match &asked.cursor {
         None => Place::default(),
         Some(text) => {
             let place = Place::parse(text);
@@ -275,17 +278,18 @@ pub(super) async fn list(
             && listing.blocked.is_none_or(|blocked| blocked == of.blocked)
     };
     let (means, next) = match &caller {
-        Caller::Issuer(_) | Caller::Grantor(_) => door.ledger.list(from, wanted).await?,
+        Caller::Issuer(_) | Caller::Grantor(_) => door.ledger.list(from, size, wanted).await?,
         Caller::Holder(id) => {
             let mut tokens = (door.holdings)(*id);
             // One that stands alone.
             tokens.push(MeansToken::from_u128(id.as_u128()));
-            door.ledger.those(&tokens, from, wanted).await?
+            door.ledger.those(&tokens, from, size, wanted).await?
         }
     };
     let next_cursor = next.map(|next| next.to_string());
     let means = means.iter().map(|kept| MeansTold::of(&kept.change)).collect();
-    json(&MeansPage { means, next_cursor })
+    let page = MeansPage { means, next_cursor };
+    page::answer(&page, page.next_cursor.as_deref())
 }
 
 /// A means, by its token.

@@ -21,7 +21,7 @@ use tokio::sync::{Mutex, MutexGuard};
 const KEYS: usize = 1_000_000;
 const TOPIC: Topic = Topic::MeansChanges;
 /// The most means of a page.
-const PAGE: usize = 100;
+pub(super) const PAGE: usize = 100;
 /// Means that are looked at for a page before the rest is left to the next: a millisecond or two.
 const LOOKED_AT: usize = 100_000;
 /// Lists that are looked for at once.
@@ -126,13 +126,14 @@ impl Ledger {
     pub(super) async fn list(
         &self,
         from: Place,
+        size: usize,
         wanted: impl Fn(&Listed<'_>) -> bool,
     ) -> Result<(Vec<Kept>, Option<Place>), LogError> {
         drop(self.turn().await?);
         // Whoever has few means is looked for among many: that must not take the machine from the tills.
         let _turn = LOOKING.acquire().await;
         let (mut found, mut looked, mut part) = (Vec::new(), 0, from.part);
-        while part < Issued::PARTS && found.len() <= PAGE && looked < LOOKED_AT {
+        while part < Issued::PARTS && found.len() <= size && looked < LOOKED_AT {
             let after = from.after.filter(|_| part == from.part);
             looked += self.part(part, after, &wanted, &mut found);
             part += 1;
@@ -140,7 +141,7 @@ impl Ledger {
             tokio::task::yield_now().await;
         }
         let rest = (part < Issued::PARTS).then_some(Place { part, after: None });
-        self.page(found, rest).await
+        self.page(found, rest, size).await
     }
 
     /// A page of those of some means that are wanted, as [`list`](Self::list) has them.
@@ -148,6 +149,7 @@ impl Ledger {
         &self,
         tokens: &[MeansToken],
         from: Place,
+        size: usize,
         wanted: impl Fn(&Listed<'_>) -> bool,
     ) -> Result<(Vec<Kept>, Option<Place>), LogError> {
         drop(self.turn().await?);
@@ -160,7 +162,7 @@ impl Ledger {
         };
         found.sort_unstable_by_key(|(token, _)| place(*token));
         found.dedup();
-        self.page(found, None).await
+        self.page(found, None, size).await
     }
 
     /// The first of what was found; the next page begins after it, or where looking ended.
@@ -168,15 +170,16 @@ impl Ledger {
         &self,
         found: Vec<(MeansToken, u64)>,
         rest: Option<Place>,
+        size: usize,
     ) -> Result<(Vec<Kept>, Option<Place>), LogError> {
-        let next = if found.len() > PAGE {
-            let last = found.get(PAGE - 1).map(|(token, _)| *token);
+        let next = if found.len() > size {
+            let last = found.get(size - 1).map(|(token, _)| *token);
             last.map(|last| Place { part: Issued::part_of(last), after: Some(last) })
         } else {
             rest
         };
         let mut kept = Vec::new();
-        for (_, place) in found.into_iter().take(PAGE) {
+        for (_, place) in found.into_iter().take(size) {
             kept.extend(self.at(place).await?);
         }
         Ok((kept, next))
@@ -302,7 +305,7 @@ mod tests {
                 looked.set(looked.get() + 1);
                 own(of)
             };
-            let (page, next) = ledger.list(place, count).await.expect("read");
+            let (page, next) = ledger.list(place, PAGE, count).await.expect("read");
             assert!(page.len() <= PAGE);
             assert!(looked.get() < LOOKED_AT + LOOKED_AT / 10, "{} were looked at", looked.get());
             seen.extend(page.into_iter().map(|kept| kept.change.token));
@@ -321,7 +324,7 @@ mod tests {
         // The same by their tokens, as a holder's are found.
         let (mut known, mut from) = (Vec::new(), Some(Place::default()));
         while let Some(place) = from {
-            let (page, next) = ledger.those(&tokens, place, own).await.expect("read");
+            let (page, next) = ledger.those(&tokens, place, PAGE, own).await.expect("read");
             known.extend(page.into_iter().map(|kept| kept.change.token));
             from = next.map(|next| Place::parse(&next.to_string()).expect("a place"));
         }

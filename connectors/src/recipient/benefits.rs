@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    http::{Asking, Door, Person, own},
+    http::{Asking, Door, Person, USUAL, own_page},
     names::{Named, Names, named, told},
-    page::cut,
     words,
 };
 use crate::{
+    edge::page::{PageAsked, cut},
     problem::Problem,
     terminal::{openapi::Refusals, wire::Text},
 };
@@ -34,6 +34,9 @@ pub(super) struct Asked {
     instruction: Option<String>,
     /// Where the list goes on, as the page before said.
     cursor: Option<String>,
+    /// The most entries of the page.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<String>,
 }
 
 /// An instruction valid today, as it stands to the recipient.
@@ -138,7 +141,8 @@ pub(super) async fn list(asking: Asking<Asked>) -> Result<Response, Problem> {
     let Asking { door, person, query } = asking;
     let names = door.names().await?;
     let (benefits, next_cursor) = page(&door, &person, &names, &query).await?;
-    own(&OwnBenefits { date: person.day.to_string(), benefits, next_cursor })
+    let page = OwnBenefits { date: person.day.to_string(), benefits, next_cursor };
+    own_page(&page, page.next_cursor.as_deref())
 }
 
 /// Every page in one.
@@ -171,7 +175,8 @@ async fn page(
         Some(id) => entry.standing.instruction().id.as_str() == id,
         None => true,
     });
-    let (entries, next) = cut(wanted.collect(), asked.cursor.as_deref(), Entry::key);
+    let place = PageAsked { cursor: asked.cursor.clone(), limit: asked.limit.clone() };
+    let (entries, next) = cut(wanted.collect(), &place, USUAL, Entry::key)?;
     let counters = entries.iter().filter(|entry| entry.standing.is_for);
     let counters: Vec<_> = counters.flat_map(|entry| entry.standing.limits()).collect();
     let mut left = door.authoriser.left(counters).await?.into_iter();

@@ -19,11 +19,14 @@ use ingest::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{
-    http::{Asking, Door, Person, inside, own},
-    page::{Listing, cut},
+use super::http::{Asking, Door, Person, USUAL, inside, own, own_page};
+use crate::{
+    access::Role,
+    edge::page::{PageAsked, cut},
+    json,
+    problem::Problem,
+    terminal::openapi::Refusals,
 };
-use crate::{access::Role, json, problem::Problem, terminal::openapi::Refusals};
 
 /// Consents of one person.
 const MOST_CONSENTS: usize = 100;
@@ -79,13 +82,14 @@ pub(super) struct OwnConsents {
 /// The recipient's consents with their history.
 #[utoipa::path(get, path = "/v1/me/consents", tag = "me",
     operation_id = "own_consents", security(("token" = [])),
-    params(Listing), responses((status = 200, body = OwnConsents), Refusals))]
-pub(super) async fn list(asking: Asking<Listing>) -> Result<Response, Problem> {
+    params(PageAsked), responses((status = 200, body = OwnConsents), Refusals))]
+pub(super) async fn list(asking: Asking<PageAsked>) -> Result<Response, Problem> {
     let Asking { door, person, query } = asking;
     let all = all(&door, &person).await?;
-    let (consents, next_cursor) =
-        cut(all, query.cursor.as_deref(), |consent| consent.consent.clone());
-    own(&OwnConsents { consents, next_cursor })
+    let by_id = |consent: &OwnConsent| consent.consent.clone();
+    let (consents, next_cursor) = cut(all, &query, USUAL, by_id)?;
+    let page = OwnConsents { consents, next_cursor };
+    own_page(&page, page.next_cursor.as_deref())
 }
 
 /// Give a consent; given again under the same terms it stays as it is.

@@ -14,7 +14,7 @@ use super::{
     means::{self, OwnMeans},
     notifications::{self, Notice},
     panels::{self, OwnPanel},
-    transactions::{self, OwnTransaction},
+    transactions::{self, OwnTransaction, PAGE},
 };
 use crate::{problem::Problem, terminal::openapi::Refusals};
 
@@ -53,10 +53,11 @@ pub(super) async fn whole(
     door.tell(&person, "me.export");
     let _one_of_few = door.exports.acquire().await.map_err(inside)?;
     let names = door.names().await?;
-    let (mut transactions, mut next) = transactions::page(&door, &person, &names, None).await?;
+    let (mut transactions, mut next) =
+        transactions::page(&door, &person, &names, None, PAGE).await?;
     for _ in 1..MOST_PAGES {
         let Some(before) = next else { break };
-        let (page, after) = transactions::page(&door, &person, &names, Some(before)).await?;
+        let (page, after) = transactions::page(&door, &person, &names, Some(before), PAGE).await?;
         transactions.extend(page);
         next = after;
     }

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     access::{self, Role, Tokens},
+    edge::page,
     portal::panels::PanelBook,
     problem::Problem,
     registry::Current,
@@ -35,6 +36,8 @@ const PER_SECOND: u32 = 10;
 const AT_ONCE: u32 = 60;
 /// Exports that are made at once; others wait.
 const EXPORTS: usize = 2;
+/// Entries of a page, unless asked otherwise.
+pub(super) const USUAL: usize = 100;
 /// The largest body, in bytes.
 const LARGEST_BODY: usize = 4 << 10;
 
@@ -190,6 +193,11 @@ pub(super) fn own(message: &impl Serialize) -> Result<Response, Problem> {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// A page of an answer about one person, which leads on to the next one.
+pub(super) fn own_page(page: &impl Serialize, next: Option<&str>) -> Result<Response, Problem> {
+    Ok(page::leading_on(own(page)?, next))
 }
 
 /// What went wrong inside: the log says it, the caller is told to ask again.

@@ -7,11 +7,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    http::{Asking, Door, Person, own},
+    http::{Asking, Door, Person, USUAL, own_page},
     names::{Named, Names},
-    page::{Listing, cut},
 };
-use crate::{problem::Problem, terminal::openapi::Refusals};
+use crate::{
+    edge::page::{PageAsked, cut},
+    problem::Problem,
+    terminal::openapi::Refusals,
+};
 
 /// A means of the recipient's.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -46,13 +49,14 @@ pub(super) struct OwnMeansPage {
 /// The recipient's own means: cards, documents, apps.
 #[utoipa::path(get, path = "/v1/me/means", tag = "me",
     operation_id = "own_means", security(("token" = [])),
-    params(Listing), responses((status = 200, body = OwnMeansPage), Refusals))]
-pub(super) async fn list(asking: Asking<Listing>) -> Result<Response, Problem> {
+    params(PageAsked), responses((status = 200, body = OwnMeansPage), Refusals))]
+pub(super) async fn list(asking: Asking<PageAsked>) -> Result<Response, Problem> {
     let Asking { door, person, query } = asking;
     let names = door.names().await?;
-    let (means, next_cursor) =
-        cut(all(&door, &person, &names), query.cursor.as_deref(), |of| of.token.clone());
-    own(&OwnMeansPage { means, next_cursor })
+    let all = all(&door, &person, &names);
+    let (means, next_cursor) = cut(all, &query, USUAL, |of| of.token.clone())?;
+    let page = OwnMeansPage { means, next_cursor };
+    own_page(&page, page.next_cursor.as_deref())
 }
 
 /// All means of a person.

@@ -19,13 +19,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    http::{Asking, Door, Person, own},
+    http::{Asking, Door, Person, USUAL, own_page},
     names::Names,
-    page::{Listing, cut},
     transactions::PAGE,
     words,
 };
 use crate::{
+    edge::page::{PageAsked, cut},
     problem::Problem,
     terminal::{openapi::Refusals, wire::Text},
 };
@@ -71,14 +71,15 @@ pub(super) struct Notices {
 /// What the recipient should know today, without having asked.
 #[utoipa::path(get, path = "/v1/me/notifications", tag = "me",
     operation_id = "own_notifications", security(("token" = [])),
-    params(Listing), responses((status = 200, body = Notices), Refusals))]
-pub(super) async fn list(asking: Asking<Listing>) -> Result<Response, Problem> {
+    params(PageAsked), responses((status = 200, body = Notices), Refusals))]
+pub(super) async fn list(asking: Asking<PageAsked>) -> Result<Response, Problem> {
     let Asking { door, person, query } = asking;
     let names = door.names().await?;
     let all = all(&door, &person, &names).await?;
     let key = |notice: &Notice| format!("{} {}", notice.date, notice.id);
-    let (notifications, next_cursor) = cut(all, query.cursor.as_deref(), key);
-    own(&Notices { notifications, next_cursor })
+    let (notifications, next_cursor) = cut(all, &query, USUAL, key)?;
+    let page = Notices { notifications, next_cursor };
+    own_page(&page, page.next_cursor.as_deref())
 }
 
 /// Every notice of a person's, in no order.

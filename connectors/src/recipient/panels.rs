@@ -13,11 +13,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    http::{Asking, Door, Person, own},
+    http::{Asking, Door, Person, USUAL, own_page},
     names::{Named, Names},
-    page::{Listing, cut},
 };
 use crate::{
+    edge::page::{PageAsked, cut},
     portal::panels::{PanelState, Shown},
     problem::Problem,
     terminal::{openapi::Refusals, wire::Text},
@@ -62,14 +62,15 @@ pub(super) struct OwnPanels {
 /// What merchants' applications show the recipient, of each e-service the newest twenty.
 #[utoipa::path(get, path = "/v1/me/panels", tag = "me",
     operation_id = "own_panels", security(("token" = [])),
-    params(Listing), responses((status = 200, body = OwnPanels), Refusals))]
-pub(super) async fn list(asking: Asking<Listing>) -> Result<Response, Problem> {
+    params(PageAsked), responses((status = 200, body = OwnPanels), Refusals))]
+pub(super) async fn list(asking: Asking<PageAsked>) -> Result<Response, Problem> {
     let Asking { door, person, query } = asking;
     let names = door.names().await?;
     let all = all(&door, &person, &names).await?;
     let newest_first = |panel: &OwnPanel| format!("{:020}", u64::MAX - panel.offset);
-    let (panels, next_cursor) = cut(all, query.cursor.as_deref(), newest_first);
-    own(&OwnPanels { panels, next_cursor })
+    let (panels, next_cursor) = cut(all, &query, USUAL, newest_first)?;
+    let page = OwnPanels { panels, next_cursor };
+    own_page(&page, page.next_cursor.as_deref())
 }
 
 /// Put an item away; it comes back where the merchant has something new to say of it.

@@ -11,11 +11,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    http::{Asking, Door, Person, own},
+    http::{Asking, Door, Person, own_page},
     names::{Named, Names, named},
-    page::Listing,
 };
 use crate::{
+    edge::page::PageAsked,
     problem::Problem,
     terminal::{
         answer::{self, Explain},
@@ -24,8 +24,10 @@ use crate::{
     },
 };
 
-/// The most transactions of a page: each is read from the stream.
+/// Transactions of a page, unless asked otherwise.
 pub(super) const PAGE: usize = 50;
+/// The most of them, though more are asked for: each is read from the stream.
+const MOST: usize = 200;
 
 /// A basket of the recipient's, with its lines, benefits and explanation.
 #[derive(Debug, Serialize, ToSchema)]
@@ -71,8 +73,8 @@ pub(super) struct OwnTransactions {
 /// The recipient's transactions, with every instruction explained.
 #[utoipa::path(get, path = "/v1/me/transactions", tag = "me",
     operation_id = "own_transactions", security(("token" = [])),
-    params(Listing), responses((status = 200, body = OwnTransactions), Refusals))]
-pub(super) async fn list(asking: Asking<Listing>) -> Result<Response, Problem> {
+    params(PageAsked), responses((status = 200, body = OwnTransactions), Refusals))]
+pub(super) async fn list(asking: Asking<PageAsked>) -> Result<Response, Problem> {
     let Asking { door, person, query } = asking;
     let wrong = || Problem::invalid("cursor is none that a page of transactions said");
     let before = match query.cursor.as_deref() {
@@ -80,8 +82,10 @@ pub(super) async fn list(asking: Asking<Listing>) -> Result<Response, Problem> {
         None => None,
     };
     let names = door.names().await?;
-    let (transactions, next) = page(&door, &person, &names, before).await?;
-    own(&OwnTransactions { transactions, next_cursor: next.map(written) })
+    let size = query.size(PAGE)?.min(MOST);
+    let (transactions, next) = page(&door, &person, &names, before, size).await?;
+    let page = OwnTransactions { transactions, next_cursor: next.map(written) };
+    own_page(&page, page.next_cursor.as_deref())
 }
 
 /// A page of a person's transactions, and where the next one begins.
@@ -90,9 +94,10 @@ pub(super) async fn page(
     person: &Person,
     names: &Names,
     before: Option<Place>,
+    size: usize,
 ) -> Result<(Vec<OwnTransaction>, Option<Place>), Problem> {
     let Page { authorisations, next } =
-        door.authoriser.authorisations(person.id, before, PAGE).await?;
+        door.authoriser.authorisations(person.id, before, size).await?;
     Ok((authorisations.iter().map(|history| told(history, names)).collect(), next))
 }
 

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     access::{self, Identity, Role, Tokens},
+    edge::page::{self, PageAsked},
     json,
     precondition::{Seen, tag},
     problem::Problem,
@@ -135,10 +136,10 @@ fn answer(status: StatusCode, body: &Value, offset: Option<u64>) -> Response {
 /// A page of a list, and where the next one begins.
 fn paged(items: Vec<Value>, next: Option<String>) -> Response {
     let mut page = json!({"items": items});
-    if let Some(next) = next {
-        page["next_cursor"] = Value::from(next);
+    if let Some(next) = &next {
+        page["next_cursor"] = Value::from(next.as_str());
     }
-    answer(StatusCode::OK, &page, None)
+    page::leading_on(answer(StatusCode::OK, &page, None), next.as_deref())
 }
 
 fn no_content() -> Response {
@@ -305,6 +306,7 @@ async fn all_versions(
     State(door): State<Door>,
     headers: HeaderMap,
     Path(id): Path<String>,
+    Query(asked): Query<PageAsked>,
 ) -> Result<Response, Problem> {
     let kind = Kind::Instruction;
     let identity = door.reader(&headers, kind)?;
@@ -318,10 +320,12 @@ async fn all_versions(
     if items.is_empty() {
         return Err(none(kind, &id));
     }
-    Ok(paged(items, None))
+    let number = |entry: &Value| format!("{:020}", entry["version"].as_u64().unwrap_or_default());
+    let (items, next) = page::cut(items, &asked, CHANGES, number)?;
+    Ok(paged(items, next))
 }
 
-/// Changes of a page of history.
+/// Versions of a page, and changes of one of history, unless asked otherwise.
 const CHANGES: usize = 100;
 
 async fn history(
@@ -329,10 +333,11 @@ async fn history(
     State(door): State<Door>,
     headers: HeaderMap,
     Path(id): Path<String>,
-    Query(query): Queried,
+    Query(asked): Query<PageAsked>,
 ) -> Result<Response, Problem> {
     let identity = door.reader(&headers, kind)?;
-    let before = match query.get("cursor") {
+    let size = asked.size(CHANGES)?;
+    let before = match &asked.cursor {
         Some(text) => text.parse().map_err(|_| Problem::invalid("cursor is not one of a page"))?,
         None => u64::MAX,
     };
@@ -348,8 +353,9 @@ async fn history(
         _ => vec![id.clone()],
     };
     let mut changes = Vec::new();
+    // One more says whether there is a next page, and the one before it whose that one was.
     for id in &ids {
-        changes.extend(now.history(kind.list(), id, before, CHANGES + 1).await?);
+        changes.extend(now.history(kind.list(), id, before, size + 2).await?);
     }
     changes.sort_by_key(|past| std::cmp::Reverse(past.offset));
     let document = |past: &Past| serde_json::from_str::<Value>(&past.change.document).ok();
@@ -370,8 +376,8 @@ async fn history(
         own
     });
     changes.reverse();
-    let next = (changes.len() > CHANGES).then(|| changes[CHANGES - 1].offset.to_string());
-    let told = changes.iter().take(CHANGES).map(|past| {
+    let next = (changes.len() > size).then(|| changes[size - 1].offset.to_string());
+    let told = changes.iter().take(size).map(|past| {
         let entry = document(past).map(|entry| rights::shown(&identity, kind, &entry, &find));
         json!({"at": past.at, "by": past.change.changed_by, "tag": tag(past.offset), "entry": entry})
     });

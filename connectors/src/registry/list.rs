@@ -8,12 +8,10 @@ use domain::registry::Kind;
 use serde_json::Value;
 
 use super::{rights, standing::Standing};
-use crate::{access::Identity, problem::Problem};
+use crate::{access::Identity, edge::page::PageAsked, problem::Problem};
 
 /// Entries of a page, unless asked otherwise.
 const USUAL: usize = 100;
-/// The most entries of a page.
-const MOST: usize = 1_000;
 /// The fields by which a list is filtered: a text that must be the field's.
 pub const FILTERS: [&str; 9] = [
     "grantor",
@@ -59,10 +57,8 @@ impl Asked {
             match name.as_str() {
                 "cursor" => asked.after = cursor(value)?,
                 "limit" => {
-                    let limit = value.parse().ok().filter(|limit| (1..=MOST).contains(limit));
-                    asked.most = limit.ok_or_else(|| {
-                        Problem::invalid(format!("limit must be from 1 to {MOST}"))
-                    })?;
+                    let limit = Some(value.clone());
+                    asked.most = PageAsked { cursor: None, limit }.size(USUAL)?;
                 }
                 "q" => asked.containing = Some(value.to_lowercase()),
                 "valid_on" => {

@@ -30,7 +30,10 @@ use super::{
 use crate::{
     access::{self, Identity, Role},
     connector::Refusal,
-    edge::body::{self, BodyLines, LARGEST_BATCH, Pieces, too_large},
+    edge::{
+        body::{self, BodyLines, LARGEST_BATCH, Pieces, too_large},
+        page::{self, PageAsked},
+    },
     lines::{LONGEST_LINE, Line},
     problem::Problem,
     terminal::{
@@ -40,7 +43,7 @@ use crate::{
     },
 };
 
-/// The most gaps of a page.
+/// Gaps of a page, unless asked otherwise.
 const PAGE: usize = 200;
 
 /// The description of these routes.
@@ -219,14 +222,6 @@ async fn lines(
     intake.finish(yes).await
 }
 
-/// Where in the list of gaps.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Listing {
-    /// Where the list goes on, as the page before said.
-    cursor: Option<String>,
-}
-
 /// Changes of people that have not come, each with the source's own event after it: what is to be asked
 /// of the register again. One that comes late closes its gap, as a snapshot closes those before it.
 #[utoipa::path(
@@ -234,25 +229,27 @@ pub(super) struct Listing {
     path = "/v1/events/gaps",
     tag = "events",
     operation_id = "list_gaps",
-    params(Listing),
+    params(PageAsked),
     responses((status = 200, description = "By person", body = GapPage), Refusals),
     security(("token" = []))
 )]
 pub(super) async fn gaps(
     State(door): State<Arc<Door>>,
-    Query(listing): Query<Listing>,
+    Query(asked): Query<PageAsked>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let identity = access::identity(&door.tokens, &headers)?;
     door.sees_gaps(&identity)?;
-    let after = match listing.cursor.as_deref() {
+    let size = asked.size(PAGE)?;
+    let after = match asked.cursor.as_deref() {
         None => None,
         Some(cursor) => Some(place(cursor).ok_or_else(|| {
             let refusal = Refusal::new(Reason::InvalidValue, "cursor: is none that a page said");
             Problem::from(refusal)
         })?),
     };
-    json(&door.gap_page(after).await?)
+    let page = door.gap_page(after, size).await?;
+    page::answer(&page, page.next_cursor.as_deref())
 }
 
 /// A gap's place in the list: its person and its first number.
@@ -272,15 +269,19 @@ impl Door {
         }
     }
 
-    async fn gap_page(&self, after: Option<(RecipientId, u64)>) -> Result<GapPage, Problem> {
+    async fn gap_page(
+        &self,
+        after: Option<(RecipientId, u64)>,
+        size: usize,
+    ) -> Result<GapPage, Problem> {
         let (log, topic) = (&self.context.log, Topic::PersonChanges);
         let stream = self.known.stream(log, topic, known_by).await?;
         let open = stream.people().open();
-        let mut gaps = stream.people().gaps(after, PAGE + 1);
+        let mut gaps = stream.people().gaps(after, size + 1);
         // Others append while the events are looked up.
         drop(stream);
-        let is_more = gaps.len() > PAGE;
-        gaps.truncate(PAGE);
+        let is_more = gaps.len() > size;
+        gaps.truncate(size);
         let last = gaps.last().filter(|_| is_more);
         let next_cursor = last.map(|(person, gap)| format!("{person}.{}", gap.from));
         let mut told = Vec::with_capacity(gaps.len());

@@ -446,11 +446,14 @@ async fn lists_are_filtered_and_paged() {
     let (mut seen, mut cursor) = (Vec::new(), String::new());
     loop {
         let path = format!("/v1/places?merchant=shop&limit=10{cursor}");
-        let page = node.get(ADMINISTRATOR, &path).await.json();
+        let answer = node.get(ADMINISTRATOR, &path).await;
+        let page = answer.json();
         let items = page["items"].as_array().expect("items");
         seen.extend(items.iter().map(|of| of["id"].as_str().expect("an id").to_owned()));
         let Some(next) = page["next_cursor"].as_str() else { break };
         assert_eq!(items.len(), 10);
+        let link = format!("</v1/places?merchant=shop&limit=10&cursor={next}>; rel=\"next\"");
+        assert_eq!(answer.headers["link"], link);
         cursor = format!("&cursor={next}");
     }
     assert_eq!(seen.len(), 26);

@@ -1,8 +1,15 @@
 //! Files of banks over HTTP: read once each, and what came of them.
 
-use axum::{Json, body::Bytes, extract::State, http::HeaderMap};
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Query, State},
+    http::HeaderMap,
+    response::Response,
+};
 use chrono::DateTime;
 use connectors::{
+    edge::page::{self, PageAsked},
     problem::Problem,
     terminal::openapi::{KeyOfAnswer, Refusals},
 };
@@ -65,11 +72,17 @@ pub(super) async fn read(
     }))
 }
 
-/// Every file of a bank that was read.
+/// Files of a page, unless asked otherwise.
+const PAGE: usize = 100;
+
+/// A page of the files of banks that were read.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Files {
     /// The oldest first.
     items: Vec<ReadFile>,
+    /// Where the next page begins; none after the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
 }
 
 /// A file of a bank that was read.
@@ -124,12 +137,19 @@ impl From<BankFileRead> for ReadFile {
 /// The files of banks that were read, each with what of it fits no statement.
 #[utoipa::path(get, path = "/v1/bank-files", tag = "settlements",
     operation_id = "list_bank_files", security(("token" = [])),
-    responses((status = 200, body = Files), Refusals))]
+    params(PageAsked), responses((status = 200, body = Files), Refusals))]
 pub(super) async fn all(
     State(pulling): State<Pulling>,
     headers: HeaderMap,
-) -> Result<Json<Files>, Problem> {
+    Query(asked): Query<PageAsked>,
+) -> Result<Response, Problem> {
     pulling.finance(&headers, "settlement.bank_files", "")?;
     let files = settlement::bank_files(&pulling.node.log).await.map_err(inside)?;
-    Ok(Json(Files { items: files.into_iter().map(ReadFile::from).collect() }))
+    // By their places in the stream, to which files are only added.
+    let numbered = files.into_iter().enumerate().collect();
+    let place = |(number, _): &(usize, BankFileRead)| format!("{number:020}");
+    let (files, next_cursor) = page::cut(numbered, &asked, PAGE, place)?;
+    let items = files.into_iter().map(|(_, file)| ReadFile::from(file)).collect();
+    let page = Files { items, next_cursor };
+    page::answer(&page, page.next_cursor.as_deref())
 }

@@ -5,9 +5,11 @@ use axum::{
     body::Bytes,
     extract::{Query, State},
     http::HeaderMap,
+    response::Response,
 };
 use chrono::SecondsFormat;
 use connectors::{
+    edge::page::{self, PageAsked},
     problem::Problem,
     terminal::openapi::{KeyOfAnswer, Refusals},
 };
@@ -20,7 +22,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{Pulling, deed, inside};
 use crate::dead_letters::{self, Replayed};
 
-/// Letters of a page, and that are dealt with at once.
+/// Letters of a page, unless asked otherwise, and that are dealt with at once.
 const PAGE: usize = 200;
 const AT_ONCE: usize = 1_000;
 /// The longest note, in bytes.
@@ -28,7 +30,7 @@ const LONGEST_NOTE: usize = 512;
 /// Whoever looks reads the whole stream of what was refused.
 static TURN: Semaphore = Semaphore::const_new(1);
 
-/// Which of them, and where in their list.
+/// Which of them.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Listing {
@@ -36,8 +38,6 @@ pub(super) struct Listing {
     connector: Option<String>,
     /// Refused for this reason.
     reason: Option<String>,
-    /// Where the list goes on, as the page before said.
-    cursor: Option<String>,
 }
 
 /// Something that was refused and not dealt with. What came is kept sealed.
@@ -126,14 +126,16 @@ impl DeadLetterTold {
 /// What was refused and nobody has dealt with, the oldest first.
 #[utoipa::path(get, path = "/v1/dead-letters", tag = "operation",
     operation_id = "list_dead_letters", security(("token" = [])),
-    params(Listing), responses((status = 200, body = DeadLetterPage), Refusals))]
+    params(Listing, PageAsked), responses((status = 200, body = DeadLetterPage), Refusals))]
 pub(super) async fn list(
     State(pulling): State<Pulling>,
     headers: HeaderMap,
     Query(listing): Query<Listing>,
-) -> Result<Json<DeadLetterPage>, Problem> {
+    Query(asked): Query<PageAsked>,
+) -> Result<Response, Problem> {
     pulling.watcher(&headers)?;
-    let after = match listing.cursor.as_deref() {
+    let size = asked.size(PAGE)?;
+    let after = match asked.cursor.as_deref() {
         None => None,
         Some(cursor) => {
             let place = cursor.split_once('.').and_then(|(partition, offset)| {
@@ -145,10 +147,11 @@ pub(super) async fn list(
     let place = |open: &Open| (open.position.partition, open.position.offset);
     let mut letters = pulling.letters(&listing.connector, &listing.reason).await?;
     letters.retain(|open| after.is_none_or(|after| place(open) > after));
-    let last = letters.get(PAGE.saturating_sub(1)).filter(|_| letters.len() > PAGE).map(place);
+    let last = letters.get(size - 1).filter(|_| letters.len() > size).map(place);
     let next_cursor = last.map(|(partition, offset)| format!("{partition}.{offset}"));
-    let letters = letters.iter().take(PAGE).map(DeadLetterTold::of).collect();
-    Ok(Json(DeadLetterPage { letters, next_cursor }))
+    let letters = letters.iter().take(size).map(DeadLetterTold::of).collect();
+    let page = DeadLetterPage { letters, next_cursor };
+    page::answer(&page, page.next_cursor.as_deref())
 }
 
 /// Translates letters again: what is taken now is on its stream, what is still wrong stays.

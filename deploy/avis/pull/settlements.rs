@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use connectors::{
+    edge::page::{self, PageAsked},
     problem::Problem,
     terminal::openapi::{KeyOfAnswer, Refusals},
 };
@@ -114,14 +115,12 @@ impl Stated {
     }
 }
 
-/// Which month, and where in its list.
+/// Which month's.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Listing {
     /// The month, `YYYY-MM`.
     period: Option<String>,
-    /// Where the list goes on, as the page before said.
-    cursor: Option<String>,
 }
 
 /// A page of statements.
@@ -134,7 +133,7 @@ pub(super) struct Page {
     next_cursor: Option<String>,
 }
 
-/// The most statements of a page.
+/// Statements of a page, unless asked otherwise.
 const PAGE: usize = 200;
 /// After how many seconds what has not landed may be asked for again.
 const LANDS: u32 = 5;
@@ -142,25 +141,22 @@ const LANDS: u32 = 5;
 /// The statements of a month that the caller's role sees.
 #[utoipa::path(get, path = "/v1/settlements", tag = "settlements",
     operation_id = "list_settlements", security(("token" = [])),
-    params(Listing), responses((status = 200, body = Page), Refusals))]
+    params(Listing, PageAsked), responses((status = 200, body = Page), Refusals))]
 pub(super) async fn list(
     State(pulling): State<Pulling>,
     headers: HeaderMap,
     Query(listing): Query<Listing>,
-) -> Result<Json<Page>, Problem> {
+    Query(asked): Query<PageAsked>,
+) -> Result<Response, Problem> {
     let period = month(listing.period.as_deref());
     let view = pulling.reader(&headers, "settlement.list", &named(period.as_ref()))?;
     let period = period?;
     let all = pulling.statements(&view, period).await?;
-    let mut stated: Vec<_> = all.iter().map(|(_, told)| Stated::of(told)).collect();
-    stated.sort_by(|one, other| one.statement.cmp(&other.statement));
-    if let Some(cursor) = &listing.cursor {
-        stated.retain(|one| one.statement > *cursor);
-    }
-    let more = stated.len() > PAGE;
-    stated.truncate(PAGE);
-    let last = stated.last().map(|one| one.statement.clone());
-    Ok(Json(Page { statements: stated, next_cursor: last.filter(|_| more) }))
+    let stated = all.iter().map(|(_, told)| Stated::of(told)).collect();
+    let by_number = |one: &Stated| one.statement.clone();
+    let (statements, next_cursor) = page::cut(stated, &asked, PAGE, by_number)?;
+    let page = Page { statements, next_cursor };
+    page::answer(&page, page.next_cursor.as_deref())
 }
 
 /// A statement with its instructions.

@@ -48,11 +48,6 @@ struct TakenStatement {
 }
 
 #[derive(Debug, Deserialize)]
-struct Files {
-    items: Vec<ReadFile>,
-}
-
-#[derive(Debug, Deserialize)]
 struct ReadFile {
     kind: String,
     message_id: String,
@@ -213,8 +208,7 @@ pub async fn check(server: &str) -> Result<(), Failure> {
 /// Where the node refuses.
 pub async fn unmatched(server: &str) -> Result<(), Failure> {
     let client = Client::of(server)?;
-    let told: Files = client.told(client.request(Method::GET, &["bank-files"], &[])).await?;
-    for file in told.items {
+    for file in client.pages::<ReadFile>(&["bank-files"], &[], "items").await? {
         let days = (Utc::now() - file.read_at).num_days();
         for Entry { reference, outcome, amount_cents, why } in file.unmatched {
             let (kind, message_id) = (file.kind.as_str(), file.message_id.as_str());

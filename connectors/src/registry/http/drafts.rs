@@ -2,7 +2,7 @@
 
 use axum::{
     body::Bytes,
-    extract::{Path, State},
+    extract::{Path, Query, State},
     http::{HeaderMap, StatusCode},
     response::Response,
 };
@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{Days, Door, Simulating, answer, no_content, paged};
 use crate::{
     access::{Identity, Role},
+    edge::page::{self, PageAsked},
     json,
     precondition::Seen,
     problem::Problem,
@@ -22,6 +23,8 @@ use crate::{
     },
 };
 
+/// Drafts of a page, unless asked otherwise.
+const PAGE: usize = 100;
 /// The longest note or reason, in bytes.
 const LONGEST: usize = 4_096;
 
@@ -85,17 +88,19 @@ fn shown(by: &Identity, draft: &Draft) -> Value {
 pub(super) async fn list(
     State(door): State<Door>,
     headers: HeaderMap,
+    Query(asked): Query<PageAsked>,
 ) -> Result<Response, Problem> {
     let identity = door.drafting(&headers)?;
     let now = door.registrar.now().await?;
     let all = now.standing().drafts.iter().filter(|(draft, _)| sees(&identity, draft));
+    let by_id = |(draft, _): &&(Draft, u64)| draft.id.clone();
+    let (all, next) = page::cut(all.collect(), &asked, PAGE, by_id)?;
     // What they put is told one by one: it may be long.
-    let items = all.map(|(draft, _)| {
+    let items = all.into_iter().map(|(draft, _)| {
         json!({"id": draft.id, "state": draft.state, "note": draft.note,
             "organisation": draft.organisation, "shadow_since": draft.shadow_since})
     });
-    let items: Vec<_> = items.collect();
-    Ok(paged(items, None))
+    Ok(paged(items.collect(), next))
 }
 
 pub(super) async fn one(

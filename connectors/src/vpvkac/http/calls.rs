@@ -7,6 +7,7 @@ use axum::{
     body::Bytes,
     extract::{Path, Query, State},
     http::{HeaderMap, StatusCode},
+    response::Response,
 };
 use domain::id::CallId;
 use serde::Deserialize;
@@ -17,6 +18,7 @@ use super::{
     describe::{CallRequest, EndRequest, HandOverRequest, KeyOfADay, RatingRequest},
 };
 use crate::{
+    edge::page::{self, PageAsked},
     problem::Problem,
     terminal::openapi::{KeyOfAnswer, Refusals},
     vpvkac::{
@@ -28,7 +30,7 @@ use crate::{
     },
 };
 
-/// The most calls of a page.
+/// Calls of a page, unless asked otherwise.
 const PAGE: usize = 200;
 /// The most calls that are looked through for a page.
 const LOOKED_THROUGH: usize = 20_000;
@@ -67,7 +69,7 @@ fn decided(decision: &Decision<'_>, id: CallId) -> Result<Call, Refusal> {
     decision.board().call(id).cloned().ok_or(Refusal::NotFound)
 }
 
-/// Which calls, and where in their list.
+/// Which calls.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Listing {
@@ -79,8 +81,6 @@ pub(super) struct Listing {
     institution: Option<String>,
     /// About this service.
     service: Option<String>,
-    /// Where the list goes on, as the page before said.
-    cursor: Option<String>,
 }
 
 impl Listing {
@@ -103,12 +103,13 @@ impl Listing {
 /// institution, operators all. A page may be empty and yet have a next.
 #[utoipa::path(get, path = "/v1/calls", tag = "calls",
     operation_id = "list_calls", security(("token" = [])),
-    params(Listing), responses((status = 200, body = CallPage), Refusals))]
+    params(Listing, PageAsked), responses((status = 200, body = CallPage), Refusals))]
 pub(super) async fn list(
     State(door): State<Arc<Door>>,
     headers: HeaderMap,
     Query(listing): Query<Listing>,
-) -> Result<Json<CallPage>, Problem> {
+    Query(asked): Query<PageAsked>,
+) -> Result<Response, Problem> {
     let (_, caller) = door.caller(&headers)?;
     let state = listing.state.as_deref();
     if state.is_some_and(|state| state != "open" && Stage::parse(state).is_none()) {
@@ -119,7 +120,8 @@ pub(super) async fn list(
             "state is none that calls have",
         ));
     }
-    let before = listing.cursor.as_deref().map(call_id).transpose()?;
+    let size = asked.size(PAGE)?;
+    let before = asked.cursor.as_deref().map(call_id).transpose()?;
     let roster = door.desk.roster();
     let institution = match &caller {
         Caller::Official(official) => roster.official(official.as_str()),
@@ -134,7 +136,7 @@ pub(super) async fn list(
     let board = door.desk.board();
     let (mut calls, mut looked, mut next) = (Vec::new(), 0, None);
     for call in board.calls_before(before) {
-        if calls.len() == PAGE || looked == LOOKED_THROUGH {
+        if calls.len() == size || looked == LOOKED_THROUGH {
             break;
         }
         looked += 1;
@@ -145,7 +147,8 @@ pub(super) async fn list(
     }
     let more = next.is_some_and(|last| board.calls_before(Some(last)).next().is_some());
     let next_cursor = next.filter(|_| more).map(|id| id.to_string());
-    Ok(Json(CallPage { calls, next_cursor }))
+    let page = CallPage { calls, next_cursor };
+    page::answer(&page, page.next_cursor.as_deref())
 }
 
 /// A call as it stands: for its centre, its official, and operators.

@@ -15,6 +15,7 @@ use utoipa::IntoParams;
 
 use super::{Caller, Door, describe::AvailabilityRequest};
 use crate::{
+    edge::page::{self, PageAsked},
     problem::Problem,
     terminal::openapi::Refusals,
     vpvkac::{
@@ -24,10 +25,10 @@ use crate::{
     },
 };
 
-/// The most officials of a page.
+/// Officials of a page, unless asked otherwise.
 const PAGE: usize = 200;
 
-/// Which officials, and where in their list.
+/// Which officials.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Listing {
@@ -37,8 +38,6 @@ pub(super) struct Listing {
     service: Option<String>,
     /// Who speak this language.
     language: Option<String>,
-    /// Where the list goes on, as the page before said.
-    cursor: Option<String>,
 }
 
 impl Listing {
@@ -55,22 +54,25 @@ impl Listing {
 /// The officials of the registry and whether they can be reached.
 #[utoipa::path(get, path = "/v1/officials", tag = "officials",
     operation_id = "list_officials", security(("token" = [])),
-    params(Listing), responses((status = 200, body = OfficialPage), Refusals))]
+    params(Listing, PageAsked), responses((status = 200, body = OfficialPage), Refusals))]
 pub(super) async fn list(
     State(door): State<Arc<Door>>,
     headers: HeaderMap,
     Query(listing): Query<Listing>,
-) -> Result<Json<OfficialPage>, Problem> {
+    Query(asked): Query<PageAsked>,
+) -> Result<Response, Problem> {
     door.caller(&headers)?;
+    let size = asked.size(PAGE)?;
     let roster = door.desk.roster();
     let board = door.desk.board();
     let mut found =
-        roster.officials_after(listing.cursor.as_deref()).filter(|official| listing.has(official));
-    let page: Vec<&Official> = found.by_ref().take(PAGE).collect();
+        roster.officials_after(asked.cursor.as_deref()).filter(|official| listing.has(official));
+    let page: Vec<&Official> = found.by_ref().take(size).collect();
     let more = found.next().is_some();
     let last = page.last().map(|official| official.id.to_string());
     let officials = page.into_iter().map(|official| OfficialState::of(official, &board)).collect();
-    Ok(Json(OfficialPage { officials, next_cursor: last.filter(|_| more) }))
+    let page = OfficialPage { officials, next_cursor: last.filter(|_| more) };
+    page::answer(&page, page.next_cursor.as_deref())
 }
 
 /// An official can be reached, or not. In a call is who has one: that nobody says.
