@@ -146,18 +146,18 @@ async fn copy(
     let keys = &backup.manifest().keys;
     if !keys.is_empty() && *keys != cut.keys {
         let text = format!("{} is a backup of another node", folder.display());
-        return Err(Failure::Usage(text));
+        return Err(Failure::State(text));
     }
     let mut copied = 0;
     for part in &cut.streams {
         let topic = Topic::parse(&part.stream).ok_or_else(|| {
-            Failure::Usage(format!("the node has a stream {}, unknown here", part.stream))
+            Failure::State(format!("the node has a stream {}, unknown here", part.stream))
         })?;
         copied += copy_part(source, &mut backup, topic, part, bar).await?;
     }
     let notes = cut.notes.iter().map(|note| {
         let bytes = BASE64_STANDARD.decode(&note.bytes);
-        let wrong = |_| Failure::Usage(format!("the node told {} in no base64", note.name));
+        let wrong = |_| Failure::State(format!("the node told {} in no base64", note.name));
         Ok((note.name.clone(), bytes.map_err(wrong)?))
     });
     let notes = notes.collect::<Result<Vec<_>, Failure>>()?;

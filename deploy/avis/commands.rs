@@ -71,7 +71,7 @@ fn has_streams(data: &Data) -> Result<(), Failure> {
     let text = format!(
         "{folder} holds no node's data; run `avis demo --out {folder}` or `avis up --data {folder}` first"
     );
-    Err(Failure::Usage(text))
+    Err(Failure::State(text))
 }
 
 /// The streams of a stopped node, of which nothing is changed, or over a cluster what the node has;
@@ -257,7 +257,7 @@ async fn diff(file: &Path, data: &Data) -> Result<(), Failure> {
 async fn export_registry(file: &Path, is_yaml: bool, data: &Data) -> Result<(), Failure> {
     let view = registry::view(&node(data)?.log).await?;
     let text = match is_yaml {
-        true => registry::yaml(&view.document()).map_err(Failure::Usage)?,
+        true => registry::yaml(&view.document()).map_err(Failure::State)?,
         false => serde_json::to_string_pretty(&view.document()).map_err(std::io::Error::from)?,
     };
     keep(file, &text)

@@ -17,6 +17,7 @@ use crate::{
     audit,
     cli::{DeadLettersCommand, Which},
     commands::node,
+    confirm::confirm,
     failure::Failure,
     node::Node,
     remote::dead_letters as remote,
@@ -64,12 +65,14 @@ pub async fn run(command: DeadLettersCommand) -> Result<(), Failure> {
             println!("{taken} replayed, {} left", left.len());
             Ok(())
         }
-        DeadLettersCommand::Drop { which, note: why, at } => {
+        DeadLettersCommand::Drop { which, note: why, yes, at } => {
             if let Some(server) = &at.server {
+                confirm(yes, "what was refused and is meant here would be listed no more")?;
                 return remote::drop(server, &which, &why).await;
             }
             let node = node(&at.data())?;
             let letters = chosen(&node, &which).await?;
+            confirm(yes, &format!("{} of them would be listed no more", letters.len()))?;
             drop(&node, &letters, &why).await?;
             let object = format!("{} letters", letters.len());
             note(&node, "dead-letters.drop", object).await?;
@@ -104,7 +107,7 @@ async fn list(
 #[must_use]
 pub fn missing(id: &str) -> Failure {
     let text = format!("there is no open dead letter {id}; avis dead-letters list shows them");
-    Failure::Usage(text)
+    Failure::State(text)
 }
 
 /// The open letters that are meant; every id must be one of them.

@@ -56,6 +56,8 @@ pub enum Failure {
     Drift { drifts: u64 },
     #[error("{0}")]
     Usage(String),
+    #[error("{0}")]
+    State(String),
     #[error("cannot listen on {address}")]
     Listen { address: std::net::SocketAddr, source: std::io::Error },
     #[error("cannot write to standard output")]
@@ -68,7 +70,8 @@ impl Failure {
         Self::Usage(format!("{key}: {text}"))
     }
 
-    /// 2 for a wrong use of the command, else 1.
+    /// 2 for a wrong use: of the command's arguments, or of settings. Else 1, where what was asked meets
+    /// something that does not allow it.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {

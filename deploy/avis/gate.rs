@@ -112,7 +112,7 @@ pub fn store(
     }
     let mut salt = vec![0; 16];
     let drawn = SystemRandom::new().fill(&mut salt);
-    drawn.map_err(|_| Failure::Usage("the operating system gives no randomness".into()))?;
+    drawn.map_err(|_| Failure::State("the operating system gives no randomness".into()))?;
     let stored = Stored::of(password, salt);
     let mut all = read(folder, vault)?;
     let kept = Kept {

@@ -8,6 +8,7 @@ mod cli;
 mod client;
 mod commands;
 mod config;
+mod confirm;
 mod dead_letters;
 mod demo;
 mod failure;

@@ -146,7 +146,7 @@ pub fn is_finished(folder: &Path) -> Result<(), Failure> {
     if folder.join(UNFINISHED).exists() {
         let folder = folder.display();
         let text = format!("a restore into {folder} was cut off; run `avis restore` again");
-        return Err(Failure::Usage(text));
+        return Err(Failure::State(text));
     }
     Ok(())
 }

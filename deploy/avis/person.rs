@@ -28,6 +28,7 @@ use crate::{
     audit,
     cli::PersonCommand,
     commands::{land_alone, node},
+    confirm::confirm,
     failure::Failure,
     node::Node,
     notes, remote, rotation,
@@ -56,15 +57,16 @@ pub async fn run(command: PersonCommand) -> Result<(), Failure> {
             print(&told)
         }
         PersonCommand::Erase { person, yes, at } => {
+            let what = "this cannot be undone: nobody can read the person's data afterwards";
             let means = match &at.server {
                 Some(server) => {
-                    sure(yes)?;
+                    confirm(yes, what)?;
                     remote::person::erase(server, &person).await?
                 }
                 None => {
                     let node = node(&at.data())?;
                     let id = find(&node, &person)?;
-                    sure(yes)?;
+                    confirm(yes, what)?;
                     let means = erase(&node, id).await?;
                     node.evaluator().await?.catch_up().await?;
                     audit::note(&node, deed("person.erase", id)).await?;
@@ -78,20 +80,12 @@ pub async fn run(command: PersonCommand) -> Result<(), Failure> {
         }
         PersonCommand::Rotate { yes, data } => {
             let node = node(&data)?;
-            if !yes {
-                let text = "figures per recipient begin anew, and this cannot be undone; say --yes";
-                return Err(Failure::Usage(text.into()));
-            }
+            confirm(yes, "figures per recipient begin anew, and this cannot be undone")?;
             let (people, means) = rotation::rotate(&node).await?;
             println!("{people} people and {means} means have another pseudonym from now on");
             Ok(())
         }
     }
-}
-
-fn sure(yes: bool) -> Result<(), Failure> {
-    let text = "this cannot be undone: nobody can read the person's data afterwards; say --yes";
-    if yes { Ok(()) } else { Err(Failure::Usage(text.into())) }
 }
 
 fn print(told: &Value) -> Result<(), Failure> {
@@ -106,7 +100,7 @@ fn deed(action: &'static str, id: RecipientId) -> Deed {
 
 fn find(node: &Node, code: &str) -> Result<RecipientId, Failure> {
     let found = node.vault.find(&self::code(code)?);
-    found.ok_or_else(|| Failure::Usage("the register has not told of this person".into()))
+    found.ok_or_else(|| Failure::State("the register has not told of this person".into()))
 }
 
 /// A personal code as somebody wrote it.
@@ -188,7 +182,7 @@ pub fn has_keys(node: &Node) -> Result<(), Failure> {
         false => Ok(()),
         true => {
             let folder = node.keys.display();
-            Err(Failure::Usage(format!("the role connectors has the keys: say --data {folder}")))
+            Err(Failure::State(format!("the role connectors has the keys: say --data {folder}")))
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     cli::{Data, ExportArguments, ExportTarget, From, PipelinesCommand, RestartArguments},
     commands::{are_apart, node},
     config::Config,
+    confirm::confirm,
     failure::Failure,
     node::own_folder,
 };
@@ -67,7 +68,7 @@ async fn explain(what: &str) -> Result<(), Failure> {
         let text = format!(
             "there is neither a pipeline {what} (avis pipelines list shows them) nor a file of that name"
         );
-        return Err(Failure::Usage(text));
+        return Err(Failure::State(text));
     }
     let planned = match shipped {
         Some((name, text)) => planner::standalone(SOURCES, name, text).await?,
@@ -142,7 +143,7 @@ async fn add(file: &Path, data: &Data) -> Result<(), Failure> {
             "{name} is there already and says something else: avis pipelines remove {name}, or take \
              another name"
         );
-        return Err(Failure::Usage(text));
+        return Err(Failure::State(text));
     }
     let failed = |source| Failure::Folder { path: folder.clone(), source };
     std::fs::create_dir_all(&folder).map_err(failed)?;
@@ -157,7 +158,7 @@ async fn remove(name: &str, data: &Data) -> Result<(), Failure> {
     let is_name = name.chars().all(|sign| sign.is_ascii_alphanumeric() || sign == '_');
     if !is_name || !path.is_file() {
         let text = format!("there is no pipeline of your own named {name}");
-        return Err(Failure::Usage(text));
+        return Err(Failure::State(text));
     }
     is_of_pipelines(data)?;
     // A running node would go on with it.
@@ -192,7 +193,7 @@ fn is_of_pipelines(data: &Data) -> Result<(), Failure> {
          --data with its folder",
         data.folder.display()
     );
-    Err(Failure::Usage(text))
+    Err(Failure::State(text))
 }
 
 async fn land_again(arguments: RestartArguments) -> Result<(), Failure> {
@@ -205,7 +206,7 @@ async fn land_again(arguments: RestartArguments) -> Result<(), Failure> {
         .into_iter()
         .find(|pipeline| pipeline.name == name)
         .ok_or_else(|| {
-            Failure::Usage(format!("there is no pipeline {name}; avis pipelines list shows them"))
+            Failure::State(format!("there is no pipeline {name}; avis pipelines list shows them"))
         })?;
     let begin = match from {
         From::Earliest => Begin::Earliest,
@@ -218,16 +219,15 @@ async fn land_again(arguments: RestartArguments) -> Result<(), Failure> {
     };
     let lost: u64 = pipeline.topics().iter().map(lost).sum::<Result<u64, _>>()?;
     let is_whole = lost == 0 && begin == Begin::Earliest;
-    if !is_whole && !yes {
+    if !is_whole {
         let what = match lost {
             0 => "what was before it".to_owned(),
             lost => format!("{lost} records that the streams do not keep any more"),
         };
         let text = format!(
-            "{name} would be landed again without {what}; its table as it is would be gone. Say --yes \
-             if that is meant"
+            "{name} would be landed again without {what}; its table as it is would be gone"
         );
-        return Err(Failure::Usage(text));
+        confirm(yes, &text)?;
     }
     let table = node.table_anew(&name).await?;
     restart(&node.log, &pipeline, &table, &node.states(), begin).await?;

@@ -92,7 +92,7 @@ async fn require_no_tables(config: &Config, folder: &Path) -> Result<(), Failure
         "{tables} has tables, and a restore overwrites nothing: name an empty `tables.location` for \
          the restored node"
     );
-    Err(Failure::setting("tables.location", text))
+    Err(Failure::State(text))
 }
 
 /// Whether every file is what the manifest says.
@@ -120,7 +120,7 @@ fn begin(folder: &Path) -> Result<(), Failure> {
             "{} is not empty, and a restore overwrites nothing: name another folder with --data",
             folder.display()
         );
-        return Err(Failure::Usage(text));
+        return Err(Failure::State(text));
     }
     backup::write(&marker, b"a restore into this folder was cut off; run it again\n")?;
     for entry in fs::read_dir(folder).map_err(failed)? {
@@ -186,7 +186,7 @@ fn read(
     to: &tokio::sync::mpsc::Sender<Vec<Stored>>,
 ) -> Result<(), Failure> {
     let (mut batch, mut size) = (Vec::new(), 0);
-    let gone = || Failure::Usage("the restore was given up".into());
+    let gone = || Failure::State("the restore was given up".into());
     segment::each(folder, segment, |offset, bytes| {
         if offset >= end {
             return Ok::<_, Failure>(false);
@@ -227,7 +227,7 @@ fn read_notes(folder: &Path, manifest: &Manifest) -> Result<Vec<(String, Vec<u8>
         let parts = Path::new(&note.name).components();
         let inside = parts.into_iter().all(|part| matches!(part, std::path::Component::Normal(_)));
         if !inside {
-            return Err(Failure::Usage(format!("the backup names a file {}", note.name)));
+            return Err(Failure::State(format!("the backup names a file {}", note.name)));
         }
         let path = folder.join(&note.file);
         let bytes = fs::read(&path).map_err(|source| Failure::Read { path, source })?;

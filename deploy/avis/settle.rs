@@ -115,7 +115,7 @@ fn month(text: &str) -> Result<Month, Failure> {
 
 async fn close(node: &Node, period: Month) -> Result<(), Failure> {
     if period.last_day() >= LocalTime::of(node.clock.now()).date {
-        return Err(Failure::Usage(format!("{period} is not over yet")));
+        return Err(Failure::State(format!("{period} is not over yet")));
     }
     let (closing, is_new) = settlement::close(node, period, node.clock.now()).await?;
     note(node, "settlement.close", closing.name()).await?;

@@ -154,7 +154,7 @@ pub async fn send(
     let mut numbers = Vec::new();
     for closing in closings(&node.log, period).await? {
         if closing.closed.is_none() {
-            return Err(Failure::Usage(format!("{period} is open; close it first")));
+            return Err(Failure::State(format!("{period} is open; close it first")));
         }
         let ready = |told: &&Told| {
             let number = &told.statement.number;
@@ -193,7 +193,7 @@ pub async fn take(
         if known.file_hash == file_hash {
             return Ok(None);
         }
-        return Err(Failure::Usage(format!(
+        return Err(Failure::State(format!(
             "another {} with the id {} was read before; a bank gives an id once",
             known.kind, known.message_id
         )));

@@ -100,7 +100,7 @@ pub async fn simulate(
 ) -> Result<Simulation, Failure> {
     let faulty = |faults: Vec<authoriser::rules::Fault>| {
         let lines = faults.iter().map(ToString::to_string);
-        Failure::Usage(lines.collect::<Vec<_>>().join("\n"))
+        Failure::State(lines.collect::<Vec<_>>().join("\n"))
     };
     let rules = RuleSet::compile(registry).map_err(faulty)?;
     let regrouped = regroup(node, registry).await?;
@@ -141,7 +141,7 @@ impl Simulations {
         let _turn = self.turn.try_acquire().map_err(|_| busy())?;
         let Simulating { registry, days: Days { from, to }, own } = asked;
         let failed = |error: Failure| match error {
-            Failure::Usage(text) => Problem::invalid(text),
+            Failure::State(text) => Problem::invalid(text),
             error => {
                 tracing::error!(%error, "a simulation failed");
                 Problem::unavailable("the simulation failed: the node's log says why")
@@ -233,7 +233,7 @@ async fn regroup(node: &Node, registry: &Registry) -> Result<Option<Changed>, Fa
                             such a membership cannot be simulated",
             group.id
         );
-        return Err(Failure::Usage(text));
+        return Err(Failure::State(text));
     }
     let mut people = People::default();
     replay(&node.log, Topic::PersonChanges, |stored| {

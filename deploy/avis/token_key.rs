@@ -53,7 +53,7 @@ pub fn tokens(folder: &Path, clock: Arc<dyn Clock>) -> Result<Tokens, Failure> {
             let kept = kept.map_err(|source| Failure::Read { path: path.clone(), source })?;
             let damaged = |_| {
                 let path = path.display();
-                Failure::Usage(format!("{path} is no key; it is written when the node starts"))
+                Failure::State(format!("{path} is no key; it is written when the node starts"))
             };
             Ok(Tokens::signed_by(&kept.try_into().map_err(damaged)?, clock))
         }

@@ -129,7 +129,7 @@ pub fn newest(from: &Path, keys: &str) -> Result<(impl Read, String), Failure> {
             return Ok((file, head.erasures));
         }
     }
-    Err(Failure::Usage(format!(
+    Err(Failure::State(format!(
         "there is no copy of this backup's keys ({keys}) in {}; say where with --keys",
         from.display()
     )))

@@ -29,7 +29,7 @@ pub enum PersonCommand {
     Erase {
         /// The personal code.
         person: String,
-        /// Do it; it cannot be undone.
+        /// Do it without being asked, though it cannot be undone; a script has to say so.
         #[arg(long)]
         yes: bool,
         #[command(flatten)]
@@ -38,7 +38,7 @@ pub enum PersonCommand {
     /// Give every recipient another pseudonym in the tables; limits and points go on counting.
     #[command(after_help = "Example:\n  avis person rotate --yes --data avis-demo")]
     Rotate {
-        /// Do it; figures per recipient begin anew.
+        /// Do it without being asked, though figures per recipient begin anew; a script has to say so.
         #[arg(long)]
         yes: bool,
         #[command(flatten)]

@@ -132,8 +132,8 @@ pub enum DeadLettersCommand {
     },
     /// Say that some are not wanted. They stay in the stream, and are listed no more.
     #[command(
-        after_help = "Examples:\n  avis dead-letters drop 3K2V7Q0M9X4T1Z8B6N5C2D1F0G --note \"a test\" --data avis-demo\n  \
-                      AVIS_TOKEN=… avis dead-letters drop --reason malformed_json --server http://[::1]:8080"
+        after_help = "Examples:\n  avis dead-letters drop 3K2V7Q0M9X4T1Z8B6N5C2D1F0G --yes --note \"a test\" --data avis-demo\n  \
+                      AVIS_TOKEN=… avis dead-letters drop --reason malformed_json --yes --server http://[::1]:8080"
     )]
     Drop {
         #[command(flatten)]
@@ -141,6 +141,9 @@ pub enum DeadLettersCommand {
         /// Why, for whoever asks later.
         #[arg(long, default_value = "")]
         note: String,
+        /// Do it without being asked; a script has to say so.
+        #[arg(long)]
+        yes: bool,
         #[command(flatten)]
         at: Where,
     },

@@ -336,7 +336,7 @@ pub(super) fn failed(error: Failure) -> Problem {
     match error {
         Failure::Warehouse(error) => early(error),
         Failure::Pipeline(error) if pipelines::settlements::is_early(&error) => not_landed(),
-        Failure::Usage(text) => {
+        Failure::State(text) => {
             Problem::new(StatusCode::CONFLICT, "state", "Not in this state", text)
         }
         other => inside(other),

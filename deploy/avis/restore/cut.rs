@@ -32,7 +32,7 @@ pub struct Cuts(BTreeMap<(Topic, u32), u64>);
 pub fn streams(manifest: &Manifest) -> Result<Vec<(Topic, &Stream)>, Failure> {
     let mut streams = Vec::new();
     for stream in &manifest.streams {
-        let unknown = || Failure::Usage(format!("the backup has a stream {}", stream.stream));
+        let unknown = || Failure::State(format!("the backup has a stream {}", stream.stream));
         streams.push((Topic::parse(&stream.stream).ok_or_else(unknown)?, stream));
     }
     let place = |topic: &Topic| Topic::FOLLOWING.iter().rev().position(|of| of == topic);

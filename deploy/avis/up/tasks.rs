@@ -227,7 +227,7 @@ pub async fn forget(node: Arc<Node>) -> Result<(), Failure> {
             Ok(times) if times == node.rotations() => {}
             Ok(_) => {
                 let text = "recipients have other pseudonyms now: every role starts again";
-                return Err(Failure::Usage(text.into()));
+                return Err(Failure::State(text.into()));
             }
             Err(error @ Failure::Vault(VaultError::Replaced)) => return Err(error),
             Err(error) => {

@@ -59,7 +59,12 @@ fn what_was_refused_is_listed_shown_replayed_and_dropped() {
     let again = ran(&data, &["dead-letters", "replay", "--connector", "terminal"]);
     assert!(again.contains("2 replayed, 2 left"), "{again}");
     assert_eq!(end(&data, "terminal-transactions"), 2);
-    ran(&data, &["dead-letters", "drop", "--reason", "malformed_json", "--note", "a test"]);
+    let unwanted = ["dead-letters", "drop", "--reason", "malformed_json", "--note", "a test"];
+    let unsure = avis().args(unwanted).arg("--data").arg(&data).output().expect("run");
+    let told = String::from_utf8_lossy(&unsure.stderr);
+    assert_eq!(unsure.status.code(), Some(2), "a script says --yes");
+    assert!(told.contains("1 of them") && told.contains("--yes"), "{told}");
+    ran(&data, &[&unwanted[..], &["--yes"][..]].concat());
     let listed = ran(&data, &["dead-letters", "list"]);
     assert_eq!(listed.lines().count(), 1, "{listed}");
     assert!(listed.contains("invalid_quantity"), "{listed}");
@@ -70,7 +75,7 @@ fn what_was_refused_is_listed_shown_replayed_and_dropped() {
     assert_eq!(ran(&data, &["dead-letters", "list"]), listed);
     let unknown = avis().args(["dead-letters", "show", &id, "--data"]).arg(&data).output();
     let unknown = unknown.expect("run");
-    assert_eq!(unknown.status.code(), Some(2), "it is not open any more");
+    assert_eq!(unknown.status.code(), Some(1), "it is not open any more");
     let told = String::from_utf8_lossy(&unknown.stderr);
     assert!(told.contains(&id) && told.contains("avis dead-letters list"), "{told}");
 

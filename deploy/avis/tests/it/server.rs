@@ -79,7 +79,7 @@ fn what_a_running_node_does_is_asked_of_it() {
     assert!(of("operator", &["dead-letters", "show", id]).contains("reason "));
     let told = of("operator", &["dead-letters", "replay", id]);
     assert!(told.contains("0 replayed, 1 left"), "{told}");
-    let told = of("operator", &["dead-letters", "drop", "--connector", "terminal"]);
+    let told = of("operator", &["dead-letters", "drop", "--yes", "--connector", "terminal"]);
     assert_eq!(told, "2 dropped\n");
     assert_eq!(of("operator", &["dead-letters", "list", "--connector", "terminal"]), "");
 
