@@ -316,7 +316,8 @@ pub(super) async fn one(
     told(&kept.filter(|kept| caller.has_kept(kept)).ok_or_else(unknown)?)
 }
 
-/// Change a means: block or unblock it, report it lost, say what replaced it, renew it.
+/// Register a means under its token, by its value, or change one: block or unblock it, report it lost, say
+/// what replaced it, renew it.
 #[utoipa::path(
     put,
     path = "/v1/means/{token}",
@@ -324,10 +325,11 @@ pub(super) async fn one(
     operation_id = "change_means",
     params(
         ("token" = String, Path, description = "The means"),
-        ("If-Match" = String, Header, description = "The `ETag` of the state that is changed"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the state that is changed; none where it is registered"),
     ),
-    request_body = request::MeansState,
+    request_body = request::MeansPut,
     responses(
+        (status = 201, description = "Registered; put again, the same bytes", body = enrol::RegisteredMeans),
         (status = 200, description = "As it is now, for the next terminal that asks", body = MeansTold),
         (status = 412, description = "It has changed since", body = Message, content_type = "application/problem+json"),
         (status = 428, description = "No If-Match", body = Message, content_type = "application/problem+json"),
@@ -342,6 +344,9 @@ pub(super) async fn change(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let identity = door.identity(&headers)?;
+    if request::is_registration(&body) {
+        return door.put(&identity, &token, &headers, &body).await;
+    }
     let caller = Caller::of(&identity)?;
     let wanted = request::changed(&body)?;
     door.change(&identity, &caller, &token, &headers, wanted).await

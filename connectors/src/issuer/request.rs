@@ -77,6 +77,16 @@ pub struct MeansState {
     pub valid_to: Option<String>,
 }
 
+/// What a means is put as: registered by its value, or, once it is, in another state.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum MeansPut {
+    /// The means of this value, which is not registered yet; the path has its token.
+    Registration(Registration),
+    /// The state of one that is.
+    State(MeansState),
+}
+
 /// A registration that is well formed.
 #[derive(Debug)]
 pub(super) struct Register {
@@ -150,6 +160,11 @@ impl Changed {
     pub(super) const fn moves_days(&self) -> bool {
         self.valid_from.is_some() || self.valid_to.is_some()
     }
+}
+
+/// Whether what is put says a means' value, as a registration alone does.
+pub(super) fn is_registration(body: &[u8]) -> bool {
+    json::body(body).is_ok_and(|document| serde_json::Value::from(document).get("value").is_some())
 }
 
 /// Reads a registration, with every fault at once.

@@ -42,6 +42,8 @@ use utoipa::OpenApi;
 
 use crate::client::{Answer, send};
 
+mod under_token;
+
 const REGISTRY: &str = include_str!("terminals/registry.yaml");
 /// Issuers beside the card's; the last one is a grantor, too.
 const ISSUERS: &str = "issuers: [{id: city-card, name: Card, means: [card_uid, qr]}, \

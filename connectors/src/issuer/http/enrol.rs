@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use authoriser::command::Refusal;
 use axum::{
     body::Bytes,
     extract::State,
@@ -27,6 +28,7 @@ use crate::{
         ledger::Kept,
         request::{self, Register, Status},
     },
+    precondition::Seen,
     problem::Problem,
     terminal::http::{idempotency_key, json},
 };
@@ -62,14 +64,19 @@ pub(in crate::issuer) async fn register(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let identity = door.identity(&headers)?;
-    if !matches!(identity.role, Role::Issuer | Role::Official | Role::Centre) {
-        return Err(Problem::forbidden("this is for issuers, officials and centres"));
-    }
+    may_register(&identity)?;
     let key = idempotency_key(&headers)?;
     let asked = request::register(&body, &door.context.vault)?;
     let issuer = issuer(&identity, &asked)?;
     door.is_issued(&issuer, &asked).await?;
     created(door.register(&identity, &key, issuer, asked).await?)
+}
+
+fn may_register(identity: &Identity) -> Result<(), Problem> {
+    match identity.role {
+        Role::Issuer | Role::Official | Role::Centre => Ok(()),
+        _ => Err(Problem::forbidden("to register is for issuers, officials and centres")),
+    }
 }
 
 /// For whom a means is registered. Who is no issuer says for whom, of whom, and under which consent.
@@ -119,6 +126,35 @@ impl Door {
         }
     }
 
+    /// Registers a means under its token, which is its key: put again, it is the same. Whoever has the
+    /// token from before, of a register that was lost say, needs no other.
+    pub(super) async fn put(
+        &self,
+        identity: &Identity,
+        token: &str,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Response, Problem> {
+        may_register(identity)?;
+        let asked = request::register(body, &self.context.vault)?;
+        if MeansToken::parse(token) != Some(asked.token) {
+            return Err(super::invalid("/value", "is not of the means that the path names"));
+        }
+        let issuer = issuer(identity, &asked)?;
+        self.is_issued(&issuer, &asked).await?;
+        Seen::of(headers).is_newest(None)?;
+        let key = IdempotencyKey::new(&format!("put:{}", asked.token));
+        let key = key.map_err(|_| super::unknown())?;
+        match self.register(identity, &key, issuer, asked).await {
+            Err(problem) if problem.message().code == Refusal::KeyReused.code() => {
+                let detail =
+                    "it is registered already, otherwise; without a value its state is put";
+                Err(conflict("already_registered", detail))
+            }
+            registered => created(registered?),
+        }
+    }
+
     async fn register(
         &self,
         identity: &Identity,
@@ -136,7 +172,7 @@ impl Door {
         if let Some(before) = turn.registered(id) {
             return match before.request_hash == asked.request_hash {
                 true => Ok(before.token),
-                false => Err(authoriser::command::Refusal::KeyReused.into()),
+                false => Err(Refusal::KeyReused.into()),
             };
         }
         if let Some(there) = self.ledger.known(asked.token).await? {
