@@ -1,6 +1,6 @@
 //! `avis pipelines`: what runs, what a file would do, trying one, and landing a table again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ingest::topic::Topic;
 use pipelines::{
@@ -81,7 +81,7 @@ async fn explain(what: &str) -> Result<(), Failure> {
 }
 
 /// Plans files without running them. A fault in one does not hide those of the others.
-async fn validate(files: &[std::path::PathBuf]) -> Result<(), Failure> {
+async fn validate(files: &[PathBuf]) -> Result<(), Failure> {
     let mut faults = 0;
     for file in files {
         let text = read(file)?;
@@ -244,15 +244,16 @@ fn stem(path: &Path) -> String {
     path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Writes the shipped pipelines for a cluster.
+/// Writes pipelines for a cluster. What cannot be one there does not hide the others.
 ///
 /// # Errors
-/// Where an option is no `KEY=VALUE`, or the folder cannot be written to.
+/// Where an option is no `KEY=VALUE`, a pipeline means something else on a cluster, or the folder
+/// cannot be written to.
 fn export(arguments: ExportArguments) -> Result<(), Failure> {
-    let ExportArguments { target, folder, endpoint, topic_prefix, warehouse, storage, config } =
+    let ExportArguments { target, to, files, endpoint, topic_prefix, warehouse, storage, data } =
         arguments;
     let ExportTarget::Arroyo = target;
-    let config = Config::load(config.as_deref(), std::env::vars())?;
+    let config = Config::load(data.config.as_deref(), std::env::vars())?;
     let storage = storage.iter().map(|option| match option.split_once('=') {
         Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
         None => Err(Failure::Usage(format!("--storage {option}: needs KEY=VALUE"))),
@@ -263,12 +264,53 @@ fn export(arguments: ExportArguments) -> Result<(), Failure> {
         warehouse,
         storage: storage.collect::<Result<_, _>>()?,
     };
-    let failed = |source| Failure::Folder { path: folder.clone(), source };
-    std::fs::create_dir_all(&folder).map_err(failed)?;
-    let files = cluster::arroyo(SOURCES, TABLES, &target)?;
-    for file in &files {
-        std::fs::write(folder.join(&file.name), &file.text).map_err(failed)?;
+    let pipelines = to_export(&files, &data)?;
+    let (mut written, mut faults) = (Vec::new(), 0);
+    for (name, text) in &pipelines {
+        match cluster::arroyo(SOURCES, (name.as_str(), text.as_str()), &target) {
+            Ok(file) => {
+                if written.is_empty() {
+                    written.push(cluster::readme(name, &target));
+                }
+                written.push(file);
+            }
+            Err(error) => {
+                faults += 1;
+                eprintln!("{error}");
+            }
+        }
     }
-    println!("{} files in {}; begin with README.md", files.len(), folder.display());
-    Ok(())
+    if !written.is_empty() {
+        let failed = |source| Failure::Folder { path: to.clone(), source };
+        std::fs::create_dir_all(&to).map_err(failed)?;
+        for file in &written {
+            std::fs::write(to.join(&file.name), &file.text).map_err(failed)?;
+        }
+        println!("{} files in {}; begin with README.md", written.len(), to.display());
+    }
+    match faults {
+        0 => Ok(()),
+        faults => Err(Failure::Invalid { faults, files: pipelines.len() }),
+    }
+}
+
+/// The files that are named, or all of the node's, by their names.
+fn to_export(files: &[PathBuf], data: &Data) -> Result<Vec<(String, String)>, Failure> {
+    let mut pipelines: Vec<(String, String)> = Vec::new();
+    let mut paths = files.to_vec();
+    if paths.is_empty() {
+        pipelines.extend(TABLES.iter().map(|(name, text)| ((*name).into(), (*text).into())));
+        paths = own::files(&own_folder(&data.folder));
+    }
+    for path in paths {
+        let name = stem(&path);
+        if pipelines.iter().any(|(known, _)| *known == name) {
+            let path = path.display();
+            let text =
+                format!("{path}: another pipeline is named {name}, so one would take its file");
+            return Err(Failure::Usage(text));
+        }
+        pipelines.push((name, read(&path)?));
+    }
+    Ok(pipelines)
 }

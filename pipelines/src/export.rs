@@ -1,18 +1,18 @@
 //! Pipelines for an Arroyo cluster: the same SQL, with other `WITH (…)`.
 //!
 //! **Invariant:** nothing outside the parentheses of `WITH` changes, so what a file means here it
-//! means there. Each file holds the sources that it reads, because a cluster knows one file at a
-//! time.
+//! means there; what would mean something else there is refused. Each file holds the sources that it
+//! reads, because a cluster knows one file at a time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::ControlFlow,
 };
 
-use sqlparser::ast::{Ident, ObjectName, SqlOption, Value, visit_relations};
+use sqlparser::ast::{Ident, ObjectName, ObjectNamePart, SqlOption, Value, visit_relations};
 
 use crate::{
-    dialect::{Connector, Statement, TableDefinition, connector::Stream, parse},
+    dialect::{Connector, Statement, TableDefinition, TableType, connector::Stream, parse},
     error::PipelineError,
     planner::File,
 };
@@ -44,61 +44,113 @@ pub struct Exported {
     pub text: String,
 }
 
-/// The pipelines of `tables` over the streams of `sources`, and a README.
+/// One pipeline, shipped or an operator's own, with those of the `sources` that it reads.
 ///
 /// # Errors
-/// Where a file is not SQL.
+/// Where the file is not SQL, or says what a cluster would answer differently.
 pub fn arroyo(
     sources: &[File<'_>],
-    tables: &[File<'_>],
+    (file, text): File<'_>,
     target: &Target,
-) -> Result<Vec<Exported>, PipelineError> {
-    let mut exported = Vec::with_capacity(tables.len() + 1);
-    for (file, text) in tables {
-        let read = read(file, text)?;
-        let mut parts = Vec::new();
-        for (source, text) in sources.iter().filter(|(source, _)| read.contains(*source)) {
+) -> Result<Exported, PipelineError> {
+    let statements = parse(file, text)?;
+    let (read, declared) = (read(&statements), declared(&statements));
+    let mut parts = Vec::new();
+    for (source, text) in sources {
+        // A table that the file declares itself takes the place of the shipped one of its name.
+        if read.contains(*source) && !declared.contains(*source) {
             parts.push(replaced(source, text, target)?);
         }
-        parts.push(replaced(file, text, target)?);
-        exported.push(Exported { name: format!("{file}.sql"), text: parts.join("\n") });
     }
+    parts.push(replaced(file, text, target)?);
+    Ok(Exported { name: format!("{file}.sql"), text: parts.join("\n") })
+}
+
+/// How to run what was exported, of which one pipeline is shown as an example.
+#[must_use]
+pub fn readme(example: &str, target: &Target) -> Exported {
     let text = README
         .replace("{endpoint}", &target.endpoint)
         .replace("{warehouse}", target.warehouse.trim_end_matches('/'))
-        .replace("{first}", tables.first().map_or("", |(file, _)| file));
-    exported.push(Exported { name: "README.md".into(), text });
-    Ok(exported)
+        .replace("{first}", example);
+    Exported { name: "README.md".into(), text }
 }
 
 /// The tables that a file's queries name.
-fn read(file: &str, text: &str) -> Result<BTreeSet<String>, PipelineError> {
+fn read(statements: &[Statement]) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    for statement in parse(file, text)? {
+    for statement in statements {
         if let Statement::Insert { query, .. }
         | Statement::View { query, .. }
         | Statement::Query(query) = statement
         {
-            let visited: ControlFlow<()> = visit_relations(&query, |relation: &ObjectName| {
-                names.insert(relation.to_string().to_lowercase());
+            let visited: ControlFlow<()> = visit_relations(query, |relation: &ObjectName| {
+                let name = relation.0.last().and_then(ObjectNamePart::as_ident);
+                names.extend(name.map(|name| match name.quote_style {
+                    Some(_) => name.value.clone(),
+                    None => name.value.to_lowercase(),
+                }));
                 ControlFlow::Continue(())
             });
             debug_assert!(visited.is_continue(), "the visitor stops nowhere");
         }
     }
-    Ok(names)
+    names
+}
+
+/// The tables and views that a file declares.
+fn declared(statements: &[Statement]) -> BTreeSet<&str> {
+    let names = statements.iter().filter_map(|statement| match statement {
+        Statement::Table(TableDefinition { name, .. }) | Statement::View { name, .. } => {
+            Some(name.as_str())
+        }
+        _ => None,
+    });
+    names.collect()
 }
 
 /// A file with the `WITH` of each of its tables put for the target.
 fn replaced(file: &str, text: &str, target: &Target) -> Result<String, PipelineError> {
-    let mut tables = parse(file, text)?.into_iter().filter_map(|statement| match statement {
-        Statement::Table(table) => Some(table),
+    let outside = parse(file, text)?.into_iter().filter_map(|statement| match statement {
+        Statement::Table(table) => {
+            Some(table).filter(|table| table.table_type != TableType::Memory)
+        }
         _ => None,
     });
-    with::replace(file, text, |options| match tables.next() {
-        Some(table) => put(options, &table, target),
-        None => options,
+    let outside: Vec<TableDefinition> = outside.collect();
+    outside.iter().try_for_each(|table| check(file, table))?;
+    let mut tables = outside.iter();
+    with::replace(file, text, |options| match is_outside(&options).then(|| tables.next()) {
+        Some(Some(table)) => put(options, table, target),
+        _ => options,
     })
+}
+
+/// Whether options are those of a table that stands for something outside: a memory table has none, or
+/// says so.
+fn is_outside(options: &[SqlOption]) -> bool {
+    let connector = options.iter().rev().find(|option| key(option) == "connector");
+    connector.is_some_and(|connector| match connector {
+        SqlOption::KeyValue { value, .. } => value.to_string() != "'memory'",
+        _ => false,
+    })
+}
+
+/// Refuses what a cluster does not have, with what it needs instead.
+fn check(file: &str, table: &TableDefinition) -> Result<(), PipelineError> {
+    let Connector::Stream(Stream { topic }) = &table.connector else { return Ok(()) };
+    if table.table_type != TableType::Lookup {
+        return Ok(());
+    }
+    let reason = format!(
+        "the lookup table {} of the stream {topic} cannot be exported, since a cluster looks rows \
+         up in Redis alone: in a file for the cluster declare it WITH (connector = 'redis', …), \
+         its key as TEXT METADATA FROM 'key' PRIMARY KEY, join on that key alone, and have each \
+         row written to Redis under its key, as a pipeline of the cluster into connector = \
+         'redis' does",
+        table.name
+    );
+    Err(PipelineError::Definition { file: file.to_owned(), reason })
 }
 
 fn put(options: Vec<SqlOption>, table: &TableDefinition, target: &Target) -> Vec<SqlOption> {

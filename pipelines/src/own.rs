@@ -1,6 +1,6 @@
 //! An operator's own pipelines: files in a folder, each a table of the warehouse from then on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arrow::datatypes::Schema;
 use warehouse::schema::{self, Kind};
@@ -13,16 +13,21 @@ use crate::{
     planner,
 };
 
-/// Plans every `.sql` file of a folder, in the order of their names, and makes their tables known. A
-/// folder that is not there has none. A file that cannot be read or run is told of and left out: a
-/// node does not stop for it.
-pub async fn all(folder: &Path) -> Vec<Pipeline> {
+/// The `.sql` files of a folder, in the order of their names. A folder that is not there has none.
+#[must_use]
+pub fn files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "sql"));
     paths.sort();
-    let mut pipelines = Vec::with_capacity(paths.len());
-    for path in paths {
+    paths
+}
+
+/// Plans every [file](files) of a folder and makes their tables known. A file that cannot be read or
+/// run is told of and left out: a node does not stop for it.
+pub async fn all(folder: &Path) -> Vec<Pipeline> {
+    let mut pipelines = Vec::new();
+    for path in files(folder) {
         match file(&path).await {
             Ok(pipeline) => pipelines.push(pipeline),
             Err(error) => {

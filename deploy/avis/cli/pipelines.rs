@@ -62,11 +62,13 @@ pub enum PipelinesCommand {
                             avis pipelines restart calls --from 2026-01-01T00:00:00Z --yes"
     )]
     Restart(RestartArguments),
-    /// The same pipelines for a cluster: a file each, with only WITH (…) replaced, and a README.
+    /// The same pipelines for a cluster, shipped ones and your own: a file each, with only WITH (…)
+    /// replaced, and a README.
     #[command(
-        after_help = "Example:\n  avis pipelines export --target arroyo pipelines-arroyo \\\n    \
+        after_help = "Examples:\n  avis pipelines export --target arroyo pipelines-arroyo \\\n    \
                             --endpoint fluvio:9003 --warehouse s3://lake/avis \\\n    \
-                            --storage aws_region=eu-north-1"
+                            --storage aws_region=eu-north-1\n  \
+                            avis pipelines export --target arroyo one-pipeline mine.sql"
     )]
     Export(ExportArguments),
 }
@@ -95,7 +97,10 @@ pub struct ExportArguments {
     pub target: ExportTarget,
     /// The folder to write to.
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub folder: PathBuf,
+    pub to: PathBuf,
+    /// The files to write [default: the shipped pipelines and those of your own in the data folder].
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
     /// The Fluvio cluster, as host:port [default: as in the settings].
     #[arg(long, value_name = "ADDRESS")]
     pub endpoint: Option<String>,
@@ -108,9 +113,9 @@ pub struct ExportArguments {
     /// An option of the tables' store, as KEY=VALUE; may be said again.
     #[arg(long, value_name = "KEY=VALUE")]
     pub storage: Vec<String>,
-    /// A file of settings; what it does not say is as `avis config show` shows.
-    #[arg(long, value_name = "FILE", env = "AVIS_CONFIG", value_hint = ValueHint::FilePath)]
-    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at its type")]
+    pub data: Data,
 }
 
 /// What runs exported pipelines.

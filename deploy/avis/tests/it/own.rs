@@ -66,3 +66,37 @@ fn a_file_that_would_not_run_says_why() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("merchant") && told.contains("mine.sql"), "{told}");
 }
+
+#[test]
+fn files_of_ones_own_are_exported_too_and_a_lookup_in_a_stream_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, out) = (folder.path().join("data"), folder.path().join("out"));
+    std::fs::create_dir_all(data.join("sql")).expect("a folder");
+    std::fs::write(data.join("sql/big_sales.sql"), MINE).expect("written");
+    let out_text = out.to_str().expect("a path");
+    let export = |more: &[&str]| {
+        let mut command = avis();
+        command.args(["pipelines", "export", "--target", "arroyo", out_text]).args(more);
+        command.arg("--data").arg(&data).output().expect("run")
+    };
+    succeeded(&export(&[]));
+    let text = std::fs::read_to_string(out.join("big_sales.sql")).expect("it is exported");
+    assert!(text.contains("connector = 'fluvio'"), "its source is there: {text}");
+    assert!(out.join("calls.sql").is_file(), "beside the shipped ones");
+
+    let lookup = MINE.replace(
+        "authorisation_records\n",
+        "authorisation_records\nJOIN m ON m.id = merchant_id\n",
+    );
+    let lookup = format!(
+        "CREATE TEMPORARY TABLE m (id TEXT) WITH (
+           connector = 'stream', topic = 'registry-changes', format = 'json');{lookup}"
+    );
+    let file = folder.path().join("looked_up.sql");
+    std::fs::write(&file, lookup.replace("big_sales", "looked_up")).expect("written");
+    let refused = export(&[file.to_str().expect("a path")]);
+    assert_eq!(refused.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(told.contains("looked_up: the lookup table m") && told.contains("redis"), "{told}");
+    assert!(!out.join("looked_up.sql").exists());
+}
