@@ -1,5 +1,7 @@
 //! Joins without windows: each row is kept for the time to live, and meets the rows of the other side
-//! that are within that time of it, by event time.
+//! that are within that time of it, by event time, and within that time of what its own partition had
+//! told. The query says so of each pair, so it is not seen when exactly rows are let go of, nor that a
+//! flow that takes up what was saved forgets when the last were.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -20,7 +20,7 @@ use super::{
     hidden::{hidden, is_hidden, timestamp},
     window::Window,
 };
-use crate::dataflow::time::{TIMESTAMP, instant};
+use crate::dataflow::time::{TIMESTAMP, WATERMARK, instant};
 
 /// Refuses what a stream cannot do, or what this runtime does not have, by name.
 ///
@@ -187,7 +187,13 @@ pub fn join(
     if windowed {
         keys.push((left_time, right_time));
     } else {
-        let near = within_time(left_time, right_time, time_to_live);
+        let told = [("_left", &*left), ("_right", &*right)].map(|(name, side)| told(side, name));
+        let [left_told, right_told] = told;
+        let mut near = within_time(left_time.clone(), right_time.clone(), time_to_live);
+        for (time, told) in [(right_time, left_told), (left_time, right_told)] {
+            let Some(told) = told else { continue };
+            near = near.and(kept(time, told, time_to_live));
+        }
         filter = Some(match filter {
             Some(filter) => filter.and(near),
             None => near,
@@ -242,6 +248,21 @@ fn within_time(left: Expr, right: Expr, time_to_live: i64) -> Expr {
     use arrow::datatypes::DataType;
     let apart = cast(left, DataType::Int64) - cast(right, DataType::Int64);
     apart.clone().lt_eq(lit(time_to_live)).and(apart.gt_eq(lit(-time_to_live)))
+}
+
+/// How far the partition of a side's row had told time before it, where that is known.
+fn told(side: &Built, relation: &str) -> Option<Expr> {
+    let knows = hidden(side.plan.schema()).iter().any(|column| column.name() == WATERMARK);
+    knows.then(|| Expr::Column(Column::new(Some(TableReference::bare(relation)), WATERMARK)))
+}
+
+/// Whether a row of that time is still kept for a row of the other side, by what that one's own
+/// partition had told. So a late row meets the same rows however records come in batches, and whenever
+/// rows that are past their time are let go of.
+fn kept(time: Expr, told: Expr, time_to_live: i64) -> Expr {
+    use arrow::datatypes::DataType;
+    let from = cast(told.clone(), DataType::Int64) - lit(time_to_live);
+    told.is_null().or(cast(time, DataType::Int64).gt_eq(from))
 }
 
 /// The joined rows with one event time: of the window, or the later one.

@@ -409,6 +409,24 @@ async fn rows_meet_within_the_time_to_live() {
     assert!(case.refused(&outer).await.contains("can't handle non-inner joins without windows"));
 }
 
+#[tokio::test]
+async fn a_late_row_meets_what_is_kept_by_the_time_that_its_partition_told() {
+    // Told that it is 20:30, rows before 10:30 are past their time: 10:20 is, 10:40 is not.
+    let visits = ["20:00 b 10", "20:30 b 20", "10:25 a 30"].map(sale_line);
+    let visits = visits.each_ref().map(String::as_str);
+    let mut case = Case::new()
+        .sales(&["10:20 a 1", "10:40 a 2", "20:00 b 4", "20:30 b 8", "20:31 b 16"])
+        .source("visits", SALES, &visits);
+    case.sources.insert_str(0, "SET updating_ttl = INTERVAL '10 minutes';");
+    let query = "SELECT s.cents AS sold, v.cents AS visited FROM sales s \
+                 JOIN visits v ON s.shop = v.shop";
+    let row = |sold, visited| format!(r#"{{"sold":{sold},"visited":{visited}}}"#);
+    assert_eq!(
+        case.rows(query).await,
+        [row(16, 10), row(16, 20), row(2, 30), row(4, 10), row(4, 20), row(8, 10), row(8, 20)]
+    );
+}
+
 /// The rows that stand in the end.
 fn standing(lines: &[String]) -> Vec<String> {
     let mut rows: std::collections::BTreeMap<String, i64> = std::collections::BTreeMap::new();
