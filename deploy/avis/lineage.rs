@@ -211,7 +211,11 @@ impl Job {
             _ => ("file".to_owned(), shown),
         };
         let schema = facet("1-2-0/SchemaDatasetFacet", fields(&pipeline.output));
-        let output = json!({"namespace": home, "name": format!("{root}/{table}"), "facets": {"schema": schema}});
+        let (home, name) = match pipeline.folder() {
+            Some(folder) => ("file".to_owned(), folder.display().to_string()),
+            None => (home, format!("{root}/{table}")),
+        };
+        let output = json!({"namespace": home, "name": name, "facets": {"schema": schema}});
         Self { table, run, described, inputs, output }
     }
 

@@ -22,6 +22,7 @@ use ingest::{
 use pipelines::{
     catalogue,
     entitlements::Evaluator,
+    folder::FolderTable,
     own,
     pipeline::Pipeline,
     runner::{Beside, Runner},
@@ -280,15 +281,24 @@ impl Node {
         Ok(Evaluator::open(log, self.vault.clone(), clock).await?)
     }
 
-    /// The shipped pipelines and the operator's own, with their tables.
+    /// The shipped pipelines and the operator's own, with their tables and folders.
     ///
     /// # Errors
     /// Where a table cannot be opened.
     pub async fn pipelines(&self) -> Result<Runner, Failure> {
         let mut lines = Vec::new();
         for pipeline in self.planned().await? {
-            let table = self.table(&pipeline.name).await?;
-            lines.push((pipeline, Arc::new(table) as Arc<dyn Table>));
+            let table: Arc<dyn Table> = match FolderTable::of(&pipeline) {
+                Ok(Some(folder)) => Arc::new(folder),
+                Ok(None) => Arc::new(self.table(&pipeline.name).await?),
+                // As of a file that does not plan: a node does not stop for it.
+                Err(error) => {
+                    let pipeline = &pipeline.name;
+                    tracing::error!(pipeline, %error, "a pipeline of your own is left out");
+                    continue;
+                }
+            };
+            lines.push((pipeline, table));
         }
         let (log, clock) = (Arc::clone(&self.log), Arc::clone(&self.clock));
         let metrics = self.metrics.pipelines.clone();

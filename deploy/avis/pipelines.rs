@@ -177,7 +177,11 @@ async fn remove(name: &str, data: &Data) -> Result<(), Failure> {
         _ => {}
     }
     std::fs::remove_file(&path).map_err(|source| Failure::Folder { path, source })?;
-    println!("{name} and its table are gone");
+    let folder = planned.iter().find(|own| own.name == name).and_then(Pipeline::folder);
+    match folder {
+        Some(folder) => println!("{name} is gone; its files stay in {}", folder.display()),
+        None => println!("{name} and its table are gone"),
+    }
     Ok(())
 }
 
@@ -228,6 +232,14 @@ async fn land_again(arguments: RestartArguments) -> Result<(), Failure> {
             "{name} would be landed again without {what}; its table as it is would be gone"
         );
         confirm(yes, &text)?;
+    }
+    if let Some(folder) = pipeline.folder() {
+        let text = format!(
+            "{name} fills {}, and whoever takes files from there has them already: avis pipelines remove \
+             {name}, and add its file with another path",
+            folder.display()
+        );
+        return Err(Failure::Usage(text));
     }
     let table = node.table_anew(&name).await?;
     restart(&node.log, &pipeline, &table, &node.states(), begin).await?;

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Locked by the process that has the folder.
-const IN_USE: &str = "in-use";
+pub const IN_USE: &str = "in-use";
 
 /// The right to a folder, until it is dropped.
 #[derive(Debug)]
@@ -39,6 +39,9 @@ impl Drop for Claim {
 }
 
 /// Takes a folder, and makes it where there is none.
+///
+/// # Errors
+/// Where another process has it, or it cannot be made or locked.
 pub fn claim(folder: &Path) -> Result<Claim, Unclaimed> {
     if !folder.is_dir() {
         std::fs::create_dir_all(folder)?;
@@ -71,11 +74,17 @@ pub fn share(folder: &Path) -> Result<Option<Claim>, Unclaimed> {
 }
 
 /// A file, which is made where there is none.
+///
+/// # Errors
+/// Where it cannot be made.
 pub fn touch(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).write(true).truncate(false).open(path)
 }
 
 /// Makes the names in a folder durable.
+///
+/// # Errors
+/// Where the disk does not take them.
 pub fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }

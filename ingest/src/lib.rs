@@ -14,7 +14,7 @@ mod dense;
 pub mod document;
 pub mod error;
 pub mod first_start;
-mod folder;
+pub mod folder;
 pub mod heartbeat;
 pub mod log;
 pub mod metrics;

@@ -14,6 +14,7 @@ pub mod error;
 mod explain;
 pub mod export;
 pub mod files;
+pub mod folder;
 pub mod functions;
 pub mod groups;
 pub mod metrics;

@@ -7,7 +7,10 @@ use warehouse::schema::{self, Kind};
 
 use crate::{
     catalogue::SOURCES,
-    dialect::{Connector, connector::FileSink},
+    dialect::{
+        Connector,
+        connector::{FileSink, Filesystem, local},
+    },
     error::PipelineError,
     pipeline::Pipeline,
     planner,
@@ -46,10 +49,10 @@ async fn file(path: &Path) -> Result<Pipeline, PipelineError> {
     one(&name, &text).await
 }
 
-/// Plans one file of that name, and makes its table known.
+/// Plans one file of that name, and makes its table known, unless it fills a folder.
 ///
 /// # Errors
-/// Where it cannot be run, or fills something else than a table of its own.
+/// Where it cannot be run, or fills something else than a table or a folder of its own.
 pub async fn one(name: &str, text: &str) -> Result<Pipeline, PipelineError> {
     if schema::TABLES.iter().any(|known| known.name == name) {
         return Err(wrong(name, "a table of that name is the platform's own".into()));
@@ -57,21 +60,56 @@ pub async fn one(name: &str, text: &str) -> Result<Pipeline, PipelineError> {
     let planned = planner::standalone(SOURCES, name, text).await?;
     let [pipeline] = <[Pipeline; 1]>::try_from(planned)
         .map_err(|_| wrong(name, "needs one sink and INSERT INTO it".into()))?;
-    let Connector::Delta(FileSink { path, .. }) = &pipeline.sink.connector else {
-        let reason = format!("{} is no table: connector = 'delta'", pipeline.sink.name);
+    if let Some(input) = pipeline.inputs.iter().find(|input| input.topic().is_none()) {
+        let (table, connector) = (&input.table.name, input.table.connector.name());
+        let reason = format!("{table} is {connector}: a node reads connector = 'stream'");
         return Err(wrong(name, reason));
-    };
-    if pipeline.sink.name != name || path != name {
-        return Err(wrong(name, "file, sink and path name different tables".into()));
+    }
+    if pipeline.sink.name != name {
+        return Err(wrong(name, "file and sink name different tables".into()));
     }
     let columns = columns(name, &pipeline.output)?;
-    schema::add(name, columns).ok_or_else(|| {
-        wrong(name, "its columns are not those that it began with: take another name".into())
-    })?;
+    match &pipeline.sink.connector {
+        Connector::Delta(FileSink { path, .. }) if path == name => {
+            schema::add(name, columns).ok_or_else(|| {
+                wrong(
+                    name,
+                    "its columns are not those that it began with: take another name".into(),
+                )
+            })?;
+        }
+        Connector::Delta(_) => {
+            return Err(wrong(name, "sink and path name different tables".into()));
+        }
+        Connector::Filesystem(Filesystem::Sink(sink)) => check_folder(name, &pipeline, sink)?,
+        other => {
+            let (sink, other) = (&pipeline.sink.name, other.name());
+            let reason =
+                format!("{sink} is {other}: a node fills connector = 'delta' or 'filesystem'");
+            return Err(wrong(name, reason));
+        }
+    }
     Ok(pipeline)
 }
 
-fn columns(name: &str, made: &Schema) -> Result<Vec<(String, Kind, bool)>, PipelineError> {
+/// A node fills a folder that is the same wherever it was started from, with rows that stay.
+fn check_folder(name: &str, pipeline: &Pipeline, sink: &FileSink) -> Result<(), PipelineError> {
+    if !Path::new(local(&sink.path)).is_absolute() {
+        let reason = format!("the path {} begins at no root: write all of it", sink.path);
+        return Err(wrong(name, reason));
+    }
+    if pipeline.sink.is_updating() {
+        let reason =
+            "format = 'debezium_json' of a node's folder: group by a window, and write 'json'";
+        return Err(wrong(name, reason.into()));
+    }
+    Ok(())
+}
+
+pub(crate) fn columns(
+    name: &str,
+    made: &Schema,
+) -> Result<Vec<(String, Kind, bool)>, PipelineError> {
     let column = |field: &std::sync::Arc<arrow::datatypes::Field>| {
         let kind = Kind::of(field.data_type()).ok_or_else(|| {
             let reason = format!(

@@ -1,13 +1,16 @@
 //! One planned pipeline: what it reads, what it does, what it makes.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use ingest::{heartbeat::TIMED, topic::Topic};
 
 use crate::{
     dataflow::Blueprint,
-    dialect::{Connector, TableDefinition, TableType},
+    dialect::{
+        Connector, TableDefinition, TableType,
+        connector::{Filesystem, local},
+    },
     error::PipelineError,
 };
 
@@ -95,6 +98,15 @@ impl Pipeline {
             )
         };
         untold.iter().map(warning).collect()
+    }
+
+    /// The folder that it fills, where it fills one and no table.
+    #[must_use]
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.sink.connector {
+            Connector::Filesystem(Filesystem::Sink(sink)) => Some(Path::new(local(&sink.path))),
+            _ => None,
+        }
     }
 
     /// The streams in which it looks up rows of others.

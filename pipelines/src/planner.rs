@@ -21,7 +21,8 @@ use crate::{
     dataflow::{Blueprint, time::RETRACT},
     decode,
     dialect::{
-        Connector, Origin, Setting, Statement, TableDefinition, TableType, connector::FileSink,
+        Connector, Origin, Setting, Statement, TableDefinition, TableType,
+        connector::{FileSink, Filesystem},
         parse,
     },
     error::PipelineError,
@@ -229,6 +230,12 @@ async fn pipeline(
         false => pipeline.sink.schema(),
     };
     pipeline.check(&held)?;
+    if let Connector::Filesystem(Filesystem::Sink(sink)) = &pipeline.sink.connector
+        && let Some(field) = sink.missing_field(&pipeline.output)
+    {
+        let reason = format!("partitioning.fields names {field}, which its table does not hold");
+        return Err(wrong(file, reason));
+    }
     Ok(pipeline)
 }
 

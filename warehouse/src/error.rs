@@ -125,6 +125,16 @@ pub enum WarehouseError {
         #[source]
         source: std::io::Error,
     },
+    /// A folder of files that a pipeline fills cannot be used. What was to be committed is in it, or
+    /// nothing of it; its positions say which.
+    #[error("cannot use the folder {}", path.display())]
+    Folder {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// A table has not landed up to where a closing ends.
     #[error(
         "the table {table} has partition {partition} up to offset {next} only, and the period ends at \
@@ -169,6 +179,7 @@ impl WarehouseError {
             | Self::Moved { .. }
             | Self::Upkeep { .. }
             | Self::Remove { .. }
+            | Self::Folder { .. }
             | Self::Storage { .. } => true,
             Self::Query(error) => is_of_storage(error),
             _ => false,

@@ -146,20 +146,27 @@ pub fn add(name: &str, columns: Vec<(String, Kind, bool)>) -> Option<&'static Ta
     if let Some(known) = TABLES.iter().chain(more.iter()).find(|known| known.name == name) {
         return alike(known).then_some(*known);
     }
+    let table = unlisted(name, columns);
+    more.push(table);
+    Some(table)
+}
+
+/// A table that nobody asks: what a pipeline fills outside the warehouse. It stays for as long as the
+/// process lives.
+#[must_use]
+pub fn unlisted(name: &str, columns: Vec<(String, Kind, bool)>) -> &'static Table {
     let by_date = columns.iter().any(|of| *of == ("date".to_owned(), Kind::Day, false));
     let column = |(name, kind, optional): (String, Kind, bool)| {
         let name: &'static str = name.leak();
         Column { name, kind, optional }
     };
-    let table: &'static Table = Box::leak(Box::new(Table {
+    Box::leak(Box::new(Table {
         name: name.to_owned().leak(),
         about: "an operator's own",
         by_date,
         key: &[],
         columns: columns.into_iter().map(column).collect::<Vec<_>>().leak(),
-    }));
-    more.push(table);
-    Some(table)
+    }))
 }
 
 impl Table {

@@ -31,7 +31,7 @@ pub enum PipelinesCommand {
         #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
         files: Vec<PathBuf>,
     },
-    /// Run a file over files: its sources and sinks have connector = 'single_file'.
+    /// Run a file over files: its sources and sinks have connector = 'single_file' or 'filesystem'.
     #[command(after_help = "Example:\n  avis pipelines run mine.sql")]
     Run {
         /// The file.

@@ -18,7 +18,7 @@ mod refusal;
 
 pub use filesystem::{
     FileNaming, FileSink, FileSource, FilenameStrategy, Filesystem, Multipart, Partitioning,
-    RollingPolicy, SinkVersion, SourceCompression,
+    RollingPolicy, SinkVersion, SourceCompression, local,
 };
 pub use redis::{
     ListOperation, LookupCache, Redis, RedisAddress, RedisConnection, RedisTable, RedisTarget,

@@ -5,6 +5,7 @@ mod backfill;
 mod dialect;
 mod evaluation;
 mod flow;
+mod folder;
 mod groups;
 mod history;
 mod landing;

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, num::NonZeroU64, time::Duration};
 
+use arrow::datatypes::Schema;
+
 use crate::dialect::{
     fault::Fault,
     options::Options,
@@ -127,7 +129,36 @@ pub enum SinkVersion {
     V2,
 }
 
+/// A path without the scheme that a folder of this machine may have.
+#[must_use]
+pub fn local(path: &str) -> &str {
+    path.strip_prefix("file://").unwrap_or(path)
+}
+
 impl Filesystem {
+    /// What the embedded runtime does not honour, and the alternative.
+    pub(super) fn refusal(&self) -> Option<&'static str> {
+        let (path, storage) = match self {
+            Self::Source(source) => (&source.path, &source.storage),
+            Self::Sink(sink) => (&sink.path, &sink.storage),
+        };
+        if local(path).contains("://") || !storage.is_empty() {
+            return Some(match self {
+                Self::Source(_) => {
+                    "a filesystem source on object storage (copy its files to a folder)"
+                }
+                Self::Sink(_) => {
+                    "a filesystem sink on object storage (write connector = 'delta', which lands where \
+                     the warehouse is)"
+                }
+            });
+        }
+        match self {
+            Self::Source(source) => source.refusal(),
+            Self::Sink(sink) => sink.refusal(),
+        }
+    }
+
     pub(super) fn of(
         options: &mut Options,
         table_type: TableType,
@@ -152,7 +183,51 @@ impl Filesystem {
     }
 }
 
+impl FileSource {
+    fn refusal(&self) -> Option<&'static str> {
+        if self.compression != SourceCompression::None {
+            return Some("source.compression (unpack the files before)");
+        }
+        let named = self.regex_pattern.is_some();
+        named.then_some("source.regex_pattern (read a folder that has no other files)")
+    }
+}
+
 impl FileSink {
+    fn refusal(&self) -> Option<&'static str> {
+        let (rolling, naming) = (&self.rolling, &self.naming);
+        if rolling.interval.is_some()
+            || rolling.inactivity_interval.is_some()
+            || rolling.watermark_expiration
+        {
+            return Some(
+                "rolling_policy.interval, inactivity_interval or watermark_expiration of a filesystem \
+                 table (a file ends with its commit, or by rolling_policy.file_size)",
+            );
+        }
+        if naming.strategy.is_some_and(|strategy| strategy != FilenameStrategy::Serial) {
+            return Some("filename.strategy other than 'serial' (a name tells its file's commit)");
+        }
+        let mut parts = [&naming.prefix, &naming.suffix].into_iter().flatten();
+        if parts.any(|part| part.contains(['/', '\\', '\0'])) {
+            return Some("filename.prefix or filename.suffix with a slash (name a folder by path)");
+        }
+        if self.partitioning.time_pattern.is_some() {
+            return Some(
+                "partitioning.time_pattern (make it a column and name that in partitioning.fields)",
+            );
+        }
+        let whole = self.multipart == Multipart::default();
+        (!whole).then_some("multipart.* of a filesystem table (only object storage has parts)")
+    }
+
+    /// A column that is to name folders and is none of those that there are.
+    #[must_use]
+    pub fn missing_field(&self, columns: &Schema) -> Option<&str> {
+        let mut fields = self.partitioning.fields.iter().map(String::as_str);
+        fields.find(|field| columns.field_with_name(field).is_err())
+    }
+
     pub(super) fn of(options: &mut Options) -> Result<Self, Fault> {
         let versions = [("v1", SinkVersion::V1), ("v2", SinkVersion::V2)];
         Ok(Self {

@@ -41,20 +41,28 @@ impl TableDefinition {
 impl Connector {
     fn refusal(&self, table_type: TableType) -> Option<String> {
         let construct = match self {
+            Self::Fluvio(_) if table_type == TableType::Sink => {
+                "the connector fluvio as a sink (write connector = 'delta' or 'filesystem'; a node \
+                 tells Fluvio of its own streams only)"
+            }
             Self::Fluvio(_) => {
-                "the connector fluvio (write connector = 'stream'; an export makes it fluvio)"
+                "the connector fluvio as a source (write connector = 'stream' for a stream of the \
+                 node, which an export makes fluvio; a topic of your own is read on a cluster)"
             }
-            Self::Filesystem(_) if table_type == TableType::Source => {
-                "the connector filesystem (write connector = 'single_file')"
-            }
-            Self::Filesystem(_) => "the connector filesystem (write connector = 'delta')",
+            Self::Filesystem(files) => return files.refusal().map(ToOwned::to_owned),
             Self::Delta(sink) if !sink.is_plain() => {
                 "any option of a delta table but its path (the warehouse lays out its files itself)"
             }
             Self::SingleFile(SingleFile { wait_for_control: Some(true), .. }) => {
                 "wait_for_control (only tests of a cluster use it)"
             }
-            Self::Redis(_) => "the connector redis (write connector = 'delta')",
+            Self::Redis(_) if table_type == TableType::Lookup => {
+                "the connector redis for lookups (write connector = 'stream', which looks up the newest \
+                 row of each key)"
+            }
+            Self::Redis(_) => {
+                "the connector redis as a sink (write connector = 'delta' or 'filesystem')"
+            }
             Self::Delta(_)
             | Self::SingleFile(_)
             | Self::Stream(_)
@@ -69,8 +77,10 @@ impl Connector {
             (Self::Stream(_), Format::Json(json)) => {
                 !json.debezium && !json.unstructured && plain(json)
             }
-            (Self::SingleFile(_), Format::Json(json)) => plain(json),
-            (Self::Delta(_), Format::Parquet(_)) | (Self::Impulse(_), _) => true,
+            (Self::SingleFile(_) | Self::Filesystem(_), Format::Json(json)) => plain(json),
+            (Self::Delta(_) | Self::Filesystem(_), Format::Parquet(_)) | (Self::Impulse(_), _) => {
+                true
+            }
             _ => false,
         };
         match format {
