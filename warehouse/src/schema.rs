@@ -212,8 +212,37 @@ impl Table {
     /// when it was computed.
     #[must_use]
     pub fn newer_by(&self) -> &'static str {
-        let placed = self.columns.iter().any(|column| column.name == OFFSET.name);
-        if placed { OFFSET.name } else { COMPUTED.name }
+        if self.is_placed() { OFFSET.name } else { COMPUTED.name }
+    }
+
+    /// Whether each row says which record it is of.
+    #[must_use]
+    pub fn is_placed(&self) -> bool {
+        self.columns.iter().any(|column| column.name == OFFSET.name)
+    }
+
+    /// The stream that the pipeline of one of our tables reads. What is made of several streams, or of
+    /// other tables, has none; so has an operator's own, whose columns say what its author likes.
+    #[must_use]
+    pub fn stream(&self) -> Option<&'static str> {
+        let is_ours = TABLES.iter().any(|table| table.name == self.name);
+        match self.name {
+            _ if !is_ours => None,
+            "authorisations"
+            | "authorisation_events"
+            | "benefit_lines"
+            | "transaction_lines"
+            | "points_entries"
+            | "usage_by_minute"
+            | "anomalies" => Some("authorisations"),
+            "persons" | "entitlements" => Some("entitlements"),
+            "calls" | "services" | "official_availability" => Some("service-events"),
+            "means" => Some("means-changes"),
+            "portal_usage" => Some("portal-events"),
+            "dead_letters" => Some("dead-letters"),
+            name if name.starts_with("registry_") => Some("registry-changes"),
+            _ => None,
+        }
     }
 
     /// The columns by which single things are looked up; large files have bloom filters for them.

@@ -115,9 +115,13 @@ impl Session {
     /// The tables of a running node at this instant: what has landed, and the rows that have not.
     ///
     /// Of each table the session sees a version and the tail that belongs to it, so that every row
-    /// that was appended before is seen once. Tables stand at positions of their own; see
-    /// [`common`](Self::common) for where several agree. A table that nobody writes through these
-    /// tails is as its newest commit has it when a statement first names it.
+    /// is seen once. Tables that are made of one stream are seen at one set of offsets, the least that
+    /// all of them have reached: each has the rows of every record before, and of none after. Tables
+    /// of windows do not say which record a row is of: they have what had closed by then.
+    ///
+    /// Nobody waits for a table that is far behind the others of its stream, nor for an operator's own:
+    /// these stand where they stand. A table that nobody writes through these tails is as its newest
+    /// commit has it when a statement first names it.
     ///
     /// This does no I/O: tables are opened when a statement names them, and stay open in `tails`
     /// for the next session, which reads only what the log has new.
@@ -125,9 +129,7 @@ impl Session {
     /// # Errors
     /// Where there is no memory for queries.
     pub fn open_with(root: &Url, tails: &Tails) -> Result<Self, WarehouseError> {
-        let seen = schema::all();
-        let seen = seen.into_iter().map(|table| (table.name, tails.seen(table.name))).collect();
-        Self::over(Catalogue::new(root.clone(), Arc::clone(tails.readers()), seen))
+        Self::over(Catalogue::new(root.clone(), Arc::clone(tails.readers()), tails.seen()))
     }
 
     fn over(catalogue: Catalogue) -> Result<Self, WarehouseError> {
@@ -251,30 +253,6 @@ impl Session {
         })
     }
 
-    /// Up to where several tables agree, each given with the pipeline that writes it, all of them
-    /// over one stream: per partition, the lowest next offset.
-    ///
-    /// Each of the tables has every row of every record before that offset, and may have rows of
-    /// later ones. [`up_to`](Self::up_to) leaves those out.
-    ///
-    /// # Errors
-    /// Where a table's log cannot be read.
-    pub async fn common(
-        &self,
-        tables: &[(&'static str, &str)],
-        partitions: usize,
-    ) -> Result<Vec<u64>, WarehouseError> {
-        let mut common = vec![u64::MAX; if tables.is_empty() { 0 } else { partitions }];
-        for (table, pipeline) in tables {
-            let positions = self.positions(table, pipeline, partitions).await?;
-            for (partition, lowest) in common.iter_mut().enumerate() {
-                let next = positions.get(&format!("{pipeline}/{partition}")).copied().unwrap_or(0);
-                *lowest = (*lowest).min(u64::try_from(next).unwrap_or(0));
-            }
-        }
-        Ok(common)
-    }
-
     /// The session through somebody's eyes: the tables, rows and values that a view shows.
     ///
     /// # Errors
@@ -302,26 +280,6 @@ impl Session {
     /// The tables as a view shows them.
     pub(crate) fn restricted(self, view: &View) -> Restricted {
         Restricted::new(self.catalogue, view.clone())
-    }
-
-    /// A session in which some tables, and their newest state, have the rows of records before
-    /// these offsets and no others; `next` has one for each partition of their stream. With what
-    /// [`common`](Self::common) says the tables are as of one state of the stream.
-    ///
-    /// # Errors
-    /// Where a table's rows do not say which record they are of, as those of windows.
-    pub fn up_to(&self, tables: &[&'static str], next: &[u64]) -> Result<Self, WarehouseError> {
-        let next: Arc<[u64]> = next.into();
-        let mut catalogue = self.catalogue.clone();
-        for table in tables {
-            let columns = schema::table(table).map_or(&[][..], |table| table.columns);
-            if !columns.iter().any(|column| column.name == "source_offset") {
-                let reason = "its rows do not say which record they are of".to_owned();
-                return Err(WarehouseError::Rows { table, reason });
-            }
-            catalogue = catalogue.cut(table, &next);
-        }
-        Self::over(catalogue)
     }
 }
 

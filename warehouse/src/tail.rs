@@ -6,6 +6,9 @@
 //! tail belongs to, and the tail; at a commit both change in one step. So a row that was appended is
 //! seen from then on, once: in memory or in the table, never in both, never in neither.
 //!
+//! Tables over one stream are computed each at its own pace; a query sees all of them at one set of
+//! offsets.
+//!
 //! Where queries are another process's, it has a copy of each tail, which it is told every change of
 //! ([`Follower`]).
 
@@ -22,14 +25,17 @@ use crate::{
     session::readers::Readers,
     table::{Pending, Positions, Table, fit},
 };
+use abreast::Standing;
 use change::{Appended, Change, What};
 use watch::Watcher;
 
+mod abreast;
 pub(crate) mod change;
 mod follow;
 mod provider;
 pub(crate) mod watch;
 
+pub use abreast::FAR;
 pub use follow::{FOLLOWED, Follower, Source};
 pub(crate) use provider::TailProvider;
 
@@ -99,12 +105,6 @@ impl Tails {
         locked(&self.all).tails.iter().map(|(table, tail)| (*table, tail.fill())).collect()
     }
 
-    /// What a table's tail holds now; a table that nobody here writes has none.
-    pub(crate) fn seen(&self, table: &str) -> Seen {
-        let tail = locked(&self.all).tails.get(table).cloned();
-        tail.map(|tail| tail.seen()).unwrap_or_default()
-    }
-
     pub(crate) const fn readers(&self) -> &Arc<Readers> {
         &self.readers
     }
@@ -124,16 +124,25 @@ pub struct Tail {
 struct State {
     /// The version that the rows come after; none until the table has said it.
     version: Option<u64>,
-    rows: Vec<RecordBatch>,
+    rows: Vec<Kept>,
     count: usize,
     bytes: usize,
-    /// Up to where version and rows together reach, of what was appended here.
+    /// Up to where version and rows together reach, as far as that is known.
     positions: Positions,
+    /// Up to where the version alone reaches, as far as that is known.
+    landed: Positions,
     /// Whether the positions, or rows, are ahead of the version.
     ahead: bool,
     /// Goes up whenever the rows are forgotten, so that no landing from before removes new ones.
     epoch: u64,
     watchers: Vec<Watcher>,
+}
+
+/// Rows that were appended together, and up to where they and all before them reach.
+#[derive(Clone, Debug)]
+struct Kept {
+    batch: RecordBatch,
+    reached: Arc<Positions>,
 }
 
 /// A table's version and the rows after it, at one instant.
@@ -142,6 +151,8 @@ pub(crate) struct Seen {
     pub(crate) version: Option<u64>,
     pub(crate) rows: Vec<RecordBatch>,
     pub(crate) positions: Positions,
+    /// By partition: from these offsets on the version may have rows that are not to be seen.
+    pub(crate) before: Option<Arc<[i64]>>,
 }
 
 /// What a tail held at an instant, to be landed; one at a time.
@@ -217,8 +228,8 @@ impl Tail {
     pub async fn begin(&self) -> Option<Lot> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
         let state = locked(&self.state);
-        let (rows, positions) = (state.rows.clone(), state.positions.clone());
-        let (count, epoch) = (state.count, state.epoch);
+        let rows = state.rows.iter().map(|kept| kept.batch.clone()).collect();
+        let (positions, count, epoch) = (state.positions.clone(), state.count, state.epoch);
         let tail = self.clone();
         state.ahead.then(|| Lot { tail, rows, positions, count, epoch, _turn: turn })
     }
@@ -232,51 +243,72 @@ impl Tail {
     /// positions of the table.
     pub fn clear(&self) {
         let mut state = locked(&self.state);
-        let version = state.version;
-        state.tell(self.table, || What::began(version));
-        state.begin(version);
+        let (version, landed) = (state.version, state.landed.clone());
+        self.begins(&mut state, version, &landed);
     }
 
-    /// Begins after a version of the table, without rows.
-    pub(crate) fn attach(&self, version: u64) {
+    /// Forgets rows that have not landed, and says up to where the table itself reaches: of every
+    /// partition that its pipeline reads, so that queries know where it stands before rows come.
+    pub fn stands(&self, landed: &Positions) {
         let mut state = locked(&self.state);
-        state.tell(self.table, || What::began(Some(version)));
-        state.begin(Some(version));
+        let version = state.version;
+        self.begins(&mut state, version, landed);
+    }
+
+    /// Begins after a version of the table, without rows; up to where that reaches, as far as it is
+    /// known.
+    pub(crate) fn attach(&self, version: u64, landed: &Positions) {
+        self.begins(&mut locked(&self.state), Some(version), landed);
+    }
+
+    fn begins(&self, state: &mut State, version: Option<u64>, landed: &Positions) {
+        state.tell(self.table, || What::began(version, landed.clone()));
+        state.begin(version, landed.clone());
     }
 
     /// The table has a new version, which has none of the rows here.
     pub(crate) fn moved(&self, version: u64) {
         let mut state = locked(&self.state);
-        state.tell(self.table, || What::Moved { version: Some(version), landed: 0 });
-        state.version = Some(version);
+        let (version, landed) = (Some(version), 0);
+        state.tell(self.table, || What::Moved { version, landed, reached: Positions::new() });
+        state.version = version;
     }
 
     /// Does what was done to the tail that this one is a copy of.
     pub(crate) fn copy(&self, what: What) {
         let mut state = locked(&self.state);
         match what {
-            What::Began { version, appended } => {
-                state.begin(version);
+            What::Began { version, landed, appended } => {
+                state.begin(version, landed);
                 state.append(appended);
             }
             What::Rows(appended) => state.append(appended),
-            What::Moved { version, landed } => {
+            What::Moved { version, landed, reached } => {
                 state.version = version.or(state.version);
                 // On the way a batch may have become several, but never one of two.
-                let ends = state.rows.iter().scan(0, |rows, batch| {
-                    *rows += batch.num_rows();
+                let ends = state.rows.iter().scan(0, |rows, kept| {
+                    *rows += kept.batch.num_rows();
                     Some(*rows)
                 });
                 let batches = ends.take_while(|end| *end <= landed).count();
                 state.drop_first(batches);
+                // Upkeep moves no position; a process of an earlier version does not tell them.
+                if landed > 0 || !reached.is_empty() {
+                    state.landed = reached;
+                }
             }
         }
     }
 
-    fn seen(&self) -> Seen {
+    fn standing(&self) -> Standing {
         let state = locked(&self.state);
-        let (rows, positions) = (state.rows.clone(), state.positions.clone());
-        Seen { version: state.version, rows, positions }
+        Standing {
+            table: self.table,
+            version: state.version,
+            rows: state.rows.clone(),
+            positions: state.positions.clone(),
+            landed: state.landed.clone(),
+        }
     }
 
     fn fill_of(&self, state: &State) -> Fill {
@@ -291,30 +323,35 @@ impl State {
     }
 
     fn append(&mut self, appended: Appended) {
-        for batch in appended.rows {
-            self.count += batch.num_rows();
-            self.bytes += batch.get_array_memory_size();
-            self.rows.push(batch);
-            self.ahead = true;
-        }
         for (application, next) in appended.positions {
             let before = self.positions.insert(application, next);
             self.ahead |= before != Some(next);
         }
+        if appended.rows.is_empty() {
+            return;
+        }
+        self.ahead = true;
+        let reached = Arc::new(self.positions.clone());
+        for batch in appended.rows {
+            self.count += batch.num_rows();
+            self.bytes += batch.get_array_memory_size();
+            self.rows.push(Kept { batch, reached: Arc::clone(&reached) });
+        }
     }
 
-    /// Begins after a version, without rows.
-    fn begin(&mut self, version: Option<u64>) {
+    /// Begins after a version that reaches up to some positions, without rows.
+    fn begin(&mut self, version: Option<u64>, landed: Positions) {
         let (epoch, watchers) = (self.epoch + 1, std::mem::take(&mut self.watchers));
-        *self = Self { version, epoch, watchers, ..Self::default() };
+        let positions = landed.clone();
+        *self = Self { version, positions, landed, epoch, watchers, ..Self::default() };
     }
 
     /// Lets go of the first batches; how many rows they had.
     fn drop_first(&mut self, batches: usize) -> usize {
         let gone: Vec<_> = self.rows.drain(..batches).collect();
-        let rows = gone.iter().map(RecordBatch::num_rows).sum();
+        let rows = gone.iter().map(|kept| kept.batch.num_rows()).sum();
         self.count -= rows;
-        self.bytes -= gone.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
+        self.bytes -= gone.iter().map(|kept| kept.batch.get_array_memory_size()).sum::<usize>();
         rows
     }
 }
@@ -345,7 +382,9 @@ impl Landing<'_> {
             landed = state.drop_first(self.batches);
             state.ahead = !state.rows.is_empty() || state.positions != self.positions;
         }
-        state.tell(self.tail.table, || What::Moved { version, landed });
+        state.landed.clone_from(&self.positions);
+        let reached = &self.positions;
+        state.tell(self.tail.table, || What::Moved { version, landed, reached: reached.clone() });
     }
 }
 

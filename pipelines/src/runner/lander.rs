@@ -102,6 +102,7 @@ impl Lander {
         line.tail.idle().await;
         line.tail.clear();
         let (positions, mut state) = committed(log.as_ref(), &line).await?;
+        line.tail.stands(&applications(&pipeline, &positions));
         let landed = Landed::begin(state, Instant::now());
         let of = |topic: Option<Topic>| topic.and_then(|topic| positions.get(&topic));
         let partitions = pipeline.inputs.iter().map(|input| of(input.topic()).map_or(0, Vec::len));

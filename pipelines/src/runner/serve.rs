@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use ingest::log::Log;
 use tokio::sync::watch;
+use warehouse::tail::FAR;
 
 use super::{Group, Until, World, land, lander::committed, offsets};
 use crate::error::PipelineError;
 
-/// Records behind the foremost pipeline of a group from which on one catches up by itself.
-const FAR: u64 = 65_536;
 /// So many pauses are made before storage that does not answer is asked again.
 const OUTAGE: u32 = 5;
 
@@ -105,7 +104,8 @@ async fn split(log: &Arc<dyn Log>, group: &Group) -> Result<(Group, Group), Pipe
     let least = lags.iter().copied().min().unwrap_or(0);
     let (mut abreast, mut behind) = (Group::default(), Group::default());
     for (line, lag) in group.lines.iter().zip(lags) {
-        let half = if lag > least.saturating_add(FAR) { &mut behind } else { &mut abreast };
+        let half =
+            if lag > least.saturating_add(FAR.unsigned_abs()) { &mut behind } else { &mut abreast };
         half.add(line.clone());
     }
     Ok((abreast, behind))

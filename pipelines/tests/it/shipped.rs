@@ -61,6 +61,17 @@ async fn every_pipeline_makes_what_its_table_holds() {
     }
 }
 
+/// Queries see the tables of one stream at one set of offsets, so the warehouse has to know which these
+/// are, and by which names their commits tell them.
+#[tokio::test]
+async fn the_warehouse_knows_which_stream_each_table_is_made_of() {
+    for pipeline in catalogue::shipped().await.expect("shipped files plan") {
+        let table = schema::table(&pipeline.name).expect("a table");
+        let streams: Vec<_> = pipeline.topics().into_iter().map(Topic::name).collect();
+        assert_eq!(streams, Vec::from_iter(table.stream()), "{}", table.name);
+    }
+}
+
 /// The answer in `tests/golden/<pipeline>/<file>`; `UPDATE_GOLDEN=1` writes it anew.
 pub fn golden(pipeline: &str, file: &str, lines: &[String]) {
     let path = folder("tests/golden").join(pipeline).join(file);

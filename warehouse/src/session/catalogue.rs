@@ -46,8 +46,6 @@ pub(super) struct Catalogue {
     seen: Arc<BTreeMap<&'static str, Seen>>,
     /// Rows beside the tables.
     beside: BTreeMap<String, Arc<dyn TableProvider>>,
-    /// Of some tables only rows of records before these offsets, by partition.
-    cut: BTreeMap<&'static str, Arc<[u64]>>,
     opened: Arc<Mutex<BTreeMap<String, Arc<dyn TableProvider>>>>,
     /// Through whose eyes statements see all this; none see everything.
     view: Option<View>,
@@ -66,7 +64,6 @@ impl Catalogue {
             readers,
             seen: Arc::new(seen),
             beside: BTreeMap::new(),
-            cut: BTreeMap::new(),
             opened: Arc::default(),
             view: None,
             rotations: Arc::default(),
@@ -86,13 +83,6 @@ impl Catalogue {
     /// The same with rows beside the tables.
     pub(super) fn with(mut self, name: &str, rows: Arc<dyn TableProvider>) -> Self {
         self.beside.insert(name.to_owned(), rows);
-        self
-    }
-
-    /// The same with one table cut off.
-    pub(super) fn cut(mut self, table: &'static str, next: &Arc<[u64]>) -> Self {
-        self.cut.insert(table, Arc::clone(next));
-        self.opened = Arc::default();
         self
     }
 
@@ -142,19 +132,20 @@ impl Catalogue {
         Ok(Some(newest(&context, table).await?.into_view()))
     }
 
-    /// A table with its tail, cut off where the session is.
+    /// A table with its tail, without what the session does not see of it yet.
     async fn whole(&self, table: &'static schema::Table) -> Result<Arc<dyn TableProvider>> {
         let reader = self.reader(table).await.map_err(failed)?;
         let landed: Arc<dyn TableProvider> = match reader {
             Some(reader) => reader.provider,
             None => Arc::new(EmptyTable::new(table.as_queried())),
         };
-        let rows = self.seen(table.name).map_or(&[][..], |seen| &seen.rows);
+        let seen = self.seen(table.name);
+        let rows = seen.map_or(&[][..], |seen| &seen.rows);
         let whole: Arc<dyn TableProvider> = match rows {
             [] => landed,
             rows => Arc::new(TailProvider::new(landed, rows)),
         };
-        let Some(next) = self.cut.get(table.name) else { return Ok(whole) };
+        let Some(next) = seen.and_then(|seen| seen.before.as_ref()) else { return Ok(whole) };
         let context = self.only([(table.name, whole)])?;
         Ok(context.table(table.name).await?.filter(before(next))?.into_view())
     }
@@ -249,11 +240,10 @@ async fn newest(context: &SessionContext, table: &schema::Table) -> Result<DataF
 }
 
 /// Rows of records before an offset of their partition.
-fn before(next: &[u64]) -> Expr {
+fn before(next: &[i64]) -> Expr {
     let each = next.iter().enumerate().map(|(partition, next)| {
         let partition = i32::try_from(partition).unwrap_or(i32::MAX);
-        let next = i64::try_from(*next).unwrap_or(i64::MAX);
-        col("source_partition").eq(lit(partition)).and(col("source_offset").lt(lit(next)))
+        col("source_partition").eq(lit(partition)).and(col("source_offset").lt(lit(*next)))
     });
     each.reduce(Expr::or).unwrap_or_else(|| lit(false))
 }

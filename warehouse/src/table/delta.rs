@@ -149,7 +149,7 @@ impl DeltaTable {
     #[must_use]
     pub fn with_tail(mut self, tail: &Tail) -> Self {
         if let Some(held) = &self.state.get_mut().held {
-            tail.attach(held.log.version());
+            tail.attach(held.log.version(), &Positions::new());
         }
         self.tail = Some(tail.clone());
         self
@@ -232,7 +232,7 @@ impl DeltaTable {
             }
             let held = Held::of(&table, self.schema, &self.upkeep).await.map_err(open)?;
             if let (true, Some(tail)) = (again, &self.tail) {
-                tail.attach(held.log.version());
+                tail.attach(held.log.version(), &state.known);
             }
             state.held = Some(held);
         }

@@ -22,17 +22,19 @@ pub(crate) struct Change {
 #[derive(Clone, Debug)]
 pub(crate) enum What {
     /// It begins after a version, none being whatever is the newest, with what was appended since.
-    Began { version: Option<u64>, appended: Appended },
+    /// The version reaches up to `landed`, as far as that is known.
+    Began { version: Option<u64>, landed: Positions, appended: Appended },
     /// More was appended.
     Rows(Appended),
-    /// The table has another version, in which the first so many rows are.
-    Moved { version: Option<u64>, landed: usize },
+    /// The table has another version, in which the first so many rows are; where rows landed, it says
+    /// up to where that version reaches.
+    Moved { version: Option<u64>, landed: usize, reached: Positions },
 }
 
 impl What {
     /// It begins after a version, without rows.
-    pub(super) fn began(version: Option<u64>) -> Self {
-        Self::Began { version, appended: Appended::default() }
+    pub(super) fn began(version: Option<u64>, landed: Positions) -> Self {
+        Self::Began { version, landed, appended: Appended::default() }
     }
 }
 
@@ -54,9 +56,24 @@ pub(super) struct Head {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub(super) enum Said {
-    Began { version: Option<u64>, rows: usize, positions: Positions },
-    Rows { rows: usize, positions: Positions },
-    Moved { version: Option<u64>, landed: usize },
+    Began {
+        version: Option<u64>,
+        rows: usize,
+        positions: Positions,
+        /// A process of an earlier version does not say it.
+        #[serde(default)]
+        landed: Positions,
+    },
+    Rows {
+        rows: usize,
+        positions: Positions,
+    },
+    Moved {
+        version: Option<u64>,
+        landed: usize,
+        #[serde(default)]
+        reached: Positions,
+    },
 }
 
 /// A change as messages.
@@ -65,15 +82,17 @@ pub(crate) fn messages(
 ) -> impl Stream<Item = Result<FlightData, FlightError>> + Send + 'static {
     let count = |of: &Appended| of.rows.iter().map(RecordBatch::num_rows).sum();
     let (said, rows) = match change.what {
-        What::Began { version, appended } => {
+        What::Began { version, landed, appended } => {
             let rows = count(&appended);
-            (Said::Began { version, rows, positions: appended.positions }, appended.rows)
+            (Said::Began { version, rows, positions: appended.positions, landed }, appended.rows)
         }
         What::Rows(appended) => {
             let rows = count(&appended);
             (Said::Rows { rows, positions: appended.positions }, appended.rows)
         }
-        What::Moved { version, landed } => (Said::Moved { version, landed }, Vec::new()),
+        What::Moved { version, landed, reached } => {
+            (Said::Moved { version, landed, reached }, Vec::new())
+        }
     };
     let head = Head { table: change.table.name.to_owned(), said };
     // Numbers and names of ours always have a text.

@@ -42,7 +42,7 @@ use super::{
     Tail, Tails,
     change::{Appended, Head, Said, TICKET, What},
 };
-use crate::schema;
+use crate::{schema, table::Positions};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -124,7 +124,7 @@ impl Follower {
                 pause = SHORTEST_PAUSE;
             }
             for copy in copies.values() {
-                copy.copy(What::began(None));
+                copy.copy(What::began(None, Positions::new()));
             }
             self.tell(&error);
             tokio::time::sleep(pause).await;
@@ -177,7 +177,7 @@ impl Follower {
 /// Shows of a table what has landed alone, while whoever tells of it has other columns.
 fn pass_over(table: &'static str, copies: &Copies) {
     if let Some(copy) = copies.get(table) {
-        copy.copy(What::began(None));
+        copy.copy(What::began(None, Positions::new()));
     }
     tracing::warn!(
         table,
@@ -219,11 +219,11 @@ impl Gathered {
         })?;
         let rows = std::mem::take(&mut self.rows);
         let what = match said {
-            Said::Began { version, positions, .. } => {
-                What::Began { version, appended: Appended { rows, positions } }
+            Said::Began { version, positions, landed, .. } => {
+                What::Began { version, landed, appended: Appended { rows, positions } }
             }
             Said::Rows { positions, .. } => What::Rows(Appended { rows, positions }),
-            Said::Moved { version, landed } => What::Moved { version, landed },
+            Said::Moved { version, landed, reached } => What::Moved { version, landed, reached },
         };
         Some((table, what))
     }
@@ -291,7 +291,6 @@ mod tests {
     use arrow::array::{ArrayRef, Int64Array};
 
     use super::*;
-    use crate::table::Positions;
 
     #[test]
     fn a_table_with_other_columns_is_passed_over_and_no_other() {

@@ -124,9 +124,10 @@ impl Tails {
         for tail in all.tails.values() {
             let mut state = locked(&tail.state);
             let (table, version) = (tail.table, state.version);
-            let (rows, positions) = (state.rows.clone(), state.positions.clone());
-            let appended = Appended { rows, positions };
-            watcher.tell(|| Change { table, what: What::Began { version, appended } });
+            let rows = state.rows.iter().map(|kept| kept.batch.clone()).collect();
+            let appended = Appended { rows, positions: state.positions.clone() };
+            let landed = state.landed.clone();
+            watcher.tell(|| Change { table, what: What::Began { version, landed, appended } });
             // A table that hardly changes would keep all that ever were.
             state.watchers.retain(|known| !known.is_over());
             state.watchers.push(watcher.clone());

@@ -31,7 +31,7 @@ use crate::world::{World, batch, cells};
 const SOON: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
-struct Tokens;
+pub struct Tokens;
 
 impl Gate for Tokens {
     fn admit(&self, _: &str, _: &str) -> Result<Reader, String> {

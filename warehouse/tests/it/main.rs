@@ -1,6 +1,7 @@
 //! The warehouse on real files: one suite for both tables, then what people pull from them.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not there")]
 
+mod abreast;
 mod doubt;
 mod evolution;
 mod export;

@@ -114,34 +114,6 @@ async fn a_full_tail_says_so() {
 }
 
 #[tokio::test]
-async fn tables_are_cut_off_where_they_agree() {
-    let (world, tails) = (World::new(), Tails::default());
-    let (lines, lines_tail) = served(&world, &tails, "benefit_lines").await;
-    let (_, events_tail) = served(&world, &tails, "authorisation_events").await;
-    let row = |offset: i64| json!({"source_offset": offset});
-    let line = |offset| batch("benefit_lines", &[row(offset)]);
-    let event = |offset| batch("authorisation_events", &[row(offset)]);
-    lines_tail.append(&[line(0), line(1)], &positions("benefit_lines/0", 2)).unwrap();
-    lines_tail.land(&lines).await.unwrap();
-    lines_tail.append(&[line(2)], &positions("benefit_lines/0", 3)).unwrap();
-    events_tail.append(&[event(0), event(1)], &positions("authorisation_events/0", 2)).unwrap();
-
-    let session = Session::open_with(&world.url, &tails).unwrap();
-    let tables =
-        [("benefit_lines", "benefit_lines"), ("authorisation_events", "authorisation_events")];
-    let next = session.common(&tables, 2).await.unwrap();
-    assert_eq!(next, [2, 0]);
-    let same = session.up_to(&["benefit_lines", "authorisation_events"], &next).unwrap();
-    for table in ["benefit_lines", "authorisation_events"] {
-        let sql = format!("SELECT source_offset FROM {table} ORDER BY source_offset");
-        assert_eq!(cells(&same.rows(&sql).await.unwrap()), [["0"], ["1"]], "{table}");
-    }
-    let all = session.rows("SELECT COUNT(source_offset) AS n FROM benefit_lines").await.unwrap();
-    assert_eq!(cells(&all), [["3"]]);
-    assert!(session.up_to(&["usage_by_minute"], &next).is_err());
-}
-
-#[tokio::test]
 async fn a_pipeline_that_begins_again_doubles_nothing() {
     let (world, tails) = (World::new(), Tails::default());
     let (table, tail) = served(&world, &tails, "means").await;
