@@ -2,6 +2,10 @@
 //!
 //! They are committed before the pipeline's own table moves past their records. A crash between the
 //! two reads those records again, so the table says by pipeline up to where it has the late rows.
+//!
+//! The two tables have a log each, of which a power cut may take the newest commits. What the
+//! pipeline's own table lacks then is read again, and doubles no late row. What this one lacked would
+//! be lost, so it is on the disk before the other is committed, as a state is.
 
 use std::sync::Arc;
 
@@ -36,6 +40,8 @@ pub struct LateRows {
     kept: Offsets,
     /// Rows that are not in the table yet.
     waiting: Vec<RecordBatch>,
+    /// Whether the table may have rows of the pipeline that are not on the disk.
+    is_unsynced: bool,
 }
 
 impl LateRows {
@@ -51,7 +57,9 @@ impl LateRows {
         let positions =
             positions.map_err(|source| failed(&pipeline.name, "read late rows of", source))?;
         offsets::take_up(&pipeline, &mut kept, &positions);
-        Ok(Self { pipeline, table, kept, waiting: Vec::new() })
+        // Whoever committed them may have died before they were on the disk.
+        let is_unsynced = !positions.is_empty();
+        Ok(Self { pipeline, table, kept, waiting: Vec::new(), is_unsynced })
     }
 
     /// The first offset of which the table has no late rows.
@@ -68,15 +76,21 @@ impl LateRows {
         Ok(())
     }
 
-    /// Commits what waits: late rows of records before `reached`.
+    /// Commits what waits: late rows of records before `reached`. When it answers, all late rows
+    /// before are on the disk.
     pub async fn commit(&mut self, reached: &Offsets) -> Result<(), PipelineError> {
-        if self.waiting.is_empty() {
-            return Ok(());
+        let failed = |source| failed(&self.pipeline.name, "keep late rows of", source);
+        if !self.waiting.is_empty() {
+            let rows = std::mem::take(&mut self.waiting);
+            let positions = applications(&self.pipeline, reached);
+            self.table.commit(rows, &positions).await.map_err(failed)?;
+            self.kept.clone_from(reached);
+            self.is_unsynced = true;
         }
-        let rows = std::mem::take(&mut self.waiting);
-        let committed = self.table.commit(rows, &applications(&self.pipeline, reached)).await;
-        committed.map_err(|source| failed(&self.pipeline.name, "keep late rows of", source))?;
-        self.kept.clone_from(reached);
+        if self.is_unsynced {
+            self.table.sync().await.map_err(failed)?;
+            self.is_unsynced = false;
+        }
         Ok(())
     }
 }

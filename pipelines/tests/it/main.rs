@@ -9,6 +9,7 @@ mod folder;
 mod groups;
 mod history;
 mod landing;
+mod late;
 mod lookup;
 mod people;
 mod power_cut;

@@ -1,7 +1,7 @@
 //! A table as Delta Lake keeps it: Parquet files, and a log of whole commits; in a folder, or on
 //! [storage](crate::store) that others write and read, too.
 
-use std::{path::PathBuf, time::Instant};
+use std::{io, path::PathBuf, time::Instant};
 
 use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
@@ -36,6 +36,7 @@ mod files;
 mod log;
 mod maintain;
 mod remove;
+mod sync;
 mod vacuum;
 
 pub use remove::remove;
@@ -62,6 +63,8 @@ struct State {
     /// When upkeep is next due, and when vacuum is.
     due: DateTime<Utc>,
     vacuum_due: DateTime<Utc>,
+    /// What commits have written since the table was synced; nothing where that is not known.
+    unsynced: Option<Vec<PathBuf>>,
 }
 
 /// The table as its one writer knows it: where its log ends, and how its files are written. It does
@@ -173,6 +176,7 @@ impl DeltaTable {
         let commit = |source| WarehouseError::Commit { table: self.schema.name, source };
         let added = held.files.write(rows).await.map_err(commit)?;
         let files = added.len();
+        let written: Vec<String> = added.iter().map(|add| add.path.clone()).collect();
         let actions = added.into_iter().map(Action::Add).collect();
         held.log.append(actions, append(), positions).await.map_err(commit)?;
         held.live_files += files;
@@ -184,8 +188,40 @@ impl DeltaTable {
         }
         self.metrics.committed(self.schema.name, started.elapsed(), count);
         self.metrics.stands(self.schema.name, held.log.version(), held.live_files);
+        self.wrote(&mut state, &held, &written);
+        let checkpoint = held.checkpoint;
         self.shorten_neglected_log(&mut held).await;
+        if held.checkpoint != checkpoint {
+            state.unsynced = None;
+        }
         state.held = Some(held);
+        Ok(())
+    }
+
+    /// Notes the files of a commit and its entry, where somebody has the table synced.
+    fn wrote(&self, state: &mut State, held: &Held, files: &[String]) {
+        let (Some(unsynced), Some(folder)) = (&mut state.unsynced, folder(&self.address)) else {
+            return;
+        };
+        let paths = files.iter().map(|path| match deltalake::Path::from_url_path(path) {
+            Ok(path) => folder.join(path.to_string()),
+            Err(_) => folder.join(path),
+        });
+        unsynced.extend(paths);
+        unsynced.push(folder.join(format!("_delta_log/{:020}.json", held.log.version())));
+    }
+
+    async fn bring_to_disk(&self) -> Result<(), WarehouseError> {
+        let Some(folder) = folder(&self.address) else { return Ok(()) };
+        let mut state = self.state.lock().await;
+        let (known, below) = (state.unsynced.take(), folder.clone());
+        let syncing = tokio::task::spawn_blocking(move || {
+            let files = known.map_or_else(|| sync::all(&below), Ok)?;
+            sync::sync(&below, &files)
+        });
+        let synced = syncing.await.map_err(io::Error::other).and_then(|synced| synced);
+        synced.map_err(|source| WarehouseError::Write { path: folder, source })?;
+        state.unsynced = Some(Vec::new());
         Ok(())
     }
 
@@ -200,6 +236,7 @@ impl DeltaTable {
         if let Some(held) = state.held.take() {
             return Ok(held);
         }
+        state.unsynced = None;
         let open = |source| WarehouseError::Open { table: self.schema.name, source };
         let table = load(&self.address).await.map_err(open)?;
         let applications = positions.iter().flat_map(|positions| positions.keys());
@@ -265,6 +302,10 @@ impl Table for DeltaTable {
         landing: Landing<'a>,
     ) -> Pending<'a, ()> {
         Box::pin(self.append(rows, positions, Some(landing)))
+    }
+
+    fn sync(&self) -> Pending<'_, ()> {
+        Box::pin(self.bring_to_disk())
     }
 
     fn maintain(&self, now: DateTime<Utc>) -> Pending<'_, Maintained> {

@@ -35,6 +35,8 @@ impl DeltaTable {
             return Ok(Maintained::default());
         }
         state.due = later(now, self.upkeep.every);
+        // What upkeep writes is found by looking.
+        state.unsynced = None;
         let mut held = self.take(&mut state, None).await?;
         let mut done = Maintained::default();
         let tended = self.tend(&mut state, &mut held, now, &mut done).await;
