@@ -15,6 +15,10 @@ pub struct Settings {
     pub batch_records: usize,
     /// Bytes that a pipeline may gather in windows, joins and updating aggregates.
     pub state_bytes: usize,
+    /// Bytes of a pipeline's kept states, of which each commit has one, from which on its table is
+    /// synced, so that the older ones can go; and as long as so many are written within minutes, only
+    /// time and the tail's bound say when it lands.
+    pub states_bytes: usize,
     /// The pause before a stream's pipelines start again after a failure that may pass.
     pub restart_pause: Duration,
     /// How often in a row they start again before the failure is an operator's.
@@ -31,6 +35,7 @@ impl Default for Settings {
             queued_batches: 2,
             batch_records: ingest::log::READ_BATCH,
             state_bytes: 512 << 20,
+            states_bytes: 1 << 30,
             restart_pause: Duration::from_secs(1),
             restarts: 20,
         }

@@ -3,7 +3,8 @@
 //! State N is synced before the commit that names it. Of a commit that fails nobody may know whether
 //! it landed, or lands still: so a number that was taken is not taken again. And a commit that landed
 //! in a folder is not synced, so a power cut may put the table back by some commits: a state goes only
-//! when one that names a later state has landed so long ago that it is on the disk by itself.
+//! when one that names a later state has landed so long ago that it is on the disk by itself, or the
+//! table was synced since. That is done where states take much room.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -116,9 +117,15 @@ impl States {
     }
 }
 
-/// The states that a table's commits name, oldest first.
+/// The states that a table's commits name.
 #[derive(Debug)]
-pub(crate) struct Landed(VecDeque<Named>);
+pub(crate) struct Landed {
+    /// Those that landed within the time that a power cut may take back, and the one before, oldest
+    /// first.
+    named: VecDeque<Named>,
+    /// The state that the table named when it was last synced.
+    synced: u64,
+}
 
 /// A state that a commit names, its bytes, and when that commit landed.
 #[derive(Clone, Copy, Debug)]
@@ -131,25 +138,37 @@ struct Named {
 impl Landed {
     /// A table as it is found: nobody knows when its newest commit landed, nor which came before it.
     pub(crate) fn begin(state: u64, at: Instant) -> Self {
-        Self(VecDeque::from([0, state].map(|state| Named { state, bytes: 0, at })))
+        let named = VecDeque::from([0, state].map(|state| Named { state, bytes: 0, at }));
+        Self { named, synced: 0 }
     }
 
     pub(crate) fn add(&mut self, state: u64, bytes: usize, at: Instant) {
-        self.0.push_back(Named { state, bytes, at });
+        self.named.push_back(Named { state, bytes, at });
     }
 
     /// The oldest state that the table may name after a power cut now.
     pub(crate) fn oldest(&mut self, now: Instant) -> u64 {
         let is_written = |named: &Named| now.duration_since(named.at) >= WRITTEN;
-        while self.0.get(1).is_some_and(is_written) {
-            self.0.pop_front();
+        while self.named.get(1).is_some_and(is_written) {
+            self.named.pop_front();
         }
-        self.0.front().map_or(0, |named| named.state)
+        self.named.front().map_or(0, |named| named.state).max(self.synced)
+    }
+
+    /// The table is on the disk, up to the commit that landed last.
+    pub(crate) fn synced(&mut self) {
+        self.synced = self.named.back().map_or(0, |named| named.state);
+    }
+
+    /// Bytes of the states that were written lately, whether they are kept or not.
+    pub(crate) fn bytes(&self) -> usize {
+        self.named.iter().map(|named| named.bytes).sum()
     }
 
     /// Bytes of the states that are kept.
-    pub(crate) fn bytes(&self) -> usize {
-        self.0.iter().map(|named| named.bytes).sum()
+    pub(crate) fn kept_bytes(&self) -> usize {
+        let kept = self.named.iter().filter(|named| named.state >= self.synced);
+        kept.map(|named| named.bytes).sum()
     }
 }
 
@@ -210,5 +229,22 @@ mod tests {
         landed.add(12, 1, after(100_000));
         assert_eq!(landed.bytes(), 101);
         assert_eq!(landed.oldest(after(100_001)), 9);
+    }
+
+    #[test]
+    fn once_the_table_is_synced_only_the_state_that_it_names_is_kept() {
+        let begun = Instant::now();
+        let mut landed = Landed::begin(7, begun);
+        landed.synced();
+        assert_eq!((landed.oldest(begun), landed.kept_bytes()), (7, 0));
+        landed.add(8, 70, begun);
+        landed.add(9, 100, begun);
+        assert_eq!((landed.oldest(begun), landed.kept_bytes()), (7, 170));
+        landed.synced();
+        assert_eq!((landed.oldest(begun), landed.kept_bytes()), (9, 100));
+        // What is written lately is no less for it.
+        assert_eq!(landed.bytes(), 170);
+        landed.add(10, 1, begun);
+        assert_eq!((landed.oldest(begun), landed.kept_bytes()), (9, 101));
     }
 }

@@ -35,9 +35,6 @@ use crate::{
     states::Landed,
 };
 
-/// Bytes of kept states from which on only time and the tail's bound say when a pipeline lands. Each
-/// commit has a state of its own, and one that catches up would fill the disk with them.
-const MANY_STATES: usize = 1 << 30;
 /// Traces that wait for one commit, at the most: where no row comes, none is told of for long.
 const MOST_TRACES: usize = 4_096;
 
@@ -246,7 +243,7 @@ impl Lander {
         self.pending.sees(batch, skip);
         self.seen(batch.recorded_at, fill);
         let many = self.pending.records >= self.world.settings.commit_records;
-        Ok(fill.over || (many && self.landed.bytes() < MANY_STATES))
+        Ok(fill.over || (many && self.landed.bytes() < self.world.settings.states_bytes))
     }
 
     /// Tells that queries see what a batch gave, and that rows wait to land.
@@ -297,6 +294,7 @@ impl Lander {
     /// instant.
     async fn commit(&mut self) -> Result<(), PipelineError> {
         self.landed().await?;
+        self.thin_out().await?;
         let pipeline = Arc::clone(&self.line.pipeline);
         let made = self.flow.flush().await.map_err(|source| pipeline.failed(source))?;
         let mut reached = applications(&pipeline, &self.positions);
@@ -333,6 +331,20 @@ impl Lander {
                 self.landed.add(self.state, self.state_bytes, Instant::now());
             }
         }
+        Ok(())
+    }
+
+    /// Lets older states go where they have become many: once the table is on the disk, no power cut
+    /// puts it back before its newest commit.
+    async fn thin_out(&mut self) -> Result<(), PipelineError> {
+        if self.landed.kept_bytes() <= self.world.settings.states_bytes {
+            return Ok(());
+        }
+        let name = &self.line.pipeline.name;
+        let synced = self.line.table.sync().await;
+        synced.map_err(|source| failed(name, "sync", source))?;
+        self.landed.synced();
+        self.world.states.forget_before(name, self.landed.oldest(Instant::now()));
         Ok(())
     }
 

@@ -28,7 +28,7 @@ use warehouse::{
     schema,
     session::{Session, folder},
     table::{Table, delta::DeltaTable},
-    tail::Tails,
+    tail::{Bound, Tails},
 };
 
 use crate::{
@@ -49,7 +49,11 @@ impl Node {
 
     /// Lands the table from where it is, as a process does that has just begun.
     async fn land(&self, log: &Arc<ModelLog>, ends: &Ends) {
-        let (schema, tails) = (schema::table(TABLE).expect("a table"), Tails::default());
+        self.land_with(log, ends, Settings::default(), Tails::default()).await;
+    }
+
+    async fn land_with(&self, log: &Arc<ModelLog>, ends: &Ends, settings: Settings, tails: Tails) {
+        let schema = schema::table(TABLE).expect("a table");
         let root = folder(self.0.path()).expect("an address");
         let metrics = warehouse::metrics::Metrics::register(&Registry::new()).expect("metrics");
         let table = DeltaTable::open(&root, schema, metrics).await.expect("opened");
@@ -62,7 +66,7 @@ impl Node {
         let states = Arc::new(States::Folder(self.0.path().join("pipelines")));
         let beside = Beside { states, tails: &tails, late: None };
         let log: Arc<dyn Log> = Arc::clone(log) as _;
-        let runner = Runner::new(log, clock, metrics, Settings::default(), beside, lines);
+        let runner = Runner::new(log, clock, metrics, settings, beside, lines);
         runner.expect("tables fit").catch_up(ends).await.expect("landed");
     }
 
@@ -73,6 +77,16 @@ impl Node {
         entries.retain(|path| path.extension().is_some_and(|end| end == "json"));
         entries.sort();
         entries
+    }
+
+    /// The numbers of the states that are kept, oldest first.
+    fn states(&self) -> Vec<u64> {
+        let states = fs::read_dir(self.0.path().join("pipelines").join(TABLE)).expect("states");
+        let number = |path: PathBuf| path.file_stem()?.to_str()?.parse::<u64>().ok();
+        let states = states.filter_map(|state| number(state.expect("a state").path()));
+        let mut states: Vec<u64> = states.collect();
+        states.sort_unstable();
+        states
     }
 
     async fn rows(&self) -> Vec<String> {
@@ -120,4 +134,31 @@ async fn a_table_that_is_put_back_goes_on_with_the_state_of_then() {
         assert_eq!(node.rows().await, expected, "empty entries: {is_empty}");
         assert_eq!(node.entries().len(), 3, "what is not on the disk was never made");
     }
+}
+
+#[tokio::test]
+async fn where_states_take_much_room_two_are_kept() {
+    let log = Arc::new(ModelLog::default());
+    for minute in 0..12 {
+        let at = format!("2025-03-03T09:{minute:02}:00Z");
+        let event = Event::AuthorisationDecided(decided(&at, &at, "captured").into());
+        let sale = record(&format!("sale {minute}"), household(minute % 4), &at, event);
+        let beats = (0..4).map(|of| heartbeat(of, &format!("2025-03-03T09:{minute:02}:30Z")));
+        let records: Vec<_> = std::iter::once(sale).chain(beats).collect();
+        log.append(Topic::Authorisations, &records).await.expect("appended");
+    }
+    let whole = Node::new();
+    whole.land(&log, &Ends::new()).await;
+    // Every window that closes is a commit.
+    let often = || Tails::bounded(Bound { rows: 0, bytes: 1 << 20 });
+    let one_by_one = Settings { batch_records: 1, ..Settings::default() };
+    let (kept, bounded) = (Node::new(), Node::new());
+    kept.land_with(&log, &Ends::new(), one_by_one.clone(), often()).await;
+    assert_eq!(kept.rows().await, whole.rows().await);
+    assert!(kept.states().len() > 5, "{:?}", kept.states());
+    let narrow = Settings { states_bytes: 0, ..one_by_one };
+    bounded.land_with(&log, &Ends::new(), narrow, often()).await;
+    assert_eq!(bounded.rows().await, whole.rows().await);
+    let states = bounded.states();
+    assert!(states.len() == 2 && states[0] > 3, "{states:?}");
 }
