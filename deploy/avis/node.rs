@@ -74,8 +74,9 @@ pub struct Node {
     pub loading: Context,
     /// What its streams hold already, for whoever takes what other systems send.
     pub known: Known,
-    /// Whose turn it is to write the tables of settlements.
-    pub settling: tokio::sync::Mutex<()>,
+    /// Who brings settlements into their tables, for whoever has the turn to; the tables are open since
+    /// the last one.
+    pub settling: tokio::sync::Mutex<Option<Settlements>>,
     /// The local days on which recipients got other pseudonyms, as of the start.
     rotated: Vec<NaiveDate>,
     tokens: Tokens,

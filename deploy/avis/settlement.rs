@@ -21,7 +21,7 @@ use ingest::{
     topic::Topic,
     wire::v1::{BankFileRead, Event, PaymentTold, PaymentUnmatched, PeriodClosed, StatementsSent},
 };
-use pipelines::settlements::{Closings, is_early};
+use pipelines::settlements::{Closings, Settlements, is_early};
 use warehouse::{
     error::WarehouseError,
     session::Session,
@@ -58,20 +58,32 @@ pub fn ends(log: &Arc<dyn Log>) -> Result<Vec<u64>, Failure> {
 /// # Errors
 /// Where benefit lines have not landed up to the newest closing, or a table cannot be written.
 pub async fn follow(node: &Node) -> Result<(), Failure> {
-    let _turn = node.settling.lock().await;
-    catch_up(node).await
+    let mut open = node.settling.lock().await;
+    catch_up(node, &mut open).await
 }
 
-/// One at a time: whoever calls has the turn.
-async fn catch_up(node: &Node) -> Result<(), Failure> {
-    node.settlements().await?.catch_up(|| node.session()).await
+/// One at a time: whoever calls has the turn. The tables stay open for the next one; after a failure
+/// they are opened anew.
+async fn catch_up(node: &Node, open: &mut Option<Settlements>) -> Result<(), Failure> {
+    let settlements = match open.take() {
+        Some(settlements) => settlements,
+        None => node.settlements().await?,
+    };
+    let done = settlements.catch_up(|| node.session()).await;
+    let is_whole = match &done {
+        Ok(()) => true,
+        Err(Failure::Pipeline(error)) => is_early(error),
+        Err(_) => false,
+    };
+    *open = is_whole.then_some(settlements);
+    done
 }
 
 /// The same, and waits a little for lines that are still landing.
-async fn catch_up_soon(node: &Node) -> Result<(), Failure> {
+async fn catch_up_soon(node: &Node, open: &mut Option<Settlements>) -> Result<(), Failure> {
     let last = Instant::now() + PATIENCE;
     loop {
-        match catch_up(node).await {
+        match catch_up(node, open).await {
             Err(Failure::Pipeline(error)) if is_early(&error) && Instant::now() < last => {
                 tokio::time::sleep(RETRY).await;
             }
@@ -90,12 +102,12 @@ pub async fn close(
     period: Month,
     now: DateTime<Utc>,
 ) -> Result<(Closing, bool), Failure> {
-    let _turn = node.settling.lock().await;
+    let mut open = node.settling.lock().await;
     let closings = Closings::read(&node.log).await?;
     let mut closing = closings.draft(period, ends(&node.log)?);
     if let Some(last) = closings.of(period).last() {
         // A close that was cut off after its record is finished here.
-        catch_up_soon(node).await?;
+        catch_up_soon(node, &mut open).await?;
         let session = node.session()?;
         let ledger = Ledger::before(&session, None).await?;
         if compute(&session, &closing, &ledger).await?.is_empty() {
@@ -110,7 +122,7 @@ pub async fn close(
     let offset = node.log.end(Topic::Settlements, 0)?;
     append(node, &closing.name(), now, Event::PeriodClosed(event)).await?;
     closing.closed = Some(Closed { at: now, offset });
-    catch_up_soon(node).await?;
+    catch_up_soon(node, &mut open).await?;
     Ok((closing, true))
 }
 
@@ -148,8 +160,8 @@ pub async fn send(
     grantor: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<Vec<String>, Failure> {
-    let _turn = node.settling.lock().await;
-    catch_up(node).await?;
+    let mut open = node.settling.lock().await;
+    catch_up(node, &mut open).await?;
     let session = node.session()?;
     let mut numbers = Vec::new();
     for closing in closings(&node.log, period).await? {
@@ -169,7 +181,7 @@ pub async fn send(
         let event = StatementsSent { statements: numbers.clone(), sent_at: now.timestamp_micros() };
         let id = format!("sent/{}", node.log.end(Topic::Settlements, 0)?);
         append(node, &id, now, Event::StatementsSent(event)).await?;
-        catch_up(node).await?;
+        catch_up(node, &mut open).await?;
     }
     Ok(numbers)
 }
@@ -184,8 +196,8 @@ pub async fn take(
     file_hash: &str,
     now: DateTime<Utc>,
 ) -> Result<Option<Matched>, Failure> {
-    let _turn = node.settling.lock().await;
-    catch_up(node).await?;
+    let mut open = node.settling.lock().await;
+    catch_up(node, &mut open).await?;
     for known in bank_files(&node.log).await? {
         if known.kind != file.kind.code() || known.message_id != file.message_id {
             continue;
@@ -222,7 +234,7 @@ pub async fn take(
     };
     let id = format!("{}/{}", event.kind, event.message_id);
     append(node, &id, now, Event::BankFileRead(event)).await?;
-    catch_up(node).await?;
+    catch_up(node, &mut open).await?;
     Ok(Some(matched))
 }
 
