@@ -17,6 +17,7 @@ mod generate;
 mod lake;
 mod landing;
 mod load;
+mod long_table;
 mod nation;
 mod national;
 mod nexmark;
@@ -47,7 +48,7 @@ use results::{Results, row, say};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// What is measured, in this order.
-const MEASURES: [&str; 18] = [
+const MEASURES: [&str; 19] = [
     "append",
     "reads",
     "fluvio",
@@ -61,6 +62,7 @@ const MEASURES: [&str; 18] = [
     "registers",
     "national",
     "landing",
+    "long-table",
     "windows",
     "nexmark",
     "freshness",
@@ -144,6 +146,7 @@ fn measure(name: &str, runtime: &Runtime) -> Result<(), Box<dyn std::error::Erro
         "registers" => registers::measure()?,
         "national" => runtime.block_on(national::measure())?,
         "landing" => runtime.block_on(landing::measure())?,
+        "long-table" => runtime.block_on(long_table::measure())?,
         "windows" => runtime.block_on(windows::measure())?,
         "nexmark" => runtime.block_on(nexmark::measure())?,
         "freshness" => runtime.block_on(freshness::measure())?,
