@@ -163,7 +163,8 @@ pub async fn replay<C: Connector>(
             Ok(mut record) => {
                 let (id, said) = (connector.identity(&record), Said::of(&record.event));
                 known.keep_blocked(id, &mut record.event);
-                let place = take(&mut known, connector.again(), (id, said), &record.event);
+                let (again, vault) = (connector.again(), &context.vault);
+                let place = take(&mut known, again, vault, (id, said), &record.event);
                 records.extend((place == Taking::Taken).then_some(record));
                 place
             }
@@ -180,11 +181,19 @@ pub async fn replay<C: Connector>(
 fn take(
     known: &mut Deduplication,
     again: Again,
+    vault: &Vault,
     (id, said): (RecordId, Said),
     event: &Event,
 ) -> Taking {
     match (known.known(id, said), again) {
         (Known::Same, _) => Taking::AlreadyThere,
+        // Told of as somebody's else, it would tell who was erased.
+        (Known::Different, _) if known.blocked_holder(id).is_some_and(|of| vault.is_erased(of)) => {
+            Taking::Refused(Refusal::new(
+                Reason::UnknownPerson,
+                "the means of somebody forgotten stays blocked",
+            ))
+        }
         (Known::Different, Again::Refuse) => Taking::Refused(Refusal::new(
             Reason::DuplicateKey,
             "the key was used before for something else",
@@ -299,7 +308,8 @@ impl Loader<'_> {
             match translated {
                 Ok((mut record, id, said)) => {
                     self.known.keep_blocked(id, &mut record.event);
-                    match take(&mut self.known, self.again, (id, said), &record.event) {
+                    let (again, vault) = (self.again, &self.context.vault);
+                    match take(&mut self.known, again, vault, (id, said), &record.event) {
                         Taking::Taken => records.push(record),
                         Taking::AlreadyThere => {
                             self.account.already_there += 1;

@@ -188,9 +188,10 @@ pub fn has_keys(node: &Node) -> Result<(), Failure> {
 }
 
 /// Forgets a person, from the list on, so that whatever cuts this off is finished later; answers how many
-/// means were blocked. Whoever evaluates groups does so when the stream of people says it. Of a node that
-/// serves, whatever others tell meanwhile of the person is sealed by no key any more, and none of their
-/// means becomes another's; what an issuer says of one in that moment may be said over, by the block.
+/// means were blocked. Nobody is found by the code afterwards. Whoever evaluates groups does so when the
+/// stream of people says it. Of a node that serves, whatever others tell meanwhile of the person is sealed by
+/// no key any more, and none of their means becomes another's; what an issuer says of one in that moment may
+/// be said over, by the block.
 ///
 /// # Errors
 /// Where another role has the keys, or the list, the vault or a stream cannot be used.
@@ -203,7 +204,8 @@ pub async fn erase(node: &Node, id: RecipientId) -> Result<usize, Failure> {
 
 /// Forgets whoever is on the list, again: the keys go, and with them whatever was sealed under them, in
 /// streams and backups alike; the register, lists and the means are told where they have not been,
-/// as after a crash or a restored backup. Answers how many means were blocked now.
+/// as after a crash or a restored backup. Last goes what leads from the code to the id: lists name
+/// people by the code. Answers how many means were blocked now.
 ///
 /// # Errors
 /// Where the list, the vault or a stream cannot be used.
@@ -214,7 +216,18 @@ pub async fn forget(node: &Node) -> Result<usize, Failure> {
     if erased.is_empty() {
         return Ok(0);
     }
-    end_memberships(node, &erased).await?;
+    let blocked = forget_in_streams(node, &erased).await?;
+    let linked = node.vault.linked(&erased);
+    if !linked.is_empty() && !node.vault.is_followed() {
+        node.vault.unlink(&linked)?;
+    }
+    Ok(blocked)
+}
+
+/// Tells the streams of whoever is on the list, where they have not been told; how many means were
+/// blocked now.
+async fn forget_in_streams(node: &Node, erased: &BTreeSet<RecipientId>) -> Result<usize, Failure> {
+    end_memberships(node, erased).await?;
     let is_erased =
         |person: &str| RecipientId::parse(person).is_some_and(|id| erased.contains(&id));
     let mut people: BTreeMap<String, PersonChanged> = BTreeMap::new();

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use domain::id::RecordId;
+use domain::id::{RecipientId, RecordId};
 use prost::Message;
 
 use crate::{
@@ -118,6 +118,12 @@ impl Deduplication {
                 self.known.remove(&oldest);
             }
         }
+    }
+
+    /// Whose a means was that is blocked.
+    #[must_use]
+    pub fn blocked_holder(&self, id: RecordId) -> Option<RecipientId> {
+        RecipientId::parse(self.blocked.get(&id)?.person.as_deref()?)
     }
 
     /// Lets a means that is blocked stay so: an issuer's file says nothing of that, and goes on telling

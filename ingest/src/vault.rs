@@ -2,12 +2,14 @@
 //!
 //! The vault is a file of its own with a backup of its own. A person's internal id is random and is
 //! found from the personal code by a keyed hash; what the streams hold of a person is encrypted
-//! under that person's key, so destroying the key erases the person, from backups too.
+//! under that person's key, so destroying the key erases the person, from backups too. What leads
+//! from the code to the id goes as well: of what is kept under the id nobody can tell whose it was,
+//! and who is enrolled again gets another one.
 //!
 //! One process enrols and erases; others may follow what it writes.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     io,
     path::Path,
     sync::{
@@ -292,8 +294,27 @@ impl Vault {
     pub fn destroy(&self, people: &[RecipientId]) -> Result<(), VaultError> {
         let slots = self.slots();
         slots.destroy(&people.iter().copied().collect::<HashSet<_>>())?;
+        let mut known = self.people_mut();
+        people.iter().for_each(|person| known.destroy(*person));
+        Ok(())
+    }
+
+    /// Destroys what leads from people's codes to their ids, and their keys: whoever has the code
+    /// finds nobody, and is somebody new when enrolled again.
+    ///
+    /// # Errors
+    /// As [`destroy`](Self::destroy).
+    pub fn unlink(&self, people: &[RecipientId]) -> Result<(), VaultError> {
+        let slots = self.slots();
+        slots.unlink(&people.iter().copied().collect::<HashSet<_>>())?;
         self.forget(people);
         Ok(())
+    }
+
+    /// Those of some people whom a code still leads to.
+    #[must_use]
+    pub fn linked(&self, people: &BTreeSet<RecipientId>) -> Vec<RecipientId> {
+        self.people().linked(people)
     }
 
     /// Whether a person has no key: erased, or never enrolled.
@@ -493,5 +514,42 @@ mod tests {
         assert!(matches!(vault.unseal(ids[1], &sealed), Err(VaultError::Damaged)));
         vault.destroy(&ids[..1]).expect("destroyed");
         assert!(matches!(vault.unseal(ids[0], &sealed), Err(VaultError::NoKey)));
+    }
+
+    #[test]
+    fn nothing_leads_from_the_code_of_an_erased_person_to_what_is_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let vault = Vault::open(folder.path()).expect("a vault");
+        let (gone, stays) = (code("326180-33995"), code("322360-67989"));
+        let ids = vault.enrol(&[gone.clone(), stays.clone()]).expect("ids");
+        let token = vault.person_token(&gone).as_u128().to_be_bytes();
+        let kept = || std::fs::read(folder.path().join("vault")).expect("the file");
+        let has_token = || kept().windows(16).any(|bytes| bytes == token);
+        let pseudonym = vault.pseudonym(Purpose::Recipient, ids[0].as_u128());
+        let both = BTreeSet::from([ids[0], ids[1]]);
+        // While the key alone is gone, lists can still be asked for the person.
+        vault.destroy(&ids[..1]).expect("destroyed");
+        assert_eq!(vault.find(&gone), Some(ids[0]));
+        assert!(has_token() && vault.linked(&both).len() == 2);
+        vault.unlink(&ids[..1]).expect("unlinked");
+        assert!(!has_token());
+        assert_eq!(vault.linked(&both), [ids[1]]);
+        // Again, by the same process and by the next one.
+        vault.unlink(&ids[..1]).expect("unlinked");
+        drop(vault);
+        let vault = Vault::open(folder.path()).expect("a vault");
+        assert_eq!((vault.find(&gone), vault.find(&stays)), (None, Some(ids[1])));
+        assert!(vault.is_erased(ids[0]) && !has_token());
+        let mut copy = Vec::new();
+        assert_eq!(vault.copy(&mut copy).expect("copied"), 1);
+        assert!(!copy.windows(16).any(|bytes| bytes == token), "a copy of the keys");
+        // What is recorded stays under the pseudonym that it had, and whoever comes back has another.
+        let again = vault.enrol(std::slice::from_ref(&gone)).expect("an id")[0];
+        assert!(again != ids[0] && !vault.is_erased(again) && vault.is_erased(ids[0]));
+        assert_eq!(vault.pseudonym(Purpose::Recipient, ids[0].as_u128()), pseudonym);
+        assert_ne!(vault.pseudonym(Purpose::Recipient, again.as_u128()), pseudonym);
+        drop(vault);
+        let vault = Vault::open(folder.path()).expect("a vault");
+        assert_eq!(vault.enrol(&[gone, stays]).expect("ids"), [again, ids[1]]);
     }
 }

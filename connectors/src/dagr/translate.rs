@@ -135,7 +135,7 @@ fn record(
     let sealed = change.attributes.as_ref().and_then(|attributes| {
         let event_id = &change.headers.id;
         match people::seal(vault, id, &change.person, attributes, event_id) {
-            // Whoever was forgotten stays so, whatever the register goes on telling.
+            // Whoever is just being erased stays so until the code leads to nobody.
             Err(VaultError::NoKey) => None,
             sealed => Some(sealed),
         }

@@ -15,7 +15,7 @@ use crate::error::ConnectorError;
 pub type Naming<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// A member as a list keeps it: a personal code by its keyed hash, anything else as it is, and
-/// nobody who was erased, however often a list goes on telling of them.
+/// nobody who is being erased; afterwards the code is one of somebody whom nobody knows.
 #[must_use]
 pub fn member(vault: &Vault, written: &str) -> Option<String> {
     let token = match (PersonCode::parse(written), Member::parse(written)) {
@@ -127,5 +127,8 @@ mod tests {
         assert_eq!(kept(CODE).as_deref(), Some(named.as_str()));
         vault.destroy(&ids).expect("destroyed");
         assert_eq!((kept(CODE), kept(&named)), (None, None));
+        // Afterwards nobody knows whose code it was: listed again, it is somebody new's.
+        vault.unlink(&ids).expect("unlinked");
+        assert_eq!(kept(CODE).as_deref(), Some(named.as_str()));
     }
 }

@@ -41,15 +41,16 @@ impl Vault {
         }
     }
 
-    /// Drops people's keys from this process's memory; the process that writes the vault destroys
-    /// them where they lie.
+    /// Drops people's keys, and what leads to their ids, from this process's memory; the process
+    /// that writes the vault destroys them where they lie.
     pub fn forget(&self, people: &[RecipientId]) {
         let mut known = self.people_mut();
         people.iter().for_each(|person| known.destroy(*person));
+        known.unlink(&people.iter().copied().collect());
     }
 
     /// What is found of somebody. Where another process writes, and nothing is found, its news are
-    /// read first; an erased person is found, and costs no such look.
+    /// read first; an erased person's id is found, and costs no such look.
     pub(super) fn look<T>(
         &self,
         find: impl Fn(&People) -> Option<T>,
@@ -182,9 +183,32 @@ mod tests {
         for (of, id) in ids[..3].iter().enumerate() {
             assert!(matches!(opens(of), Err(VaultError::NoKey)), "{of}");
             assert!(follower.is_erased(*id), "{of}");
-            assert_eq!(follower.find(&code(of + 1)), Some(*id));
         }
+        // Whoever is told of is found by no code, in whatever order slot and news came.
+        let found = [1, 2, 3].map(|of| follower.find(&code(of)));
+        assert_eq!(found, [None, Some(ids[1]), None]);
         assert_eq!(opens(3).expect("plain"), b"attributes");
+    }
+
+    #[test]
+    fn whoever_comes_back_is_found_whether_the_erasure_was_told_of_before_or_after() {
+        for told_before in [true, false] {
+            let (_folder, vault, follower) = followed();
+            let first = enrol(&vault, 1);
+            assert_eq!(follower.find(&code(1)), Some(first));
+            vault.destroy(&[first]).expect("destroyed");
+            vault.unlink(&[first]).expect("unlinked");
+            let again = enrol(&vault, 1);
+            if told_before {
+                follower.forget(&[first]);
+            } else {
+                follower.refresh().expect("caught up");
+                assert_eq!(follower.find(&code(1)), Some(again));
+                follower.forget(&[first]);
+            }
+            assert_eq!(follower.find(&code(1)), Some(again), "{told_before}");
+            assert!(follower.is_erased(first) && !follower.is_erased(again));
+        }
     }
 
     #[test]
@@ -232,10 +256,11 @@ mod tests {
                 if erased {
                     follower.forget(&[id]);
                     assert!(follower.is_erased(id), "{of}");
+                    assert_eq!(follower.find(&code(of)), None, "{of}");
                 } else {
                     assert_eq!(follower.unseal(id, &bytes).expect("plain"), b"attributes", "{of}");
+                    assert_eq!(follower.find(&code(of)), Some(id), "{of}");
                 }
-                assert_eq!(follower.find(&code(of)), Some(id), "{of}");
                 assert_eq!(follower.find(&code(90_000 + of)), None);
             }
         };
@@ -266,6 +291,7 @@ mod tests {
         let new = follower.enrol(&[code(1), code(2)]);
         assert!(matches!(new, Err(VaultError::ReadOnly)));
         assert!(matches!(follower.destroy(&[id]), Err(VaultError::ReadOnly)));
+        assert!(matches!(follower.unlink(&[id]), Err(VaultError::ReadOnly)));
         assert!(!follower.is_erased(id) && !vault.is_erased(id));
         assert_eq!(vault.find(&code(2)), None);
     }

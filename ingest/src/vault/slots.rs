@@ -2,7 +2,8 @@
 //!
 //! A person is looked up for every line that an issuer or the register sends, so that has to be one
 //! access to memory; a general store took ten microseconds for it. And a key that is destroyed has
-//! to be gone: here it is written over where it lies, in no store's older files.
+//! to be gone, and so has what leads from a code to an id: here both are written over where they
+//! lie, in no store's older files.
 //!
 //! The first slot holds the node's secret, the second how many slots were synced. Each further one
 //! holds whom a list names (16 bytes), the internal id (16), the key (32), a hash of these and the
@@ -35,6 +36,8 @@ const MAGIC: &[u8; 16] = b"avis vault 1\0\0\0\0";
 pub(super) const EARLIER: &str = "keyspaces";
 pub(super) const SLOT: usize = 72;
 const KEY: Range<usize> = 32..64;
+/// What stands in the place of a code's hash once nobody may be found by it.
+pub(super) const UNLINKED: PersonToken = PersonToken::from_u128(0);
 /// Hash and state: eight bytes that no disk tears.
 const SEAL: Range<usize> = 64..72;
 const STATE: usize = 71;
@@ -60,6 +63,16 @@ pub(super) struct Enrolled {
 }
 
 impl Enrolled {
+    /// The same without a key.
+    const fn without_key(self) -> Self {
+        Self { key: None, ..self }
+    }
+
+    /// Whom no code leads to any more.
+    const fn unlinked(self) -> Self {
+        Self { token: UNLINKED, id: self.id, key: None }
+    }
+
     fn slot(&self) -> [u8; SLOT] {
         let state = if self.key.is_some() { LIVE } else { DESTROYED };
         let (token, id) = (self.token.as_u128().to_be_bytes(), self.id.as_u128().to_be_bytes());
@@ -83,7 +96,8 @@ fn slot(token: &[u8; 16], id: &[u8; 16], key: &[u8; SECRET], state: u8) -> [u8; 
 enum Held {
     /// Somebody, with or without a key.
     Somebody(Enrolled),
-    /// Somebody whose key is to be destroyed, and lies there still.
+    /// Somebody whose key is to be destroyed, or whom a code is not to lead to any more; what is to
+    /// go lies there still.
     Leaving(Enrolled),
     Nobody,
     /// What was never written whole.
@@ -102,8 +116,11 @@ fn held(bytes: &[u8; SLOT]) -> Held {
     let somebody = Enrolled { token, id, key: (bytes[STATE] == LIVE).then_some(key) };
     match bytes[STATE] {
         LIVE | DESTROYED if *bytes == somebody.slot() => Held::Somebody(somebody),
-        // The seal comes first, and holds without the key.
+        // The seal comes first, and holds without what is to go.
         DESTROYED if bytes[SEAL] == somebody.slot()[SEAL] => Held::Leaving(somebody),
+        DESTROYED if bytes[SEAL] == somebody.unlinked().slot()[SEAL] => {
+            Held::Leaving(somebody.unlinked())
+        }
         VOID if *bytes == void() => Held::Nobody,
         _ => Held::Torn,
     }
@@ -219,7 +236,7 @@ impl Slots {
             Held::Somebody(person) => people.put(&person),
             Held::Leaving(person) => {
                 people.put(&person);
-                leaving.push(at);
+                leaving.push((at, person.slot()));
             }
             Held::Nobody => {}
             Held::Torn => torn.push(at),
@@ -318,9 +335,9 @@ impl Slots {
         torn.map_or(Ok(people), |slot| Err(VaultError::Broken { slot }))
     }
 
-    fn mend(&self, leaving: &[u64], torn: &[u64]) -> io::Result<()> {
-        for at in leaving {
-            self.file.write_all_at(&[0; SECRET], place(*at) + KEY.start as u64)?;
+    fn mend(&self, leaving: &[(u64, [u8; SLOT])], torn: &[u64]) -> io::Result<()> {
+        for (at, slot) in leaving {
+            self.file.write_all_at(&slot[..SEAL.start], place(*at))?;
         }
         for at in torn {
             self.file.write_all_at(&void(), place(*at))?;
@@ -358,14 +375,25 @@ impl Slots {
     /// Writes over people's keys. Whoever is marked is gone, though a crash follows at once.
     pub(super) fn destroy(&self, people: &HashSet<RecipientId>) -> Result<(), VaultError> {
         self.require_own()?;
-        self.write_over(people).map_err(store("destroy a key"))
+        self.write_over(people, Enrolled::without_key).map_err(store("destroy a key"))
     }
 
-    fn write_over(&self, people: &HashSet<RecipientId>) -> io::Result<()> {
+    /// Writes over what leads from people's codes to their ids, and over their keys. As with
+    /// [`destroy`](Self::destroy), a crash undoes nothing.
+    pub(super) fn unlink(&self, people: &HashSet<RecipientId>) -> Result<(), VaultError> {
+        self.require_own()?;
+        self.write_over(people, Enrolled::unlinked).map_err(store("forget a code"))
+    }
+
+    fn write_over(
+        &self,
+        people: &HashSet<RecipientId>,
+        left: impl Fn(Enrolled) -> Enrolled,
+    ) -> io::Result<()> {
         let mut found = Vec::new();
         self.each(FIRST..self.count, |at, slot| match held(slot) {
             Held::Somebody(person) | Held::Leaving(person) if people.contains(&person.id) => {
-                found.push((at, Enrolled { key: None, ..person }.slot()));
+                found.push((at, left(person).slot()));
             }
             _ => {}
         })?;
@@ -374,7 +402,8 @@ impl Slots {
         }
         self.file.sync_data()?;
         for (at, slot) in &found {
-            self.file.write_all_at(&slot[KEY], place(*at) + KEY.start as u64)?;
+            // The id among it stays what it was.
+            self.file.write_all_at(&slot[..SEAL.start], place(*at))?;
         }
         self.file.sync_data()
     }
@@ -444,150 +473,4 @@ fn make(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::{super::people::Key, *};
-
-    fn person(of: u8) -> Enrolled {
-        let (token, id) = (PersonToken::from_u128(of.into()), RecipientId::from_u128(of.into()));
-        Enrolled { token, id, key: Some([of; SECRET]) }
-    }
-
-    fn open(folder: &Path) -> Result<(Slots, People), VaultError> {
-        let (slots, secret, people) = Slots::open(folder, || Ok([7; SECRET]))?;
-        assert_eq!(secret, [7; SECRET]);
-        Ok((slots, people))
-    }
-
-    /// A vault of the first three people, and the file's bytes.
-    fn three(folder: &Path) -> Vec<u8> {
-        let (mut slots, _) = open(folder).expect("opened");
-        slots.append(&[person(1), person(2), person(3)]).expect("enrolled");
-        std::fs::read(folder.join(NAME)).expect("read")
-    }
-
-    fn keys(people: &People) -> Vec<Option<[u8; SECRET]>> {
-        (1..=5).map(|of| people.key(person(of).id).and_then(Key::bytes).copied()).collect()
-    }
-
-    fn holds(bytes: &[u8], of: u8) -> bool {
-        bytes.windows(4).any(|four| four == [of; 4])
-    }
-
-    #[test]
-    fn a_file_that_is_whole_is_not_written_to() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let before = three(folder.path());
-        let file = File::options().write(true).open(folder.path().join(NAME)).expect("opened");
-        let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000);
-        file.set_modified(long_ago).expect("set");
-        open(folder.path()).expect("opened");
-        assert_eq!(file.metadata().and_then(|now| now.modified()).expect("read"), long_ago);
-        assert_eq!(std::fs::read(folder.path().join(NAME)).expect("read"), before);
-        file.set_len(before.len() as u64 + 1).expect("longer");
-        open(folder.path()).expect("opened");
-        assert_eq!(std::fs::read(folder.path().join(NAME)).expect("read"), before, "mended");
-    }
-
-    #[test]
-    fn wherever_writing_is_cut_off_those_told_of_are_there_and_others_can_come() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join(NAME);
-        let before = three(folder.path());
-        let (mut slots, _) = open(folder.path()).expect("opened");
-        slots.append(&[person(4), person(5)]).expect("enrolled");
-        drop(slots);
-        let mut after = std::fs::read(&path).expect("read");
-        std::fs::write(&path, &after[..before.len()]).expect("written");
-        assert!(matches!(open(folder.path()), Err(VaultError::Broken { slot: 5 })), "it was told");
-        after[..before.len()].copy_from_slice(&before);
-        for cut in (before.len()..=after.len()).step_by(8) {
-            // What is not written yet may be missing, or there and empty.
-            for filled in [false, true] {
-                let mut bytes = after[..cut].to_vec();
-                if filled {
-                    bytes.resize(after.len(), 0);
-                }
-                std::fs::write(&path, bytes).expect("written");
-                let there = (cut - before.len()) / SLOT;
-                let expected = |of: usize| (of <= 3 + there).then_some([of as u8; SECRET]);
-                let expected: Vec<_> = (1..=5).map(expected).collect();
-                let (mut slots, people) = open(folder.path()).expect("opened");
-                assert_eq!(keys(&people), expected, "{cut}");
-                slots.append(&[person(6)]).expect("enrolled");
-                drop(slots);
-                let (_, people) = open(folder.path()).expect("opened");
-                assert_eq!(keys(&people), expected, "{cut}");
-                assert_eq!(people.id(person(6).token), Some(person(6).id));
-            }
-        }
-    }
-
-    #[test]
-    fn a_destroyed_key_is_on_no_disk_and_stays_destroyed() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join(NAME);
-        let mut marked = three(folder.path());
-        let mode = std::fs::metadata(&path).expect("a file").permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        let (slots, _) = open(folder.path()).expect("opened");
-        let second = HashSet::from([person(2).id]);
-        slots.destroy(&second).expect("destroyed");
-        drop(slots);
-        let destroyed = std::fs::read(&path).expect("read");
-        assert!(!holds(&destroyed, 2));
-        // Cut off once the person was marked: the key goes at the next start, or when asked again.
-        let at = place(3) as usize;
-        marked[at + SEAL.start..at + SLOT].copy_from_slice(&destroyed[at + SEAL.start..at + SLOT]);
-        for bytes in [&destroyed, &marked] {
-            std::fs::write(&path, bytes).expect("written");
-            let (_, people) = open(folder.path()).expect("opened");
-            assert_eq!(keys(&people), [Some([1; SECRET]), None, Some([3; SECRET]), None, None]);
-            assert_eq!(people.id(person(2).token), Some(person(2).id));
-            assert!(!holds(&std::fs::read(&path).expect("read"), 2));
-        }
-        let (slots, _) = open(folder.path()).expect("opened");
-        std::fs::write(&path, &marked).expect("written");
-        slots.destroy(&second).expect("destroyed");
-        assert!(!holds(&std::fs::read(&path).expect("read"), 2));
-    }
-
-    #[test]
-    fn no_bit_of_a_slot_changes_unseen() {
-        let destroyed = Enrolled { key: None, ..person(2) }.slot();
-        for slot in [person(1).slot(), destroyed, void()] {
-            assert!(!matches!(held(&slot), Held::Torn));
-            for bit in 0..SLOT * 8 {
-                let mut changed = slot;
-                changed[bit / 8] ^= 1 << (bit % 8);
-                match held(&changed) {
-                    Held::Torn => {}
-                    // What lies there is destroyed again.
-                    Held::Leaving(_) => assert!(slot == destroyed && KEY.contains(&(bit / 8))),
-                    _ => panic!("bit {bit}"),
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn damage_is_told_and_so_is_a_folder_of_before_or_of_another() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join(NAME);
-        let bytes = three(folder.path());
-        for (at, slot) in [(0, 0), (40, 0), (2 * SLOT, 2), (4 * SLOT + STATE, 4)] {
-            let mut bytes = bytes.clone();
-            bytes[at] ^= 0x40;
-            std::fs::write(&path, bytes).expect("written");
-            let damaged = open(folder.path()).err();
-            assert!(matches!(damaged, Some(VaultError::Broken { slot: of }) if of == slot), "{at}");
-        }
-        std::fs::write(&path, bytes).expect("written");
-        let opened = open(folder.path()).expect("opened");
-        assert!(open(folder.path()).err().is_some_and(|error| error.is_in_use()));
-        drop(opened);
-        std::fs::create_dir(folder.path().join(EARLIER)).expect("a folder");
-        assert!(matches!(open(folder.path()), Err(VaultError::Earlier)));
-    }
-}
+mod tests;
