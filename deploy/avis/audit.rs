@@ -1,20 +1,25 @@
 //! `avis audit`: who read or changed what, and the proof that nobody rewrote it.
 
-use std::{
-    io::{BufRead, BufReader},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use ingest::audit::{self, Checkpoint, Deed, Verified};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use url::Url;
 use utoipa::ToSchema;
-use warehouse::file;
+use warehouse::{file, session::folder};
 
-use crate::{cli::AuditCommand, commands::node, failure::Failure, node::Node, remote};
+use crate::{
+    cli::{AuditCommand, Where},
+    commands::node,
+    config::Config,
+    failure::Failure,
+    node::Node,
+    remote,
+};
+
+mod outside;
 
 /// Where checkpoints are put in a node's folder; they are of use only with a copy elsewhere.
 pub const CHECKPOINTS: &str = "audit-checkpoints.ndjson";
@@ -36,14 +41,17 @@ pub async fn run(command: AuditCommand) -> Result<(), Failure> {
             Ok(())
         }
         AuditCommand::Checkpoint { data } => {
-            let node = node(&data)?;
+            let (node, config) = (node(&data)?, config(&data)?);
             let checkpoint = checkpoint(&node).await?;
+            if let Some(place) = config.checkpoints()? {
+                outside::put(&place, &checkpoint).await?;
+            }
             println!("{}", text(&checkpoint)?);
             Ok(())
         }
         AuditCommand::Verify { checkpoints, key, at } => {
-            let own = checkpoints.is_none();
-            let kept = checkpoints.map(|path| read(&path)).transpose()?;
+            let kept = outside_of(&at, checkpoints.as_deref()).await?;
+            let own = kept.is_none();
             let proved = match &at.server {
                 Some(server) => {
                     remote::audit::prove(server, kept.as_deref(), key.as_deref()).await?
@@ -106,6 +114,24 @@ pub async fn prove(
     Ok(TrailProved { records, vouched, checkpoints: kept.len(), faults })
 }
 
+/// The checkpoints that are kept elsewhere: where somebody says, a file, a folder, or storage over the
+/// network; or where the settings put them.
+async fn outside_of(at: &Where, said: Option<&str>) -> Result<Option<Vec<Checkpoint>>, Failure> {
+    let config = Config::load(at.data().config.as_deref(), std::env::vars())?;
+    let kept = match (said, config.checkpoints()?) {
+        (Some(said), _) if said.contains("://") => {
+            outside::read(&config.place("--checkpoints", said)?).await?
+        }
+        (Some(said), _) if Path::new(said).is_dir() => {
+            outside::read(&folder(Path::new(said))?).await?
+        }
+        (Some(said), _) => read(Path::new(said))?,
+        (None, Some(place)) => outside::read(&place).await?,
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(kept))
+}
+
 fn text(checkpoint: &Checkpoint) -> Result<String, Failure> {
     Ok(serde_json::to_string(checkpoint).map_err(std::io::Error::from)?)
 }
@@ -116,15 +142,18 @@ fn text(checkpoint: &Checkpoint) -> Result<String, Failure> {
 /// Where it cannot be read.
 pub fn read(path: &Path) -> Result<Vec<Checkpoint>, Failure> {
     let failed = |source| Failure::Read { path: path.to_path_buf(), source };
-    let file = std::fs::File::open(path).map_err(failed)?;
+    parse(&std::fs::read_to_string(path).map_err(failed)?).map_err(failed)
+}
+
+/// The checkpoints in a text.
+fn parse(text: &str) -> io::Result<Vec<Checkpoint>> {
     let mut kept = Vec::new();
-    for line in BufReader::new(file).lines() {
-        let line = line.map_err(failed)?;
-        match serde_json::from_str(&line) {
+    for line in text.lines() {
+        match serde_json::from_str(line) {
             Ok(checkpoint) => kept.push(checkpoint),
             // A crash may have cut a line off; what is damaged otherwise is said.
             Err(_) if !line.ends_with('}') => {}
-            Err(error) => return Err(failed(error.into())),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(kept)
@@ -184,26 +213,42 @@ impl Auditor {
 }
 
 /// Notes deeds as they are told, and makes checkpoints now and then where the registers are written, until nobody
-/// tells any more.
+/// tells any more. They are put outside, too, where there is a place for them; noting does not wait for that.
 ///
 /// # Errors
 /// Where the stream cannot be used.
-pub async fn keep(node: Arc<Node>, mut told: mpsc::UnboundedReceiver<Deed>) -> Result<(), Failure> {
+pub async fn keep(
+    node: Arc<Node>,
+    place: Option<Url>,
+    mut told: mpsc::UnboundedReceiver<Deed>,
+) -> Result<(), Failure> {
     let mut due = tokio::time::interval(EVERY);
     let (mut deeds, signs) = (Vec::with_capacity(TOGETHER), node.roles.registers());
+    let (made, owed) = mpsc::unbounded_channel();
+    let outside = place.filter(|_| signs).map(|place| {
+        let (vitals, clock) = (Arc::clone(&node.metrics().vitals), Arc::clone(&node.clock));
+        tokio::spawn(outside::keep(place, vitals, clock, owed))
+    });
     loop {
         tokio::select! {
             count = told.recv_many(&mut deeds, TOGETHER) => {
                 if count == 0 {
                     if signs {
-                        checkpoint(&node).await?;
+                        // Where there is no place outside, nobody takes it.
+                        let _ = made.send(checkpoint(&node).await?);
                     }
-                    return Ok(());
+                    drop(made);
+                    return match outside {
+                        Some(outside) => Ok(outside.await?),
+                        None => Ok(()),
+                    };
                 }
                 audit::note(&node.log, node.clock.as_ref(), &deeds).await?;
                 deeds.clear();
             }
-            _ = due.tick(), if signs => drop(checkpoint(&node).await?),
+            _ = due.tick(), if signs => {
+                let _ = made.send(checkpoint(&node).await?);
+            }
         }
     }
 }

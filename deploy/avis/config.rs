@@ -84,6 +84,8 @@ pub struct Config {
     pub calls: Calls,
     /// Backups.
     pub backup: Backup,
+    /// The audit trail.
+    audit: Audit,
     /// To whom lineage is told.
     pub lineage: lineage::Settings,
     /// To whom traces are told.
@@ -104,6 +106,14 @@ impl Backup {
     pub fn folder(&self) -> Option<PathBuf> {
         (!self.keys.as_os_str().is_empty()).then(|| self.keys.clone())
     }
+}
+
+/// The audit trail.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Audit {
+    /// Where its checkpoints are put outside; nowhere where it is empty.
+    checkpoints: String,
 }
 
 /// An address.
@@ -341,6 +351,7 @@ impl Config {
         self.calls.settings()?;
         self.tls.files()?;
         self.sql.tls()?;
+        self.checkpoints()?;
         Ok(())
     }
 

@@ -127,7 +127,8 @@ async fn serve(
     let authoriser = deciding.as_ref().map(|of| of.handle.clone());
     let health = health::routes(Health { node: Arc::clone(node), authoriser, ready: is_ready });
     let (auditor, told) = Auditor::new();
-    let mut auditing = tokio::spawn(audit::keep(Arc::clone(node), told));
+    let place = config.checkpoints()?;
+    let mut auditing = tokio::spawn(audit::keep(Arc::clone(node), place, told));
     if roles.registers() {
         // Before anybody is let in: what was cut off is finished on what stood then.
         person::forget(node).await?;

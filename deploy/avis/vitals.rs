@@ -9,7 +9,11 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use domain::settlement::StatementState;
-use prometheus::{Counter, Gauge, IntGauge, IntGaugeVec, Opts, Registry, core::Collector};
+use prometheus::{
+    Counter, Gauge, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, core::Collector,
+};
+
+use crate::failure::Failure;
 
 mod certificate;
 mod process;
@@ -31,6 +35,10 @@ pub const CLOSED_UNTIL: &str = "avis_settlement_closed_until_timestamp_seconds";
 pub const READY: &str = "avis_node_ready";
 /// When the certificate of the doors to SQL ends; 0 without one.
 pub const CERTIFICATE: &str = "avis_node_certificate_expiry_timestamp_seconds";
+/// When a checkpoint of the audit trail was last put outside, or that began; 0 where none is.
+pub const CHECKPOINT: &str = "avis_audit_checkpoint_outside_timestamp_seconds";
+/// How often a checkpoint could not be put outside.
+pub const CHECKPOINT_FAILURES: &str = "avis_audit_checkpoint_failures_total";
 /// Which version it is.
 pub const BUILD: &str = "avis_build_info";
 /// What is free of the disk under the node's folder.
@@ -61,6 +69,8 @@ pub struct Vitals {
     closed_until: Gauge,
     ready: IntGauge,
     certificate: Gauge,
+    checkpoint: Gauge,
+    checkpoint_failures: IntCounter,
     disk_free: IntGauge,
     disk_size: IntGauge,
     /// One looks at a time: the counter goes up by what is new.
@@ -88,6 +98,14 @@ impl Vitals {
             closed_until: Gauge::new(CLOSED_UNTIL, "end of the newest closed month")?,
             ready: IntGauge::new(READY, "1 once the node answers as it should")?,
             certificate: Gauge::new(CERTIFICATE, "when the certificate ends; 0 without one")?,
+            checkpoint: Gauge::new(
+                CHECKPOINT,
+                "when a checkpoint was last put outside; 0 where none is",
+            )?,
+            checkpoint_failures: IntCounter::new(
+                CHECKPOINT_FAILURES,
+                "checkpoints that could not be put outside",
+            )?,
             disk_free: IntGauge::new(DISK_FREE, "free of the disk under the folder")?,
             disk_size: IntGauge::new(DISK_SIZE, "size of the disk under the folder")?,
             cpu: Mutex::new(cpu.clone()),
@@ -101,7 +119,7 @@ impl Vitals {
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let started = Gauge::new(START_TIME, "when the process began")?;
         set(&started, Utc::now());
-        let all: [Box<dyn Collector>; 16] = [
+        let all: [Box<dyn Collector>; 18] = [
             Box::new(vitals.books.clone()),
             Box::new(vitals.proved.clone()),
             Box::new(vitals.statements.clone()),
@@ -109,6 +127,8 @@ impl Vitals {
             Box::new(vitals.closed_until.clone()),
             Box::new(vitals.ready.clone()),
             Box::new(vitals.certificate.clone()),
+            Box::new(vitals.checkpoint.clone()),
+            Box::new(vitals.checkpoint_failures.clone()),
             Box::new(vitals.disk_free.clone()),
             Box::new(vitals.disk_size.clone()),
             Box::new(cpu),
@@ -168,6 +188,18 @@ impl Vitals {
     /// The certificate of the doors ends then.
     pub fn certificate(&self, expires: DateTime<Utc>) {
         set(&self.certificate, expires);
+    }
+
+    /// Checkpoints of the audit trail are outside as of an instant.
+    pub fn checkpoint_is_outside(&self, now: DateTime<Utc>) {
+        set(&self.checkpoint, now);
+    }
+
+    /// A checkpoint could not be put outside.
+    pub fn checkpoint_stays(&self, error: &Failure) {
+        self.checkpoint_failures.inc();
+        let error: &dyn std::error::Error = error;
+        tracing::error!(error, "a checkpoint of the audit trail is not outside yet");
     }
 }
 

@@ -161,6 +161,48 @@ pub fn is_empty(root: &Url) -> Pending<'_, bool> {
     })
 }
 
+/// Puts something under a name below an address over the network; what stands there already stays.
+///
+/// # Errors
+/// Where the storage cannot be reached, or does not let us write.
+pub fn put<'a>(root: &'a Url, name: &str, bytes: Vec<u8>) -> Pending<'a, ()> {
+    let name = Path::from(name);
+    Box::pin(async move {
+        let failed = |source| WarehouseError::Storage { address: root.to_string(), source };
+        let (store, content) = (below(root)?, PutPayload::from(bytes));
+        match store.put_opts(&name, content, PutMode::Create.into()).await {
+            // It went through unseen, and was sent again.
+            Ok(_) | Err(StoreError::AlreadyExists { .. }) => Ok(()),
+            Err(error) => Err(failed(error.into())),
+        }
+    })
+}
+
+/// Everything that is stored below an address over the network, in the order of the names.
+///
+/// # Errors
+/// Where the storage cannot be reached, or does not let us read.
+pub fn read(root: &Url) -> Pending<'_, Vec<Vec<u8>>> {
+    Box::pin(async move {
+        let failed = |source: StoreError| WarehouseError::Storage {
+            address: root.to_string(),
+            source: source.into(),
+        };
+        let (store, mut names) = (below(root)?, Vec::new());
+        let mut listing = store.list(None);
+        while let Some(listed) = listing.next().await {
+            names.push(listed.map_err(failed)?.location);
+        }
+        names.sort_unstable();
+        let mut all = Vec::with_capacity(names.len());
+        for name in &names {
+            let found = store.get(name).await.map_err(failed)?;
+            all.push(found.bytes().await.map_err(failed)?.to_vec());
+        }
+        Ok(all)
+    })
+}
+
 async fn refuses_a_second(store: &ObjectStoreRef, name: &Path) -> Result<bool, StoreError> {
     for _ in 0..2 {
         let content = PutPayload::from_static(b"a second one of this name is refused");

@@ -1,7 +1,5 @@
 //! `avis person` and `avis audit` on the command line.
 
-use std::path::PathBuf;
-
 use clap::{Subcommand, ValueHint};
 
 use super::{Data, Where};
@@ -71,9 +69,10 @@ pub enum AuditCommand {
                       A running node proves it to operators and administrators."
     )]
     Verify {
-        /// A file of checkpoints, one a line [default: the node's own].
-        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-        checkpoints: Option<PathBuf>,
+        /// A file of checkpoints, one a line, or the folder or s3:// address that a node puts them at
+        /// [default: `audit.checkpoints`, else the node's own].
+        #[arg(long, value_name = "FILE|DIR|URL", value_hint = ValueHint::AnyPath)]
+        checkpoints: Option<String>,
         /// The public key [default: the node's own].
         #[arg(long, value_name = "BASE64")]
         key: Option<String>,

@@ -116,21 +116,38 @@ impl Config {
     /// # Errors
     /// Where the address is none.
     pub fn warehouse(&self, node: &Path) -> Result<Url, Failure> {
-        let tables = &self.tables;
-        if tables.location.is_empty() {
-            return Ok(folder(&node.join("warehouse"))?);
+        match self.tables.location.as_str() {
+            "" => Ok(folder(&node.join("warehouse"))?),
+            location => self.place("tables.location", location),
         }
-        if Path::new(&tables.location).is_absolute() {
-            return Ok(folder(Path::new(&tables.location))?);
+    }
+
+    /// Where checkpoints of the audit trail are put outside, if they are.
+    ///
+    /// # Errors
+    /// Where the address is none.
+    pub fn checkpoints(&self) -> Result<Option<Url>, Failure> {
+        match self.audit.checkpoints.as_str() {
+            "" => Ok(None),
+            place => self.place("audit.checkpoints", place).map(Some),
         }
-        let wrong = || {
-            let text = "an absolute path, or s3://bucket/prefix";
-            Failure::setting("tables.location", text)
-        };
-        let location = Url::parse(&tables.location).map_err(|_| wrong())?;
+    }
+
+    /// The address of a folder, or of storage that is reached over the network, as it is said
+    /// somewhere; it is ready to be used by then.
+    ///
+    /// # Errors
+    /// Where it is none.
+    pub fn place(&self, said: &str, place: &str) -> Result<Url, Failure> {
+        if Path::new(place).is_absolute() {
+            return Ok(folder(Path::new(place))?);
+        }
+        let wrong = || Failure::setting(said, "an absolute path, or s3://bucket/prefix");
+        let location = Url::parse(place).map_err(|_| wrong())?;
         if location.scheme() != "s3" || location.host_str().is_none() {
             return Err(wrong());
         }
+        let tables = &self.tables;
         store::register(store::S3 {
             endpoint: tables.endpoint.clone(),
             region: tables.region.clone(),
