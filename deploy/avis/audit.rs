@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use warehouse::{file, session::folder};
 
 use crate::{
-    cli::{AuditCommand, Where},
+    cli::{AuditCommand, Data, Where},
     commands::node,
     config::Config,
     failure::Failure,
@@ -114,10 +114,14 @@ pub async fn prove(
     Ok(TrailProved { records, vouched, checkpoints: kept.len(), faults })
 }
 
+fn config(data: &Data) -> Result<Config, Failure> {
+    Config::load(data.config.as_deref(), std::env::vars())
+}
+
 /// The checkpoints that are kept elsewhere: where somebody says, a file, a folder, or storage over the
 /// network; or where the settings put them.
 async fn outside_of(at: &Where, said: Option<&str>) -> Result<Option<Vec<Checkpoint>>, Failure> {
-    let config = Config::load(at.data().config.as_deref(), std::env::vars())?;
+    let config = config(&at.data())?;
     let kept = match (said, config.checkpoints()?) {
         (Some(said), _) if said.contains("://") => {
             outside::read(&config.place("--checkpoints", said)?).await?

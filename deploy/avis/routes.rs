@@ -100,7 +100,8 @@ pub async fn all(
     }
     if let Some(Deciding { handle, door }) = deciding {
         let of_recipients = recipient::http::routes(shared.recipients(&handle));
-        routes = routes.merge(in_time(of_recipients, deadline)).merge(http::routes(door));
+        let of_terminals = http::routes(door.audited(shared.tell()));
+        routes = routes.merge(in_time(of_recipients, deadline)).merge(of_terminals);
     }
     if roles.tells() {
         let (auditor, registrar) = (auditor.clone(), shared.registrar.clone());
@@ -217,7 +218,7 @@ impl Shared<'_> {
         Arc::new(move |deed| auditor.tell(deed))
     }
 
-    /// What recipients see of their own; the audit trail is told of exports.
+    /// What recipients see of their own; the audit trail is told of exports, and of what they change.
     fn recipients(&self, handle: &Handle) -> recipient::http::Door {
         let (tokens, current) = (self.node.tokens(), self.current.clone());
         recipient::http::Door::new(handle.clone(), tokens, current, self.book.clone(), self.tell())

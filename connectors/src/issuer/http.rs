@@ -80,7 +80,7 @@ pub struct Door {
 
 /// The means of a person, as the node's register has them; a few may be others'.
 pub type Holdings = Arc<dyn Fn(RecipientId) -> Vec<MeansToken> + Send + Sync>;
-/// Where the audit trail hears of every change.
+/// Where the audit trail hears of every change, and of who else than the holder looks.
 pub type Tell = Arc<dyn Fn(Deed) + Send + Sync>;
 
 impl fmt::Debug for Door {
@@ -185,6 +185,11 @@ impl Caller {
         }
     }
 
+    /// Whether somebody asks for what is their own.
+    const fn is_holder(&self) -> bool {
+        matches!(self, Self::Holder(_))
+    }
+
     fn has(&self, of: &Listed<'_>) -> bool {
         match self {
             Self::Issuer(issuer) | Self::Grantor(issuer) => of.issuer == issuer,
@@ -254,7 +259,8 @@ pub(super) async fn list(
     Query(asked): Query<PageAsked>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = Caller::of(&door.identity(&headers)?)?;
+    let identity = door.identity(&headers)?;
+    let caller = Caller::of(&identity)?;
     let today = LocalTime::of(door.context.clock.now()).date;
     let before = match &listing.expiring_before {
         None => None,
@@ -286,6 +292,9 @@ pub(super) async fn list(
             door.ledger.those(&tokens, from, size, wanted).await?
         }
     };
+    if !caller.is_holder() {
+        door.tell(&identity, "means.list", "");
+    }
     let next_cursor = next.map(|next| next.to_string());
     let means = means.iter().map(|kept| MeansTold::of(&kept.change)).collect();
     let page = MeansPage { means, next_cursor };
@@ -310,10 +319,15 @@ pub(super) async fn one(
     Path(token): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = Caller::of(&door.identity(&headers)?)?;
+    let identity = door.identity(&headers)?;
+    let caller = Caller::of(&identity)?;
     let token = MeansToken::parse(&token).ok_or_else(unknown)?;
     let kept = door.ledger.find(token).await?;
-    told(&kept.filter(|kept| caller.has_kept(kept)).ok_or_else(unknown)?)
+    let kept = kept.filter(|kept| caller.has_kept(kept)).ok_or_else(unknown)?;
+    if !caller.is_holder() {
+        door.tell(&identity, "means.read", &token.to_string());
+    }
+    told(&kept)
 }
 
 /// Register a means under its token, by its value, or change one: block or unblock it, report it lost, say

@@ -127,6 +127,7 @@ pub(super) async fn give(
         let terms = terms(purpose, true, text_version);
         let record = record(&person, &id, known.consents.changes(person.id), terms);
         door.append(&[record]).await?;
+        door.tell(&person, "consent.give", "done");
         drop(known);
         known = door.registers.consents().await.map_err(inside)?;
     }
@@ -154,6 +155,7 @@ pub(super) async fn withdraw(
         let terms = terms(purpose, false, text_version);
         let record = record(&person, &id, known.consents.changes(person.id), terms);
         door.append(&[record]).await?;
+        door.tell(&person, "consent.withdraw", "done");
         drop(known);
         known = door.registers.consents().await.map_err(inside)?;
     }

@@ -50,7 +50,7 @@ pub(super) async fn whole(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let person = door.person(&headers)?;
-    door.tell(&person, "me.export");
+    door.tell(&person, "me.export", "begun");
     let _one_of_few = door.exports.acquire().await.map_err(inside)?;
     let names = door.names().await?;
     let (mut transactions, mut next) =

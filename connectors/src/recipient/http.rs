@@ -60,7 +60,7 @@ const LARGEST_BODY: usize = 4 << 10;
 )]
 pub struct Description;
 
-/// Where the audit trail hears of an export.
+/// Where the audit trail hears of an export, and of what somebody changes.
 pub type Tell = Arc<dyn Fn(Deed) + Send + Sync>;
 
 /// What the routes of recipients work over.
@@ -113,7 +113,7 @@ impl<Q: DeserializeOwned + Send> FromRequestParts<Arc<Door>> for Asking<Q> {
 }
 
 impl Door {
-    /// The routes' parts of one node; `tell` hears of exports.
+    /// The routes' parts of one node; `tell` hears of exports and changes.
     #[must_use]
     pub fn new(
         authoriser: Handle,
@@ -160,13 +160,13 @@ impl Door {
     }
 
     /// Tells the audit trail what a person had done.
-    pub(super) fn tell(&self, person: &Person, action: &'static str) {
+    pub(super) fn tell(&self, person: &Person, action: &'static str, outcome: &str) {
         (self.tell)(Deed {
             actor: person.id.to_string(),
             role: Role::Recipient.code().into(),
             action,
             object: person.id.to_string(),
-            outcome: "begun".into(),
+            outcome: outcome.into(),
         });
     }
 }

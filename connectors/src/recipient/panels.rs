@@ -87,7 +87,10 @@ pub(super) async fn dismiss(
     let unknown = || Problem::not_found("there is no such item");
     let panel = PanelId::parse(&panel).ok_or_else(unknown)?;
     match door.panels.dismiss(person.id, panel).await? {
-        true => Ok(StatusCode::NO_CONTENT),
+        true => {
+            door.tell(&person, "panel.dismiss", "done");
+            Ok(StatusCode::NO_CONTENT)
+        }
         false => Err(unknown()),
     }
 }

@@ -1,6 +1,7 @@
 //! The terminals' HTTP API: `contracts.md` section 4.
 
 use std::{
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,6 +18,7 @@ use axum::{
 };
 use domain::id::{AuthorisationId, IdempotencyKey, TerminalId};
 use ingest::{
+    audit::Deed,
     log::Log,
     traces::{self, Step},
     vault::Vault,
@@ -68,8 +70,11 @@ impl Default for Settings {
     }
 }
 
+/// Where the audit trail hears of who looks up somebody's authorisation.
+pub type Tell = Arc<dyn Fn(Deed) + Send + Sync>;
+
 /// What the doors for terminals work over.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Door {
     /// Asks the authoriser.
     pub authoriser: Handle,
@@ -86,6 +91,13 @@ pub struct Door {
     pace: Arc<Pace<TerminalId>>,
     pub(super) patience: Duration,
     pub(super) admission: Arc<Admission>,
+    tell: Tell,
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").field("authoriser", &self.authoriser).finish_non_exhaustive()
+    }
 }
 
 impl Door {
@@ -105,8 +117,14 @@ impl Door {
         let (decides, told) = (authoriser.clone(), metrics.clone());
         let (write, tell) = (move || decides.write(), move |limit| told.may_be_decided(limit));
         tokio::spawn(Admission::follow(Arc::downgrade(&admission), write, tell));
-        let patience = settings.patience;
-        Self { authoriser, log, vault, tokens, metrics, kits, pace, patience, admission }
+        let (patience, tell): (_, Tell) = (settings.patience, Arc::new(|_| ()));
+        Self { authoriser, log, vault, tokens, metrics, kits, pace, patience, admission, tell }
+    }
+
+    /// The same, with an audit trail that hears who else than its terminal looks up an authorisation.
+    #[must_use]
+    pub fn audited(self, tell: Tell) -> Self {
+        Self { tell, ..self }
     }
 
     /// Lets in what is to be decided, if there is room.
@@ -341,6 +359,16 @@ pub(super) async fn look_up(
         query.as_deref().is_some_and(|query| query.split('&').any(|of| of == "explain=full"));
     let id = authorisation_id(&id)?;
     let history = door.look_up(&identity, id).await?;
+    // A recipient sees what is their own, and a terminal what it did itself.
+    if matches!(identity.role, Role::Merchant | Role::Grantor) {
+        (door.tell)(Deed {
+            actor: identity.subject.to_string(),
+            role: identity.role.code().into(),
+            action: "authorisation.read",
+            object: id.to_string(),
+            outcome: "done".into(),
+        });
+    }
     let explain = match identity.role {
         Role::Grantor if full => Explain::OfGrantor(&identity.organisation),
         Role::Recipient if full => Explain::All,

@@ -485,7 +485,8 @@ async fn an_export_holds_what_the_lists_hold_and_is_told_to_the_audit() {
     assert_eq!((transactions.len(), &whole["transactions_next_cursor"]), (53, &Value::Null));
     let told = node.told.lock().expect("no panic").clone();
     let actions: Vec<_> = told.iter().map(|deed| (deed.action, deed.object.as_str())).collect();
-    assert_eq!(actions, [("me.export", who.as_str())], "an internal id and nothing else");
+    let expected = [("consent.give", who.as_str()), ("me.export", who.as_str())];
+    assert_eq!(actions, expected, "an internal id and nothing else");
     let described = send(node.http, "GET", "/openapi.json", &[], b"").await.json();
     for path in READS.iter().chain(&["/v1/me/consents/{id}"]) {
         assert!(described["paths"][*path].is_object(), "{path}");

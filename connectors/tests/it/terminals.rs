@@ -1,6 +1,11 @@
 //! Terminals over the wire: HTTP and gRPC against one authoriser on an embedded log.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use authoriser::{
     authorise::{Authoriser, Parts, Settings},
@@ -27,6 +32,7 @@ use connectors::{
 };
 use domain::id::IssuerId;
 use ingest::{
+    audit::Deed,
     clock::{Clock, ManualClock},
     log::{
         Log,
@@ -60,6 +66,8 @@ struct Node {
     log: Arc<dyn Log>,
     running: Running,
     clock: Arc<ManualClock>,
+    /// What the audit trail was told.
+    told: Arc<Mutex<Vec<Deed>>>,
 }
 
 impl Node {
@@ -98,11 +106,15 @@ impl Node {
         let authoriser = Authoriser::embedded(parts, Settings::default()).await.expect("one");
         let (handle, running) = service::start(authoriser, Bounds::default()).expect("started");
         let tokens = Tokens::of(&vault, clock);
+        let told: Arc<Mutex<Vec<Deed>>> = Arc::default();
+        let deeds = Arc::clone(&told);
+        let tell = Arc::new(move |deed| deeds.lock().expect("no panic").push(deed));
         let door = Door::new(handle, vault, tokens.clone(), metrics.clone(), settings);
+        let door = door.audited(tell);
         let routes = edge::around(http::routes(door.clone()), Default::default(), metrics);
         let http = open(routes).await;
         let grpc = open(grpc::routes(door).await.expect("routes")).await;
-        Self { http, grpc, tokens, log, running, clock: manual }
+        Self { http, grpc, tokens, log, running, clock: manual, told }
     }
 
     fn token(&self, role: Role, organisation: &str, subject: &str) -> String {
@@ -206,6 +218,9 @@ async fn a_terminal_reserves_captures_and_refunds() {
     let path = format!("/v1/authorisations/{id}?explain=full");
     let explained = node.get(Role::Grantor, "state", "clerk", &path).await.json();
     assert_eq!(explained["explanation"][0]["instruction"], "milk");
+    let told = node.told.lock().expect("no panic").clone();
+    let told: Vec<_> = told.iter().map(|deed| (&*deed.role, deed.action, &*deed.object)).collect();
+    assert_eq!(told, [("grantor", "authorisation.read", id)], "who saw what is not their own");
     let undone = json!({"terminal_id": "T1", "idempotency_key": "r1"});
     let undone = node.ask("/v1/reversals", "x1", &undone).await.json();
     assert_eq!(undone["outcome"], "refunded");
