@@ -40,7 +40,7 @@ pub(crate) enum Part {
     All,
     /// Those with a value in a column.
     Rows(&'static str, Arc<str>),
-    /// Those of the instructions of a grantor's benefits, which do not name it themselves.
+    /// Those of a grantor's benefits, which do not name it themselves.
     OfBenefits(Arc<str>),
 }
 
@@ -62,6 +62,11 @@ const PUBLIC: [&str; 11] = [
 const OF_FINANCE: [&str; 3] = ["benefit_lines", "registry_contracts", LIMITS];
 /// How much of a benefit there is: its grantor's to know, not its merchants'.
 const LIMITS: &str = "registry_limits";
+/// Points that a grantor funds, and what undid them.
+pub(crate) const POINTS: &str = "points_entries";
+pub(crate) const EVENTS: &str = "authorisation_events";
+/// What a grantor sees by whose benefit it is about.
+const OF_BENEFITS: [&str; 3] = [LIMITS, POINTS, EVENTS];
 
 impl View {
     /// Its name in the query log and in settings.
@@ -85,7 +90,9 @@ impl View {
             Self::Everything => Part::All,
             Self::Analyst => seen(!settles),
             Self::Finance => seen(settles || is_public || OF_FINANCE.contains(&table.name)),
-            Self::Grantor(id) if table.name == LIMITS => Part::OfBenefits(Arc::clone(id)),
+            Self::Grantor(id) if OF_BENEFITS.contains(&table.name) => {
+                Part::OfBenefits(Arc::clone(id))
+            }
             Self::Grantor(id) => own(table, "grantor_id", id, is_public),
             Self::Merchant(id) => own(table, "merchant_id", id, is_public),
         }
@@ -158,6 +165,21 @@ mod tests {
         assert_eq!(limits(View::Grantor("riga".into())), Part::OfBenefits("riga".into()));
         assert_eq!(limits(View::Finance), Part::All);
         assert_eq!(limits(View::Merchant("corner".into())), Part::Nothing);
+    }
+
+    #[test]
+    fn a_grantor_sees_rows_that_are_its_own_alone() {
+        let view = View::Grantor("riga".into());
+        assert_eq!(part(&view, "benefit_lines"), Part::Rows("grantor_id", "riga".into()));
+        for table in OF_BENEFITS {
+            assert_eq!(part(&view, table), Part::OfBenefits("riga".into()), "{table}");
+        }
+        for table in ["authorisations", "persons", "means", "transaction_lines"] {
+            assert_eq!(part(&view, table), Part::Nothing, "{table}");
+        }
+        for (name, part) in parts(&view) {
+            assert!(part != Part::All || PUBLIC.contains(&name), "{name}");
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ use datafusion::{
 
 use super::catalogue::Catalogue;
 use crate::{
-    access::{Part, View},
+    access::{EVENTS, POINTS, Part, View},
     schema,
 };
 
@@ -80,7 +80,7 @@ impl Restricted {
             Part::Nothing => rows.filter(lit(false))?,
             Part::All => rows,
             Part::Rows(column, value) => rows.filter(col(column).eq(lit(value.as_ref())))?,
-            Part::OfBenefits(grantor) => Box::pin(self.of_benefits(rows, &grantor)).await?,
+            Part::OfBenefits(grantor) => Box::pin(self.own(rows, table, &grantor)).await?,
         };
         let there = Arc::clone(rows.schema().inner());
         let columns = schema.fields().iter().map(|field| {
@@ -93,19 +93,48 @@ impl Restricted {
         rows.select(columns.collect::<Vec<_>>())
     }
 
-    /// The rows of an instruction's entry whose benefit is a grantor's now.
+    /// The rows of a table that are about benefits which are a grantor's now.
+    async fn own(
+        &self,
+        rows: DataFrame,
+        table: &schema::Table,
+        grantor: &str,
+    ) -> Result<DataFrame> {
+        match table.name {
+            POINTS => self.of_benefits(rows, grantor).await,
+            // What undid a movement of points stands in the same record.
+            EVENTS => {
+                let points = self.table_of(POINTS).await?;
+                let points = self.of_benefits(points, grantor).await?.select([
+                    col("source_partition").alias("own_partition"),
+                    col("source_offset").alias("own_offset"),
+                ])?;
+                let (of, to) =
+                    (["source_partition", "source_offset"], ["own_partition", "own_offset"]);
+                rows.join(points, JoinType::LeftSemi, &of, &to, None)
+            }
+            // The entries of instructions.
+            _ => {
+                let instructions = self.table_of("registry_instructions").await?;
+                let of_own = self.of_benefits(instructions, grantor).await?;
+                let of_own = of_own.select([col("entry_id").alias("own_entry")])?;
+                rows.join(of_own, JoinType::LeftSemi, &["entry_id"], &["own_entry"], None)
+            }
+        }
+    }
+
+    /// The rows of which the benefit is a grantor's.
     async fn of_benefits(&self, rows: DataFrame, grantor: &str) -> Result<DataFrame> {
-        let tables = self.catalogue.only([
-            ("benefits", self.catalogue.known("registry_benefits_current").await?),
-            ("instructions", self.catalogue.known("registry_instructions").await?),
-        ])?;
-        let own = tables.table("benefits").await?.filter(col("grantor_id").eq(lit(grantor)))?;
+        let benefits = self.table_of("registry_benefits_current").await?;
+        let own = benefits.filter(col("grantor_id").eq(lit(grantor)))?;
         let own = own.select([col("entry_id").alias("own_benefit")])?;
-        let instructions = tables.table("instructions").await?;
-        let (semi, of, to) = (JoinType::LeftSemi, &["benefit_id"], &["own_benefit"]);
-        let of_own = instructions.join(own, semi, of, to, None)?;
-        let of_own = of_own.select([col("entry_id").alias("own_entry")])?;
-        rows.join(of_own, semi, &["entry_id"], &["own_entry"], None)
+        rows.join(own, JoinType::LeftSemi, &["benefit_id"], &["own_benefit"], None)
+    }
+
+    /// A table that nothing is left out of.
+    async fn table_of(&self, name: &str) -> Result<DataFrame> {
+        let tables = self.catalogue.only([(name, self.catalogue.known(name).await?)])?;
+        tables.table(name).await
     }
 }
 

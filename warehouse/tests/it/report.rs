@@ -51,6 +51,48 @@ async fn points_that_are_taken_back_or_returned_count_against_what_that_undoes()
     assert_eq!(rows, [["club", "market", "20", "15", "105"]]);
 }
 
+#[tokio::test]
+async fn a_grantor_is_told_of_points_of_its_own_benefits_alone() {
+    let world = World::new();
+    let benefit = |id: &str, grantor: &str, offset: i64| json!({"entry_id": id, "grantor_id": grantor, "source_offset": offset});
+    let benefits = [benefit("club", "market", 0), benefit("green", "riga", 1)];
+    world.land("registry_benefits", 2, &benefits).await;
+    let moved = |benefit: &str, offset: i64, points: i64| {
+        json!({"benefit_id": benefit, "merchant_id": "market", "points": points,
+            "recipient": "P-1", "source_offset": offset, "date": "2025-01-07"})
+    };
+    // One basket moved points of both, and its refund took both back.
+    let entries = [
+        moved("club", 0, 10),
+        moved("green", 0, 7),
+        moved("club", 1, -4),
+        moved("green", 1, -2),
+        moved("club", 2, -6),
+    ];
+    world.land("points_entries", 3, &entries).await;
+    let refund = |offset: i64| {
+        json!({"transition": "refund", "authorisation_id": format!("A-{offset}"),
+            "source_offset": offset, "date": "2025-01-07"})
+    };
+    world.land("authorisation_events", 3, &[refund(1), refund(2)]).await;
+    let session = world.session().await;
+    let seen_by = |view: View| session.clone().seen_by(&view).unwrap();
+    let riga = seen_by(View::Grantor("riga".into()));
+    assert_eq!(of_january("points", &riga).await, [["green", "market", "5", "0", "5"]]);
+    let everything = of_january("points", &seen_by(View::Everything)).await;
+    assert_eq!(everything[0], ["club", "market", "0", "0", "0"]);
+    assert_eq!(everything.len(), 2);
+    for (sql, expected) in [
+        ("SELECT DISTINCT benefit_id FROM points_entries", "green"),
+        ("SELECT authorisation_id FROM authorisation_events", "A-1"),
+        ("SELECT COUNT(recipient) FROM points_entries", "0"),
+    ] {
+        assert_eq!(cells(&riga.rows(sql).await.unwrap()), [[expected]], "{sql}");
+    }
+    let nobody = seen_by(View::Grantor("ogre".into()));
+    assert!(of_january("points", &nobody).await.is_empty());
+}
+
 /// A world in which two grantors have a budget each, of which something is used and settled.
 async fn budgets() -> World {
     let world = World::new();
