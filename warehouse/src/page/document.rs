@@ -5,7 +5,7 @@ use std::fmt::Write;
 use chrono::NaiveDate;
 
 use super::{Figure, Figures, KeyFigures, Picture, chart, escaped, euro, grouped, table};
-use crate::{error::WarehouseError, session::Rows};
+use crate::{error::WarehouseError, report::FEWEST, session::Rows};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -172,7 +172,7 @@ fn key_figures(key: &KeyFigures) -> String {
             "Ar atvieglojumu",
             format!("{} <small>{share} %</small>", grouped(key.approved)),
         ),
-        ("Recipients", "Saņēmēji", grouped(key.recipients)),
+        ("Recipients", "Saņēmēji", people(key.recipients)),
         ("Merchants", "Tirgotāji", grouped(key.merchants)),
         ("Places", "Vietas", grouped(key.places)),
         ("Points earned", "Lojalitātes punkti", grouped(key.points)),
@@ -185,6 +185,14 @@ fn key_figures(key: &KeyFigures) -> String {
     }
     html.push_str("</dl>\n");
     html
+}
+
+/// A count of people; of a few it says no more than that.
+fn people(count: i64) -> String {
+    match count {
+        1..FEWEST => format!("fewer than {FEWEST}"),
+        _ => grouped(count),
+    }
 }
 
 fn named(body: &mut String, title: &Title, first: &str, figures: &[Figure]) {

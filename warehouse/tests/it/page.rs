@@ -73,6 +73,8 @@ async fn the_page_tells_its_figures_to_everybody() {
         "href=\"statements/statements-2025-01.csv\"",
         "Bread &lt;cheaper&gt;",
         "2025-01-07",
+        // One recipient is not told of as one.
+        "Saņēmēji</span></dt><dd>fewer than 5</dd>",
     ] {
         assert!(page.contains(wanted), "{wanted} is missing");
     }
