@@ -1,14 +1,15 @@
 //! Open data: the sets that anybody may have, as CSV and as linked data, in one catalogue.
 //!
 //! Identifiers are stable: what a row is about keeps its address. A file whose content has not changed
-//! stays untouched, with its date. A count about fewer than five people is left empty, and one that
-//! has changed by fewer than five since it was published stays as it was, so that neither a count nor
-//! the difference of two tells of a few.
+//! stays untouched, with its date. A count about fewer than five people is left empty, and one in which
+//! fewer than five may have made the difference to what was shown last stays as it was, so that neither
+//! a count nor the difference of two tells of a few.
 
 use std::path::Path;
 
 use chrono::NaiveDate;
 use datafusion::scalar::ScalarValue;
+use domain::period::Month;
 
 use crate::{
     error::WarehouseError,
@@ -28,7 +29,7 @@ mod vocabulary;
 
 pub use sets::{Column, Meaning, SETS, Set};
 
-use previous::Previous;
+use previous::{Counts, Previous, Written};
 
 /// Who publishes, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +79,10 @@ pub struct Published {
     pub bytes: usize,
     /// Its SHA-256.
     pub checksum: String,
+    /// The first and the last day that its rows are about, where they say so.
+    pub covers: Option<[NaiveDate; 2]>,
+    /// When there was one for the first time.
+    pub issued: NaiveDate,
     /// When its content last changed.
     pub modified: NaiveDate,
     /// Whether that is now.
@@ -126,7 +131,12 @@ pub async fn publish(
     let mut published = Vec::with_capacity(SETS.len() * Form::ALL.len());
     for set in SETS {
         let rows = set.rows(session, publisher, today).await?;
-        let rows = previous.steadied(set, rows)?;
+        let most = match set.most {
+            Some(sql) => previous::most(set, &session.query_with(sql, []).await?)?,
+            None => Counts::new(),
+        };
+        let rows = previous.steadied(set, rows, &most)?;
+        let covers = covers(set, &rows)?;
         let triples = linked::triples(set, &rows, publisher)?;
         for form in Form::ALL {
             let name = format!("{}.{}", set.name, form.ending());
@@ -136,7 +146,7 @@ pub async fn publish(
                 Form::Turtle => linked::turtle(&triples)?,
                 Form::JsonLd => linked::json(&triples)?,
             };
-            let (modified, is_new) = previous.write(&name, &bytes, today)?;
+            let Written { issued, modified, is_new } = previous.write(&name, &bytes, today)?;
             published.push(Published {
                 set: set.name,
                 file: name,
@@ -144,6 +154,8 @@ pub async fn publish(
                 rows: rows.count(),
                 bytes: bytes.len(),
                 checksum: file::checksum(&bytes),
+                covers,
+                issued,
                 modified,
                 is_new,
             });
@@ -154,6 +166,18 @@ pub async fn publish(
     previous.write("catalogue.jsonld", &linked::json(&triples)?, today)?;
     previous.keep()?;
     Ok(published)
+}
+
+/// The first and the last day of the months that a set's rows are about.
+fn covers(set: &Set, rows: &Rows) -> Result<Option<[NaiveDate; 2]>, WarehouseError> {
+    let month = set.columns.iter().find(|column| matches!(column.meaning, Meaning::Month(_)));
+    let Some(month) = month else { return Ok(None) };
+    let months = rows.texts(month.name)?.into_iter().flatten();
+    let months = months.filter_map(|month| Month::parse(&month));
+    Ok(months.fold(None, |covers, month| {
+        let [first, last] = covers.unwrap_or([month.first_day(), month.last_day()]);
+        Some([first.min(month.first_day()), last.max(month.last_day())])
+    }))
 }
 
 impl Set {

@@ -1,5 +1,6 @@
 //! The catalogue of the sets, as DCAT-AP 3 has it: portals read it and need no more.
 
+use chrono::NaiveDate;
 use oxrdf::{Literal, NamedNode, Triple};
 
 use super::{
@@ -26,11 +27,9 @@ pub(super) fn triples(publisher: &Publisher, published: &[Published]) -> Vec<Tri
     all.say(&catalogue, dct::LICENCE, address(&publisher.licence));
     all.languages(&catalogue);
     all.say(&catalogue, dct::SPATIAL, listed("country", "LVA"));
-    all.say(&catalogue, dcat::THEME_TAXONOMY, listed("data-theme", ""));
+    all.say(&catalogue, dcat::THEME_TAXONOMY, address(&format!("{LISTS}/data-theme")));
     all.say(&catalogue, foaf::HOMEPAGE, address(&publisher.files));
-    if let Some(newest) = published.iter().map(|file| file.modified).max() {
-        all.say(&catalogue, dct::MODIFIED, typed(newest.to_string(), xsd::DATE));
-    }
+    all.dates(&catalogue, &published.iter().collect::<Vec<_>>());
     all.agent_itself();
     for set in SETS {
         let dataset = address(&format!("{}/dataset/{}", publisher.base, set.name));
@@ -71,6 +70,35 @@ impl Triples<'_> {
         }
     }
 
+    fn day(&mut self, subject: &NamedNode, predicate: &str, day: NaiveDate) {
+        self.say(subject, predicate, typed(day.to_string(), xsd::DATE));
+    }
+
+    /// When there was something of it for the first time, and when it last changed.
+    fn dates(&mut self, subject: &NamedNode, files: &[&Published]) {
+        if let Some(first) = files.iter().map(|file| file.issued).min() {
+            self.day(subject, dct::ISSUED, first);
+        }
+        if let Some(newest) = files.iter().map(|file| file.modified).max() {
+            self.day(subject, dct::MODIFIED, newest);
+        }
+    }
+
+    /// What time a dataset is about: its months, or what holds since its rows last changed.
+    fn period(&mut self, dataset: &NamedNode, files: &[&Published]) {
+        let Some(rows) = files.iter().find(|file| file.form == Form::Csv) else { return };
+        let period = address(&format!("{}/period", dataset.as_str()));
+        self.say(dataset, dct::TEMPORAL, period.clone());
+        self.say(&period, rdf::TYPE, address(dct::PERIOD));
+        match rows.covers {
+            Some([first, last]) => {
+                self.day(&period, dcat::START_DATE, first);
+                self.day(&period, dcat::END_DATE, last);
+            }
+            None => self.day(&period, dcat::START_DATE, rows.modified),
+        }
+    }
+
     fn agent(&self) -> NamedNode {
         address(&format!("{}/publisher", self.publisher.base))
     }
@@ -106,9 +134,8 @@ impl Triples<'_> {
         self.say(dataset, dct::FREQUENCY, listed("frequency", set.frequency));
         self.say(dataset, dct::SPATIAL, listed("country", "LVA"));
         self.languages(dataset);
-        if let Some(newest) = files.iter().map(|file| file.modified).max() {
-            self.say(dataset, dct::MODIFIED, typed(newest.to_string(), xsd::DATE));
-        }
+        self.dates(dataset, files);
+        self.period(dataset, files);
         let page = format!("{}/{}.csv", self.publisher.files, set.name);
         self.say(dataset, dcat::LANDING_PAGE, address(&page));
         for file in files {
@@ -138,7 +165,7 @@ impl Triples<'_> {
         let media = format!("https://www.iana.org/assignments/media-types/{media}");
         self.say(&one, dcat::MEDIA_TYPE, address(&media));
         self.say(&one, dcat::BYTE_SIZE, typed(file.bytes.to_string(), xsd::LONG));
-        self.say(&one, dct::MODIFIED, typed(file.modified.to_string(), xsd::DATE));
+        self.dates(&one, &[file]);
         self.say(&one, dcatap::AVAILABILITY, listed("planned-availability", "STABLE"));
         self.languages(&one);
         if file.form == Form::Csv {

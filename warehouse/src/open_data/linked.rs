@@ -77,7 +77,23 @@ pub(super) fn triples(
             cells.say(&dataset, publisher, &mut triples);
         }
     }
+    if set.columns.iter().any(|column| matches!(column.meaning, Meaning::Territory(_))) {
+        territories(publisher, &mut triples);
+    }
     Ok(triples)
+}
+
+/// What the codes of territories are codes of.
+fn territories(publisher: &Publisher, into: &mut Vec<Triple>) {
+    let scheme = address(&format!("{}/territory", publisher.base));
+    into.push(triple(&scheme, rdf::TYPE, address(skos::SCHEME)));
+    let [lv, en] = [
+        "Administratīvo teritoriju un teritoriālo vienību klasifikators (ATVK)",
+        "Classification of administrative territories and territorial units (ATVK)",
+    ];
+    into.push(triple(&scheme, skos::LABEL, in_language(lv, "lv")));
+    into.push(triple(&scheme, skos::LABEL, in_language(en, "en")));
+    into.push(triple(&scheme, skos::NOTATION, Literal::new_simple_literal("ATVK")));
 }
 
 struct Cells<'a> {
@@ -129,12 +145,11 @@ impl Cells<'_> {
                 Meaning::Territory(term) => {
                     let territory =
                         address(&format!("{}/territory/{}", publisher.base, part(text)));
+                    let scheme = address(&format!("{}/territory", publisher.base));
+                    let code = Literal::new_simple_literal(text);
                     into.push(triple(&territory, rdf::TYPE, address(skos::CONCEPT)));
-                    into.push(triple(
-                        &territory,
-                        skos::NOTATION,
-                        Literal::new_simple_literal(text),
-                    ));
+                    into.push(triple(&territory, skos::NOTATION, code));
+                    into.push(triple(&territory, skos::IN_SCHEME, scheme));
                     ((*term).into(), territory.into())
                 }
                 Meaning::Degrees(term) => ((*term).into(), typed(text, xsd::DECIMAL).into()),

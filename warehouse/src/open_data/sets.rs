@@ -22,6 +22,8 @@ pub struct Set {
     /// Its columns, in order.
     pub columns: &'static [Column],
     pub(super) sql: &'static str,
+    /// The query by how much a single person may change a count; by one where there is none.
+    pub(super) most: Option<&'static str>,
 }
 
 /// A column of a set.
@@ -129,6 +131,7 @@ pub const SETS: &[Set] = &[
             beside("grantor_name_en", "Devēja nosaukums angliski", "Grantor's name in English"),
         ],
         sql: sql!("benefit-classifier"),
+        most: None,
     },
     Set {
         name: "means-issuers",
@@ -153,6 +156,7 @@ pub const SETS: &[Set] = &[
             ),
         ],
         sql: sql!("means-issuers"),
+        most: None,
     },
     Set {
         name: "ids-terminals",
@@ -185,6 +189,7 @@ pub const SETS: &[Set] = &[
             MERCHANT_EN,
         ],
         sql: sql!("ids-terminals"),
+        most: None,
     },
     Set {
         name: "identification-means",
@@ -209,6 +214,7 @@ pub const SETS: &[Set] = &[
             SUPPRESSED,
         ],
         sql: sql!("identification-means"),
+        most: Some(sql!("most-means")),
     },
     Set {
         name: "e-services",
@@ -241,6 +247,7 @@ pub const SETS: &[Set] = &[
             MERCHANT_EN,
         ],
         sql: sql!("e-services"),
+        most: None,
     },
     Set {
         name: "remote-official-usage",
@@ -275,6 +282,7 @@ pub const SETS: &[Set] = &[
             SUPPRESSED,
         ],
         sql: sql!("remote-official-usage"),
+        most: None,
     },
     Set {
         name: "contact-points",
@@ -316,5 +324,6 @@ pub const SETS: &[Set] = &[
             ),
         ],
         sql: sql!("contact-points"),
+        most: None,
     },
 ];

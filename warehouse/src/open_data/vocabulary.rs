@@ -20,7 +20,8 @@ terms! {
         LONG "nonNegativeInteger", HEX "hexBinary";
     dct "dct" "http://purl.org/dc/terms/":
         TITLE "title", DESCRIPTION "description", PUBLISHER "publisher", IDENTIFIER "identifier",
-        LANGUAGE "language", LICENCE "license", MODIFIED "modified",
+        LANGUAGE "language", LICENCE "license", ISSUED "issued", MODIFIED "modified",
+        TEMPORAL "temporal", PERIOD "PeriodOfTime",
         FREQUENCY "accrualPeriodicity", SPATIAL "spatial", FORMAT "format", TYPE "type",
         CONFORMS_TO "conformsTo", SOURCE "source";
     dcat "dcat" "http://www.w3.org/ns/dcat#":
@@ -28,7 +29,7 @@ terms! {
         DATASET "dataset", DISTRIBUTION "distribution", KEYWORD "keyword", THEME "theme",
         CONTACT_POINT "contactPoint", ACCESS_URL "accessURL", DOWNLOAD_URL "downloadURL",
         MEDIA_TYPE "mediaType", BYTE_SIZE "byteSize", LANDING_PAGE "landingPage",
-        THEME_TAXONOMY "themeTaxonomy";
+        THEME_TAXONOMY "themeTaxonomy", START_DATE "startDate", END_DATE "endDate";
     dcatap "dcatap" "http://data.europa.eu/r5r/": AVAILABILITY "availability";
     foaf "foaf" "http://xmlns.com/foaf/0.1/":
         AGENT "Agent", NAME "name", HOMEPAGE "homepage";
@@ -38,7 +39,8 @@ terms! {
         CHECKSUM_CLASS "Checksum", CHECKSUM "checksum", ALGORITHM "algorithm",
         VALUE "checksumValue", SHA256 "checksumAlgorithm_sha256";
     skos "skos" "http://www.w3.org/2004/02/skos/core#":
-        CONCEPT "Concept", LABEL "prefLabel", NOTATION "notation";
+        CONCEPT "Concept", LABEL "prefLabel", NOTATION "notation", SCHEME "ConceptScheme",
+        IN_SCHEME "inScheme";
     org "org" "http://www.w3.org/ns/org#": ORGANIZATION "Organization";
     schema "schema" "http://schema.org/":
         SERVICE "GovernmentService", OFFICE "GovernmentOffice", PLACE "Place", URL "url",

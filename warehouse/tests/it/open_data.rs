@@ -100,6 +100,79 @@ async fn what_has_not_changed_stays_and_a_small_difference_is_not_told() {
 }
 
 #[tokio::test]
+async fn what_one_person_changes_is_not_told_nor_what_came_while_nothing_was_shown() {
+    let world = world().await;
+    let folder = tempfile::tempdir().unwrap();
+    let publisher = Publisher::default();
+    let publish = async |day: u32| {
+        let today = NaiveDate::from_ymd_opt(2025, 2, day).unwrap();
+        let session = world.session().await;
+        publish(&session, &publisher, today, folder.path()).await.unwrap();
+        std::fs::read_to_string(folder.path().join("identification-means.csv")).unwrap()
+    };
+    let card = |offset: i64, token: i64, person: i64, blocked: bool| {
+        json!({"token": format!("T-{token}"), "issuer_id": "riga-card", "kind": "card_uid",
+               "recipient": format!("P-{person}"), "blocked": blocked, "source_offset": offset})
+    };
+    let shown = publish(1).await;
+    assert!(shown.contains(",card_uid,5,false"), "{shown}");
+    // One of five people: with it nobody is told of, and without it nothing but that they are few.
+    world.land("means", 15, &[card(14, 0, 0, true)]).await;
+    let shown = publish(2).await;
+    assert!(shown.contains(",card_uid,,true"), "{shown}");
+    // That one and another: six, of whom the difference to what was shown before would tell.
+    world.land("means", 17, &[card(15, 0, 0, false), card(16, 30, 30, false)]).await;
+    let shown = publish(3).await;
+    assert!(shown.contains(",card_uid,5,false"), "{shown}");
+    // Seven more means, all of them one person's.
+    let rows: Vec<_> = (0..7).map(|of| card(17 + of, 40 + of, 1, false)).collect();
+    world.land("means", 24, &rows).await;
+    let shown = publish(4).await;
+    assert!(shown.contains(",card_uid,5,false"), "{shown}");
+    // Five times as many as anybody has: at least five people are behind that.
+    let rows: Vec<_> = (0..32).map(|of| card(24 + of, 100 + of, 100 + of, false)).collect();
+    world.land("means", 56, &rows).await;
+    let shown = publish(5).await;
+    assert!(shown.contains(",card_uid,45,false"), "{shown}");
+}
+
+#[tokio::test]
+async fn the_catalogue_says_since_when_and_about_which_time() {
+    let world = world().await;
+    let folder = tempfile::tempdir().unwrap();
+    let publisher = Publisher::default();
+    let day = |day| NaiveDate::from_ymd_opt(2025, 2, day).unwrap();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    publish(&world.session().await, &publisher, day(1), folder.path()).await.unwrap();
+    let first = read("catalogue.ttl");
+    publish(&world.session().await, &publisher, day(2), folder.path()).await.unwrap();
+    assert_eq!(read("catalogue.ttl"), first, "nothing has changed");
+    let lists = "http://publications.europa.eu/resource/authority";
+    for wanted in [
+        format!("<{lists}/data-theme>"),
+        format!("<{lists}/data-theme/GOVE>"),
+        format!("<{lists}/country/LVA>"),
+    ] {
+        assert!(first.contains(&wanted), "{wanted} is missing: {first}");
+    }
+    // A sixth to a tenth card change one set alone.
+    let card = |index: i64| {
+        json!({"token": format!("T-{index}"), "issuer_id": "riga-card", "kind": "card_uid",
+               "recipient": format!("P-{index}"), "source_offset": index})
+    };
+    world.land("means", 19, &(14..19).map(card).collect::<Vec<_>>()).await;
+    let files = publish(&world.session().await, &publisher, day(3), folder.path()).await.unwrap();
+    assert!(files.iter().all(|file| file.issued == day(1)));
+    let of = |name: &str| files.iter().find(|file| file.file == name).unwrap();
+    assert_eq!(of("identification-means.csv").modified, day(3));
+    assert_eq!(of("contact-points.csv").modified, day(1));
+    let january = [NaiveDate::from_ymd_opt(2025, 1, 1), NaiveDate::from_ymd_opt(2025, 1, 31)];
+    assert_eq!(of("remote-official-usage.csv").covers, Some(january.map(Option::unwrap)));
+    assert_eq!(of("contact-points.csv").covers, None);
+    assert!(read("contact-points.ttl").contains("inScheme"), "codes of ATVK");
+}
+
+#[tokio::test]
 async fn a_set_describes_its_columns_as_they_are() {
     let world = World::new();
     let (session, today) = (world.session().await, NaiveDate::default());
