@@ -237,6 +237,7 @@ pub struct Pipelines {
 pub struct Sql {
     timeout_seconds: u32,
     memory_mib: u32,
+    all_memory_mib: u32,
     spill_mib: u32,
     most_rows: u64,
     connections: u32,
@@ -512,6 +513,7 @@ impl Sql {
         Limits {
             timeout: Duration::from_secs(self.timeout_seconds.into()),
             memory_bytes: (self.memory_mib as usize) << 20,
+            all_memory_bytes: (self.all_memory_mib as usize) << 20,
             spill_bytes: u64::from(self.spill_mib) << 20,
             rows: self.most_rows,
             connections: self.connections as usize,

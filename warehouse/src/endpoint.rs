@@ -40,12 +40,14 @@ use crate::{
     nesting,
     session::Session,
 };
+use memory::Memory;
 use names::Names;
 use statement::Asked;
 use tokio::runtime::Handle;
 
 pub mod flight;
 mod functions;
+mod memory;
 mod names;
 pub mod postgres;
 mod rewrite;
@@ -66,6 +68,8 @@ pub struct Limits {
     pub timeout: Duration,
     /// What one may keep in memory; beyond, it spills to disk or fails.
     pub memory_bytes: usize,
+    /// What all of them may keep in memory together.
+    pub all_memory_bytes: usize,
     /// What one may spill to disk.
     pub spill_bytes: u64,
     /// Rows that one may answer with, to readers who are not finance or administrators; 0 is any.
@@ -79,6 +83,7 @@ impl Default for Limits {
         Self {
             timeout: Duration::from_secs(300),
             memory_bytes: 512 << 20,
+            all_memory_bytes: 2 << 30,
             spill_bytes: 4 << 30,
             rows: 10_000_000,
             connections: 100,
@@ -143,6 +148,7 @@ pub type Tell = Arc<dyn Fn(&Entry<'_>) + Send + Sync>;
 pub struct Endpoint {
     open: Open,
     limits: Limits,
+    memory: Memory,
     tell: Tell,
     metrics: Metrics,
     /// The threads that compute answers.
@@ -185,6 +191,7 @@ impl Endpoint {
         metrics.limited(limits.connections);
         Ok(Arc::new(Self {
             open,
+            memory: Memory::new(limits.memory_bytes, limits.all_memory_bytes),
             limits,
             tell,
             metrics,
@@ -210,7 +217,7 @@ impl Endpoint {
             .with_mode(DiskManagerMode::OsTmpDirectory)
             .with_max_temp_directory_size(self.limits.spill_bytes);
         let runtime = RuntimeEnvBuilder::from_runtime_env(self.base.runtime_env())
-            .with_memory_limit(self.limits.memory_bytes, 1.0)
+            .with_memory_pool(self.memory.share())
             .with_disk_manager_builder(spill)
             .build_arc()?;
         let state = SessionStateBuilder::new_from_existing(self.base.clone())
