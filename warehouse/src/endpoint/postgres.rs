@@ -1,6 +1,10 @@
 //! PostgreSQL's wire protocol: for psql, DBeaver, Grafana, Metabase, drivers and DuckDB.
 
-use std::{collections::HashMap, sync::Arc, sync::Mutex, sync::PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use pgwire::{
     api::{
@@ -29,6 +33,12 @@ mod startup;
 
 use connection::{Connection, Extended};
 use startup::Startup;
+
+/// Connections beside those that have a place: whoever cannot stay is told so and not only hung up on,
+/// and whoever only comes to cancel a statement, which may free a place, does that.
+const BESIDE: usize = 16;
+/// How long one of those takes at most.
+const BESIDE_WITHIN: Duration = Duration::from_secs(5);
 
 /// A password as SCRAM stores it (RFC 5802).
 pub(super) fn salted(password: &str, salt: &[u8]) -> Vec<u8> {
@@ -103,6 +113,7 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
     let places = Arc::new(Semaphore::new(endpoint.limits.connections));
+    let beside = Arc::new(Semaphore::new(BESIDE));
     let cancels = Arc::new(Cancels::default());
     let mut open = tokio::task::JoinSet::new();
     loop {
@@ -115,17 +126,21 @@ pub async fn serve(
             tokio::time::sleep(ACCEPT_AGAIN).await;
             continue;
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+        let stays = Arc::clone(&places).try_acquire_owned().ok();
+        let full = stays.is_none().then(|| endpoint.metrics.clone());
+        let Some(place) = stays.or_else(|| Arc::clone(&beside).try_acquire_owned().ok()) else {
             endpoint.metrics.turned_away("postgres");
             continue;
         };
-        let place = (place, endpoint.metrics.connected("postgres"));
+        let is_full = full.is_some();
+        let place = (place, (!is_full).then(|| endpoint.metrics.connected("postgres")));
         let connection = Arc::new(Connection::new(Arc::clone(&endpoint)));
         let startup = Startup::new(
             Arc::clone(&gate),
             Arc::clone(&connection),
             Arc::clone(&cancels),
             tls.is_some(),
+            full,
         );
         let handlers = Handlers {
             connection: Arc::clone(&connection),
@@ -134,8 +149,13 @@ pub async fn serve(
         };
         let (tls, cancels) = (tls.clone(), Arc::clone(&cancels));
         open.spawn(async move {
+            let answered = Box::pin(process_socket(socket, tls, handlers));
             // A client that goes away in the middle of a word is no fault either.
-            let _ = process_socket(socket, tls, handlers).await;
+            if is_full {
+                let _ = tokio::time::timeout(BESIDE_WITHIN, answered).await;
+            } else {
+                let _ = answered.await;
+            }
             connection.gone(&cancels);
             drop(place);
         });

@@ -32,6 +32,7 @@ use super::{Cancels, connection::Connection, failure::fatal, settings};
 use crate::{
     access::Reader,
     endpoint::{Gate, Stored},
+    metrics::Metrics,
 };
 
 /// How long one waits who was refused, so that nobody guesses quickly.
@@ -44,6 +45,8 @@ pub(super) struct Startup {
     cancels: Arc<Cancels>,
     /// Whether the door has a certificate, so that nobody need come without encryption.
     is_encrypted: bool,
+    /// Where it is counted that there was no place, if there is none.
+    full: Option<Metrics>,
     state: Mutex<State>,
 }
 
@@ -76,8 +79,9 @@ impl Startup {
         connection: Arc<Connection>,
         cancels: Arc<Cancels>,
         is_encrypted: bool,
+        full: Option<Metrics>,
     ) -> Self {
-        Self { gate, connection, cancels, is_encrypted, state: Mutex::new(State::Begun) }
+        Self { gate, connection, cancels, is_encrypted, full, state: Mutex::new(State::Begun) }
     }
 
     fn set(&self, state: State) {
@@ -86,6 +90,13 @@ impl Startup {
 
     /// What is asked of somebody: the proof of a stored password, or a token.
     fn demand<C: ClientInfo>(&self, client: &C) -> PgWireResult<Authentication> {
+        if let Some(metrics) = &self.full {
+            metrics.turned_away("postgres");
+            return Err(fatal(
+                "53300",
+                "too many clients already: come again when others have gone",
+            ));
+        }
         if self.is_encrypted && !client.is_secure() {
             let text = "this door is encrypted: connect with sslmode=verify-full, or require";
             return Err(fatal("28000", text));
