@@ -22,7 +22,10 @@ use tonic::transport::{Server, server::Connected};
 use super::{ACCEPT_AGAIN, Endpoint, Gate};
 use crate::metrics::{Metrics, Ongoing};
 
+mod about;
+mod actions;
 mod admission;
+mod keys;
 mod prepared;
 mod service;
 pub mod tails;

@@ -70,7 +70,7 @@ fn unsupported(text: impl Into<String>) -> Refused {
 }
 
 /// Tables that one statement may name: to plan it takes their number squared, and cannot be cancelled.
-const MOST_TABLES: usize = 200;
+pub(crate) const MOST_TABLES: usize = 200;
 
 /// Sorts a statement into what may be asked.
 pub(crate) fn asked(statement: Statement) -> Result<Asked, Refused> {

@@ -4,19 +4,21 @@ use std::{pin::Pin, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef, ipc::writer::IpcWriteOptions};
 use arrow_flight::{
-    Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse,
-    IpcMessage, SchemaAsIpc, Ticket,
+    Action, ActionType, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest,
+    HandshakeResponse, IpcMessage, SchemaAsIpc, Ticket,
     decode::FlightRecordBatchStream,
     encode::FlightDataEncoderBuilder,
     error::FlightError,
     flight_service_server::FlightService,
     sql::{
-        ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest,
-        ActionCreatePreparedStatementResult, CommandGetCatalogs, CommandGetDbSchemas,
-        CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables, CommandPreparedStatementQuery,
+        ActionCancelQueryRequest, ActionCancelQueryResult, ActionClosePreparedStatementRequest,
+        ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
+        CommandGetCatalogs, CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys,
+        CommandGetImportedKeys, CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes,
+        CommandGetTables, CommandGetXdbcTypeInfo, CommandPreparedStatementQuery,
         CommandPreparedStatementUpdate, CommandStatementQuery, CommandStatementUpdate,
         DoPutPreparedStatementResult, ProstMessageExt, SqlInfo, TicketStatementQuery,
-        metadata::{SqlInfoData, SqlInfoDataBuilder},
+        metadata::{SqlInfoData, XdbcTypeInfoData},
         server::{FlightSqlService, PeekableFlightDataStream},
     },
 };
@@ -31,7 +33,7 @@ use prost::Message;
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{admission::Admission, prepared::Kept};
+use super::{about, actions, admission::Admission, keys, prepared::Kept};
 use crate::{
     access::Reader,
     endpoint::{
@@ -54,25 +56,16 @@ pub(super) struct Service {
     admission: Admission,
     prepared: Kept,
     about: SqlInfoData,
+    types: XdbcTypeInfoData,
 }
 
 type Answer = Response<<Service as FlightService>::DoGetStream>;
 
 impl Service {
     pub(super) fn new(endpoint: Arc<Endpoint>, gate: Arc<dyn Gate>) -> Self {
-        let mut about = SqlInfoDataBuilder::new();
-        about.append(SqlInfo::FlightSqlServerName, "AVIS");
-        about.append(SqlInfo::FlightSqlServerVersion, env!("CARGO_PKG_VERSION"));
-        about.append(SqlInfo::FlightSqlServerArrowVersion, "1.3");
-        about.append(SqlInfo::FlightSqlServerReadOnly, true);
-        about.append(SqlInfo::FlightSqlServerSql, true);
-        about.append(SqlInfo::FlightSqlServerSubstrait, false);
-        // None: every statement sees one state of all tables, and nothing is ever written.
-        about.append(SqlInfo::FlightSqlServerTransaction, 0_i32);
-        about.append(SqlInfo::FlightSqlServerCancel, false);
-        about.append(SqlInfo::SqlIdentifierQuoteChar, "\"");
-        let about = about.build().expect("what is said of the server is well formed");
-        Self { endpoint, admission: Admission::new(gate), prepared: Kept::default(), about }
+        let about = about::server(&endpoint.limits, &endpoint.base);
+        let (admission, prepared) = (Admission::new(gate), Kept::default());
+        Self { endpoint, admission, prepared, about, types: about::types() }
     }
 
     /// The one statement of a text, if it may be asked.
@@ -117,6 +110,23 @@ impl Service {
 
     fn told(&self, batch: RecordBatch) -> Answer {
         encoded(batch.schema(), futures::stream::once(async move { Ok(batch) }))
+    }
+
+    /// Where an answer of known columns is fetched.
+    fn known(
+        &self,
+        ticket: &impl ProstMessageExt,
+        request: Request<FlightDescriptor>,
+        schema: &SchemaRef,
+    ) -> Result<Response<FlightInfo>, Status> {
+        self.admission.reader(&request)?;
+        flight_info(request, ticket, schema)
+    }
+
+    /// An answer without rows.
+    fn nothing(&self, request: &Request<Ticket>, schema: SchemaRef) -> Result<Answer, Status> {
+        self.admission.reader(request)?;
+        Ok(self.told(RecordBatch::new_empty(schema)))
     }
 }
 
@@ -448,6 +458,110 @@ impl FlightSqlService for Service {
         self.admission.reader(&request)?;
         let batch = query.into_builder(&self.about).build().map_err(Status::from)?;
         Ok(self.told(batch))
+    }
+
+    async fn get_flight_info_primary_keys(
+        &self,
+        query: CommandGetPrimaryKeys,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        self.known(&query, request, &keys::primary())
+    }
+
+    async fn do_get_primary_keys(
+        &self,
+        _: CommandGetPrimaryKeys,
+        request: Request<Ticket>,
+    ) -> Result<Answer, Status> {
+        self.nothing(&request, keys::primary())
+    }
+
+    async fn get_flight_info_exported_keys(
+        &self,
+        query: CommandGetExportedKeys,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        self.known(&query, request, &keys::foreign())
+    }
+
+    async fn do_get_exported_keys(
+        &self,
+        _: CommandGetExportedKeys,
+        request: Request<Ticket>,
+    ) -> Result<Answer, Status> {
+        self.nothing(&request, keys::foreign())
+    }
+
+    async fn get_flight_info_imported_keys(
+        &self,
+        query: CommandGetImportedKeys,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        self.known(&query, request, &keys::foreign())
+    }
+
+    async fn do_get_imported_keys(
+        &self,
+        _: CommandGetImportedKeys,
+        request: Request<Ticket>,
+    ) -> Result<Answer, Status> {
+        self.nothing(&request, keys::foreign())
+    }
+
+    async fn get_flight_info_cross_reference(
+        &self,
+        query: CommandGetCrossReference,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        self.known(&query, request, &keys::foreign())
+    }
+
+    async fn do_get_cross_reference(
+        &self,
+        _: CommandGetCrossReference,
+        request: Request<Ticket>,
+    ) -> Result<Answer, Status> {
+        self.nothing(&request, keys::foreign())
+    }
+
+    async fn get_flight_info_xdbc_type_info(
+        &self,
+        query: CommandGetXdbcTypeInfo,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        self.known(&query, request, &self.types.schema())
+    }
+
+    async fn do_get_xdbc_type_info(
+        &self,
+        query: CommandGetXdbcTypeInfo,
+        request: Request<Ticket>,
+    ) -> Result<Answer, Status> {
+        self.admission.reader(&request)?;
+        let batch = query.into_builder(&self.types).build().map_err(Status::from)?;
+        Ok(self.told(batch))
+    }
+
+    async fn do_action_cancel_query(
+        &self,
+        _: ActionCancelQueryRequest,
+        request: Request<Action>,
+    ) -> Result<ActionCancelQueryResult, Status> {
+        self.admission.reader(&request)?;
+        // The older action's results have the same numbers as the newer one's.
+        Ok(ActionCancelQueryResult { result: actions::CANCELLED.into() })
+    }
+
+    async fn do_action_fallback(
+        &self,
+        request: Request<Action>,
+    ) -> Result<Response<<Self as FlightService>::DoActionStream>, Status> {
+        self.admission.reader(&request)?;
+        actions::answer(request.get_ref())
+    }
+
+    async fn list_custom_actions(&self) -> Option<Vec<Result<ActionType, Status>>> {
+        Some(vec![Ok(actions::listed())])
     }
 
     async fn register_sql_info(&self, _: i32, _: &SqlInfo) {}
