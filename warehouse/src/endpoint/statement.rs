@@ -4,9 +4,10 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::{
     ast::{
-        CloseCursor, ContextModifier, CopyOption, CopySource, CopyTarget, DeclareType,
-        DiscardObject, Expr, FetchDirection, ObjectName, Query, Set, SetExpr, Statement, Value,
-        ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
+        CloseCursor, ContextModifier, CopyLegacyCsvOption, CopyLegacyOption, CopyOption,
+        CopySource, CopyTarget, DeclareType, DiscardObject, Expr, FetchDirection, Ident,
+        ObjectName, Query, Set, SetExpr, Statement, Value, ValueWithSpan, Visit, VisitMut, Visitor,
+        VisitorMut,
     },
     dialect::PostgreSqlDialect,
     parser::Parser,
@@ -92,7 +93,15 @@ pub(crate) fn asked(statement: Statement) -> Result<Asked, Refused> {
             only_reads(&statement).map_err(|()| read_only(&statement))?;
             Ok(Asked::Query(Box::new(statement)))
         }
-        Statement::Copy { source, to: true, target: CopyTarget::Stdout, options, .. } => {
+        Statement::Copy {
+            source,
+            to: true,
+            target: CopyTarget::Stdout,
+            mut options,
+            legacy_options,
+            ..
+        } => {
+            options.extend(modern(legacy_options)?);
             copy(source, &options)
         }
         Statement::Set(set) => Ok(setting(set)),
@@ -200,13 +209,42 @@ fn copy(source: CopySource, options: &[CopyOption]) -> Result<Asked, Refused> {
     Ok(Asked::Copy(Box::new(query), form(options)?))
 }
 
+/// Options as they are written since PostgreSQL 9; `\copy … csv header` still sends the older ones.
+fn modern(legacy: Vec<CopyLegacyOption>) -> Result<Vec<CopyOption>, Refused> {
+    let mut options = Vec::new();
+    for option in legacy {
+        match option {
+            CopyLegacyOption::Binary => options.push(CopyOption::Format(Ident::new("binary"))),
+            CopyLegacyOption::Delimiter(with) => options.push(CopyOption::Delimiter(with)),
+            CopyLegacyOption::Null(with) => options.push(CopyOption::Null(with)),
+            CopyLegacyOption::Csv(more) => {
+                options.push(CopyOption::Format(Ident::new("csv")));
+                options.extend(more.into_iter().map(|option| match option {
+                    CopyLegacyCsvOption::Header => CopyOption::Header(true),
+                    CopyLegacyCsvOption::Quote(with) => CopyOption::Quote(with),
+                    CopyLegacyCsvOption::Escape(with) => CopyOption::Escape(with),
+                    CopyLegacyCsvOption::ForceQuote(of) => CopyOption::ForceQuote(of),
+                    CopyLegacyCsvOption::ForceNotNull(of) => CopyOption::ForceNotNull(of),
+                }));
+            }
+            other => return Err(unsupported(format!("COPY with {other} is not supported"))),
+        }
+    }
+    Ok(options)
+}
+
 fn form(options: &[CopyOption]) -> Result<CopyForm, Refused> {
     let (mut format, mut delimiter, mut null, mut header) =
         (String::from("text"), None, None, false);
     for option in options {
         match option {
             CopyOption::Format(name) => format = name.value.to_lowercase(),
-            CopyOption::Delimiter(with) => delimiter = Some(with.to_string()),
+            // One byte, as values are written byte by byte.
+            CopyOption::Delimiter(with) if with.is_ascii() && !matches!(with, '\n' | '\r') => {
+                delimiter = Some(with.to_string());
+            }
+            // As it is written anyway.
+            CopyOption::Quote('"') | CopyOption::Escape('"') => {}
             CopyOption::Null(with) => null = Some(with.clone()),
             CopyOption::Header(with) => header = *with,
             CopyOption::Encoding(name) if name.eq_ignore_ascii_case("utf8") => {}
@@ -314,6 +352,7 @@ mod tests {
             "WITH a AS (SELECT 1 AS x) SELECT x FROM a UNION ALL VALUES (2)",
             "EXPLAIN ANALYZE SELECT 1",
             "COPY (SELECT 1) TO STDOUT (FORMAT binary)",
+            "COPY (SELECT 1) TO STDOUT WITH CSV HEADER QUOTE '\"'",
             "COPY benefit_lines (amount) TO STDOUT",
             "DECLARE c CURSOR FOR SELECT 1",
             "FETCH FORWARD 5 FROM c",
@@ -340,6 +379,9 @@ mod tests {
             "SHOW TABLES WHERE (WITH gone AS (DELETE FROM a RETURNING b) SELECT b FROM gone)",
             "COPY a FROM STDIN",
             "COPY (SELECT 1) TO '/etc/passwd'",
+            "COPY (SELECT 1) TO STDOUT (DELIMITER 'ā')",
+            "COPY (SELECT 1) TO STDOUT CSV QUOTE '|'",
+            "COPY (SELECT 1) TO STDOUT GZIP",
             "COPY (SELECT 1) TO PROGRAM 'sh'",
             "TRUNCATE a",
             "GRANT ALL ON a TO b",
@@ -352,6 +394,19 @@ mod tests {
                 || asked(parsed(sql)).is_err();
             assert!(refused, "{sql}");
         }
+    }
+
+    #[test]
+    fn older_options_of_copy_mean_what_newer_ones_do() {
+        let form = |sql: &str| match asked(parsed(sql)) {
+            Ok(Asked::Copy(_, form)) => form,
+            other => panic!("{sql}: {other:?}"),
+        };
+        let older = form("COPY (SELECT 1) TO STDOUT WITH DELIMITER ';' NULL 'none' CSV HEADER");
+        let newer =
+            form("COPY (SELECT 1) TO STDOUT (FORMAT csv, HEADER, DELIMITER ';', NULL 'none')");
+        assert_eq!(older, newer);
+        assert_eq!(form("COPY (SELECT 1) TO STDOUT BINARY"), CopyForm::Binary);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not there")]
 
 mod abreast;
+mod doors;
 mod doubt;
 mod evolution;
 mod export;
