@@ -14,7 +14,11 @@ use std::{
 };
 
 use datafusion::{
-    catalog::{CatalogProvider, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider},
+    catalog::{
+        CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
+        SchemaProvider,
+        information_schema::{INFORMATION_SCHEMA, InformationSchemaProvider},
+    },
     execution::{
         SessionState, SessionStateBuilder,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
@@ -40,6 +44,7 @@ use crate::{
     nesting,
     session::Session,
 };
+use information::Information;
 use memory::Memory;
 use names::Names;
 use statement::Asked;
@@ -47,6 +52,7 @@ use tokio::runtime::Handle;
 
 pub mod flight;
 mod functions;
+mod information;
 mod memory;
 mod names;
 pub mod postgres;
@@ -183,6 +189,8 @@ impl Endpoint {
         let catalog = &mut state.config_mut().options_mut().catalog;
         catalog.default_catalog = DATABASE.to_owned();
         catalog.default_schema = SCHEMA.to_owned();
+        // The engine's own would stand before ours.
+        catalog.information_schema = false;
         let context = SessionContext::new_with_state(state);
         context.register_catalog(DATABASE, Arc::new(MemoryCatalogProvider::new()));
         setup_pg_catalog(&context, DATABASE, EmptyContextProvider)
@@ -207,12 +215,14 @@ impl Endpoint {
     pub(crate) fn context(&self, reader: &Reader) -> Result<SessionContext, WarehouseError> {
         let tables = (self.open)()?.restricted(&reader.view);
         let as_of = tables.as_of();
-        let catalog = MemoryCatalogProvider::new();
-        catalog.register_schema(SCHEMA, Arc::new(tables))?;
-        catalog.register_schema("pg_catalog", self.pg_catalog(&reader.view)?)?;
-        let list = MemoryCatalogProviderList::new();
-        let list: Arc<dyn datafusion::catalog::CatalogProviderList> = Arc::new(list);
-        list.register_catalog(DATABASE.to_owned(), Arc::new(catalog));
+        let tables: Arc<dyn SchemaProvider> = Arc::new(tables);
+        let pg_catalog = self.pg_catalog(&reader.view)?;
+        let schemas = [(SCHEMA, tables), ("pg_catalog", pg_catalog)];
+        // The engine tells of a list without it, which would hold itself otherwise.
+        let engine = InformationSchemaProvider::new(catalogues(schemas.clone())?);
+        let information: Arc<dyn SchemaProvider> =
+            Arc::new(Information::new(Arc::new(engine), &reader.view));
+        let list = catalogues(schemas.into_iter().chain([(INFORMATION_SCHEMA, information)]))?;
         let spill = DiskManagerBuilder::default()
             .with_mode(DiskManagerMode::OsTmpDirectory)
             .with_max_temp_directory_size(self.limits.spill_bytes);
@@ -254,6 +264,19 @@ impl Endpoint {
         let bound = !matches!(reader.view, View::Everything | View::Finance);
         (bound && self.limits.rows > 0).then_some(self.limits.rows)
     }
+}
+
+/// The one catalogue, with some schemas.
+fn catalogues(
+    schemas: impl IntoIterator<Item = (&'static str, Arc<dyn SchemaProvider>)>,
+) -> Result<Arc<dyn CatalogProviderList>, WarehouseError> {
+    let catalog = MemoryCatalogProvider::new();
+    for (name, schema) in schemas {
+        catalog.register_schema(name, schema)?;
+    }
+    let list = MemoryCatalogProviderList::new();
+    list.register_catalog(DATABASE.to_owned(), Arc::new(catalog));
+    Ok(Arc::new(list))
 }
 
 fn parse(parser: &PostgresCompatibilityParser, text: &str) -> Result<Vec<Statement>, ParserError> {
