@@ -12,6 +12,7 @@ use datafusion::{
 use super::postgres::settings;
 
 mod bounded;
+mod format;
 
 /// A function that answers the same whatever it is asked.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -68,6 +69,7 @@ pub(super) fn register(context: &SessionContext) {
     let signature = Signature::variadic(vec![DataType::Utf8], Volatility::Stable);
     context.register_udf(ScalarUDF::from(CurrentSetting { signature }));
     bounded::register(context);
+    format::register(context);
 }
 
 /// `current_user`, which the parser calls so, and `session_user`.

@@ -1,13 +1,17 @@
-//! What clients ask catalogues with and the engine lacks: `ARRAY(SELECT …)` becomes an aggregate, and
-//! options and privileges of tables, of which ours have none, are null.
+//! What clients ask catalogues with and the engine lacks: `ARRAY(SELECT …)` becomes an aggregate,
+//! options, privileges and descriptions of tables, of which ours have none, are null, and functions that
+//! types name are compared by name.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, OrderBy,
-    OrderByExpr, OrderByKind, Query, SelectItem, SetExpr, Statement, Value, VisitMut, VisitorMut,
+    ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr,
+    Ident, OrderBy, OrderByExpr, OrderByKind, Query, SelectItem, SetExpr, Statement, TableFactor,
+    Value, VisitMut, VisitorMut,
 };
+
+use super::SCHEMA;
 
 /// Rewrites all of it; what it does not understand stays, and is refused later.
 pub(super) fn rewrite(statements: &mut Vec<Statement>) {
@@ -18,6 +22,14 @@ pub(super) fn rewrite(statements: &mut Vec<Statement>) {
         fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
             if is_absent(expr) {
                 *expr = nothing();
+            } else if let Some(arguments) = described(expr) {
+                *arguments = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(nothing()))];
+            } else if let Some(name) = searched(expr) {
+                *name = Expr::value(Value::SingleQuotedString(SCHEMA.to_owned()));
+            } else if let Some((number, name)) = by_number(expr) {
+                *number = name;
+            } else if let Some(item) = looked_up(expr) {
+                *item = aggregate("max", item.clone(), Vec::new());
             } else if let Some(query) = of_rows(expr) {
                 if query.to_string().contains(UNNESTED) {
                     *expr = nothing();
@@ -27,6 +39,11 @@ pub(super) fn rewrite(statements: &mut Vec<Statement>) {
             }
             ControlFlow::Continue(())
         }
+
+        fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+            by_what_is_asked(query);
+            ControlFlow::Continue(())
+        }
     }
     // It never breaks.
     let _ = statements.visit(&mut Lacking);
@@ -34,12 +51,124 @@ pub(super) fn rewrite(statements: &mut Vec<Statement>) {
 
 /// Columns of `pg_class` that the catalogue lacks; each would be a list of texts.
 const ABSENT: [&str; 2] = ["reloptions", "relacl"];
+/// Columns of `pg_type` that name a function where PostgreSQL has its number.
+const FUNCTIONS: [&str; 7] =
+    ["typanalyze", "typinput", "typmodin", "typmodout", "typoutput", "typreceive", "typsend"];
 /// How a client takes such a list apart, once it is known to be none.
 const UNNESTED: &str = "unnest(CAST(NULL AS TEXT[]))";
 
 fn is_absent(expr: &Expr) -> bool {
     let Expr::CompoundIdentifier(parts) = expr else { return false };
     parts.last().is_some_and(|name| ABSENT.contains(&name.value.as_str()))
+}
+
+/// What a column's description is asked for by. It is null whatever that is, and the engine may not
+/// understand it: a name that is put together and cast to the number of a table.
+fn described(expr: &mut Expr) -> Option<&mut Vec<FunctionArg>> {
+    let Expr::Function(function) = expr else { return None };
+    let FunctionArguments::List(list) = &mut function.args else { return None };
+    let is_asked = function.name.to_string().eq_ignore_ascii_case("col_description");
+    is_asked.then_some(&mut list.args)
+}
+
+/// Where `quote_ident(table_schema) IN ('')` asks for a name that nothing has: so the parser leaves what
+/// Grafana asks the search path with, which is our one schema.
+fn searched(expr: &mut Expr) -> Option<&mut Expr> {
+    let Expr::InList { expr: of, list, negated: false } = expr else { return None };
+    let Expr::Function(function) = of.as_ref() else { return None };
+    let [name] = list.as_mut_slice() else { return None };
+    let empty = Value::SingleQuotedString(String::new());
+    let is_empty = matches!(&*name, Expr::Value(value) if value.value == empty);
+    let quotes = function.name.to_string().eq_ignore_ascii_case("quote_ident");
+    (is_empty && quotes).then_some(name)
+}
+
+/// The number that a column is compared with which names a function, and the name that it has to be
+/// compared with.
+fn by_number(expr: &mut Expr) -> Option<(&mut Expr, Expr)> {
+    let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = expr else { return None };
+    let number = match (names_function(left), names_function(right)) {
+        (true, false) => right,
+        (false, true) => left,
+        _ => return None,
+    };
+    let name = match number.as_ref() {
+        Expr::CompoundIdentifier(parts) => {
+            let (last, of) = parts.split_last().filter(|(last, _)| last.value == "oid")?;
+            let name = Ident { value: "proname".to_owned(), ..last.clone() };
+            Expr::CompoundIdentifier(of.iter().cloned().chain([name]).collect())
+        }
+        Expr::Subquery(query) => Expr::value(Value::SingleQuotedString(function_of(query)?)),
+        _ => return None,
+    };
+    Some((&mut **number, name))
+}
+
+/// What a query of one value asks of one table of the catalogue: the engine has to see that there is one
+/// row at most, which a look-up by a number has.
+fn looked_up(expr: &mut Expr) -> Option<&mut Expr> {
+    let Expr::Subquery(query) = expr else { return None };
+    let plain = query.limit_clause.is_none() && query.fetch.is_none() && query.with.is_none();
+    let SetExpr::Select(select) = query.body.as_mut() else { return None };
+    let [from] = select.from.as_slice() else { return None };
+    let TableFactor::Table { name, args: None, .. } = &from.relation else { return None };
+    let of = name.to_string();
+    // A function is looked up by its name, of which there may be several.
+    let is_known = of.starts_with("pg_catalog.pg_") && of != "pg_catalog.pg_proc";
+    let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
+    if !plain || !is_known || !from.joins.is_empty() || grouped || select.distinct.is_some() {
+        return None;
+    }
+    let [SelectItem::UnnamedExpr(item)] = select.projection.as_mut_slice() else { return None };
+    let is_value =
+        matches!(&*item, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::BinaryOp { .. });
+    is_value.then_some(item)
+}
+
+/// Orders by the column that is asked for where a name is that of one, as PostgreSQL does: several tables
+/// may have it.
+fn by_what_is_asked(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_ref() else { return };
+    let Some(OrderByKind::Expressions(by)) = query.order_by.as_mut().map(|by| &mut by.kind) else {
+        return;
+    };
+    for by in by {
+        let Expr::Identifier(name) = &by.expr else { continue };
+        let asked = select.projection.iter().filter(|item| match item {
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => {
+                parts.last().is_some_and(|last| last.value == name.value)
+            }
+            SelectItem::ExprWithAlias { alias, .. } => alias.value == name.value,
+            _ => false,
+        });
+        if let [SelectItem::UnnamedExpr(column)] = asked.collect::<Vec<_>>().as_slice() {
+            by.expr = column.clone();
+        }
+    }
+}
+
+fn names_function(expr: &Expr) -> bool {
+    let name = match expr {
+        Expr::Identifier(name) => name,
+        Expr::CompoundIdentifier(parts) => match parts.last() {
+            Some(name) => name,
+            None => return false,
+        },
+        _ => return false,
+    };
+    FUNCTIONS.contains(&name.value.as_str())
+}
+
+/// The function that `'…'::regproc` names, which the parser has made a query for its number.
+fn function_of(query: &Query) -> Option<String> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    if !query.to_string().starts_with("SELECT oid FROM pg_catalog.pg_proc WHERE proname = '") {
+        return None;
+    }
+    let Some(Expr::BinaryOp { right, .. }) = &select.selection else { return None };
+    let Expr::Value(value) = right.as_ref() else { return None };
+    let Value::SingleQuotedString(name) = &value.value else { return None };
+    Some(name.strip_prefix("pg_catalog.").unwrap_or(name).to_owned())
 }
 
 /// No list of texts.
@@ -89,14 +218,19 @@ fn aggregated(query: &Query) -> Option<Query> {
         Some(order) => vec![FunctionArgumentClause::OrderBy(ordered(order, &item)?)],
         None => Vec::new(),
     };
+    // As a tree and not as text, which might be read in another way than it was meant.
+    select.projection = vec![SelectItem::UnnamedExpr(aggregate("array_agg", item, clauses))];
+    Some(query)
+}
+
+fn aggregate(name: &str, item: Expr, clauses: Vec<FunctionArgumentClause>) -> Expr {
     let list = FunctionArgumentList {
         duplicate_treatment: None,
         args: vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(item))],
         clauses,
     };
-    // As a tree and not as text, which might be read in another way than it was meant.
-    select.projection = vec![SelectItem::UnnamedExpr(Expr::Function(Function {
-        name: Ident::new("array_agg").into(),
+    Expr::Function(Function {
+        name: Ident::new(name).into(),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(list),
@@ -104,8 +238,7 @@ fn aggregated(query: &Query) -> Option<Query> {
         null_treatment: None,
         over: None,
         within_group: Vec::new(),
-    }))];
-    Some(query)
+    })
 }
 
 /// What rows are ordered by; the only column by its place, which an aggregate does not know, is the
@@ -163,6 +296,60 @@ mod tests {
         // What is not plain stays as it is.
         let other = "SELECT ARRAY(SELECT DISTINCT a FROM b)";
         assert_eq!(rewritten(other), other);
+    }
+
+    #[test]
+    fn functions_that_types_name_are_compared_by_name() {
+        // As Npgsql asks for types, and pgjdbc for one.
+        assert_eq!(
+            rewritten("SELECT 1 FROM t LEFT JOIN pg_proc AS proc ON proc.oid = t.typreceive"),
+            "SELECT 1 FROM t LEFT JOIN pg_proc AS proc ON proc.proname = t.typreceive"
+        );
+        assert_eq!(
+            rewritten(
+                "SELECT typinput = (SELECT oid FROM pg_catalog.pg_proc WHERE proname = 'pg_catalog.array_in') AS a FROM t"
+            ),
+            "SELECT typinput = 'array_in' AS a FROM t"
+        );
+        let other = "SELECT 1 FROM t JOIN e ON e.oid = t.typelem WHERE t.typinput = 'boolin'";
+        assert_eq!(rewritten(other), other);
+    }
+
+    #[test]
+    fn what_is_looked_up_is_one_value() {
+        assert_eq!(
+            rewritten(
+                "SELECT (SELECT r.a FROM pg_catalog.pg_range AS r WHERE r.b = t.c) AS x FROM t"
+            ),
+            "SELECT (SELECT max(r.a) FROM pg_catalog.pg_range AS r WHERE r.b = t.c) AS x FROM t"
+        );
+        // Of a table of ours it is the reader's to say which row is meant.
+        let other = "SELECT (SELECT a FROM public.means WHERE b = t.c) AS x FROM t";
+        assert_eq!(rewritten(other), other);
+    }
+
+    #[test]
+    fn a_name_that_is_asked_for_is_what_rows_are_ordered_by() {
+        assert_eq!(
+            rewritten("SELECT t.oid, label FROM e JOIN t ON t.oid = e.of ORDER BY oid, label"),
+            "SELECT t.oid, label FROM e JOIN t ON t.oid = e.of ORDER BY t.oid, label"
+        );
+        let other = "SELECT t.oid, e.oid AS oid FROM e JOIN t ON t.oid = e.of ORDER BY oid";
+        assert_eq!(rewritten(other), other);
+    }
+
+    #[test]
+    fn the_search_path_is_our_schema_and_nothing_is_described() {
+        assert_eq!(
+            rewritten("SELECT 1 FROM t WHERE quote_ident(table_schema) IN ('')"),
+            "SELECT 1 FROM t WHERE quote_ident(table_schema) IN ('public')"
+        );
+        let other = "SELECT 1 FROM t WHERE a IN ('') AND quote_ident(b) IN ('', 'c')";
+        assert_eq!(rewritten(other), other);
+        assert_eq!(
+            rewritten("SELECT col_description(CAST(format('%I', a) AS REGCLASS), 1) AS d FROM t"),
+            "SELECT col_description(CAST(NULL AS TEXT[])) AS d FROM t"
+        );
     }
 
     #[test]

@@ -17,6 +17,7 @@ use warehouse::{
 use crate::world::World;
 
 mod bounds;
+mod catalogues;
 mod client;
 mod copies;
 mod drivers;

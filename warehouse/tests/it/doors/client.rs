@@ -29,6 +29,13 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The values of a column; a missing one is empty.
+    pub fn column(&self, name: &str) -> Vec<&str> {
+        let at = self.columns.iter().position(|(known, _)| known == name);
+        let at = at.unwrap_or_else(|| panic!("no {name} among {:?}", self.columns));
+        self.rows.iter().map(|row| row[at].as_deref().unwrap_or_default()).collect()
+    }
+
     /// The one value of an answer that has one.
     pub fn value(&self) -> &str {
         let [row] = self.rows.as_slice() else { panic!("not one row: {:?}", self.rows) };

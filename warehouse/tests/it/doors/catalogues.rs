@@ -1,0 +1,120 @@
+//! What tools ask catalogues, as they send it: each gets an answer in which it finds the tables.
+
+use super::{Doors, client::Client};
+use crate::world::World;
+
+/// The number of the type of text, as which drivers send patterns of names.
+const VARCHAR: u32 = 1043;
+/// Numbers of types that columns have.
+const TEXT: &str = "25";
+const NUMERIC: &str = "1700";
+const TIMESTAMPTZ: &str = "1184";
+
+/// A recorded question without what is said of it.
+macro_rules! recorded {
+    ($name:literal) => {
+        asked(include_str!(concat!("../../golden/clients/", $name, ".txt")))
+    };
+}
+
+fn asked(recorded: &str) -> String {
+    let lines = recorded.lines().skip_while(|line| line.starts_with('#'));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+async fn analyst(doors: &Doors) -> Client {
+    Client::connect(doors.postgres, "analyst").await.unwrap()
+}
+
+#[tokio::test]
+async fn npgsql_loads_the_types_that_it_needs() {
+    let world = World::new();
+    let doors = Doors::open(&world).await;
+    let answers = analyst(&doors).await.simple(&recorded!("npgsql_types")).await.unwrap();
+    let [version, types, fields, labels] = answers.as_slice() else { panic!("{answers:?}") };
+    assert!(version.value().starts_with("PostgreSQL 16"));
+    assert!(fields.rows.is_empty() && labels.rows.is_empty());
+    let names = types.column("typname");
+    let kinds = types.column("typtype");
+    let items = types.column("elemtypoid");
+    for (name, kind, item) in [
+        ("text", "b", ""),
+        ("numeric", "b", ""),
+        ("timestamptz", "b", ""),
+        ("_text", "a", TEXT),
+        ("_numeric", "a", NUMERIC),
+        ("int4range", "r", "23"),
+    ] {
+        let at = names.iter().position(|known| *known == name);
+        let at = at.unwrap_or_else(|| panic!("no {name}"));
+        assert_eq!((kinds[at], items[at]), (kind, item), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn grafana_lists_tables_and_the_columns_of_one() {
+    let world = World::new();
+    let doors = Doors::open(&world).await;
+    let mut client = analyst(&doors).await;
+    let tables = client.ask(&recorded!("grafana_tables")).await.unwrap();
+    let tables = tables.column("table");
+    // By their names alone, as they are on the search path.
+    assert!(tables.contains(&"benefit_lines") && tables.contains(&"persons_current"), "{tables:?}");
+    assert!(!tables.contains(&"settlement_lines"), "{tables:?}");
+    let columns = client.ask(&recorded!("grafana_columns")).await.unwrap();
+    let found: Vec<_> = columns.column("column").into_iter().zip(columns.column("type")).collect();
+    for wanted in [
+        ("amount", "numeric"),
+        ("occurred_at", "timestamp with time zone"),
+        ("date", "date"),
+        ("units", "bigint"),
+    ] {
+        assert!(found.contains(&wanted), "{wanted:?}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn metabase_syncs_tables_and_fields() {
+    let world = World::new();
+    let doors = Doors::open(&world).await;
+    let mut client = analyst(&doors).await;
+    let tables = client.bound(&recorded!("metabase_tables"), &[]).await.unwrap();
+    assert!(tables.column("name").contains(&"benefit_lines"));
+    assert!(tables.column("type").iter().all(|kind| *kind == "VIEW"));
+    let fields = client.bound(&recorded!("metabase_fields"), &[]).await.unwrap();
+    let found: Vec<_> =
+        fields.column("name").into_iter().zip(fields.column("database-type")).collect();
+    for wanted in [("amount", "numeric"), ("occurred_at", "timestamptz"), ("item", "text")] {
+        assert!(found.contains(&wanted), "{wanted:?}: {found:?}");
+    }
+    assert!(fields.column("table-name").iter().all(|table| *table == "benefit_lines"));
+}
+
+#[tokio::test]
+async fn pgjdbc_describes_tables_and_their_columns() {
+    let world = World::new();
+    let doors = Doors::open(&world).await;
+    let mut client = analyst(&doors).await;
+    let patterns = [(VARCHAR, Some("public")), (VARCHAR, Some("benefit_lines"))];
+    let tables = client.bound(&recorded!("pgjdbc_tables"), &patterns).await.unwrap();
+    assert_eq!(tables.column("TABLE_NAME"), ["benefit_lines"]);
+    assert_eq!(tables.column("TABLE_TYPE"), ["VIEW"]);
+    let columns = client.bound(&recorded!("pgjdbc_columns"), &patterns).await.unwrap();
+    let found: Vec<_> =
+        columns.column("attname").into_iter().zip(columns.column("atttypid")).collect();
+    for wanted in [("amount", NUMERIC), ("occurred_at", TIMESTAMPTZ), ("item", TEXT)] {
+        assert!(found.contains(&wanted), "{wanted:?}: {found:?}");
+    }
+    // Numbered from one, in their order.
+    let numbers = columns.column("attnum");
+    assert_eq!((numbers[0], numbers.len()), ("1", found.len()));
+}
+
+#[tokio::test]
+async fn pgjdbc_finds_out_what_an_unknown_type_is() {
+    let world = World::new();
+    let doors = Doors::open(&world).await;
+    let found = analyst(&doors).await.ask(&recorded!("pgjdbc_type")).await.unwrap();
+    assert_eq!(found.column("is_array"), ["t"]);
+    assert_eq!(found.column("typname"), ["_aclitem"]);
+}
