@@ -193,8 +193,7 @@ impl Shared<'_> {
             baskets: self.config.portal.baskets.clone(),
         };
         let (auditor, keys) = (self.auditor.clone(), self.config.backup.folder());
-        let operated =
-            pull::operation(node, tokens.clone(), auditor.clone(), registrar.clone());
+        let operated = pull::operation(node, tokens.clone(), auditor.clone(), registrar.clone());
         let operated = operated.merge(server::routes(node, tokens, auditor, keys));
         Ok(enrolment::routes(enrolment)
             .merge(registry::http::routes(registry))
