@@ -354,6 +354,11 @@ impl Streams {
                 // Of what a disk has lost there are no blocks.
                 true if block.end() <= low => break,
                 true => low = block.end(),
+                // What stood before it was let go of meanwhile.
+                false if block.first() > middle => {
+                    low = block.first();
+                    break;
+                }
                 false => high = block.first().max(low),
             }
         }
@@ -374,7 +379,7 @@ impl Streams {
         let (mut next, mut found) = (from, None);
         while next < end && found.is_none() {
             let before = next;
-            self.each(topic, partition, before, READ_BATCH, |offset, bytes| {
+            let read = self.each(topic, partition, before, READ_BATCH, |offset, bytes| {
                 let recorded_at = wire::recorded_at(bytes)
                     .map_err(|error| LogError::unread(topic, partition, offset, error))?;
                 if found.is_none() && recorded_at >= instant {
@@ -382,7 +387,11 @@ impl Streams {
                 }
                 next = offset + 1;
                 Ok(())
-            })?;
+            });
+            // What cannot be read behind it is told to whoever reads on.
+            if found.is_none() {
+                read?;
+            }
             if next == before {
                 break;
             }

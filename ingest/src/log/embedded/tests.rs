@@ -85,3 +85,15 @@ async fn an_instant_is_found_though_a_clock_was_ahead_and_what_it_dated_is_gone(
     assert_eq!(found(1_000_000).await, end - 1);
     assert_eq!(found(2_000_001).await, end);
 }
+
+#[tokio::test]
+async fn an_instant_is_found_before_what_cannot_be_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = open(folder.path(), Keep::default());
+    let damaged = encoded(vec![0xff; 9], instant(3));
+    let records = vec![change("a", 1), change("b", 2), damaged];
+    log.append_encoded(TOPIC, records).await.expect("appended");
+    assert_eq!(log.at(TOPIC, 0, instant(2)).await.expect("it stands before"), 1);
+    let refused = log.at(TOPIC, 0, instant(3)).await.expect_err("it cannot be read");
+    assert!(matches!(refused, LogError::Damaged { offset: 2, .. }), "{refused}");
+}
