@@ -323,11 +323,15 @@ impl Slots {
         Ok(())
     }
 
-    /// The people of some slots, all of which were synced.
+    /// The people of some slots, all of which were synced. No code leads to one whose key is destroyed:
+    /// the code goes next, and nobody would tell of that.
     fn people(&self, slots: Range<u64>) -> Result<Vec<Enrolled>, VaultError> {
         let (mut people, mut torn) = (Vec::new(), None);
         self.each(slots, |at, slot| match held(slot) {
-            Held::Somebody(person) | Held::Leaving(person) => people.push(person),
+            Held::Somebody(person) | Held::Leaving(person) => people.push(match person.key {
+                Some(_) => person,
+                None => person.unlinked(),
+            }),
             Held::Nobody => {}
             Held::Torn => torn = torn.or(Some(at)),
         })
