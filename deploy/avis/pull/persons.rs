@@ -79,16 +79,19 @@ pub(super) async fn export(
     let identity = pulling.administrator(&headers)?;
     let asked: PersonAsked = read(&body, "{\"person\": \"DDMMYY-NNNNN\"}")?;
     let id = pulling.person(&asked.person)?;
-    let _turn = reading()?;
+    let turn = reading()?;
     pulling.auditor.tell(deed(&identity, "person.export", &id.to_string()));
     let node = Arc::clone(&pulling.node);
-    let told = aside("avis-export", move || async move { person::export(&node, id).await });
+    let told = aside("avis-export", move || async move {
+        let _turn = turn;
+        person::export(&node, id).await
+    });
     let told = told.await.map_err(inside)?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(told)).into_response())
 }
 
-/// Forgets somebody, for ever: their key is destroyed, their means are blocked; sums stay. Again, it
-/// changes nothing.
+/// Forgets somebody, for ever: their key is destroyed, their means are blocked; sums stay. Again,
+/// nobody is found any more.
 #[utoipa::path(post, path = "/v1/persons:erase", tag = "persons",
     operation_id = "erase_person", security(("token" = [])),
     request_body = PersonErasing,
@@ -106,13 +109,17 @@ pub(super) async fn erase(
         let detail = "/confirmed is not true: nobody can read the person's data afterwards";
         return Err(Problem::invalid(detail));
     }
-    let _turn = reading()?;
+    let turn = reading()?;
     pulling.auditor.tell(deed(&identity, "person.erase", &id.to_string()));
-    // Nobody changes the registry while whoever is erased is taken out of its lists.
-    let registry = pulling.registrar.now().await?;
-    let node = Arc::clone(&pulling.node);
-    let erased = aside("avis-erase", move || async move { person::erase(&node, id).await });
-    let means = erased.await.map_err(inside)?;
-    drop(registry);
+    // It goes on where whoever asked hangs up, so all that nobody else may do meanwhile goes with it.
+    let erased = aside("avis-erase", move || async move {
+        let _turn = turn;
+        // Nobody changes the registry while whoever is erased is taken out of its lists.
+        match pulling.registrar.now().await {
+            Ok(_registry) => person::erase(&pulling.node, id).await.map(Ok),
+            Err(problem) => Ok(Err(problem)),
+        }
+    });
+    let means = erased.await.map_err(inside)??;
     Ok(Json(PersonErased { means }))
 }

@@ -61,9 +61,12 @@ pub(super) async fn books(
     headers: HeaderMap,
 ) -> Result<Json<BooksProved>, Problem> {
     pulling.finance(&headers, "settlement.check", "")?;
-    let _turn = reading()?;
+    let turn = reading()?;
     let node = Arc::clone(&pulling.node);
-    let proof = aside("avis-prove", move || async move { settlement::prove_now(&node).await });
+    let proof = aside("avis-prove", move || async move {
+        let _turn = turn;
+        settlement::prove_now(&node).await
+    });
     Ok(Json(proof.await.map_err(failed)?.into()))
 }
 
@@ -78,11 +81,11 @@ pub(super) async fn stores(
     headers: HeaderMap,
 ) -> Result<Json<Findings>, Problem> {
     let identity = pulling.watcher(&headers)?;
-    let _turn = reading()?;
+    let turn = reading()?;
     pulling.auditor.tell(deed(&identity, "verify", ""));
     let node = Arc::clone(&pulling.node);
     let findings = aside("avis-verify", move || async move {
-        let quiet = Progress::new(true);
+        let (_turn, quiet) = (turn, Progress::new(true));
         Box::pin(verify::all(&node, verify::Of::Running, &quiet)).await
     });
     Ok(Json(findings.await.map_err(super::inside)?))

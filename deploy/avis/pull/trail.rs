@@ -43,10 +43,11 @@ pub(super) async fn verify(
             serde_json::error::Category::Data => Problem::invalid(error.to_string()),
             _ => Problem::malformed(error.to_string()),
         })?;
-    let _turn = reading()?;
+    let turn = reading()?;
     pulling.auditor.tell(deed(&identity, "audit.verify", ""));
     let node = Arc::clone(&pulling.node);
     let proved = aside("avis-trail", move || async move {
+        let _turn = turn;
         audit::prove(&node, checkpoints, key.as_deref()).await
     });
     let proved = proved.await.map_err(|error| match error {
