@@ -40,12 +40,15 @@ mod up;
 mod verify;
 mod vitals;
 
-use std::{error::Error, io::IsTerminal, process::ExitCode};
+use std::{error::Error, io::IsTerminal, process::ExitCode, time::Duration};
 
 use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command, OpenDataCommand};
 use failure::Failure;
+
+/// How long work is waited for, once all is done, that nobody waits for.
+const LAST: Duration = Duration::from_secs(5);
 
 /// Keeps memory flat under long-running writers, where the system's allocator grows.
 #[global_allocator]
@@ -60,7 +63,12 @@ fn main() -> ExitCode {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli.command)),
+        Ok(runtime) => {
+            let ended = runtime.block_on(run(cli.command));
+            // Whatever counts was waited for; a disk that does not answer keeps nobody from stopping.
+            runtime.shutdown_timeout(LAST);
+            ended
+        }
         Err(source) => Err(Failure::Output(source)),
     };
     match ended {
