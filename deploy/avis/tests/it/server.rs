@@ -171,5 +171,7 @@ fn somebody_is_told_and_forgotten(node: &Node, file: &str) {
     assert_eq!(unsure.status.code(), Some(2), "without --yes");
     let told = of("administrator", &["person", "erase", SENIOR, "--yes"]);
     assert!(told.starts_with("erased"), "{told}");
-    assert_eq!(export(), Value::Null);
+    let gone = ask(node, ("administrator", "", "me"), &["person", "export", SENIOR]);
+    let told = String::from_utf8_lossy(&gone.stderr).into_owned();
+    assert!(gone.status.code() == Some(1) && told.contains("404"), "nobody is found: {told}");
 }
