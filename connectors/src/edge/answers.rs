@@ -87,6 +87,8 @@ struct Notes {
     /// None until it is written anew: at the start, and after a write that failed.
     file: Option<File>,
     lines: usize,
+    /// When it was written anew.
+    renewed: DateTime<Utc>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -131,7 +133,7 @@ impl Answers {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
         }
-        let notes = Notes { path, vault, file: None, lines: 0 };
+        let notes = Notes { path, vault, file: None, lines: 0, renewed: clock.now() };
         Ok(Self::over(clock, book, Some(Mutex::new(notes))))
     }
 
@@ -185,11 +187,13 @@ impl Inner {
     fn note(&self, name: Hash, answer: &Answer) -> io::Result<()> {
         let Some(notes) = &self.notes else { return Ok(()) };
         let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
-        match notes.file.take().filter(|_| notes.lines < 2 * MOST) {
+        // What is not kept any more stays in the file for a day at most, as long as answers come.
+        let is_fresh = notes.lines < 2 * MOST && notes.renewed > answer.at - KEPT;
+        match notes.file.take().filter(|_| is_fresh) {
             Some(file) => notes.add(file, name, answer),
             None => {
                 let all = self.book().all();
-                notes.renew(&all)
+                notes.renew(&all, answer.at)
             }
         }
     }
@@ -237,7 +241,7 @@ impl Notes {
     }
 
     /// Writes the file anew: whoever reads it sees the old one or the new one.
-    fn renew(&mut self, all: &[(Hash, Answer)]) -> io::Result<()> {
+    fn renew(&mut self, all: &[(Hash, Answer)], at: DateTime<Utc>) -> io::Result<()> {
         let fresh = self.path.with_extension("fresh");
         let mut file = File::create(&fresh)?;
         for (name, answer) in all {
@@ -248,7 +252,7 @@ impl Notes {
         if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             File::open(folder)?.sync_all()?;
         }
-        self.lines = all.len();
+        (self.lines, self.renewed) = (all.len(), at);
         self.file = Some(file);
         Ok(())
     }
@@ -356,10 +360,15 @@ mod tests {
         }
         clock.advance_to(noon() + KEPT);
         assert_eq!(answers.find(named("a")), None, "a day has gone");
+        let lines = || fs::read_to_string(&path).expect("a file").lines().count();
         let answers = open();
         answers.keep(named("e"), answer(noon() + KEPT, "e")).await;
-        let lines = fs::read_to_string(&path).expect("a file").lines().count();
-        assert_eq!(lines, 1, "and so have their lines");
+        assert_eq!(lines(), 1, "and so have their lines");
+        answers.keep(named("f"), answer(noon() + KEPT, "f")).await;
+        assert_eq!(lines(), 2);
+        clock.advance_to(noon() + KEPT * 2);
+        answers.keep(named("g"), answer(noon() + KEPT * 2, "g")).await;
+        assert_eq!(lines(), 1, "without a restart, too");
     }
 
     #[test]

@@ -47,14 +47,15 @@ async fn once(State(keys): State<Keys>, request: Request, next: Next) -> Result<
         return Ok(next.run(request).await);
     }
     let identity = access::identity(&keys.tokens, request.headers())?;
-    let name = name(&identity, idempotency_key(request.headers())?.as_str());
+    let key = idempotency_key(request.headers())?;
+    let name = name(&identity, key.as_str());
     let (head, body) = request.into_parts();
     let whole = Request::from_parts(head.clone(), body);
     let body = match Bytes::from_request(whole, &()).await {
         Ok(body) => body,
         Err(refused) => return Ok(refused.into_response()),
     };
-    let asked = asked(&head, &body);
+    let asked = asked(key.as_str(), &head, &body);
     let _turn = keys.answers.turn(name).await;
     match keys.answers.find(name) {
         Some(answer) if answer.asked == asked => return Ok(answer.response()),
@@ -84,10 +85,11 @@ fn name(identity: &Identity, key: &str) -> Hash {
     hash(&[identity.role.code(), organisation, subject, key].map(str::as_bytes))
 }
 
-/// What is asked.
-fn asked(head: &Parts, body: &[u8]) -> Hash {
+/// What is asked. A body may say no more than whom it is about, and what few bodies there can be is found out
+/// from their hash: the caller's key, which is kept nowhere, is in it.
+fn asked(key: &str, head: &Parts, body: &[u8]) -> Hash {
     let to = head.uri.path_and_query().map_or("", |to| to.as_str());
-    hash(&[to.as_bytes(), body])
+    hash(&[key.as_bytes(), to.as_bytes(), body])
 }
 
 fn hash(parts: &[&[u8]]) -> Hash {
@@ -97,4 +99,18 @@ fn hash(parts: &[&[u8]]) -> Hash {
         hasher.update(part);
     }
     hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_is_not_found_out_from_its_hash_without_the_key() {
+        let request =
+            axum::http::Request::post("/v1/persons:erase").body(Body::empty()).expect("a request");
+        let (head, body) = (request.into_parts().0, b"{\"person\":\"010180-12346\"}");
+        assert_eq!(asked("k", &head, body), asked("k", &head, body));
+        assert_ne!(asked("k", &head, body), asked("l", &head, body));
+    }
 }
