@@ -34,6 +34,7 @@ use warehouse::report::FEWEST;
 
 use crate::{
     audit,
+    background::aside,
     cli::{Data, Format, SimulateArguments},
     commands::{document, land_alone, node},
     failure::Failure,
@@ -150,9 +151,12 @@ impl Simulations {
         if own.is_some() {
             self.refuse_lists(&registry).await?;
         }
-        let quiet = Progress::new(true);
-        let told = simulate(&self.node, &registry, (from, to), &quiet).await;
-        let mut told = told.map_err(failed)?;
+        let node = Arc::clone(&self.node);
+        // Baskets are decided meanwhile.
+        let told = aside("avis-simulate", move || async move {
+            simulate(&node, &registry, (from, to), &Progress::new(true)).await
+        });
+        let mut told = told.await.map_err(failed)?;
         match own {
             Some(own) => {
                 told.instructions.retain(|id| own.iter().any(|of| of.as_str() == id));
