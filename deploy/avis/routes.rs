@@ -41,8 +41,8 @@ use crate::{
 
 /// How long an authoriser elsewhere may say nothing: in less it answers, or says that it is late.
 const DECIDES: Duration = Duration::from_secs(20);
-/// How long a warehouse elsewhere may say nothing: longer than a report takes there.
-const TELLS: Duration = Duration::from_secs(330);
+/// How much longer a warehouse elsewhere may say nothing than it lets wait: it says itself that it is late.
+const TELLS_BEYOND: Duration = Duration::from_secs(30);
 
 /// Who decides, where that is this process, and its door for terminals.
 pub struct Deciding {
@@ -130,9 +130,10 @@ fn elsewhere(config: &Config) -> Result<Router, Failure> {
     let forward = Forward::new(&roles.authority)?;
     let mut decides = terminals::Description::openapi();
     decides.merge(recipient::http::Description::openapi());
-    let tells = pull::Description::openapi();
+    let (tells, silent) =
+        (pull::Description::openapi(), config.http.deadline().reading + TELLS_BEYOND);
     let routes = forward.routes("roles.authoriser", &roles.authoriser, &decides, DECIDES)?;
-    Ok(routes.merge(forward.routes("roles.warehouse", &roles.warehouse, &tells, TELLS)?))
+    Ok(routes.merge(forward.routes("roles.warehouse", &roles.warehouse, &tells, silent)?))
 }
 
 /// What all roles answer, whoever does.

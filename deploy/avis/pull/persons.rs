@@ -11,7 +11,10 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use connectors::{problem::Problem, terminal::openapi::Refusals};
+use connectors::{
+    problem::Problem,
+    terminal::openapi::{KeyOfAnswer, Refusals},
+};
 use domain::id::RecipientId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use utoipa::ToSchema;
@@ -94,7 +97,7 @@ pub(super) async fn export(
 /// nobody is found any more.
 #[utoipa::path(post, path = "/v1/persons:erase", tag = "persons",
     operation_id = "erase_person", security(("token" = [])),
-    request_body = PersonErasing,
+    request_body = PersonErasing, params(KeyOfAnswer),
     responses((status = 200, body = PersonErased), Refusals))]
 pub(super) async fn erase(
     State(pulling): State<Pulling>,

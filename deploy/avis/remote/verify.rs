@@ -4,7 +4,7 @@ use reqwest::Method;
 
 use crate::{client::Client, failure::Failure, verify::Findings};
 
-/// Has a node compare what can be proved while it runs, however long that takes.
+/// Has a node compare what can be proved while it runs, for as long as it lets whoever reads wait.
 ///
 /// # Errors
 /// Where the node refuses or cannot be reached.
