@@ -191,12 +191,18 @@ impl Lander {
 
     /// Commits the rows there are. Positions alone are not worth a commit: reading again costs
     /// little.
+    ///
+    /// Where the last commit is still on its way, since storage is slow or the table is looked after,
+    /// the time alone begins no other one: that would wait for it, and as all tables of a stream are
+    /// read together and seen together, all of them would stand still.
     async fn settle(&mut self) -> Result<(), PipelineError> {
         if self.landing.as_ref().is_some_and(JoinHandle::is_finished) {
             self.landed().await?;
         }
-        let many = self.pending.records >= self.world.settings.commit_records;
-        if many || self.line.tail.fill().rows > 0 {
+        let (fill, settings) = (self.line.tail.fill(), &self.world.settings);
+        let many = self.pending.records >= settings.commit_records;
+        let can_wait = self.landing.is_some() && !many && !fill.over;
+        if !can_wait && (many || fill.rows > 0) {
             self.commit().await?;
         }
         self.pending.since = None;

@@ -15,6 +15,7 @@ mod people;
 mod power_cut;
 mod settlements;
 mod shipped;
+mod slow;
 mod slt;
 mod summaries;
 mod window;
