@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr,
     Ident, OrderBy, OrderByExpr, OrderByKind, Query, SelectItem, SetExpr, Statement, TableFactor,
-    Value, VisitMut, VisitorMut,
+    Value, VisitMut, VisitorMut, visit_expressions,
 };
 
 use super::SCHEMA;
@@ -120,9 +120,19 @@ fn looked_up(expr: &mut Expr) -> Option<&mut Expr> {
         return None;
     }
     let [SelectItem::UnnamedExpr(item)] = select.projection.as_mut_slice() else { return None };
+    is_of_columns(item).then_some(item)
+}
+
+/// Whether a value is made of columns without any function, which might count rows: that is one value
+/// already, and no aggregate is of another one.
+fn is_of_columns(item: &Expr) -> bool {
     let is_value =
-        matches!(&*item, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::BinaryOp { .. });
-    is_value.then_some(item)
+        matches!(item, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::BinaryOp { .. });
+    let found = visit_expressions(item, |part| match part {
+        Expr::Function(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    is_value && found.is_continue()
 }
 
 /// Orders by the column that is asked for where a name is that of one, as PostgreSQL does: several tables
@@ -323,6 +333,9 @@ mod tests {
             ),
             "SELECT (SELECT max(r.a) FROM pg_catalog.pg_range AS r WHERE r.b = t.c) AS x FROM t"
         );
+        // One value already: the engine knows no aggregate of another one.
+        let other = "SELECT (SELECT count(*) + 1 FROM pg_catalog.pg_class AS c) AS x FROM t";
+        assert_eq!(rewritten(other), other);
         // Of a table of ours it is the reader's to say which row is meant.
         let other = "SELECT (SELECT a FROM public.means WHERE b = t.c) AS x FROM t";
         assert_eq!(rewritten(other), other);
