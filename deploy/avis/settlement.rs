@@ -328,8 +328,8 @@ pub async fn prove(log: &Arc<dyn Log>, session: &Session, now: &[u64]) -> Result
 pub async fn prove_now(node: &Node) -> Result<Proof, Failure> {
     let (closings, now) = {
         // Nobody closes a month between the tables of settlements and the end of the stream.
-        let _turn = node.settling.lock().await;
-        catch_up_soon(node).await?;
+        let mut open = node.settling.lock().await;
+        catch_up_soon(node, &mut open).await?;
         (Closings::read(&node.log).await?, ends(&node.log)?)
     };
     let last = Instant::now() + PATIENCE;
