@@ -91,6 +91,8 @@ fn decided(stored: &Stored, event: &AuthorisationDecided, row: &mut Row, tell: T
         .number(event.occurred_at)
         .maybe(event.expires_at)
         .placed(stored)
+        // `no_benefit_reason`, which is not compared.
+        .none()
         .day(&event.date);
     tell("authorisations", row.bytes());
     let sale = Sale {

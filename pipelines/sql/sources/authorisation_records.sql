@@ -56,6 +56,7 @@ CREATE TABLE authorisation_records (
       excess_borne_by TEXT
     >[]
   >[],
+  instructions STRUCT<reason TEXT>[],
   points STRUCT<benefit_id TEXT, change BIGINT>[],
   until TIMESTAMP,
   WATERMARK FOR event_time AS COALESCE(until, event_time - INTERVAL '5 minutes')

@@ -1,6 +1,7 @@
 -- Purpose: one row per decision, approved or not.
 -- Input: authorisation_records, type authorisation_decided.
--- Output: authorisations.
+-- Output: authorisations. Where nothing was given, `no_benefit_reason` is that of the instruction that came
+--   nearest to giving: reasons are looked for in the order in which instructions are refused, the last first.
 -- Key: authorisation_id.
 -- Watermark: none; each record is a row by itself.
 -- Late data: knows none; a record that comes late is a row like any other.
@@ -37,6 +38,18 @@ SELECT
   recorded_at,
   source_partition,
   source_offset,
+  CASE
+    WHEN decision <> 'no_benefit' THEN NULL
+    WHEN array_has(instructions, named_struct('reason', 'best_of')) THEN 'best_of'
+    WHEN array_has(instructions, named_struct('reason', 'nothing_payable')) THEN 'nothing_payable'
+    WHEN array_has(instructions, named_struct('reason', 'limit')) THEN 'limit'
+    WHEN array_has(instructions, named_struct('reason', 'exclusive')) THEN 'exclusive'
+    WHEN array_has(instructions, named_struct('reason', 'content')) THEN 'content'
+    WHEN array_has(instructions, named_struct('reason', 'contract')) THEN 'contract'
+    WHEN array_has(instructions, named_struct('reason', 'scope')) THEN 'scope'
+    WHEN array_has(instructions, named_struct('reason', 'schedule')) THEN 'schedule'
+    WHEN array_has(instructions, named_struct('reason', 'validity')) THEN 'validity'
+  END AS no_benefit_reason,
   date
 FROM authorisation_records
 WHERE type = 'authorisation_decided';

@@ -9,8 +9,8 @@ use ingest::{
     topic::{Topic, key_for},
     wire::v1::{
         AuthorisationChanged, AuthorisationDecided, AuthorisationLine, DeadLetter,
-        EntitlementEvaluated, Event, GroupDays, Heartbeat, LineBenefit, MeansChanged,
-        PointsMovement, PortalEvent, RegistryChanged, ServiceEvent,
+        EntitlementEvaluated, Event, GroupDays, Heartbeat, InstructionOutcome, LineBenefit,
+        MeansChanged, PointsMovement, PortalEvent, RegistryChanged, ServiceEvent,
     },
 };
 
@@ -278,6 +278,18 @@ fn changed(id: &str, at: &str, transition: &str, status: &str) -> AuthorisationC
     }
 }
 
+/// What became of an instruction that gave nothing.
+pub fn skipped(instruction: &str, reason: &str) -> InstructionOutcome {
+    InstructionOutcome {
+        instruction_id: instruction.into(),
+        instruction_version: 1,
+        benefit_id: "riga-food".into(),
+        grantor_id: "riga".into(),
+        reason: Some(reason.into()),
+        ..InstructionOutcome::default()
+    }
+}
+
 /// Time has come so far in a partition.
 pub fn heartbeat(partition: u32, until: &str) -> Record {
     let event = Event::Heartbeat(Heartbeat { until: micros(until) });
@@ -346,7 +358,10 @@ fn authorisations() -> Vec<Record> {
     tell(0, "sale", "2025-03-03T09:00:30Z", Event::AuthorisationDecided(sale.into()));
     tell(1, "reserved", "2025-03-03T09:01:00Z", Event::AuthorisationDecided(reserved.into()));
     tell(2, "declined", "2025-03-03T09:00:59Z", Event::AuthorisationDecided(declined.into()));
-    let voided = decided("void", "2025-03-03T09:01:59.999999Z", "reserved");
+    let voided = AuthorisationDecided {
+        instructions: vec![skipped("seniors", "limit"), skipped("club", "content")],
+        ..decided("void", "2025-03-03T09:01:59.999999Z", "reserved")
+    };
     tell(3, "to void", "2025-03-03T09:01:59.999999Z", Event::AuthorisationDecided(voided.into()));
     tell(3, "void", "2025-03-03T09:02:00Z", Event::AuthorisationChanged(void.into()));
     tell(1, "capture", "2025-03-03T09:05:00Z", Event::AuthorisationChanged(capture.into()));

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc};
 
 use arrow::{array::RecordBatch, json::ReaderBuilder};
+use domain::decision::SkipReason;
 use ingest::{
     log::{Log, model::ModelLog},
     record::Record,
@@ -203,6 +204,48 @@ async fn a_table_ahead_of_its_stream_is_an_operators() {
     let refused = landing::land(&empty, &tables, &Landing::WHOLE, &Ends::new()).await;
     let refused = refused.expect_err("refused").to_string();
     assert!(refused.contains("the log is older than the table"), "{refused}");
+}
+
+/// The reasons stand in the order in which instructions are refused, so the last one is the nearest.
+#[tokio::test]
+async fn a_decision_that_gave_nothing_tells_what_came_nearest_to_giving() {
+    let all = SkipReason::ALL.map(SkipReason::code);
+    let at = "2025-03-03T09:00:00Z";
+    let decided = |name: &str, decision: &str, reasons: &[&str]| {
+        let skipped = |reason: &&str| history::skipped("i", reason);
+        let event = AuthorisationDecided {
+            decision: decision.into(),
+            instructions: reasons.iter().map(skipped).collect(),
+            ..history::decided(name, at, "captured")
+        };
+        history::record(name, history::household(0), at, Event::AuthorisationDecided(event.into()))
+    };
+    let mut records = vec![
+        decided("-", "no_benefit", &[]),
+        decided("?", "no_benefit", &["weather"]),
+        decided("+", "approved", &all),
+    ];
+    let mut expected = vec![("-", None), ("?", None), ("+", None)];
+    for (place, nearest) in all.into_iter().enumerate() {
+        // The nearest one stands first here, and last there.
+        let mut reasons = all[..=place].to_vec();
+        if place % 2 == 0 {
+            reasons.reverse();
+        }
+        records.push(decided(nearest, "no_benefit", &reasons));
+        expected.push((nearest, Some(nearest)));
+    }
+    let (log, tables) = (Arc::new(ModelLog::default()), landing::tables());
+    log.append(Topic::Authorisations, &records).await.expect("appended");
+    landing::land(&log, &tables, &Landing::WHOLE, &Ends::new()).await.expect("landed");
+    let rows = landing::rows(&tables["authorisations"]);
+    assert_eq!(rows.len(), expected.len());
+    for (name, reason) in expected {
+        let id = format!("{{\"authorisation_id\":\"{name}\",");
+        let row = rows.iter().find(|row| row.starts_with(&id)).expect(name);
+        let row: serde_json::Value = serde_json::from_str(row).expect("JSON");
+        assert_eq!(row["no_benefit_reason"].as_str(), reason, "{name}");
+    }
 }
 
 /// People who are at a till at the same time: an accumulator of `COUNT(DISTINCT)` for each would take

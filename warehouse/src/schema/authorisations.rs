@@ -33,6 +33,9 @@ pub(super) const TABLE: Table = Table {
         RECORDED,
         PARTITION,
         OFFSET,
+        // Of a decision that gave nothing: why the instruction that came nearest did not. Rows that
+        // landed before the column was there have none.
+        may("no_benefit_reason", Kind::Text),
         DATE,
     ],
 };

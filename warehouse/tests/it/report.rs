@@ -1,6 +1,7 @@
 //! What reports say, in values that were worked out by hand.
 
 use chrono::NaiveDate;
+use domain::decision::{DeclineReason, SkipReason};
 use serde_json::json;
 use warehouse::{access::View, report::Report, session::Session};
 
@@ -210,4 +211,62 @@ async fn a_centres_means_tell_of_no_few_clients_nor_by_their_difference() {
         ("talsi", "PAK_03", "30", "4.000"),
     ];
     assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn cashiers_are_told_why_nothing_was_given_and_of_how_many_baskets() {
+    let world = World::new();
+    let decided = |at: i64, decision: &str, means: &str, more: serde_json::Value| {
+        let mut row = json!({"authorisation_id": format!("A-{at}"), "merchant_id": "market",
+            "decision": decision, "means_status": means, "source_offset": at,
+            "date": "2025-01-07"});
+        let columns = row.as_object_mut().unwrap();
+        columns.extend(more.as_object().unwrap().clone());
+        row
+    };
+    let nearest = |reason: &str| json!({"no_benefit_reason": reason});
+    let rows = [
+        decided(0, "approved", "valid", json!({})),
+        decided(1, "approved", "valid", json!({})),
+        decided(2, "no_benefit", "valid", nearest("limit")),
+        decided(3, "no_benefit", "valid", nearest("limit")),
+        decided(4, "no_benefit", "valid", nearest("content")),
+        // Of before reasons were kept, or of somebody whom no instruction is for.
+        decided(5, "no_benefit", "valid", json!({})),
+        // To have no means is the reason, whatever stands in the way of what everybody gets.
+        decided(6, "no_benefit", "none", nearest("limit")),
+        decided(7, "declined", "blocked", json!({"decline_reason": "means_blocked"})),
+        // A later version's.
+        decided(8, "no_benefit", "valid", nearest("weather")),
+        decided(
+            9,
+            "no_benefit",
+            "valid",
+            json!({"no_benefit_reason": "limit", "date": "2025-02-01"}),
+        ),
+    ];
+    world.land("authorisations", 10, &rows).await;
+    let told = of_january("refusals", &world.session().await).await;
+    let told: Vec<_> =
+        told.iter().map(|row| [&row[1], &row[2], &row[4], &row[5], &row[7]]).collect();
+    let expected = [
+        ["no_benefit", "limit", "2", "22.22", "a limit is used up"],
+        ["declined", "means_blocked", "1", "11.11", "the means is blocked"],
+        ["no_benefit", "content", "1", "11.11", "nothing in the basket is what the benefit is for"],
+        ["no_benefit", "no valid means", "1", "11.11", "no valid means was shown"],
+        ["no_benefit", "nothing applies", "1", "11.11", "no benefit is for the recipient"],
+        ["no_benefit", "weather", "1", "11.11", "weather"],
+    ];
+    assert_eq!(told, expected);
+}
+
+/// Every reason that the rules and the authoriser give has its words in both languages.
+#[test]
+fn every_reason_has_its_words() {
+    let query = include_str!("../../sql/reports/refusals.sql");
+    let declines = [DeclineReason::MeansBlocked, DeclineReason::RecipientDead];
+    let skips = SkipReason::ALL.map(SkipReason::code);
+    for code in declines.map(DeclineReason::code).into_iter().chain(skips) {
+        assert_eq!(query.matches(&format!("WHEN '{code}' THEN ")).count(), 2, "{code}");
+    }
 }
