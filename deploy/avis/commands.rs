@@ -303,7 +303,7 @@ pub fn text(file: &Path) -> Result<String, Failure> {
 pub async fn load_command(command: LoadCommand) -> Result<(), Failure> {
     let (files, server, what) = match &command {
         LoadCommand::Persons(of) => (&of.files, of.at.server.as_deref(), "persons"),
-        LoadCommand::Means(of) => (&of.files, None, "means"),
+        LoadCommand::Means(of) => (&of.files, of.at.server.as_deref(), "means"),
         LoadCommand::Memberships(of) => (&of.files, of.at.server.as_deref(), "memberships"),
         LoadCommand::Transactions(of) => (&of.files, of.at.server.as_deref(), "transactions"),
         LoadCommand::Events(of) => (&of.files, of.at.server.as_deref(), "events"),
@@ -318,11 +318,14 @@ pub async fn load_command(command: LoadCommand) -> Result<(), Failure> {
         (Some(server), LoadCommand::Memberships(of)) => {
             return remote::members::load(server, &of.files).await;
         }
-        _ => {}
+        (Some(server), LoadCommand::Means(of)) => {
+            return remote::means::load(server, &of.files).await;
+        }
+        (None, _) => {}
     }
     let node = match &command {
-        LoadCommand::Means(of) => node(&of.data)?,
         LoadCommand::Persons(of)
+        | LoadCommand::Means(of)
         | LoadCommand::Memberships(of)
         | LoadCommand::Transactions(of)
         | LoadCommand::Events(of) => node(&of.at.data())?,

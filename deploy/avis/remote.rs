@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod dead_letters;
 pub mod load;
+pub mod means;
 pub mod members;
 pub mod person;
 pub mod registry;

@@ -46,11 +46,12 @@ pub(crate) fn form<F: Copy>(headers: &HeaderMap, taken: &[(&str, F)]) -> Result<
     form.map(|(_, form)| *form).ok_or_else(|| {
         let mut names: Vec<&str> = taken.iter().map(|(name, _)| *name).collect();
         let last = names.pop().unwrap_or_default();
+        let others = if names.is_empty() { String::new() } else { names.join(", ") + " or " };
         Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
             "Not this media type",
-            format!("send {} or {last}", names.join(", ")),
+            format!("send {others}{last}"),
         )
     })
 }

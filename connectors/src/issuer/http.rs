@@ -4,7 +4,7 @@
 //! An issuer has its own means. A grantor that issues means is an issuer under its own id: its staff
 //! sees those, blocks and unblocks them, and registers none. Officials and centres enrol people's means
 //! for an issuer, with the consent that they took, and see none. A recipient sees their own, and reports
-//! them lost. Of another's means nobody learns that it is there.
+//! them lost. Many at once come one a line, from issuers and administrators. Of another's means nobody learns that it is there.
 
 use std::{fmt, sync::Arc, time::Instant};
 
@@ -30,6 +30,7 @@ use ingest::{
     wire::v1::{Event, MeansChanged},
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::{
@@ -51,6 +52,7 @@ use crate::{
     },
 };
 
+mod batch;
 mod change;
 mod enrol;
 
@@ -58,11 +60,13 @@ mod enrol;
 const PACE: (u32, u32) = (50, 200);
 /// The most means of a page, though more are asked for: each is read from the stream.
 const MOST: usize = 200;
+/// Batches that are read at once.
+const BODIES: usize = 4;
 
 /// The description of these routes.
 #[derive(Debug, OpenApi)]
 #[openapi(
-    paths(enrol::register, list, one, change, withdraw),
+    paths(enrol::register, batch::load, list, one, change, withdraw),
     tags((name = "means", description = "What shows who a recipient is"))
 )]
 pub struct Description;
@@ -76,6 +80,8 @@ pub struct Door {
     tell: Tell,
     ledger: Ledger,
     pace: Pace<Arc<str>>,
+    /// Batches that are read at once.
+    bodies: Semaphore,
 }
 
 /// The means of a person, as the node's register has them; a few may be others'.
@@ -101,7 +107,8 @@ impl Door {
     ) -> Self {
         let ledger = Ledger::new(Arc::clone(&context.log));
         let pace = Pace::new(PACE.0, PACE.1);
-        Self { context, tokens, registry, holdings, tell, ledger, pace }
+        let bodies = Semaphore::new(BODIES);
+        Self { context, tokens, registry, holdings, tell, ledger, pace, bodies }
     }
 }
 
@@ -109,6 +116,7 @@ impl Door {
 pub fn routes(door: Door) -> Router {
     Router::new()
         .route("/v1/means", post(enrol::register).get(list))
+        .route("/v1/means:batch", post(batch::load))
         .route("/v1/means/{token}", get(one).put(change).delete(withdraw))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(Arc::new(door))

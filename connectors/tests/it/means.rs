@@ -42,6 +42,7 @@ use utoipa::OpenApi;
 
 use crate::client::{Answer, send};
 
+mod batch;
 mod under_token;
 
 const REGISTRY: &str = include_str!("terminals/registry.yaml");

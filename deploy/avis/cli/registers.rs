@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
-use super::{Data, Where};
+use super::Where;
 
 /// What `avis registry` does.
 #[derive(Debug, Subcommand)]
@@ -54,8 +54,10 @@ pub enum LoadCommand {
                             AVIS_TOKEN=… avis load persons snapshot.ndjson --server http://[::1]:8080")]
     Persons(SendArguments),
     /// Identification means.
-    #[command(after_help = "Example:\n  avis load means means.ndjson.gz --data avis-demo")]
-    Means(LoadArguments),
+    #[command(after_help = "Examples:\n  avis load means means.ndjson.gz --data avis-demo\n  \
+                AVIS_TOKEN=… avis load means means.ndjson.gz --server http://[::1]:8080\n\n\
+                      A running node takes them from their issuer, and all from administrators.")]
+    Means(SendArguments),
     /// Members of groups, as grantors' own systems list them.
     #[command(
         after_help = "Examples:\n  avis load memberships members.ndjson --data avis-demo\n  \
@@ -74,17 +76,6 @@ pub enum LoadCommand {
     #[command(after_help = "Examples:\n  avis load events events.ndjson.gz --data avis-demo\n  \
                             AVIS_TOKEN=… avis load events events.ndjson --server http://[::1]:8080")]
     Events(SendArguments),
-}
-
-/// Files to load.
-#[derive(Debug, Args)]
-pub struct LoadArguments {
-    /// The files, in their order.
-    #[arg(required = true, value_hint = ValueHint::FilePath)]
-    pub files: Vec<PathBuf>,
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "documented at its type")]
-    pub data: Data,
 }
 
 /// Files to load, or to send to a running node.

@@ -73,6 +73,14 @@ fn what_a_running_node_does_is_asked_of_it() {
     let told = of("source", &["load", "events", &events]);
     assert!(told.contains("1 lines, 0 taken, 0 already there, 1 refused"), "{told}");
 
+    let card =
+        json!({"issuer": "none", "kind": "card_uid", "value": "04A2", "valid_from": "2025-01-01"});
+    let cards = write("means.ndjson", &format!("{card}\n\n{{no JSON\n"));
+    let told = of("administrator", &["load", "means", &cards]);
+    assert!(told.contains("2 lines, 0 taken, 0 already there, 2 refused"), "{told}");
+    assert!(told.contains("unknown_reference") && told.contains("malformed_json"), "{told}");
+    assert!(refused("operator", &["load", "means", &cards]).contains("403"));
+
     let listed = of("operator", &["dead-letters", "list", "--connector", "terminal"]);
     assert_eq!(listed.lines().count(), 2, "{listed}");
     let id = listed.split_whitespace().next().expect("an id");
