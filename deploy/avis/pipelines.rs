@@ -19,6 +19,7 @@ use crate::{
     confirm::confirm,
     failure::Failure,
     node::own_folder,
+    remote::landing as remote,
 };
 
 /// Runs it.
@@ -27,7 +28,10 @@ use crate::{
 /// Where a file does not plan, or a stream or table fails.
 pub async fn run(command: PipelinesCommand) -> Result<(), Failure> {
     match command {
-        PipelinesCommand::List { data } => list(&data).await,
+        PipelinesCommand::List { at } => match &at.server {
+            Some(server) => remote::list(server).await,
+            None => list(&at.data()).await,
+        },
         PipelinesCommand::Explain { what } => explain(&what).await,
         PipelinesCommand::Validate { files } => validate(&files).await,
         PipelinesCommand::Run { file } => try_out(&file).await,
@@ -201,7 +205,12 @@ fn is_of_pipelines(data: &Data) -> Result<(), Failure> {
 }
 
 async fn land_again(arguments: RestartArguments) -> Result<(), Failure> {
-    let RestartArguments { name, from, yes, data } = arguments;
+    let RestartArguments { name, from, yes, server, data } = arguments;
+    if server.is_some() {
+        let text = "a running node does not empty a table that it fills: stop it, or of roles apart \
+                    the role pipelines, and say --data with its folder instead of --server";
+        return Err(Failure::Usage(text.into()));
+    }
     is_of_pipelines(&data)?;
     let node = node(&data)?;
     let pipeline = node

@@ -24,6 +24,7 @@ use crate::{audit::Auditor, failure::Failure, gate, node::Node};
 mod bank_files;
 pub mod dead_letters;
 mod groups;
+pub mod landing;
 pub mod persons;
 pub mod proofs;
 mod reports;
@@ -47,6 +48,7 @@ mod trail;
         bank_files::read,
         proofs::books,
         proofs::stores,
+        landing::list,
         persons::export
     ),
     tags(
@@ -96,6 +98,7 @@ pub fn routes(node: &Arc<Node>, tokens: Tokens, auditor: Auditor, registrar: Reg
         .route("/v1/bank-files", get(bank_files::all).post(bank_files::read))
         .route("/v1/settlements:check", get(proofs::books))
         .route("/v1/verification", get(proofs::stores))
+        .route("/v1/pipelines", get(landing::list))
         .route("/v1/persons:export", post(persons::export))
         .layer(DefaultBodyLimit::max(bank::LARGEST))
         .with_state(pulling)

@@ -31,6 +31,7 @@ use index::Side;
 use minutes::Minutes;
 use statements::Statements;
 use tables::Tables;
+pub use tables::positions;
 
 mod bank;
 mod cache;

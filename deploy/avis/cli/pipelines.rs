@@ -4,17 +4,19 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
-use super::{Data, From};
+use super::{Data, From, Where};
 
 /// What `avis pipelines` does.
 #[derive(Debug, Subcommand)]
 #[allow(missing_docs, reason = "the variants' texts are the command line's help")]
 pub enum PipelinesCommand {
     /// The shipped pipelines: table and streams, and which gather over several records.
-    #[command(after_help = "Example:\n  avis pipelines list")]
+    /// Of a running node also how far each is.
+    #[command(after_help = "Examples:\n  avis pipelines list\n  \
+                            AVIS_TOKEN=… avis pipelines list --server http://[::1]:8080")]
     List {
         #[command(flatten)]
-        data: Data,
+        at: Where,
     },
     /// How a pipeline would run: what it reads, how it tells time, what each step does.
     #[command(after_help = "Examples:\n  avis pipelines explain usage_by_minute\n  \
@@ -84,6 +86,9 @@ pub struct RestartArguments {
     /// Also where rows that the table has now would not come again.
     #[arg(long)]
     pub yes: bool,
+    /// Refused: a table is emptied while nobody fills it.
+    #[arg(long, value_name = "URL", hide = true)]
+    pub server: Option<String>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at its type")]
     pub data: Data,

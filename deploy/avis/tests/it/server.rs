@@ -143,6 +143,25 @@ fn what_it_has_is_proved(node: &Node, registry: &str) {
     assert!(told.contains("vouched for by"), "{told}");
     refused("finance", &["audit", "verify"]);
 
+    let list = of("operator", &["pipelines", "list"]);
+    let of_decisions = list.lines().find(|line| line.starts_with("authorisations "));
+    let cells: Vec<_> = of_decisions.expect("a line").split_whitespace().collect();
+    assert_eq!(
+        (cells.len(), cells[1], cells[4]),
+        (5, "authorisations", "authorisations"),
+        "{list}"
+    );
+    assert!(cells[2].parse::<u64>().is_ok() && cells[3].parse::<u64>().is_ok(), "{list}");
+    assert!(
+        list.lines().any(|line| line.starts_with("indicators ") && line.ends_with(" -")),
+        "{list}"
+    );
+    refused("finance", &["pipelines", "list"]);
+    let restart = ["pipelines", "restart", "calls", "--from", "earliest"];
+    let output = ask(node, ("administrator", "", "me"), &restart);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && told.contains("--data with its folder"), "{told}");
+
     let list = of("operator", &["stream", "list"]);
     assert!(list.lines().any(|line| line.starts_with("terminal-transactions")), "{list}");
     let tail = ["stream", "tail", "registry-changes", "--from", "earliest", "--most", "2"];
