@@ -4,7 +4,8 @@
 //! An issuer has its own means. A grantor that issues means is an issuer under its own id: its staff
 //! sees those, blocks and unblocks them, and registers none. Officials and centres enrol people's means
 //! for an issuer, with the consent that they took, and see none. A recipient sees their own, and reports
-//! them lost. Many at once come one a line, from issuers and administrators. Of another's means nobody learns that it is there.
+//! them lost. Many at once come one a line, of issuers and administrators. Of another's means nobody
+//! learns that it is there, but by registering the same.
 
 use std::{fmt, sync::Arc, time::Instant};
 
