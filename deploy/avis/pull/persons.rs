@@ -93,8 +93,8 @@ pub(super) async fn export(
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(told)).into_response())
 }
 
-/// Forgets somebody, for ever: their key is destroyed, their means are blocked; sums stay. Again,
-/// nobody is found any more.
+/// Forgets somebody, for ever: their key is destroyed, their means are blocked; sums stay. Their code leads
+/// to nobody afterwards: who asks again is told that they are not known.
 #[utoipa::path(post, path = "/v1/persons:erase", tag = "persons",
     operation_id = "erase_person", security(("token" = [])),
     request_body = PersonErasing, params(KeyOfAnswer),
