@@ -22,10 +22,11 @@ use ingest::{
 use pipelines::{
     catalogue,
     entitlements::Evaluator,
+    error::PipelineError,
     folder::FolderTable,
     own,
     pipeline::Pipeline,
-    runner::{Beside, Runner},
+    runner::{Beside, Runner, check},
     settlements::Settlements,
     states::States,
     summary::Summary,
@@ -289,7 +290,7 @@ impl Node {
     pub async fn pipelines(&self) -> Result<Runner, Failure> {
         let mut lines = Vec::new();
         for pipeline in self.planned().await? {
-            let table: Arc<dyn Table> = match FolderTable::of(&pipeline) {
+            let table: Arc<dyn Table> = match self.filled(&pipeline).await {
                 Ok(Some(folder)) => Arc::new(folder),
                 Ok(None) => Arc::new(self.table(&pipeline.name).await?),
                 // As of a file that does not plan: a node does not stop for it.
@@ -311,6 +312,14 @@ impl Node {
         Ok(Runner::new(log, clock, metrics, self.landing.runner(), beside, lines)?)
     }
 
+    /// The folder that a pipeline fills, where it fills one. One that is ahead of the streams, as where
+    /// these come from a backup, is nothing to go on with.
+    async fn filled(&self, pipeline: &Pipeline) -> Result<Option<FolderTable>, PipelineError> {
+        let Some(folder) = FolderTable::of(pipeline)? else { return Ok(None) };
+        check(self.log.as_ref(), &self.states(), pipeline, &folder).await?;
+        Ok(Some(folder))
+    }
+
     /// The shipped pipelines and those of the operator's own that run.
     ///
     /// # Errors
@@ -325,7 +334,9 @@ impl Node {
         let schema =
             schema::table(name).ok_or_else(|| Failure::NoTable { pipeline: name.to_owned() })?;
         let keep_days = self.keeps_days(name);
-        let upkeep = Upkeep { keep_days, ..Upkeep::default() };
+        // Late rows are in no stream by themselves: a pipeline that is past them tells of none again.
+        let only_copy = name == "late_rows";
+        let upkeep = Upkeep { keep_days, only_copy, ..Upkeep::default() };
         let metrics = self.metrics.warehouse.clone();
         let table = DeltaTable::open_with(&self.root, schema, metrics, upkeep).await?;
         Ok(table.with_tail(&self.tails.of(schema)))

@@ -221,6 +221,14 @@ async fn land_again(arguments: RestartArguments) -> Result<(), Failure> {
         .ok_or_else(|| {
             Failure::State(format!("there is no pipeline {name}; avis pipelines list shows them"))
         })?;
+    if let Some(folder) = pipeline.folder() {
+        let text = format!(
+            "{name} fills {}, and whoever takes files from there has them already: avis pipelines remove \
+             {name}, and add its file with another path",
+            folder.display()
+        );
+        return Err(Failure::State(text));
+    }
     let begin = match from {
         From::Earliest => Begin::Earliest,
         From::Offset(offset) => Begin::Offset(offset),
@@ -241,14 +249,6 @@ async fn land_again(arguments: RestartArguments) -> Result<(), Failure> {
             "{name} would be landed again without {what}; its table as it is would be gone"
         );
         confirm(yes, &text)?;
-    }
-    if let Some(folder) = pipeline.folder() {
-        let text = format!(
-            "{name} fills {}, and whoever takes files from there has them already: avis pipelines remove \
-             {name}, and add its file with another path",
-            folder.display()
-        );
-        return Err(Failure::Usage(text));
     }
     let table = node.table_anew(&name).await?;
     restart(&node.log, &pipeline, &table, &node.states(), begin).await?;

@@ -53,13 +53,19 @@ pub fn ends(log: &Arc<dyn Log>) -> Result<Vec<u64>, Failure> {
     Ok(ends.collect::<Result<_, _>>()?)
 }
 
-/// Brings the tables of settlements up to the stream.
+/// Brings the tables of settlements up to the stream, and looks after them where they stayed open since
+/// the last time: a command that ends soon leaves that to a node.
 ///
 /// # Errors
 /// Where benefit lines have not landed up to the newest closing, or a table cannot be written.
 pub async fn follow(node: &Node) -> Result<(), Failure> {
     let mut open = node.settling.lock().await;
-    catch_up(node, &mut open).await
+    let stayed = open.is_some();
+    catch_up(node, &mut open).await?;
+    if let Some(settlements) = open.as_ref().filter(|_| stayed) {
+        settlements.look_after().await;
+    }
+    Ok(())
 }
 
 /// One at a time: whoever calls has the turn. The tables stay open for the next one; after a failure

@@ -40,6 +40,8 @@ const ASIDE: &str = "__in_progress";
 const COMMIT: &str = "commit.json";
 /// So many files are written at once, at the most: then one ends and another begins in its place.
 const MOST_OPEN: usize = 128;
+/// So many bytes has a name at the most.
+const LONGEST_NAME: usize = 255;
 
 /// A folder that a pipeline fills.
 #[derive(Debug)]
@@ -133,6 +135,9 @@ impl Folder {
     /// Reads the newest commit again and brings it to its end.
     fn settle(&mut self) -> io::Result<()> {
         if let Some(commit) = self.read()? {
+            // Whoever made it may have died before it was on the disk. Its files are not to be seen
+            // before: a power cut would leave them, and another commit would have the same rows.
+            sync(&self.path.join(ASIDE))?;
             self.place(&commit)?;
             self.known = commit;
         }
@@ -191,6 +196,10 @@ impl Folder {
             end(ended)?;
         }
         let name = self.name(aside.number, aside.files.len());
+        // The disk takes no longer one, and that would come out after the commit, which could never end.
+        if partition.split('/').chain([name.as_str()]).any(|part| part.len() > LONGEST_NAME) {
+            return Err(io::Error::other("a value is too long for the name of a folder"));
+        }
         let path = self.path.join(ASIDE).join(&name);
         let encoder = self.form.begin(File::create(&path)?, &self.columns)?;
         let place = match partition {
@@ -248,18 +257,28 @@ impl Folder {
         let mut changed = BTreeSet::new();
         for (name, place) in &commit.files {
             let (from, to) = (self.path.join(ASIDE).join(name), self.path.join(place));
-            if !from.exists() {
+            if from.try_exists()? {
+                if let Some(parent) = to.parent() {
+                    fs::create_dir_all(parent)?;
+                }
+                fs::rename(&from, &to)?;
+            } else if !to.try_exists()? {
+                // Somebody has taken it.
                 continue;
             }
-            if let Some(parent) = to.parent() {
-                fs::create_dir_all(parent)?;
-            }
-            fs::rename(&from, &to)?;
+            // Also of one that was renamed before: whoever did may have died before this.
             let within = to.ancestors().skip(1).take_while(|of| of.starts_with(&self.path));
             changed.extend(within.map(Path::to_owned));
         }
         // On the disk before the next commit, which does not name them any more.
-        changed.iter().try_for_each(|folder| sync(folder))
+        for folder in changed {
+            match sync(&folder) {
+                // Somebody has taken the files, and the folder with them.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                synced => synced?,
+            }
+        }
+        Ok(())
     }
 
     fn read(&self) -> io::Result<Option<Commit>> {

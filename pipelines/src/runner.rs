@@ -42,6 +42,8 @@ mod serve;
 
 use feed::{Feed, Queue};
 use lander::Lander;
+pub use lander::check;
+pub(crate) use lander::look_after;
 use offsets::Offsets;
 use reader::{Partition, Reader, Stream};
 pub use restart::{Begin, restart};

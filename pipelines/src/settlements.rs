@@ -28,7 +28,7 @@ use warehouse::{
     table::{Positions, Table},
 };
 
-use crate::error::PipelineError;
+use crate::{error::PipelineError, runner::look_after};
 
 /// The closings of a stream, in its order: which month, which correction, from and up to where.
 #[derive(Clone, Debug, Default)]
@@ -133,6 +133,14 @@ impl Settlements {
             }
         }
         Ok(())
+    }
+
+    /// Lets the two tables be looked after, where that is due; whoever keeps them open calls it between
+    /// two looks.
+    pub async fn look_after(&self) {
+        for table in [&self.statements, &self.lines] {
+            look_after(table.as_ref()).await;
+        }
     }
 
     /// Lands one record in whichever of the two tables lacks it: the lines first, so that a statement

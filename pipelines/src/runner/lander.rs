@@ -18,7 +18,7 @@ use tokio::{
 };
 use warehouse::{
     error::WarehouseError,
-    table::Positions,
+    table::{Positions, Table},
     tail::{Fill, Lot},
 };
 
@@ -32,7 +32,7 @@ use crate::{
     dataflow::{Flow, state::State},
     error::PipelineError,
     pipeline::Pipeline,
-    states::Landed,
+    states::{Landed, States},
 };
 
 /// Traces that wait for one commit, at the most: where no row comes, none is told of for long.
@@ -98,7 +98,8 @@ impl Lander {
         // What an earlier run still lands is waited for; what it left in memory comes again.
         line.tail.idle().await;
         line.tail.clear();
-        let (positions, mut state) = committed(log.as_ref(), &line).await?;
+        let committed = committed(log.as_ref(), &pipeline, line.table.as_ref()).await?;
+        let (positions, mut state) = committed;
         line.tail.stands(&applications(&pipeline, &positions));
         let landed = Landed::begin(state, Instant::now());
         let of = |topic: Option<Topic>| topic.and_then(|topic| positions.get(&topic));
@@ -108,7 +109,7 @@ impl Lander {
         let mut flow = flow.map_err(|source| pipeline.failed(source))?;
         if pipeline.blueprint.is_stateful() {
             if state > 0 {
-                flow.load(kept_state(&world, &pipeline, state)?)
+                flow.load(kept_state(&world.states, &pipeline, state)?)
                     .map_err(|source| pipeline.failed(source))?;
             }
             // An attempt of which nobody knows how it ended may land still, with its state's
@@ -216,11 +217,12 @@ impl Lander {
         if self.upkeep.as_ref().is_some_and(|upkeep| !upkeep.is_finished()) {
             return;
         }
-        let table = Arc::clone(&self.line.table);
+        let (table, late) = (Arc::clone(&self.line.table), self.world.late.clone());
         self.upkeep = Some(tokio::spawn(async move {
-            // It costs no rows; the next turn tries again.
-            if let Err(error) = table.maintain(SystemClock.now()).await {
-                tracing::warn!(table = table.schema().name, %error, "a table is not looked after");
+            look_after(table.as_ref()).await;
+            // It is one table of all pipelines: whoever comes first when it is due does it.
+            if let Some(late) = late {
+                look_after(late.as_ref()).await;
             }
         }));
     }
@@ -410,14 +412,17 @@ async fn land(
 }
 
 /// Where a pipeline's table says that reading goes on, and the number of the state of then.
-pub async fn committed(log: &dyn Log, line: &Line) -> Result<(Offsets, u64), PipelineError> {
-    let pipeline = &line.pipeline;
+pub async fn committed(
+    log: &dyn Log,
+    pipeline: &Pipeline,
+    table: &dyn Table,
+) -> Result<(Offsets, u64), PipelineError> {
     // A stream may have let go of its beginning; what is there still is read.
     let start = |topic, partition| log.start(topic, partition);
     let mut from = offsets::each(log, &pipeline.topics(), start)?;
     let mut names: Vec<String> = applications(pipeline, &from).into_keys().collect();
     names.push(state_application(pipeline));
-    let kept = line.table.positions(&names).await;
+    let kept = table.positions(&names).await;
     let kept = kept.map_err(|source| failed(&pipeline.name, "read the positions of", source))?;
     offsets::take_up(pipeline, &mut from, &kept);
     for (topic, positions) in &from {
@@ -438,8 +443,26 @@ pub async fn committed(log: &dyn Log, line: &Line) -> Result<(Offsets, u64), Pip
     Ok((from, u64::try_from(state).unwrap_or(0)))
 }
 
-fn kept_state(world: &World, pipeline: &Pipeline, number: u64) -> Result<State, PipelineError> {
-    let kept = world.states.kept(&pipeline.name, number);
+/// Whether a pipeline can go on where its table is: its streams reach that far, and what it had gathered
+/// by then is there.
+///
+/// # Errors
+/// Where it cannot, or nobody can say.
+pub async fn check(
+    log: &dyn Log,
+    states: &States,
+    pipeline: &Pipeline,
+    table: &dyn Table,
+) -> Result<(), PipelineError> {
+    let (_, state) = committed(log, pipeline, table).await?;
+    if pipeline.blueprint.is_stateful() && state > 0 {
+        kept_state(states, pipeline, state)?;
+    }
+    Ok(())
+}
+
+fn kept_state(states: &States, pipeline: &Pipeline, number: u64) -> Result<State, PipelineError> {
+    let kept = states.kept(&pipeline.name, number);
     let bytes = kept
         .map_err(|source| unread(pipeline, source))?
         .ok_or_else(|| PipelineError::StateMissing { pipeline: pipeline.name.clone(), number })?;
@@ -452,6 +475,13 @@ fn unread(pipeline: &Pipeline, source: std::io::Error) -> PipelineError {
 
 fn state_application(pipeline: &Pipeline) -> String {
     format!("{}/state", pipeline.name)
+}
+
+/// Lets a table be looked after, where that is due. It costs no rows; the next turn tries again.
+pub async fn look_after(table: &dyn Table) {
+    if let Err(error) = table.maintain(SystemClock.now()).await {
+        tracing::warn!(table = table.schema().name, %error, "a table is not looked after");
+    }
 }
 
 pub fn failed(pipeline: &str, attempted: &'static str, source: WarehouseError) -> PipelineError {

@@ -98,7 +98,7 @@ pub(super) async fn abreast(log: &Arc<dyn Log>, group: &Group) -> Result<Group, 
 async fn split(log: &Arc<dyn Log>, group: &Group) -> Result<(Group, Group), PipelineError> {
     let mut lags = Vec::with_capacity(group.lines.len());
     for line in &group.lines {
-        let (positions, _) = committed(log.as_ref(), line).await?;
+        let (positions, _) = committed(log.as_ref(), &line.pipeline, line.table.as_ref()).await?;
         lags.push(offsets::lag(log.as_ref(), &positions)?);
     }
     let least = lags.iter().copied().min().unwrap_or(0);

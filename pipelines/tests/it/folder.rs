@@ -18,7 +18,7 @@ use pipelines::{
     metrics::Metrics,
     own,
     pipeline::Pipeline,
-    runner::{Beside, Ends, Runner},
+    runner::{self, Beside, Ends, Runner},
     states::States,
 };
 use prometheus::Registry;
@@ -264,6 +264,44 @@ async fn a_folder_has_one_writer() {
     let second = own::one("second", &named).await.expect("it plans");
     let refused = opened(&second).expect_err("the folder of another");
     assert!(refused.contains("is the folder of another pipeline, feed"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_folder_that_is_ahead_of_its_streams_is_not_gone_on_with() {
+    let (folder, log) = (tempfile::tempdir().expect("a folder"), ModelLog::default());
+    let pipeline = planned(folder.path()).await;
+    let table = opened(&pipeline).expect("opened");
+    let states = States::default();
+    runner::check(&log, &states, &pipeline, &table).await.expect("it is new");
+    let reached = Positions::from([("feed/0".to_owned(), 7)]);
+    table.commit(Vec::new(), &reached).await.expect("committed");
+    let refused = runner::check(&log, &states, &pipeline, &table).await.expect_err("it is ahead");
+    assert!(refused.to_string().contains("the log is older than the table"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_value_too_long_for_a_folder_leaves_no_commit_that_cannot_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (from, to) = (folder.path().join("from.json"), folder.path().join("to"));
+    let text = table(
+        "sales",
+        &format!("({COLUMNS})"),
+        &from,
+        "connector = 'single_file', format = 'json', type = 'source'",
+    ) + &table(
+        "out",
+        "",
+        &to,
+        "connector = 'filesystem', format = 'json', type = 'sink', \
+         'partitioning.fields' = [shop]",
+    ) + "INSERT INTO out SELECT shop, cents FROM sales;";
+    let sale = |shop: &str| format!(r#"{{"at":"2025-03-01T10:00:00","shop":"{shop}","cents":1}}"#);
+    fs::write(&from, sale(&"s".repeat(256))).expect("written");
+    run(&text, 1).await.expect_err("no disk has such a name");
+    assert!(names(&to).is_empty() && !to.join("__in_progress/commit.json").exists());
+    fs::write(&from, sale("s")).expect("written");
+    run(&text, 1).await.expect("the folder is as good as new");
+    assert_eq!(names(&to), ["shop=s/00000-000.json"]);
 }
 
 #[tokio::test]

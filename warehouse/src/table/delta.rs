@@ -10,6 +10,7 @@ use deltalake::{
     kernel::{Action, engine::arrow_conversion::TryIntoKernel, transaction::CommitProperties},
     logstore::{commit_uri_from_version, store_for},
     operations::create::CreateBuilder,
+    protocol::DeltaOperation,
 };
 use futures::StreamExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
@@ -178,7 +179,7 @@ impl DeltaTable {
         let files = added.len();
         let written: Vec<String> = added.iter().map(|add| add.path.clone()).collect();
         let actions = added.into_iter().map(Action::Add).collect();
-        held.log.append(actions, append(), positions).await.map_err(commit)?;
+        self.enter(&mut held, actions, append(), positions).await.map_err(commit)?;
         held.live_files += files;
         state.known.extend(positions.iter().map(|(id, next)| (id.clone(), *next)));
         match (landing, &self.tail) {
@@ -198,6 +199,26 @@ impl DeltaTable {
         Ok(())
     }
 
+    /// Adds an entry to the log.
+    async fn enter(
+        &self,
+        held: &mut Held,
+        actions: Vec<Action>,
+        operation: DeltaOperation,
+        positions: &Positions,
+    ) -> Result<(), DeltaTableError> {
+        self.harden().await?;
+        held.log.append(actions, operation, positions).await
+    }
+
+    /// Brings what was written to the disk, where nothing could make it again.
+    async fn harden(&self) -> io::Result<()> {
+        match folder(&self.address).filter(|_| self.upkeep.only_copy) {
+            Some(folder) => bring(folder, None).await,
+            None => Ok(()),
+        }
+    }
+
     /// Notes the files of a commit and its entry, where somebody has the table synced.
     fn wrote(&self, state: &mut State, held: &Held, files: &[String]) {
         let (Some(unsynced), Some(folder)) = (&mut state.unsynced, folder(&self.address)) else {
@@ -214,12 +235,7 @@ impl DeltaTable {
     async fn bring_to_disk(&self) -> Result<(), WarehouseError> {
         let Some(folder) = folder(&self.address) else { return Ok(()) };
         let mut state = self.state.lock().await;
-        let (known, below) = (state.unsynced.take(), folder.clone());
-        let syncing = tokio::task::spawn_blocking(move || {
-            let files = known.map_or_else(|| sync::all(&below), Ok)?;
-            sync::sync(&below, &files)
-        });
-        let synced = syncing.await.map_err(io::Error::other).and_then(|synced| synced);
+        let synced = bring(folder.clone(), state.unsynced.take()).await;
         synced.map_err(|source| WarehouseError::Write { path: folder, source })?;
         state.unsynced = Some(Vec::new());
         Ok(())
@@ -276,6 +292,15 @@ impl DeltaTable {
         let known = |id: &String| Some((id.clone(), *state.known.get(id)?));
         Ok(applications.iter().filter_map(known).collect())
     }
+}
+
+/// Syncs files below a folder; all where it is not known which.
+async fn bring(folder: PathBuf, known: Option<Vec<PathBuf>>) -> io::Result<()> {
+    let syncing = tokio::task::spawn_blocking(move || {
+        let files = known.map_or_else(|| sync::all(&folder), Ok)?;
+        sync::sync(&folder, &files)
+    });
+    syncing.await.map_err(io::Error::other).and_then(|synced| synced)
 }
 
 impl Table for DeltaTable {

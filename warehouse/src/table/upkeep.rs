@@ -34,6 +34,9 @@ pub struct Upkeep {
     pub keep_orphans: Duration,
     /// How often files that nothing needs are looked for.
     pub vacuum_every: Duration,
+    /// Whether nothing could make the table again: then all of it is on the disk before the log's next
+    /// entry, so that a power cut takes the newest commits at most and leaves none that lacks a file.
+    pub only_copy: bool,
 }
 
 impl Default for Upkeep {
@@ -52,6 +55,7 @@ impl Default for Upkeep {
             keep_removed: Duration::from_secs(2 * 24 * HOUR),
             keep_orphans: Duration::from_secs(24 * HOUR),
             vacuum_every: Duration::from_secs(6 * HOUR),
+            only_copy: false,
         }
     }
 }

@@ -35,16 +35,18 @@ impl DeltaTable {
             return Ok(Maintained::default());
         }
         state.due = later(now, self.upkeep.every);
-        // What upkeep writes is found by looking.
-        state.unsynced = None;
         let mut held = self.take(&mut state, None).await?;
+        // What upkeep writes is found by looking.
+        let unsynced = state.unsynced.take();
         let mut done = Maintained::default();
         let tended = self.tend(&mut state, &mut held, now, &mut done).await;
         tended.map_err(|source| WarehouseError::Upkeep { table: self.schema.name, source })?;
         self.metrics.stands(self.schema.name, held.log.version(), held.live_files);
         self.metrics.maintained(&done);
         state.held = Some(held);
-        if done != Maintained::default() {
+        if done == Maintained::default() {
+            state.unsynced = unsynced;
+        } else {
             tracing::debug!(table = self.schema.name, ?done, "looked after");
         }
         Ok(done)
@@ -88,7 +90,7 @@ impl DeltaTable {
         let remove = |place: &usize| Action::Remove(live[*place].remove_action(true));
         let actions = expired.iter().map(remove).collect();
         let operation = DeltaOperation::Delete { predicate: Some(format!("date < '{first}'")) };
-        held.log.append(actions, operation, &Positions::new()).await?;
+        self.enter(held, actions, operation, &Positions::new()).await?;
         held.live_files = held.live_files.saturating_sub(expired.len());
         if let Some(tail) = &self.tail {
             tail.moved(held.log.version());
@@ -113,7 +115,7 @@ impl DeltaTable {
             let written = actions.len() - files.len();
             let target_size = i64::try_from(self.upkeep.file_bytes).unwrap_or(i64::MAX);
             let operation = DeltaOperation::Optimize { predicate: None, target_size };
-            held.log.append(actions, operation, &Positions::new()).await?;
+            self.enter(held, actions, operation, &Positions::new()).await?;
             held.live_files = (held.live_files + written).saturating_sub(files.len());
             if let Some(tail) = &self.tail {
                 tail.moved(held.log.version());
@@ -133,6 +135,8 @@ impl DeltaTable {
         let version = held.log.version();
         let table = load_at(&self.address, Some(version)).await?;
         create_checkpoint(&table, None).await?;
+        // Before entries go that only it tells of then.
+        self.harden().await?;
         held.checkpoint = version;
         let old = before(now, self.upkeep.keep_log).timestamp_millis();
         cleanup_expired_logs_for(version, table.log_store().as_ref(), old, None).await
