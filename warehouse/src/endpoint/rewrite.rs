@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr,
-    Ident, OrderBy, OrderByExpr, OrderByKind, Query, SelectItem, SetExpr, Statement, TableFactor,
-    Value, VisitMut, VisitorMut, visit_expressions,
+    Ident, ObjectName, OrderBy, OrderByExpr, OrderByKind, Query, SelectItem, SetExpr, Statement,
+    TableFactor, Value, VisitMut, VisitorMut, visit_expressions,
 };
 
 use super::SCHEMA;
@@ -25,7 +25,7 @@ pub(super) fn rewrite(statements: &mut Vec<Statement>) {
             } else if let Some(arguments) = described(expr) {
                 *arguments = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(nothing()))];
             } else if let Some(name) = searched(expr) {
-                *name = Expr::value(Value::SingleQuotedString(SCHEMA.to_owned()));
+                *expr = within_schema(name);
             } else if let Some((number, name)) = by_number(expr) {
                 *number = name;
             } else if let Some(item) = looked_up(expr) {
@@ -67,20 +67,61 @@ fn is_absent(expr: &Expr) -> bool {
 fn described(expr: &mut Expr) -> Option<&mut Vec<FunctionArg>> {
     let Expr::Function(function) = expr else { return None };
     let FunctionArguments::List(list) = &mut function.args else { return None };
-    let is_asked = function.name.to_string().eq_ignore_ascii_case("col_description");
-    is_asked.then_some(&mut list.args)
+    is_called(&function.name, "col_description").then_some(&mut list.args)
 }
 
-/// Where `quote_ident(table_schema) IN ('')` asks for a name that nothing has: so the parser leaves what
-/// Grafana asks the search path with, which is our one schema.
-fn searched(expr: &mut Expr) -> Option<&mut Expr> {
-    let Expr::InList { expr: of, list, negated: false } = expr else { return None };
-    let Expr::Function(function) = of.as_ref() else { return None };
-    let [name] = list.as_mut_slice() else { return None };
-    let empty = Value::SingleQuotedString(String::new());
-    let is_empty = matches!(&*name, Expr::Value(value) if value.value == empty);
-    let quotes = function.name.to_string().eq_ignore_ascii_case("quote_ident");
-    (is_empty && quotes).then_some(name)
+/// What is looked for on the search path: in rows that a client takes it apart into, as no table of the
+/// engine does, or by `quote_ident(…) IN ('')`, which the parser leaves of Grafana's words for that.
+fn searched(expr: &Expr) -> Option<Expr> {
+    let (of, is_asked) = match expr {
+        Expr::InSubquery { expr: of, subquery, negated: false } => (of, takes_path_apart(subquery)),
+        Expr::InList { expr: of, list, negated: false } => {
+            let Expr::Function(function) = of.as_ref() else { return None };
+            let [Expr::Value(name)] = list.as_slice() else { return None };
+            let is_empty = name.value == Value::SingleQuotedString(String::new());
+            (of, is_empty && is_called(&function.name, "quote_ident"))
+        }
+        _ => return None,
+    };
+    is_asked.then(|| of.as_ref().clone())
+}
+
+/// Whether rows come of `string_to_array(current_setting('search_path'), …)`, all of them.
+fn takes_path_apart(query: &Query) -> bool {
+    let SetExpr::Select(select) = query.body.as_ref() else { return false };
+    let takes_apart = |factor: &TableFactor| match factor {
+        TableFactor::Table { name, args: Some(given), .. } => {
+            is_called(name, "string_to_array") && first(&given.args).is_some_and(is_search_path)
+        }
+        _ => false,
+    };
+    select.selection.is_none() && select.from.iter().any(|from| takes_apart(&from.relation))
+}
+
+/// `current_setting('search_path')`.
+fn is_search_path(expr: &Expr) -> bool {
+    let Expr::Function(function) = expr else { return false };
+    let FunctionArguments::List(list) = &function.args else { return false };
+    let Some(Expr::Value(name)) = first(&list.args) else { return false };
+    let is_path = matches!(&name.value, Value::SingleQuotedString(name) if name == "search_path");
+    is_path && is_called(&function.name, "current_setting")
+}
+
+fn first(args: &[FunctionArg]) -> Option<&Expr> {
+    match args.first() {
+        Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))) => Some(expr),
+        _ => None,
+    }
+}
+
+fn is_called(name: &ObjectName, known: &str) -> bool {
+    name.to_string().eq_ignore_ascii_case(known)
+}
+
+/// Whether a name is on the search path, which is our one schema.
+fn within_schema(name: Expr) -> Expr {
+    let schema = Expr::value(Value::SingleQuotedString(SCHEMA.to_owned()));
+    Expr::InList { expr: Box::new(name), list: vec![schema], negated: false }
 }
 
 /// The number that a column is compared with which names a function, and the name that it has to be
@@ -196,11 +237,7 @@ fn nothing() -> Expr {
 fn of_rows(expr: &Expr) -> Option<&Query> {
     let Expr::Function(function) = expr else { return None };
     match &function.args {
-        FunctionArguments::Subquery(query)
-            if function.name.to_string().eq_ignore_ascii_case("array") =>
-        {
-            Some(query)
-        }
+        FunctionArguments::Subquery(query) if is_called(&function.name, "array") => Some(query),
         _ => None,
     }
 }
@@ -357,8 +394,20 @@ mod tests {
             rewritten("SELECT 1 FROM t WHERE quote_ident(table_schema) IN ('')"),
             "SELECT 1 FROM t WHERE quote_ident(table_schema) IN ('public')"
         );
-        let other = "SELECT 1 FROM t WHERE a IN ('') AND quote_ident(b) IN ('', 'c')";
-        assert_eq!(rewritten(other), other);
+        assert_eq!(
+            rewritten(
+                "SELECT 1 FROM t WHERE a IN (SELECT p[i] FROM \
+                 string_to_array(Current_Setting('search_path'), ',') AS p, generate_series(1, 2) AS i)"
+            ),
+            "SELECT 1 FROM t WHERE a IN ('public')"
+        );
+        for other in [
+            "SELECT 1 FROM t WHERE a IN ('') AND quote_ident(b) IN ('', 'c')",
+            "SELECT 1 FROM t WHERE a IN (SELECT b FROM u WHERE c = current_setting('search_path'))",
+            "SELECT 1 FROM t WHERE a IN (SELECT b FROM string_to_array('public', ',') AS b)",
+        ] {
+            assert_eq!(rewritten(other), other);
+        }
         assert_eq!(
             rewritten("SELECT col_description(CAST(format('%I', a) AS REGCLASS), 1) AS d FROM t"),
             "SELECT col_description(CAST(NULL AS TEXT[])) AS d FROM t"
