@@ -7,8 +7,9 @@ cd "$(dirname "$0")/../.."
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/avis/target}"
 export AVIS_TEST_SCALE="${AVIS_TEST_SCALE:-1}"
 # Half as long to build the engine, and fast enough for what is looked at here; what people run is optimised,
-# and says its lines.
+# and says its lines. Debug assertions are on here alone.
 export CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_DEBUG=0
+export CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true
 # Clippy looks while it compiles what the tests and the demo run, so that the tree is built once.
 export RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
 checks=("$@")
