@@ -76,7 +76,8 @@ fn a_recipient_is_enrolled_buys_and_sees_everything_that_is_their_own() {
 
     // Who did what with the card stands in the audit trail, without the card.
     let mut tail = avis();
-    tail.args(["stream", "tail", "audit", "--from", "earliest", "--data"]).arg(&node.folder);
+    tail.args(["stream", "tail", "audit", "--from", "earliest", "--most", "100", "--data"]);
+    tail.arg(&node.folder);
     let trail = succeeded(&tail.output().expect("run"));
     let of = |action: &str| trail.lines().filter(|line| line.contains(action)).count();
     let kinds = ["means.enrol", "means.lost", "panel.put", "panel.withdraw", "me.export"];

@@ -6,6 +6,7 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     path::Path,
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -92,6 +93,8 @@ fn token(folder: &Path, role: &str, organisation: &str) -> String {
     succeeded(&command.output().expect("run")).trim().to_owned()
 }
 
+static KEYS: AtomicU64 = AtomicU64::new(0);
+
 /// The status of an answer; its body, which may never end, is not waited for.
 fn status(address: &str, method: &str, path: &str, body: &Value, token: &str) -> u16 {
     let mut stream = TcpStream::connect(address).expect("connected");
@@ -101,12 +104,14 @@ fn status(address: &str, method: &str, path: &str, body: &Value, token: &str) ->
         token => format!("Authorization: Bearer {token}\r\n"),
     };
     let body = if matches!(method, "POST" | "PUT") { body.to_string() } else { String::new() };
+    // Each under a key of its own: whoever has asked one thing under it may ask nothing else.
+    let key = KEYS.fetch_add(1, Ordering::Relaxed);
     // What is put is what is there; what is removed was never seen, so that it stays.
     let seen = if method == "DELETE" { "\"0\"" } else { "*" };
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nHost: avis\r\nConnection: close\r\n{bearer}If-Match: {seen}\r\n\
-         Content-Type: application/json\r\nIdempotency-Key: k\r\nContent-Length: {}\r\n\r\n{body}",
+         Content-Type: application/json\r\nIdempotency-Key: k{key}\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
     .expect("sent");
