@@ -169,7 +169,7 @@ async fn the_catalogue_says_since_when_and_about_which_time() {
     let january = [NaiveDate::from_ymd_opt(2025, 1, 1), NaiveDate::from_ymd_opt(2025, 1, 31)];
     assert_eq!(of("remote-official-usage.csv").covers, Some(january.map(Option::unwrap)));
     assert_eq!(of("contact-points.csv").covers, None);
-    assert!(read("contact-points.ttl").contains("inScheme"), "codes of ATVK");
+    assert!(read("contact-points.ttl").contains("\"ATVK\""), "what codes of territories are of");
 }
 
 #[tokio::test]
