@@ -75,7 +75,8 @@ pub enum Command {
     /// What other rules would have done to recorded transactions.
     #[command(
         after_help = "Examples:\n  avis simulate --registry draft.yaml --from 2025-01-01 --to 2025-01-31 --data avis-demo\n  \
-                      AVIS_TOKEN=… avis simulate --registry draft.yaml --from 2025-01-01 --to 2025-01-31 --server http://[::1]:8080\n\n\
+                      AVIS_TOKEN=… avis simulate --registry draft.yaml --from 2025-01-01 --to \
+                      2025-01-31 --server http://[::1]:8080\n\n\
                       A running node plays them for administrators, one simulation at a time."
     )]
     Simulate(SimulateArguments),

@@ -10,7 +10,8 @@ use super::{Data, Where};
 pub enum PersonCommand {
     /// Everything that is held of somebody, as JSON. That it was asked for stands in the audit trail.
     #[command(after_help = "Examples:\n  avis person export 010180-12345 --data avis-demo\n  \
-                            AVIS_TOKEN=… avis person export 010180-12345 --server http://[::1]:8080\n\n\
+                            AVIS_TOKEN=… avis person export 010180-12345 --server \
+                            http://[::1]:8080\n\n\
                             A running node tells it to administrators.")]
     Export {
         /// The personal code.
@@ -21,7 +22,8 @@ pub enum PersonCommand {
     /// Forget somebody, for ever: their key is destroyed, their means are blocked; sums stay.
     #[command(
         after_help = "Examples:\n  avis person erase 010180-12345 --yes --data avis-demo\n  \
-                            AVIS_TOKEN=… avis person erase 010180-12345 --yes --server http://[::1]:8080\n\n\
+                            AVIS_TOKEN=… avis person erase 010180-12345 --yes --server \
+                            http://[::1]:8080\n\n\
                             A running node does it for administrators."
     )]
     Erase {
@@ -65,7 +67,8 @@ pub enum AuditCommand {
     /// Prove that the trail is what it was at every checkpoint.
     #[command(
         after_help = "Examples:\n  avis audit verify --checkpoints checkpoints.ndjson --key \"$(cat audit.key)\" --data avis-demo\n  \
-                      AVIS_TOKEN=… avis audit verify --checkpoints checkpoints.ndjson --server http://[::1]:8080\n\n\
+                      AVIS_TOKEN=… avis audit verify --checkpoints checkpoints.ndjson --server \
+                      http://[::1]:8080\n\n\
                       A running node proves it to operators and administrators."
     )]
     Verify {

@@ -20,7 +20,8 @@ pub enum StreamCommand {
     #[command(
         after_help = "Examples:\n  avis stream tail authorisations --from 0 --most 3 --data avis-demo\n  \
                             avis stream tail audit --from 2025-01-15T08:00:00Z --most 5\n  \
-                            avis stream tail dead-letters --from earliest --most 100 | jq .reason\n  \
+                            avis stream tail dead-letters --from earliest --most 100 | jq \
+                            .reason\n  \
                 AVIS_TOKEN=… avis stream tail audit --server http://[::1]:8080\n\n\
                             A running node shows records to administrators, at most 10000 of each \
                             partition, and notes it in the audit trail."

@@ -157,7 +157,8 @@ pub(super) async fn list(
 /// Translates letters again: what is taken now is on its stream, what is still wrong stays.
 #[utoipa::path(post, path = "/v1/dead-letters:replay", tag = "operation",
     operation_id = "replay_dead_letters", security(("token" = [])),
-    request_body = Chosen, params(KeyOfAnswer), responses((status = 200, body = DealtWith), Refusals))]
+    request_body = Chosen, params(KeyOfAnswer),
+    responses((status = 200, body = DealtWith), Refusals))]
 pub(super) async fn replay(
     State(pulling): State<Pulling>,
     headers: HeaderMap,
@@ -180,7 +181,8 @@ pub(super) async fn replay(
 /// Drops letters that are not wanted.
 #[utoipa::path(post, path = "/v1/dead-letters:drop", tag = "operation",
     operation_id = "drop_dead_letters", security(("token" = [])),
-    request_body = Chosen, params(KeyOfAnswer), responses((status = 200, body = DealtWith), Refusals))]
+    request_body = Chosen, params(KeyOfAnswer),
+    responses((status = 200, body = DealtWith), Refusals))]
 pub(super) async fn drop(
     State(pulling): State<Pulling>,
     headers: HeaderMap,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{CARD, Node, Who, card, issuer};
 use crate::client::Answer;
 
-const OTHER: &str = "04B1C2D3E5";
+const OTHER: &str = "04FFEE";
 
 fn administrator() -> Who {
     (Role::Administrator, "", "olga".into())
