@@ -290,11 +290,13 @@ impl Reader {
         self.mirror.end(self.lane.topic, self.lane.partition).map_err(|error| self.local(&error))
     }
 
-    /// The mirror has this offset already: it has to be the same record.
+    /// The mirror has this offset already: it has to be the same record, unless it was let go of since.
     async fn compare(&self, offset: u64, id: RecordId) -> Result<(), ClusterError> {
         let (topic, partition) = (self.lane.topic, self.lane.partition);
-        let kept = self.mirror.read(topic, partition, offset, 1).await;
-        let kept = kept.map_err(|error| self.local(&error))?;
+        let kept = match self.mirror.read(topic, partition, offset, 1).await {
+            Err(LogError::Gone { .. }) => return Ok(()),
+            kept => kept.map_err(|error| self.local(&error))?,
+        };
         let same =
             kept.first().is_some_and(|kept| kept.position.offset == offset && kept.record.id == id);
         if same { Ok(()) } else { Err(ClusterError::OtherCluster { topic, partition, offset }) }
