@@ -295,7 +295,8 @@ impl Streams {
             let mut records = block.records(&mut unpacker).map_err(damaged)?;
             while let Some(record) = records.next() {
                 let (offset, bytes) = record.map_err(damaged)?;
-                if offset < from {
+                // A disk may have lost that a block was removed when another took its records up.
+                if offset < next {
                     continue;
                 }
                 if offset >= end || left == 0 {
@@ -304,7 +305,7 @@ impl Streams {
                 each(offset, bytes)?;
                 left -= 1;
             }
-            next = block.end();
+            next = next.max(block.end());
         }
         if left > 0 && next < end {
             return Err(missing(next));

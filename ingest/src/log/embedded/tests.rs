@@ -1,6 +1,6 @@
 use chrono::TimeDelta;
 
-use super::*;
+use super::{block::Builder, *};
 use crate::log::READ_BATCH;
 
 const TOPIC: Topic = Topic::MeansChanges;
@@ -96,4 +96,26 @@ async fn an_instant_is_found_before_what_cannot_be_read() {
     assert_eq!(log.at(TOPIC, 0, instant(2)).await.expect("it stands before"), 1);
     let refused = log.at(TOPIC, 0, instant(3)).await.expect_err("it cannot be read");
     assert!(matches!(refused, LogError::Damaged { offset: 2, .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn a_block_that_another_has_taken_up_is_not_read_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = open(folder.path(), Keep::default());
+    let records = [change("a", 1), change("b", 2), change("c", 3)];
+    for record in &records {
+        log.append_encoded(TOPIC, vec![record.clone()]).await.expect("appended");
+    }
+    // As where a disk has lost that the second went when the first two were put together.
+    let mut both = Builder::new(0, i64::MIN);
+    for (offset, record) in (0..).zip(&records[..2]) {
+        assert!(both.push(offset, record.recorded_at, &record.bytes));
+    }
+    let (key, value) = both.finish(0);
+    log.streams.stream(TOPIC).blocks.insert(key, value).expect("put");
+    for from in 0..3 {
+        let read = log.read(TOPIC, 0, from, 10).await.expect("read");
+        let offsets: Vec<_> = read.iter().map(|stored| stored.position.offset).collect();
+        assert_eq!(offsets, (from..3).collect::<Vec<_>>());
+    }
 }
