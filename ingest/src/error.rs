@@ -98,6 +98,14 @@ pub enum LogError {
         /// Where its whole batches end.
         at: u64,
     },
+    /// A file of the storage engine is not what was written. Nothing was changed.
+    #[error("the log's file {} is damaged{}; restore the log from its backup", path.display(), if *lost { ", and rows of it are lost" } else { "" })]
+    DamagedFile {
+        /// The file.
+        path: PathBuf,
+        /// Whether some of what it says cannot be read any more.
+        lost: bool,
+    },
     /// A sync failed earlier, or the log was closed: nothing is taken any more.
     #[error("the log has stopped{}", if *sync_failed { " because a sync failed; restart the node after checking the disk" } else { "" })]
     Stopped {

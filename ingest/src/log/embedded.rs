@@ -45,6 +45,7 @@ mod folder;
 mod journal;
 mod keeper;
 mod linked;
+mod mended;
 mod space;
 mod stopped;
 mod streams;

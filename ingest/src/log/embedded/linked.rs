@@ -1,8 +1,9 @@
 //! A stopped log's files under a folder of its own, so that the store may write there.
 //!
 //! Tables and files of blocks are never changed once they are written, and are most of a log: they
-//! are linked by name, which works across disks, and from one that takes no writes. The lists of
-//! tables are small and copied, and so are the journals, as far as they are whole.
+//! are linked by name, which works across disks, and from one that takes no writes; damaged ones are
+//! made good (`mended`). The lists of tables are small and copied, and so are the journals, as far as
+//! they are whole.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -12,7 +13,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::journal::{Journal, Rest};
+use super::{
+    journal::{Journal, Rest},
+    mended::{Mended, mend},
+};
 use crate::first_start;
 
 /// Where the store keeps its streams, each in a folder that has a number for a name.
@@ -28,6 +32,7 @@ const EMPTY_JOURNAL: &str = "0.jnl";
 #[derive(Debug)]
 pub(super) struct Linked {
     folder: PathBuf,
+    mended: Vec<Mended>,
 }
 
 impl Linked {
@@ -39,7 +44,7 @@ impl Linked {
         wanted: impl Fn(&OsStr) -> bool,
     ) -> io::Result<Self> {
         let log = log.canonicalize()?;
-        let own = Self { folder: fresh()? };
+        let mut own = Self { folder: fresh()?, mended: Vec::new() };
         if !first_start::happened(&log) {
             return Ok(own);
         }
@@ -59,12 +64,24 @@ impl Linked {
         for name in keyspaces(&log)?.iter().filter(|name| wanted(name)) {
             let place = Path::new(KEYSPACES).join(name);
             link(&log.join(&place), &own.folder.join(&place))?;
+            let mended = mend(&own.folder, &place)?;
+            // Who lacks a name would be taken for a stream that was given up.
+            if name == NAMES && mended.iter().any(|file| !file.lost.is_empty()) {
+                let reason = "what the streams are called is damaged";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+            }
+            own.mended.extend(mended);
         }
         Ok(own)
     }
 
     pub(super) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The files that are not linked, as they are not what was written.
+    pub(super) fn mended(&self) -> &[Mended] {
+        &self.mended
     }
 }
 

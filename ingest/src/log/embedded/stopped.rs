@@ -3,13 +3,16 @@
 //! The store cannot open a folder without writing to it. It cuts a journal off where that is damaged,
 //! makes tables of what journals hold, merges them, and removes what it takes for left over. So it gets a
 //! folder of its own (`linked`), without a thread that would merge anything, and the log stays as it is
-//! found. Whoever wants to append opens the log itself, which goes on over no damage.
+//! found. Of a damaged table it gets what is whole (`mended`); a row that is lost is a gap in the
+//! offsets, and is told as one. Whoever wants to append opens the log itself, which goes on over no
+//! damage.
 
 use std::{
     collections::HashMap,
     ffi::{OsStr, OsString},
     io,
     path::{Path, PathBuf},
+    sync::atomic::Ordering,
 };
 
 use chrono::{DateTime, Utc};
@@ -20,6 +23,7 @@ use super::{
     ends, folder,
     journal::{self, Journal, Rest},
     linked::{KEYSPACES, Linked, NAMES, keyspaces},
+    mended::Mended,
     space::Space,
     store,
     streams::{MISSING, Partition, Streams},
@@ -40,6 +44,8 @@ pub struct StoppedLog {
     damages: Vec<LogError>,
     /// Where the journals end to be whole, where they do.
     broken: Option<String>,
+    /// Which tables of a stream have lost rows, where some have.
+    lost: HashMap<Topic, String>,
     /// Why it is not known what a partition has behind its last record, or where it has none.
     unknown: HashMap<(Topic, u32), String>,
     /// Removed once the store is closed.
@@ -73,6 +79,7 @@ impl StoppedLog {
         let space = Space::of(folder, 0).map_err(opened)?;
         let told = known.clone().unwrap_or_default();
         let streams = Streams::open(&database, folder, &told, space, Partition::told)?;
+        let lost = lost(&streams, folder, linked.mended());
         let broken = journals.iter().find(|journal| journal.rest != Rest::Nothing);
         let damaged = broken.is_some_and(|journal| journal.rest == Rest::Damaged);
         let broken = broken.map(|journal| {
@@ -92,8 +99,9 @@ impl StoppedLog {
             } else if let Some(error) = streams.newest_error(topic, partition) {
                 Some(format!("the newest records cannot be read: {error}"))
             } else {
-                let ends = broken.as_ref().filter(|_| damaged && known.is_none());
-                ends.map(|broken| format!("{broken}, and whether more followed is not known"))
+                let ends = broken.as_ref().filter(|_| damaged).or_else(|| lost.get(&topic));
+                let ends = ends.filter(|_| known.is_none());
+                ends.map(|ends| format!("{ends}, and whether more followed is not known"))
             };
             unknown.extend(reason.map(|reason| ((topic, partition), reason)));
         }
@@ -105,8 +113,12 @@ impl StoppedLog {
             path: folder.join(KEYSPACES).join(name),
             source: Box::new(source),
         }));
+        damages.extend(linked.mended().iter().map(|file| LogError::DamagedFile {
+            path: folder.join(&file.place),
+            lost: !file.lost.is_empty(),
+        }));
         let folder = folder.to_path_buf();
-        Ok(Self { streams, folder, damages, broken, unknown, _linked: linked, _claim: claim })
+        Ok(Self { streams, folder, damages, broken, lost, unknown, _linked: linked, _claim: claim })
     }
 
     /// What is damaged of the log as a whole. Of a single record only who reads it finds that out.
@@ -135,8 +147,12 @@ impl StoppedLog {
             },
             Err(LogError::Engine { source, .. }) => (from, self.within(topic, &source.to_string())),
             Err(LogError::Damaged { offset, reason, .. }) => {
-                let why = unknown.or(self.broken.as_ref()).filter(|_| reason == MISSING);
-                let told = why.map(|why| format!("{reason}: {why}"));
+                let why = match unknown {
+                    Some(unknown) => vec![unknown.as_str()],
+                    None => self.losses(topic),
+                };
+                let is_told = reason == MISSING && !why.is_empty();
+                let told = is_told.then(|| format!("{reason}: {}", why.join("; ")));
                 (offset, told.unwrap_or_else(|| self.within(topic, &reason)))
             }
             Err(error) => return Err(error),
@@ -144,11 +160,46 @@ impl StoppedLog {
         Err(LogError::damaged(topic, partition, offset, &reason))
     }
 
+    /// What records of a stream may be missing by.
+    fn losses(&self, topic: Topic) -> Vec<&str> {
+        let losses = self.lost.get(&topic).into_iter().chain(&self.broken);
+        losses.map(String::as_str).collect()
+    }
+
     /// What is wrong with a stream's tables, and where they lie.
     fn within(&self, topic: Topic, reason: &str) -> String {
-        let name = self.streams.stream(topic).blocks.path().file_name().unwrap_or_default();
-        format!("{reason}, in {}", shown(&self.folder, name))
+        format!("{reason}, in {}", shown(&self.folder, name(&self.streams, topic)))
     }
+}
+
+/// Which tables of each stream have lost rows. A partition of which they may have been the first then
+/// begins at 0: what is lost was not let go of.
+fn lost(streams: &Streams, folder: &Path, mended: &[Mended]) -> HashMap<Topic, String> {
+    let mut told = HashMap::new();
+    for topic in Topic::ALL {
+        let place = Path::new(KEYSPACES).join(name(streams, topic));
+        let of_topic = |file: &&Mended| file.place.starts_with(&place) && !file.lost.is_empty();
+        let tables: Vec<&Mended> = mended.iter().filter(of_topic).collect();
+        if tables.is_empty() {
+            continue;
+        }
+        for (number, partition) in (0..).zip(&streams.stream(topic).partitions) {
+            let start = partition.start.load(Ordering::Acquire);
+            let mut lost = tables.iter().flat_map(|table| &table.lost);
+            if start > 0 && lost.any(|lost| lost.may_hold_before(number, start)) {
+                partition.start.store(0, Ordering::Release);
+            }
+        }
+        let paths = tables.iter().map(|table| folder.join(&table.place).display().to_string());
+        let paths: Vec<String> = paths.collect();
+        told.insert(topic, format!("rows of {} are lost", paths.join(" and ")));
+    }
+    told
+}
+
+/// What the folder of a stream's tables is called.
+fn name(streams: &Streams, topic: Topic) -> &OsStr {
+    streams.stream(topic).blocks.path().file_name().unwrap_or_default()
 }
 
 fn shown(folder: &Path, name: &OsStr) -> String {
