@@ -1,8 +1,9 @@
 //! Whose the log's folder is.
 
 use std::{
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Stdio},
 };
 
 use ingest::{
@@ -19,6 +20,7 @@ use crate::{
 };
 
 const FOLDER: &str = "AVIS_TEST_SECOND_FOLDER";
+const READ: &str = "AVIS_TEST_READ_FOLDER";
 
 #[tokio::test]
 async fn a_second_opening_is_refused_by_name() {
@@ -83,6 +85,61 @@ async fn a_stopped_log_is_read_by_many_and_written_by_nobody_meanwhile() {
     drop(readers);
     let log = open(folder.path(), Sync::Always).expect("a log again");
     log.append(TOPIC, &[record("kept", 1)]).await.expect("appended");
+}
+
+/// A reader's part, until its input ends: nothing, unless this process was started as a reader.
+#[test]
+fn reads_until_its_input_ends() {
+    let Ok(folder) = std::env::var(READ) else { return };
+    let log = StoppedLog::open(Path::new(&folder)).expect("a log to read");
+    println!("reading");
+    std::io::read_to_string(std::io::stdin()).expect("input");
+    drop(log);
+}
+
+/// A reader of the log in `folder` that has opened it.
+fn reader(folder: &Path, temporary: &Path) -> Child {
+    let mut command = Command::new(std::env::current_exe().expect("this test"));
+    command.args(["--exact", "folder::reads_until_its_input_ends", "--nocapture"]);
+    command.env(READ, folder).env("TMPDIR", temporary);
+    let mut reader =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a process");
+    let mut said = BufReader::new(reader.stdout.take().expect("its output"));
+    let mut line = String::new();
+    while !line.contains("reading") {
+        line.clear();
+        assert!(said.read_line(&mut line).expect("its output") > 0, "it does not read");
+    }
+    // What it says at its end has somewhere to go.
+    reader.stdout = Some(said.into_inner());
+    reader
+}
+
+#[tokio::test]
+async fn what_a_killed_reader_leaves_goes_with_the_next_and_no_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let temporary = tempfile::tempdir().expect("a folder");
+    drop(open(folder.path(), Sync::Always).expect("a log"));
+    let made = || {
+        let entries = std::fs::read_dir(temporary.path()).expect("a folder");
+        let mut made: Vec<PathBuf> = entries.map(|entry| entry.expect("one").path()).collect();
+        made.sort();
+        made
+    };
+    let mut killed = reader(folder.path(), temporary.path());
+    let left = made();
+    assert_eq!(left.len(), 1);
+    killed.kill().expect("killed");
+    killed.wait().expect("ended");
+    assert_eq!(made(), left, "it could not remove it");
+    let [mut first, mut second] = [(), ()].map(|()| reader(folder.path(), temporary.path()));
+    assert_eq!(made().len(), 2, "each of the two that read has its own");
+    assert!(made().iter().all(|path| !left.contains(path)), "what was left is gone");
+    for reader in [&mut first, &mut second] {
+        drop(reader.stdin.take());
+        assert!(reader.wait().expect("ended").success());
+    }
+    assert!(made().is_empty());
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{DirBuilder, File},
     io::{self, Read},
-    os::unix::fs::{DirBuilderExt, symlink},
+    os::unix::fs::{DirBuilderExt, MetadataExt, symlink},
     path::{Path, PathBuf},
 };
 
@@ -17,7 +17,10 @@ use super::{
     journal::{Journal, Rest},
     mended::{Mended, mend},
 };
-use crate::first_start;
+use crate::{
+    first_start,
+    folder::{Claim, IN_USE, Unclaimed, claim, share},
+};
 
 /// Where the store keeps its streams, each in a folder that has a number for a name.
 pub(super) const KEYSPACES: &str = "keyspaces";
@@ -28,11 +31,16 @@ const LOCK: &str = "lock";
 /// A folder without a journal would be taken for one without records.
 const EMPTY_JOURNAL: &str = "0.jnl";
 
-/// A folder that is removed in the end.
+/// What the names of these folders begin with, in the system's folder for what is temporary.
+const PREFIX: &str = "avis-log-";
+
+/// A folder that is removed in the end, by the next reader where this one is killed.
 #[derive(Debug)]
 pub(super) struct Linked {
     folder: PathBuf,
     mended: Vec<Mended>,
+    /// Says that somebody reads; given back when the folder is gone.
+    _claim: Claim,
 }
 
 impl Linked {
@@ -44,7 +52,8 @@ impl Linked {
         wanted: impl Fn(&OsStr) -> bool,
     ) -> io::Result<Self> {
         let log = log.canonicalize()?;
-        let mut own = Self { folder: fresh()?, mended: Vec::new() };
+        let (folder, claim) = fresh(&std::env::temp_dir())?;
+        let mut own = Self { folder, mended: Vec::new(), _claim: claim };
         if !first_start::happened(&log) {
             return Ok(own);
         }
@@ -107,18 +116,42 @@ pub(super) fn keyspaces(log: &Path) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// A folder that nobody else has or can look into.
-fn fresh() -> io::Result<PathBuf> {
-    let (temporary, mut builder) = (std::env::temp_dir(), DirBuilder::new());
+/// A folder that nobody else has or can look into. What killed readers left is removed first.
+fn fresh(temporary: &Path) -> io::Result<(PathBuf, Claim)> {
+    remove_left_over(temporary);
+    let mut builder = DirBuilder::new();
     builder.mode(0o700);
     for number in 0..u32::MAX {
-        let path = temporary.join(format!("avis-log-{}-{number}", std::process::id()));
+        let path = temporary.join(format!("{PREFIX}{}-{number}", std::process::id()));
         match builder.create(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => return made.map(|()| path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            made => made?,
+        }
+        match claim(&path) {
+            Ok(claim) if path.join(IN_USE).exists() => return Ok((path, claim)),
+            // Before it was locked another reader took it for left over.
+            Ok(_) | Err(Unclaimed::InUse) => {}
+            Err(Unclaimed::Failed(error)) => return Err(error),
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Removes this user's folders that no reader has locked any more.
+fn remove_left_over(temporary: &Path) {
+    let user = rustix::process::geteuid().as_raw();
+    for entry in std::fs::read_dir(temporary).into_iter().flatten().flatten() {
+        let is_named = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        let is_ours = |of: std::fs::Metadata| of.is_dir() && of.uid() == user;
+        if !is_named || !entry.metadata().is_ok_and(is_ours) {
+            continue;
+        }
+        // One that was never locked is just being made.
+        if let Ok(Some(_claim)) = share(&entry.path()) {
+            // What cannot be removed takes room and does no other harm.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// A stream's folder: its lists are copied, its tables and files of blocks linked.
