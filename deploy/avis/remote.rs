@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod dead_letters;
+mod held;
 pub mod landing;
 pub mod load;
 pub mod means;

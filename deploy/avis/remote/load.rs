@@ -41,15 +41,15 @@ struct Reading {
 }
 
 #[derive(Debug, Deserialize)]
-struct Problem {
-    code: String,
+pub(super) struct Problem {
+    pub(super) code: String,
 }
 
-/// The answer to a transaction.
+/// The answer to one line.
 #[derive(Debug, Deserialize)]
-struct LineAnswer {
-    status: u16,
-    problem: Option<Problem>,
+pub(super) struct LineAnswer {
+    pub(super) status: u16,
+    pub(super) problem: Option<Problem>,
 }
 
 /// The answer to events.
@@ -63,8 +63,8 @@ struct Told {
 }
 
 #[derive(Debug, Deserialize)]
-struct Refused {
-    problem: Problem,
+pub(super) struct Refused {
+    pub(super) problem: Problem,
 }
 
 /// Sends files of offline transactions; each line is answered.

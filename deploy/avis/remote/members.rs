@@ -3,19 +3,17 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
 };
 
-use connectors::lines;
 use reqwest::{Method, header};
 use serde::Deserialize;
 
-use super::load::{Account, NDJSON};
-use crate::{client::Client, failure::Failure, progress::Progress};
-
-/// The bytes of lines that are held before they are sent.
-const HELD: usize = 8 << 20;
+use super::{
+    held::{self, BYTES},
+    load::{Account, NDJSON, Refused},
+};
+use crate::{client::Client, failure::Failure};
 
 /// What a line says of where it goes.
 #[derive(Debug, Deserialize)]
@@ -30,16 +28,6 @@ struct Told {
     refused: Vec<Refused>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Refused {
-    problem: Problem,
-}
-
-#[derive(Debug, Deserialize)]
-struct Problem {
-    code: String,
-}
-
 /// Lines that wait to be sent, by their group.
 #[derive(Debug, Default)]
 struct Waiting {
@@ -52,32 +40,10 @@ struct Waiting {
 /// # Errors
 /// Where a file cannot be read, or the node refuses a group's lines as a whole.
 pub async fn load(server: &str, files: &[PathBuf]) -> Result<(), Failure> {
-    let (client, progress) = (Client::patient(server)?, Progress::new(false));
-    for file in files {
-        let bar = progress.bar("memberships");
-        let (mut account, mut waiting) = (Account::default(), Waiting::default());
-        let failed = |source| Failure::Read { path: file.clone(), source };
-        let mut reader = BufReader::new(lines::open(file)?);
-        let mut line = Vec::new();
-        while reader.read_until(b'\n', &mut line).map_err(failed)? > 0 {
-            if !line.trim_ascii().is_empty() {
-                bar.inc(1);
-                account.lines += 1;
-                waiting.take(line.trim_ascii(), &mut account);
-            }
-            line.clear();
-            if waiting.bytes >= HELD {
-                waiting.send(&client, file, &mut account).await?;
-            }
-        }
-        waiting.send(&client, file, &mut account).await?;
-        bar.finish_and_clear();
-        account.tell(file);
-    }
-    Ok(())
+    held::load::<Waiting>(server, "memberships", files).await
 }
 
-impl Waiting {
+impl held::Waiting for Waiting {
     /// Takes a line; one that names no group has nowhere to go.
     fn take(&mut self, line: &[u8], account: &mut Account) {
         match serde_json::from_slice(line) {
@@ -91,6 +57,10 @@ impl Waiting {
             Err(error) if error.is_data() => account.refuse("invalid_value".into()),
             Err(_) => account.refuse("malformed_json".into()),
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= BYTES
     }
 
     async fn send(
