@@ -4,6 +4,14 @@
 -- Output: one row per month, centre and service, and one of the whole centre, without a service. How fewer
 --   clients waited and what they rated is left empty; so is the whole centre's where it would tell that of
 --   those few. What was done is counted for all: the subsidy is paid by it.
+WITH few AS (
+  -- Months of centres where the clients of all services of which no mean is shown are too few as well.
+  SELECT month, centre_id
+  FROM centre_quality_current
+  WHERE service_id IS NOT NULL AND answered < $fewest
+  GROUP BY month, centre_id
+  HAVING SUM(answered) > 0 AND SUM(answered) < $fewest
+)
 SELECT
   quality.month AS month,
   quality.centre_id AS centre,
@@ -13,47 +21,16 @@ SELECT
   quality.completed AS completed,
   quality.requested AS calls,
   quality.answered AS answered,
-  CASE WHEN quality.is_told THEN quality.mean_wait_seconds END AS mean_wait_seconds,
-  CASE WHEN quality.is_told THEN quality.mean_rating END AS mean_rating,
+  CASE WHEN quality.answered >= $fewest AND (quality.service_id IS NOT NULL OR few.month IS NULL)
+    THEN quality.mean_wait_seconds END AS mean_wait_seconds,
+  CASE WHEN quality.answered >= $fewest AND (quality.service_id IS NOT NULL OR few.month IS NULL)
+    THEN quality.mean_rating END AS mean_rating,
   quality.criteria_met AS criteria_met,
   quality.criteria_asked AS criteria_asked,
   CAST(quality.quality_bp / 100.0 AS DECIMAL(5, 2)) AS quality_percent,
   quality.subsidy AS subsidy_eur
-FROM (
-  SELECT
-    month,
-    centre_id,
-    service_id,
-    completed,
-    requested,
-    answered,
-    mean_wait_seconds,
-    mean_rating,
-    criteria_met,
-    criteria_asked,
-    quality_bp,
-    subsidy,
-    answered >= $fewest AND (service_id IS NOT NULL OR few = 0 OR few >= $fewest) AS is_told
-  FROM (
-    SELECT
-      month,
-      centre_id,
-      service_id,
-      completed,
-      requested,
-      answered,
-      mean_wait_seconds,
-      mean_rating,
-      criteria_met,
-      criteria_asked,
-      quality_bp,
-      subsidy,
-      -- The clients of those services of the centre of which no mean is shown.
-      SUM(CASE WHEN service_id IS NOT NULL AND answered < $fewest THEN answered ELSE 0 END)
-        OVER (PARTITION BY month, centre_id) AS few
-    FROM centre_quality_current
-    WHERE month >= date_trunc('month', CAST($from AS DATE)) AND month <= $to
-  ) AS counted
-) AS quality
+FROM centre_quality_current AS quality
+LEFT JOIN few ON few.month = quality.month AND few.centre_id = quality.centre_id
 LEFT JOIN registry_centres_current AS centres ON centres.entry_id = quality.centre_id
+WHERE quality.month >= date_trunc('month', CAST($from AS DATE)) AND quality.month <= $to
 ORDER BY month, centre, service NULLS FIRST;
