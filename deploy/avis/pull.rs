@@ -118,6 +118,19 @@ pub fn operation(
         .route("/v1/dead-letters:drop", post(dead_letters::drop))
         .route("/v1/streams", get(streams::list))
         .route("/v1/streams/{stream}/records", get(streams::records))
+        .layer(DefaultBodyLimit::max(bank::LARGEST))
+        .with_state(pulling)
+}
+
+/// The routes for whoever runs the platform that read whole streams before they answer.
+pub fn whole_streams(
+    node: &Arc<Node>,
+    tokens: Tokens,
+    auditor: Auditor,
+    registrar: Registrar,
+) -> Router {
+    let pulling = Pulling { node: Arc::clone(node), tokens, auditor, registrar };
+    Router::new()
         .route("/v1/audit:verify", post(trail::verify))
         .route("/v1/persons:erase", post(persons::erase))
         .layer(DefaultBodyLimit::max(bank::LARGEST))

@@ -96,7 +96,7 @@ pub async fn all(
     // What terminals ask is finished by the authoriser, whoever hangs up.
     let mut routes = Router::new();
     if roles.registers() {
-        routes = routes.merge(in_time(shared.registers().await?, deadline));
+        routes = routes.merge(shared.registers(deadline).await?);
     }
     if let Some(Deciding { handle, door }) = deciding {
         let of_recipients = recipient::http::routes(shared.recipients(&handle));
@@ -107,8 +107,7 @@ pub async fn all(
         let (auditor, registrar) = (auditor.clone(), shared.registrar.clone());
         let of_tables = pull::routes(node, tokens.clone(), auditor, registrar);
         // Who closes a month reads all of it.
-        let reading = edge::Deadline { changing: deadline.reading, ..deadline };
-        routes = routes.merge(in_time(shared.keyed(of_tables), reading));
+        routes = routes.merge(in_time(shared.keyed(of_tables), deadline.of_reading()));
     }
     let known_first = middleware::from_fn_with_state(tokens, edge::known_first);
     routes = routes.layer(known_first).merge(health);
@@ -175,7 +174,7 @@ fn registrar(node: &Node, config: &Config, auditor: Auditor) -> Registrar {
 
 impl Shared<'_> {
     /// What registers, issuers, grantors, merchants, centres and operators ask and tell.
-    async fn registers(&self) -> Result<Router, Failure> {
+    async fn registers(&self, deadline: edge::Deadline) -> Result<Router, Failure> {
         let (node, tokens, registrar) = (self.node, self.node.tokens(), &self.registrar);
         let registry = registry::http::Door {
             registrar: registrar.clone(),
@@ -195,14 +194,18 @@ impl Shared<'_> {
         };
         let (auditor, keys) = (self.auditor.clone(), self.config.backup.folder());
         let operated = pull::operation(node, tokens.clone(), auditor.clone(), registrar.clone());
-        let operated = operated.merge(server::routes(node, tokens, auditor, keys));
-        Ok(enrolment::routes(enrolment)
+        // Who forgets somebody reads whole streams, and who copies the keys all of them.
+        let reading = pull::whole_streams(node, tokens.clone(), auditor.clone(), registrar.clone())
+            .merge(server::routes(node, tokens, auditor, keys));
+        let reading = self.keyed(reading).merge(registry::http::trials(registry.clone()));
+        let routes = enrolment::routes(enrolment)
             .merge(registry::http::routes(registry))
             .merge(login::routes(sign_on))
             .merge(panels::http::routes(self.panels()))
             .merge(self.told())
             .merge(calls(node, self.config, self.answers.clone()).await?)
-            .merge(self.keyed(operated)))
+            .merge(self.keyed(operated));
+        Ok(in_time(routes, deadline).merge(in_time(reading, deadline.of_reading())))
     }
 
     /// Routes whose every `POST` may have a key.

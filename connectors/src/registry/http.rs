@@ -61,7 +61,7 @@ impl fmt::Debug for Door {
     }
 }
 
-/// The routes of the registry.
+/// The routes of the registry, but for its [`trials`].
 pub fn routes(door: Door) -> Router {
     let mut routes = Router::new();
     for kind in Kind::ALL {
@@ -88,16 +88,23 @@ pub fn routes(door: Door) -> Router {
         .layer(DefaultBodyLimit::max(LARGEST_ENTRY))
         .merge(
             Router::new()
-                .route("/v1/instructions:preview", post(preview::preview))
                 .route("/v1/registry", get(whole::export).put(whole::import))
-                .route("/v1/registry:diff", post(whole::diff))
-                .route("/v1/registry:simulate", post(whole::simulate))
                 .route("/v1/drafts", get(drafts::list))
                 .route("/v1/drafts/{id}", get(drafts::one).put(drafts::put).delete(drafts::remove))
                 .route("/v1/drafts/{id}/state", put(drafts::move_to))
                 .route("/v1/drafts/{id}/shadow", get(drafts::shadow))
                 .layer(DefaultBodyLimit::max(LARGEST_DOCUMENT)),
         )
+        .with_state(door)
+}
+
+/// The routes that try what a change would do, and change nothing: they take as long as what reads.
+pub fn trials(door: Door) -> Router {
+    Router::new()
+        .route("/v1/instructions:preview", post(preview::preview))
+        .route("/v1/registry:diff", post(whole::diff))
+        .route("/v1/registry:simulate", post(whole::simulate))
+        .layer(DefaultBodyLimit::max(LARGEST_DOCUMENT))
         .with_state(door)
 }
 

@@ -97,7 +97,7 @@ impl Node {
         let door = Door { registrar, tokens: tokens_too, vault: vault.clone(), simulator };
         let metrics = Metrics::register(&prometheus::Registry::new()).expect("fresh");
         let routes = edge::around(
-            http::routes(door).merge(sign_on).merge(enrolment),
+            http::routes(door.clone()).merge(http::trials(door)).merge(sign_on).merge(enrolment),
             openapi::description(),
             metrics,
         );
