@@ -7,8 +7,9 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr,
-    Ident, ObjectName, OrderBy, OrderByExpr, OrderByKind, Query, SelectItem, SetExpr, Statement,
-    TableFactor, Value, VisitMut, VisitorMut, visit_expressions,
+    Ident, ObjectName, ObjectNamePart, OrderBy, OrderByExpr, OrderByKind, Query, SelectItem,
+    SetExpr, Statement, TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
+    visit_expressions,
 };
 
 use super::SCHEMA;
@@ -31,7 +32,7 @@ pub(super) fn rewrite(statements: &mut Vec<Statement>) {
             } else if let Some(item) = looked_up(expr) {
                 *item = aggregate("max", item.clone(), Vec::new());
             } else if let Some(query) = of_rows(expr) {
-                if query.to_string().contains(UNNESTED) {
+                if takes_nothing_apart(query) {
                     *expr = nothing();
                 } else if let Some(aggregate) = aggregated(query) {
                     *expr = Expr::Subquery(Box::new(aggregate));
@@ -54,12 +55,48 @@ const ABSENT: [&str; 2] = ["reloptions", "relacl"];
 /// Columns of `pg_type` that name a function where PostgreSQL has its number.
 const FUNCTIONS: [&str; 7] =
     ["typanalyze", "typinput", "typmodin", "typmodout", "typoutput", "typreceive", "typsend"];
-/// How a client takes such a list apart, once it is known to be none.
-const UNNESTED: &str = "unnest(CAST(NULL AS TEXT[]))";
 
 fn is_absent(expr: &Expr) -> bool {
     let Expr::CompoundIdentifier(parts) = expr else { return false };
     parts.last().is_some_and(|name| ABSENT.contains(&name.value.as_str()))
+}
+
+/// Whether a query takes apart, somewhere, a list of texts that is known to be none.
+fn takes_nothing_apart(query: &Query) -> bool {
+    struct Unnested;
+    impl Visitor for Unnested {
+        type Break = ();
+
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+            stop_if(match factor {
+                TableFactor::Table { name, args: Some(given), .. } => unnests(name, &given.args),
+                TableFactor::Function { name, args, .. } => unnests(name, args),
+                TableFactor::UNNEST { array_exprs, .. } => array_exprs.contains(&nothing()),
+                _ => false,
+            })
+        }
+
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            stop_if(match expr {
+                Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) => {
+                    unnests(name, &list.args)
+                }
+                _ => false,
+            })
+        }
+    }
+    query.visit(&mut Unnested).is_break()
+}
+
+/// Whether a call takes such a list apart.
+fn unnests(name: &ObjectName, args: &[FunctionArg]) -> bool {
+    let called = name.0.last().and_then(ObjectNamePart::as_ident);
+    called.is_some_and(|called| called.value.eq_ignore_ascii_case("unnest"))
+        && first(args).is_some_and(|list| *list == nothing())
+}
+
+fn stop_if(found: bool) -> ControlFlow<()> {
+    if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 /// What a column's description is asked for by. It is null whatever that is, and the engine may not
@@ -169,10 +206,7 @@ fn looked_up(expr: &mut Expr) -> Option<&mut Expr> {
 fn is_of_columns(item: &Expr) -> bool {
     let is_value =
         matches!(item, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::BinaryOp { .. });
-    let found = visit_expressions(item, |part| match part {
-        Expr::Function(_) => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    });
+    let found = visit_expressions(item, |part| stop_if(matches!(part, Expr::Function(_))));
     is_value && found.is_continue()
 }
 
@@ -213,13 +247,24 @@ fn names_function(expr: &Expr) -> bool {
 /// The function that `'…'::regproc` names, which the parser has made a query for its number.
 fn function_of(query: &Query) -> Option<String> {
     let SetExpr::Select(select) = query.body.as_ref() else { return None };
-    if !query.to_string().starts_with("SELECT oid FROM pg_catalog.pg_proc WHERE proname = '") {
+    let [SelectItem::UnnamedExpr(Expr::Identifier(asked))] = select.projection.as_slice() else {
         return None;
-    }
-    let Some(Expr::BinaryOp { right, .. }) = &select.selection else { return None };
-    let Expr::Value(value) = right.as_ref() else { return None };
+    };
+    let [from] = select.from.as_slice() else { return None };
+    let TableFactor::Table { name: table, alias: None, args: None, .. } = &from.relation else {
+        return None;
+    };
+    let Some(Expr::BinaryOp { left, op: BinaryOperator::Eq, right }) = &select.selection else {
+        return None;
+    };
+    let (Expr::Identifier(by), Expr::Value(value)) = (left.as_ref(), right.as_ref()) else {
+        return None;
+    };
     let Value::SingleQuotedString(name) = &value.value else { return None };
-    Some(name.strip_prefix("pg_catalog.").unwrap_or(name).to_owned())
+    let plain = query.with.is_none() && from.joins.is_empty();
+    let of_name = asked.value == "oid" && by.value == "proname";
+    (plain && of_name && is_called(table, "pg_catalog.pg_proc"))
+        .then(|| name.strip_prefix("pg_catalog.").unwrap_or(name).to_owned())
 }
 
 /// No list of texts.
@@ -346,6 +391,27 @@ mod tests {
     }
 
     #[test]
+    fn no_list_has_no_rows() {
+        // As psql asks for the options of a table's overflow.
+        for list in [
+            "SELECT 'toast.' || x FROM pg_catalog.unnest(c.reloptions) AS x",
+            "SELECT x FROM unnest(c.relacl) AS x ORDER BY 1",
+            "SELECT unnest(c.reloptions)",
+        ] {
+            assert_eq!(
+                rewritten(&format!("SELECT ARRAY({list}) AS o FROM c")),
+                "SELECT CAST(NULL AS TEXT[]) AS o FROM c",
+                "{list}"
+            );
+        }
+        // A text that reads like that is one.
+        assert_eq!(
+            rewritten("SELECT ARRAY(SELECT 'unnest(CAST(NULL AS TEXT[]))' FROM b)"),
+            "SELECT (SELECT array_agg('unnest(CAST(NULL AS TEXT[]))') FROM b)"
+        );
+    }
+
+    #[test]
     fn functions_that_types_name_are_compared_by_name() {
         // As Npgsql asks for types, and pgjdbc for one.
         assert_eq!(
@@ -358,8 +424,13 @@ mod tests {
             ),
             "SELECT typinput = 'array_in' AS a FROM t"
         );
-        let other = "SELECT 1 FROM t JOIN e ON e.oid = t.typelem WHERE t.typinput = 'boolin'";
-        assert_eq!(rewritten(other), other);
+        for other in [
+            "SELECT 1 FROM t JOIN e ON e.oid = t.typelem WHERE t.typinput = 'boolin'",
+            "SELECT typinput = (SELECT oid FROM pg_catalog.pg_proc WHERE proname = 'a' OR 'b') AS a FROM t",
+            "SELECT typinput = (SELECT oid FROM pg_catalog.pg_proc WHERE proname = 'a' <> 'b') AS a FROM t",
+        ] {
+            assert_eq!(rewritten(other), other);
+        }
     }
 
     #[test]
