@@ -26,7 +26,7 @@ use crate::cache::Wanted;
 /// Decides one basket.
 #[must_use]
 pub fn evaluate(rules: &RuleSet, input: &Input<'_>, counters: &dyn Counters) -> Decision {
-    decide(rules, input, counters, None)
+    Asked { rules, input, counters, sold: None }.decide()
 }
 
 /// Decides what is left of a basket of which `sold` was decided: by the versions that were asked then,
@@ -37,21 +37,28 @@ pub(super) fn evaluate_again(
     counters: &dyn Counters,
     sold: &Decision,
 ) -> Decision {
-    decide(rules, input, counters, Some(sold))
+    Asked { rules, input, counters, sold: Some(sold) }.decide()
 }
 
-fn decide(
-    rules: &RuleSet,
-    input: &Input<'_>,
-    counters: &dyn Counters,
-    sold: Option<&Decision>,
-) -> Decision {
-    if let Some(reason) = input.declined {
-        declined(input, reason)
-    } else if input.lines.len() <= 64 * FEW {
-        Evaluation::<FEW>::decide(rules, input, counters, sold)
-    } else {
-        Evaluation::<MANY>::decide(rules, input, counters, sold)
+/// What is decided, and over what.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    rules: &'a RuleSet,
+    input: &'a Input<'a>,
+    counters: &'a dyn Counters,
+    /// What was decided of it when it was sold, where this is what is left.
+    sold: Option<&'a Decision>,
+}
+
+impl Asked<'_> {
+    fn decide(self) -> Decision {
+        if let Some(reason) = self.input.declined {
+            declined(self.input, reason)
+        } else if self.input.lines.len() <= 64 * FEW {
+            Evaluation::<FEW>::decide(self)
+        } else {
+            Evaluation::<MANY>::decide(self)
+        }
     }
 }
 
@@ -101,12 +108,8 @@ impl<'a, const WORDS: usize> Evaluation<'a, WORDS>
 where
     Scratch<WORDS>: Lend,
 {
-    fn decide(
-        rules: &RuleSet,
-        input: &Input<'_>,
-        counters: &dyn Counters,
-        sold: Option<&Decision>,
-    ) -> Decision {
+    fn decide(asked: Asked<'_>) -> Decision {
+        let Asked { rules, input, counters, sold } = asked;
         Scratch::<WORDS>::lend(|scratch| {
             let local = LocalTime::of(input.instant);
             let mut evaluation = Evaluation {
@@ -442,8 +445,9 @@ mod tests {
                 declined: None,
                 points: PointsWanted::Max,
             };
-            let few = Evaluation::<FEW>::decide(rules, &input, &OneUsed, None);
-            assert_eq!(few, Evaluation::<MANY>::decide(rules, &input, &OneUsed, None));
+            let asked = Asked { rules, input: &input, counters: &OneUsed, sold: None };
+            let few = Evaluation::<FEW>::decide(asked);
+            assert_eq!(few, Evaluation::<MANY>::decide(asked));
             given += usize::from(few.outcome == Outcome::Approved);
         }
         assert!(given > 200, "only {given} baskets were given something");
