@@ -1,7 +1,12 @@
 //! CloudEvents 1.0, as DAGR, the centres and the portal send them.
 
 use chrono::{DateTime, Utc};
-use ingest::document::{Cursor, Fields};
+use ingest::{
+    dead_letter::Reason,
+    document::{Cursor, Fields},
+};
+
+use crate::{connector::Refusal, json};
 
 /// The longest text of a header, in bytes.
 const LONGEST: usize = 256;
@@ -31,12 +36,44 @@ pub struct Parts<'a> {
     pub data: Option<Fields<'a>>,
 }
 
-impl Parts<'_> {
-    /// Whether its type is another source's: a source's own are its prefix and one of its names.
-    #[must_use]
-    pub fn is_anothers(&self, prefix: &str, names: &[&str]) -> bool {
-        let own = |kind: &str| kind.strip_prefix(prefix).is_some_and(|name| names.contains(&name));
-        self.kind.is_some_and(|kind| !own(kind))
+/// The events of one source.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source {
+    /// What every type begins with.
+    pub(crate) prefix: &'static str,
+    /// Each type's last words.
+    pub(crate) names: &'static [&'static str],
+    /// The fault of an event of another type.
+    pub(crate) anothers: &'static str,
+}
+
+impl Source {
+    /// An event's headers, and what `made` makes of its data and its type.
+    ///
+    /// # Errors
+    /// Every fault of the message, with the JSON pointer of each.
+    pub(crate) fn read<T>(
+        &self,
+        message: &[u8],
+        made: impl FnOnce(&Fields<'_>, Option<&str>) -> T,
+    ) -> Result<(Headers, T), Refusal> {
+        let document = json::message(message)?;
+        let root = Cursor::root(&document);
+        let read = read(&root).and_then(|Parts { headers, kind, data }| {
+            if kind.is_some_and(|kind| !self.has(kind)) {
+                root.fault_of(Reason::UnknownType, self.anothers);
+            }
+            let fields = data?;
+            let made = made(&fields, kind);
+            fields.finish();
+            Some((headers?, made))
+        });
+        let faults = root.faults();
+        read.filter(|_| faults.is_empty()).ok_or_else(|| Refusal::of(&faults))
+    }
+
+    fn has(&self, kind: &str) -> bool {
+        kind.strip_prefix(self.prefix).is_some_and(|name| self.names.contains(&name))
     }
 }
 

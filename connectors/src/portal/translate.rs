@@ -6,23 +6,26 @@ use domain::{
     period::LocalTime,
 };
 use ingest::{
-    dead_letter::Reason,
-    document::{Cursor, Fields},
+    document::Fields,
     record::{Record, outside_id},
     vault::{Purpose, Vault},
     wire::v1::{Event, PortalEvent},
 };
 
-use crate::{
-    connector::Refusal,
-    event::{self, Parts},
-    json,
-};
+use crate::{connector::Refusal, event::Source};
 
-/// What every type of event begins with, and its last words.
+const PORTAL: Source = Source {
+    prefix: PREFIX,
+    names: &[
+        "e-service.published",
+        "e-service.updated",
+        "e-service.withdrawn",
+        "e-service.used",
+        LOGIN,
+    ],
+    anothers: "/type: is no event of the portal",
+};
 const PREFIX: &str = "lv.portal.";
-const TYPES: [&str; 5] =
-    ["e-service.published", "e-service.updated", "e-service.withdrawn", "e-service.used", LOGIN];
 const LOGIN: &str = "login";
 /// The longest free text, in bytes.
 const LONGEST: usize = 128;
@@ -33,22 +36,8 @@ const LONGEST: usize = 128;
 /// # Errors
 /// Every fault of the message, with the JSON pointer of each.
 pub fn event(message: &[u8], vault: &Vault, now: DateTime<Utc>) -> Result<Record, Refusal> {
-    let document = json::message(message)?;
-    let root = Cursor::root(&document);
-    let read = event::read(&root).and_then(|parts| {
-        if parts.is_anothers(PREFIX, &TYPES) {
-            root.fault_of(Reason::UnknownType, "/type: is no event of the portal");
-        }
-        let Parts { headers, kind, data } = parts;
-        let fields = data?;
-        let event = portal_event(&fields, kind, vault);
-        fields.finish();
-        Some((headers?, event))
-    });
-    let faults = root.faults();
-    let Some((headers, event)) = read.filter(|_| faults.is_empty()) else {
-        return Err(Refusal::of(&faults));
-    };
+    let (headers, event) =
+        PORTAL.read(message, |fields, kind| portal_event(fields, kind, vault))?;
     Ok(Record {
         id: outside_id(&headers.source, &headers.id),
         key: event.e_service_id.clone().unwrap_or_else(|| headers.source.clone()),

@@ -9,7 +9,7 @@ use domain::{
 };
 use ingest::{
     dead_letter::Reason,
-    document::{Cursor, Fields},
+    document::Fields,
     record::{Record, outside_id},
     vault::Vault,
     wire::v1::{Event, ServiceEvent},
@@ -17,27 +17,29 @@ use ingest::{
 
 use crate::{
     connector::Refusal,
-    event::{self, Parts},
-    json,
+    event::{self, Source},
 };
 
-/// What every type of event begins with, and its last words.
+const CENTRES: Source = Source {
+    prefix: PREFIX,
+    names: &[
+        "call.requested",
+        "call.offered",
+        "call.accepted",
+        "call.connected",
+        "call.ended",
+        "call.abandoned",
+        "call.rated",
+        "official.available",
+        "official.busy",
+        "official.away",
+        "official.offline",
+        "service.started",
+        "service.completed",
+    ],
+    anothers: "/type: is no event of a service centre",
+};
 const PREFIX: &str = "lv.vpvkac.";
-const TYPES: [&str; 13] = [
-    "call.requested",
-    "call.offered",
-    "call.accepted",
-    "call.connected",
-    "call.ended",
-    "call.abandoned",
-    "call.rated",
-    "official.available",
-    "official.busy",
-    "official.away",
-    "official.offline",
-    "service.started",
-    "service.completed",
-];
 
 /// The longest free text, in bytes.
 const LONGEST: usize = 128;
@@ -52,23 +54,10 @@ pub fn event(
     vault: &Vault,
     now: DateTime<Utc>,
 ) -> Result<Record, Refusal> {
-    let document = json::message(message)?;
-    let root = Cursor::root(&document);
-    let read = event::read(&root).and_then(|parts| {
-        if parts.is_anothers(PREFIX, &TYPES) {
-            root.fault_of(Reason::UnknownType, "/type: is no event of a service centre");
-        }
-        let Parts { headers, kind, data } = parts;
-        let fields = data?;
-        named(&fields, kind.unwrap_or_default());
-        let event = service_event(&fields, centres, vault);
-        fields.finish();
-        Some((headers?, event))
-    });
-    let faults = root.faults();
-    let Some((headers, event)) = read.filter(|_| faults.is_empty()) else {
-        return Err(Refusal::of(&faults));
-    };
+    let (headers, event) = CENTRES.read(message, |fields, kind| {
+        named(fields, kind.unwrap_or_default());
+        service_event(fields, centres, vault)
+    })?;
     Ok(Record {
         id: outside_id(&headers.source, &headers.id),
         key: event.centre_id.clone().or_else(|| event.official_id.clone()).unwrap_or_default(),
