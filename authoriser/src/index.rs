@@ -20,7 +20,7 @@ use domain::{
     limit::{CounterKey, Holder},
 };
 use ingest::{
-    log::{Log, READ_BATCH},
+    log::{Log, READ_BATCH, next_batch},
     record::{Position, Stored},
     topic::Topic,
     wire::v1::Event,
@@ -199,11 +199,8 @@ impl Index {
     ) -> Result<(), AuthoriserError> {
         let topic = Topic::Authorisations;
         for partition in 0..log.partitions(topic) {
-            let (mut next, end) = (log.start(topic, partition)?, self.next(partition));
-            while next < end {
-                let batch = log.read(topic, partition, next, READ_BATCH).await?;
-                let Some(last) = batch.last() else { break };
-                next = last.position.offset + 1;
+            let mut offsets = log.start(topic, partition)?..self.next(partition);
+            while let Some(batch) = next_batch(log, topic, partition, &mut offsets).await? {
                 self.store.write(rows(&batch)?)?;
             }
         }

@@ -12,7 +12,7 @@ use ingest::{
     dead_letter::Reason,
     deduplication::{Deduplication, Known as Seen, Said},
     error::LogError,
-    log::{Log, READ_BATCH},
+    log::{Log, next_batch},
     record::{Record, Stored},
     register::{
         memberships::Memberships,
@@ -94,14 +94,12 @@ impl Stream {
             let at = usize::try_from(partition).unwrap_or(usize::MAX);
             let start = self.log.start(self.topic, partition)?;
             let end = self.log.end(self.topic, partition)?;
-            let mut next = self.held.next.get(at).copied().unwrap_or(0).max(start);
-            while next < end {
-                let batch = self.log.read(self.topic, partition, next, READ_BATCH).await?;
-                let Some(last) = batch.last() else { break };
-                next = last.position.offset + 1;
+            let mut offsets = self.held.next.get(at).copied().unwrap_or(0).max(start)..end;
+            let (log, topic) = (&self.log, self.topic);
+            while let Some(batch) = next_batch(log, topic, partition, &mut offsets).await? {
                 batch.iter().for_each(|stored| self.held.hold(stored, identity(&stored.record)));
                 if let Some(place) = self.held.next.get_mut(at) {
-                    *place = next;
+                    *place = offsets.start;
                 }
             }
         }

@@ -20,7 +20,7 @@ use ingest::{
     dead_letter::Reason,
     document::{Fault, Json},
     error::LogError,
-    log::{Log, READ_BATCH},
+    log::{Log, next_batch},
     record::{Record, Stored, outside_id},
     register::registry::{self, RegistryView},
     topic::Topic,
@@ -111,12 +111,10 @@ pub fn yaml(document: &Value) -> Result<String, String> {
 /// What the registry's stream has from an offset on.
 pub(crate) async fn news(log: &Arc<dyn Log>, from: u64) -> Result<Vec<Stored>, LogError> {
     let topic = Topic::RegistryChanges;
-    let (end, mut next) = (log.end(topic, 0)?, from.max(log.start(topic, 0)?));
+    let end = log.end(topic, 0)?;
+    let mut offsets = from.max(log.start(topic, 0)?)..end;
     let mut news = Vec::new();
-    while next < end {
-        let read = log.read(topic, 0, next, READ_BATCH).await?;
-        let Some(last) = read.last() else { break };
-        next = last.position.offset + 1;
+    while let Some(read) = next_batch(log, topic, 0, &mut offsets).await? {
         news.extend(read);
     }
     Ok(news)

@@ -11,7 +11,7 @@ use prost::Message;
 
 use crate::{
     error::LogError,
-    log::{Log, READ_BATCH},
+    log::{Log, next_batch},
     record::Record,
     topic::Topic,
     wire::v1::{Event, MeansChanged},
@@ -69,14 +69,10 @@ impl Deduplication {
             let (start, end) = (log.start(topic, partition)?, log.end(topic, partition)?);
             let newest = end.saturating_sub(capacity as u64).max(start);
             // Of means all have to be known that are blocked, however long ago they were.
-            let mut next = if topic == Topic::MeansChanges { start } else { newest };
-            while next < end {
-                let batch = log.read(topic, partition, next, READ_BATCH).await?;
-                if batch.is_empty() {
-                    break;
-                }
+            let first = if topic == Topic::MeansChanges { start } else { newest };
+            let mut offsets = first..end;
+            while let Some(batch) = next_batch(log, topic, partition, &mut offsets).await? {
                 for stored in batch {
-                    next = stored.position.offset + 1;
                     let event = &stored.record.event;
                     deduplication.note(identity(&stored.record), Said::of(event), event);
                 }

@@ -4,7 +4,7 @@
 //! the same records for ever, in order. Offsets count from 0 without holes, but for those of records
 //! that a stream's [`Keep`] lets go of. The suite in `tests/it/engines.rs` holds every engine to it.
 
-use std::{pin::Pin, sync::Arc};
+use std::{ops::Range, pin::Pin, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::watch;
@@ -115,19 +115,32 @@ pub async fn replay<E: From<LogError>>(
 ) -> Result<(), E> {
     for partition in 0..log.partitions(topic) {
         let end = log.end(topic, partition)?;
-        let mut next = log.start(topic, partition)?;
-        while next < end {
-            let batch = log.read(topic, partition, next, READ_BATCH).await?;
-            if batch.is_empty() {
-                break;
-            }
-            for stored in batch {
-                next = stored.position.offset + 1;
-                each(stored)?;
-            }
+        let mut offsets = log.start(topic, partition)?..end;
+        while let Some(batch) = next_batch(log, topic, partition, &mut offsets).await? {
+            batch.into_iter().try_for_each(&mut each)?;
         }
     }
     Ok(())
+}
+
+/// The next records of a partition whose `offsets` are still to be read, which then begin behind them; none
+/// where nothing is left. The last ones may stand beyond the end.
+///
+/// # Errors
+/// Where they cannot be read.
+pub async fn next_batch(
+    log: &Arc<dyn Log>,
+    topic: Topic,
+    partition: u32,
+    offsets: &mut Range<u64>,
+) -> Result<Option<Vec<Stored>>, LogError> {
+    if offsets.is_empty() {
+        return Ok(None);
+    }
+    let batch = log.read(topic, partition, offsets.start, READ_BATCH).await?;
+    let Some(last) = batch.last() else { return Ok(None) };
+    offsets.start = last.position.offset + 1;
+    Ok(Some(batch))
 }
 
 /// Records read at once: large enough to be fast, small enough to stay in memory's bounds.

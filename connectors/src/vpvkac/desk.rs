@@ -17,7 +17,7 @@ use domain::{
 use ingest::{
     clock::Clock,
     error::LogError,
-    log::{Log, READ_BATCH},
+    log::{Log, next_batch},
     record::{Record, ulid},
     register::registry::RegistryView,
     topic::Topic,
@@ -299,12 +299,9 @@ impl Inner {
             let newest = self.log.read(TOPIC, partition, last, 1).await?;
             let Some(newest) = newest.first() else { continue };
             let bound = newest.record.recorded_at - READ_BACK;
-            let mut next = self.log.at(TOPIC, partition, bound).await?;
-            next = next.max(self.log.start(TOPIC, partition)?);
-            while next < end {
-                let batch = self.log.read(TOPIC, partition, next, READ_BATCH).await?;
-                let Some(last) = batch.last() else { break };
-                next = last.position.offset + 1;
+            let first = self.log.at(TOPIC, partition, bound).await?;
+            let mut offsets = first.max(self.log.start(TOPIC, partition)?)..end;
+            while let Some(batch) = next_batch(&self.log, TOPIC, partition, &mut offsets).await? {
                 ours.extend(batch.into_iter().map(|stored| stored.record).filter(is_ours));
             }
         }
