@@ -1,0 +1,1 @@
+SELECT ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, ANY(a, 
