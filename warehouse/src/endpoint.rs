@@ -59,6 +59,7 @@ pub mod postgres;
 mod rewrite;
 mod running;
 pub(crate) mod statement;
+mod stopping;
 
 /// What clients see the database called.
 pub const DATABASE: &str = "avis";

@@ -11,15 +11,10 @@ use std::{
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
-    common::{
-        ParamValues,
-        tree_node::{Transformed, TreeNode},
-    },
+    common::ParamValues,
     error::DataFusionError,
     logical_expr::LogicalPlan,
-    physical_plan::{
-        ExecutionPlan, SendableRecordBatchStream, coop::CooperativeExec, execute_stream,
-    },
+    physical_plan::{SendableRecordBatchStream, execute_stream},
     prelude::SessionContext,
     sql::{parser, sqlparser::ast::Statement},
 };
@@ -33,6 +28,7 @@ use tokio::{
 use super::{
     Endpoint, Entry, Tell,
     statement::{self, Asked, Refused},
+    stopping::{Wanted, stoppable},
 };
 use crate::{
     access::Reader,
@@ -112,8 +108,10 @@ impl Endpoint {
     ) -> Result<(SchemaRef, Batches), Stopped> {
         let Question { reader, door, statement, parameters, mut bounds } = question;
         let note = self.note(reader, door, statement);
+        let (waiting, until) = (Arc::new(()), bounds.deadline);
+        let wanted = Wanted { by: Arc::downgrade(&waiting), until };
         let mut beginning = JoinSet::new();
-        beginning.spawn_on(begin(context, statement.clone(), parameters), &self.executor);
+        beginning.spawn_on(begin(context, statement.clone(), parameters, wanted), &self.executor);
         let begun = match bounds.within(beginning.join_next()).await {
             Ok(Some(Ok(begun))) => begun.map_err(Stopped::from),
             Ok(Some(Err(error))) => Err(DataFusionError::ExecutionJoin(Box::new(error)).into()),
@@ -124,20 +122,22 @@ impl Endpoint {
         let schema = answer.schema();
         let (sender, batches) = mpsc::channel(AHEAD);
         let mut working = JoinSet::new();
-        let deadline = bounds.deadline;
         working.spawn_on(
             async move {
-                while let Some(batch) = answer.next().await {
-                    // Who takes nothing any more keeps no memory for ever.
-                    let sent = tokio::time::timeout_at(deadline, sender.send(batch)).await;
-                    if !matches!(sent, Ok(Ok(()))) {
-                        break;
+                let work = async {
+                    while let Some(batch) = answer.next().await {
+                        if sender.send(batch).await.is_err() {
+                            break;
+                        }
                     }
-                }
+                };
+                // Who takes nothing any more, as of a cursor, keeps no thread and no memory for ever.
+                let _ = tokio::time::timeout_at(until, work).await;
             },
             &self.executor,
         );
-        Ok((schema, bounded(Answer { batches, _working: working }, bounds, note)))
+        let answer = Answer { batches, _working: working, _waiting: waiting };
+        Ok((schema, bounded(answer, bounds, note)))
     }
 }
 
@@ -146,11 +146,12 @@ fn begin(
     context: SessionContext,
     statement: Statement,
     parameters: ParamValues,
+    wanted: Wanted,
 ) -> Pin<Box<dyn Future<Output = Result<SendableRecordBatchStream, DataFusionError>> + Send>> {
     Box::pin(async move {
         let plan = with_parameters(plan(&context, statement).await?, parameters)?;
         let plan = context.execute_logical_plan(plan).await?.create_physical_plan().await?;
-        Ok(plain::stream(execute_stream(yielding(plan)?, context.task_ctx())?))
+        Ok(plain::stream(execute_stream(stoppable(plan, &wanted)?, context.task_ctx())?))
     })
 }
 
@@ -162,10 +163,11 @@ fn with_parameters(
     if are_given(&parameters) { plan.with_param_values(parameters) } else { Ok(plan) }
 }
 
-/// What comes of a question, and who works on it.
+/// What comes of a question, who works on it, and that it is waited for.
 struct Answer {
     batches: mpsc::Receiver<Result<RecordBatch, DataFusionError>>,
     _working: JoinSet<()>,
+    _waiting: Arc<()>,
 }
 
 impl Bounds {
@@ -176,22 +178,13 @@ impl Bounds {
             // A sender that is gone is a connection that is gone.
             _ = self.cancel.changed() => Err(Stopped::Cancelled),
             () = tokio::time::sleep_until(self.deadline) => Err(Stopped::TimedOut(self.timeout)),
-            done = work => Ok(done),
+            // Whoever works stops at the deadline, too: what comes then is not all of it.
+            done = work => match Instant::now() < self.deadline {
+                true => Ok(done),
+                false => Err(Stopped::TimedOut(self.timeout)),
+            },
         }
     }
-}
-
-/// A plan of which every part gives way now and then: a join may go on for hours without reading
-/// anything, and could not be stopped.
-fn yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
-    let wrapped = plan.transform_up(|part| {
-        Ok(match part.children().is_empty() {
-            // What reads does so already.
-            true => Transformed::no(part),
-            false => Transformed::yes(Arc::new(CooperativeExec::new(part))),
-        })
-    });
-    Ok(wrapped?.data)
 }
 
 /// The batches of an answer within bounds; how it ended is noted.

@@ -68,6 +68,11 @@ impl Doors {
     }
 
     async fn within(world: &World, limits: Limits) -> Self {
+        Self::on(world, limits, Handle::current()).await
+    }
+
+    /// Answers are computed elsewhere than the doors are served.
+    async fn on(world: &World, limits: Limits, executor: Handle) -> Self {
         let (url, tails) = (world.url.clone(), Tails::default());
         let told: Arc<Mutex<Vec<_>>> = Arc::default();
         let log = Arc::clone(&told);
@@ -78,7 +83,7 @@ impl Doors {
                 log.lock().unwrap().push((entry.statement.to_owned(), entry.outcome));
             }),
             Metrics::register(&prometheus::Registry::new()).unwrap(),
-            Handle::current(),
+            executor,
         );
         let endpoint = endpoint.unwrap();
         let (stop, stopped) = watch::channel(false);

@@ -1,12 +1,13 @@
 //! What bounds a statement, all of them, and a door; and how that is told.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
+use tokio::runtime::{Builder, Handle};
 use warehouse::endpoint::Limits;
 
 use super::{
     Doors,
-    client::{Client, cancel},
+    client::{Client, Refusal, cancel},
 };
 use crate::world::World;
 
@@ -16,8 +17,48 @@ const WITHOUT_END: &str =
 /// A statement that keeps a million numbers, and cannot put them anywhere else.
 const LARGE: &str = "SELECT COUNT(*) FROM generate_series(1, 1000000) AS a(x) \
     JOIN generate_series(1, 1000000) AS b(y) ON a.x = b.y";
+/// Joins that compare a million rows with a million others; most of them find next to none that fit, and so have
+/// nothing to tell for hours.
+const JOINS: [&str; 3] = [
+    "SELECT COUNT(*) FROM generate_series(1, 1000000) AS a(x), \
+        generate_series(1, 1000000) AS b(y) WHERE a.x + b.y = 7",
+    "SELECT COUNT(*) FROM generate_series(1, 1000000) AS a(x) \
+        JOIN generate_series(1, 1000000) AS b(y) ON a.x < b.y",
+    "SELECT COUNT(*) FROM generate_series(1, 1000000) AS a(x) \
+        JOIN generate_series(1, 1000000) AS b(y) ON a.x % 2 = b.y % 2 AND a.x + b.y = 8",
+];
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One thread that computes answers, beside those of the doors, as a node has it; it ends with the process.
+fn thread() -> Handle {
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    Box::leak(Box::new(runtime)).handle().clone()
+}
+
+/// Asks what is not answered in time, or not at all.
+async fn refused(client: &mut Client, sql: &str) -> Refusal {
+    let answer = tokio::time::timeout(PATIENCE, client.ask(sql)).await;
+    answer.unwrap_or_else(|_| panic!("nothing comes of {sql}")).unwrap_err()
+}
+
+/// Asks, and cancels until that has ended.
+async fn cancelled(to: SocketAddr, mut client: Client, sql: &'static str) -> (Client, Refusal) {
+    let key = client.key();
+    let asked = tokio::spawn(async move {
+        let ended = client.ask(sql).await;
+        (client, ended)
+    });
+    let cancelling = async {
+        // What comes before its statement cancels nothing.
+        while !asked.is_finished() {
+            cancel(to, &key).await;
+        }
+        asked.await.unwrap()
+    };
+    let (client, ended) = tokio::time::timeout(PATIENCE, cancelling).await.unwrap();
+    (client, ended.unwrap_err())
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_statement_is_stopped_at_its_time() {
@@ -37,6 +78,35 @@ async fn a_statement_is_stopped_at_its_time() {
     assert_eq!(client.ask("SELECT 1 AS one").await.unwrap().value(), "1");
     let told = doors.told.lock().unwrap();
     assert_eq!(told.iter().filter(|(_, outcome)| *outcome == "timed out").count(), 6, "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_join_that_finds_nothing_ends_with_its_statement() {
+    let world = World::new();
+    let doors = Doors::on(&world, Limits::default(), thread()).await;
+    let mut client = Client::connect(doors.postgres, "analyst").await.unwrap();
+    let mut other = Client::connect(doors.postgres, "analyst").await.unwrap();
+    for sql in JOINS {
+        client.ask("SET statement_timeout = '500ms'").await.unwrap();
+        let refusal = refused(&mut client, sql).await;
+        assert_eq!(refusal.code, "57014", "{sql}: {refusal:?}");
+        assert!(refusal.text.contains("longer than 500 ms"), "{refusal:?}");
+        // The thread is free for others; also where nobody ever asks for what was begun.
+        is_answered(&mut other).await;
+        client.ask(&format!("DECLARE c CURSOR FOR {sql}")).await.unwrap();
+        is_answered(&mut other).await;
+        client.ask("CLOSE c").await.unwrap();
+        client.ask("SET statement_timeout = '0'").await.unwrap();
+        let (again, refusal) = cancelled(doors.postgres, client, sql).await;
+        assert_eq!(refusal.code, "57014", "{sql}: {refusal:?}");
+        is_answered(&mut other).await;
+        client = again;
+    }
+}
+
+async fn is_answered(client: &mut Client) {
+    let answer = tokio::time::timeout(PATIENCE, client.ask("SELECT 1 AS one")).await;
+    assert_eq!(answer.expect("others are answered").unwrap().value(), "1");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,23 +149,11 @@ async fn who_finds_no_place_is_told_and_may_still_cancel() {
     let world = World::new();
     let doors = Doors::within(&world, Limits { connections: 1, ..Limits::default() }).await;
     let address = doors.postgres;
-    let mut first = Client::connect(address, "analyst").await.unwrap();
+    let first = Client::connect(address, "analyst").await.unwrap();
     let refusal = Client::connect(address, "analyst").await.err().unwrap();
     assert_eq!(refusal.code, "53300", "{refusal:?}");
-    let key = first.key();
-    let asked = tokio::spawn(async move {
-        let ended = first.ask(WITHOUT_END).await;
-        (first, ended)
-    });
-    let cancelling = async {
-        // What comes before its statement cancels nothing.
-        while !asked.is_finished() {
-            cancel(address, &key).await;
-        }
-        asked.await.unwrap()
-    };
-    let (first, ended) = tokio::time::timeout(PATIENCE, cancelling).await.unwrap();
-    assert_eq!(ended.unwrap_err().code, "57014");
+    let (first, ended) = cancelled(address, first, WITHOUT_END).await;
+    assert_eq!(ended.code, "57014");
     drop(first);
     // A place is free once the server has seen that somebody left.
     let again = async {
