@@ -9,7 +9,7 @@ use futures::StreamExt;
 use pgwire::{
     api::{
         portal::Format,
-        results::{CopyCsvOptions, CopyEncoder, CopyResponse, CopyTextOptions, FieldInfo},
+        results::{CopyEncoder, CopyResponse, CopyTextOptions, FieldInfo},
     },
     error::PgWireResult,
     messages::copy::CopyData,
@@ -21,6 +21,10 @@ use crate::endpoint::{running::Batches, statement::CopyForm};
 /// What begins a binary copy: the signature, no flags, no extension.
 const BINARY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
+/// What parts values in text, and what stands there for a missing one.
+const TAB: &str = "\t";
+const MISSING: &str = "\\N";
+
 /// An answer as a copy.
 pub(super) fn response(
     schema: &SchemaRef,
@@ -30,21 +34,19 @@ pub(super) fn response(
     let binary = *form == CopyForm::Binary;
     let format = if binary { Format::UnifiedBinary } else { Format::UnifiedText };
     let fields = Arc::new(arrow_schema_to_pg_fields(schema, &format, None)?);
-    let encoder = match form {
-        CopyForm::Binary => CopyEncoder::new_binary(Arc::clone(&fields)),
-        CopyForm::Text { delimiter, null } => {
-            let (delimiter, null_string) = (delimiter.as_str().into(), null.as_str().into());
-            let options = CopyTextOptions { delimiter, null_string };
-            CopyEncoder::new_text(Arc::clone(&fields), options)
-        }
+    let text = |delimiter: &str, null: &str| {
+        let options = CopyTextOptions { delimiter: delimiter.into(), null_string: null.into() };
+        CopyEncoder::new_text(Arc::clone(&fields), options)
+    };
+    let (encoder, csv) = match form {
+        CopyForm::Binary => (CopyEncoder::new_binary(Arc::clone(&fields)), None),
+        CopyForm::Text { delimiter, null } => (text(delimiter, null), None),
         CopyForm::Csv { delimiter, null, .. } => {
-            let (delimiter, null_string) = (delimiter.as_str().into(), null.as_str().into());
-            let options = CopyCsvOptions { delimiter, null_string, ..CopyCsvOptions::default() };
-            CopyEncoder::new_csv(Arc::clone(&fields), options)
+            (text(TAB, MISSING), Some(Csv { delimiter: delimiter.clone(), null: null.clone() }))
         }
     };
     let columns = fields.len();
-    let state = Copying { encoder, fields: Arc::clone(&fields), any: false };
+    let state = Copying { encoder, csv, fields: Arc::clone(&fields), any: false };
     let rows = rows(batches, state, binary);
     let header = match form {
         CopyForm::Csv { header: true, delimiter, .. } => Some(header(&fields, delimiter)),
@@ -61,6 +63,8 @@ fn header(fields: &[FieldInfo], delimiter: &str) -> Bytes {
 
 struct Copying {
     encoder: CopyEncoder,
+    /// What its text is made of.
+    csv: Option<Csv>,
     fields: Arc<Vec<FieldInfo>>,
     any: bool,
 }
@@ -100,8 +104,75 @@ impl Copying {
                     let (field, told) = (schema.field(at), &self.fields[at]);
                     encode_value(&mut self.encoder, column, row, field, told)?;
                 }
-                Ok(self.encoder.take_copy())
+                let row = self.encoder.take_copy();
+                Ok(match &self.csv {
+                    Some(csv) => CopyData::new(csv.line(&row.data)),
+                    None => row,
+                })
             })
             .collect()
     }
+}
+
+/// How CSV is written: the encoder's own does not tell empty from missing, so it is made of its text, which
+/// escapes whatever could be taken for something else.
+struct Csv {
+    delimiter: String,
+    null: String,
+}
+
+impl Csv {
+    /// A row of text as a line.
+    fn line(&self, row: &[u8]) -> Bytes {
+        let row = row.strip_suffix(b"\n").unwrap_or(row);
+        let mut line = Vec::with_capacity(row.len() + 1);
+        for (at, value) in row.split(|byte| TAB.as_bytes().contains(byte)).enumerate() {
+            if at > 0 {
+                line.extend_from_slice(self.delimiter.as_bytes());
+            }
+            if value == MISSING.as_bytes() {
+                line.extend_from_slice(self.null.as_bytes());
+            } else {
+                self.value(&unescaped(value), &mut line);
+            }
+        }
+        line.push(b'\n');
+        line.into()
+    }
+
+    /// Adds a value; in quotes where it would be taken for a missing one, or for more than one.
+    fn value(&self, value: &[u8], line: &mut Vec<u8>) {
+        let parts = |byte: &u8| {
+            matches!(byte, b'"' | b'\n' | b'\r') || self.delimiter.as_bytes().contains(byte)
+        };
+        if value != self.null.as_bytes() && !value.iter().any(parts) {
+            line.extend_from_slice(value);
+            return;
+        }
+        line.push(b'"');
+        for byte in value {
+            if *byte == b'"' {
+                line.push(b'"');
+            }
+            line.push(*byte);
+        }
+        line.push(b'"');
+    }
+}
+
+/// A value of text as it was before it was escaped.
+fn unescaped(value: &[u8]) -> Vec<u8> {
+    let (mut plain, mut bytes) = (Vec::with_capacity(value.len()), value.iter());
+    while let Some(byte) = bytes.next() {
+        plain.push(match byte {
+            b'\\' => match bytes.next() {
+                Some(b'n') => b'\n',
+                Some(b'r') => b'\r',
+                Some(b't') => b'\t',
+                other => other.copied().unwrap_or(b'\\'),
+            },
+            other => *other,
+        });
+    }
+    plain
 }

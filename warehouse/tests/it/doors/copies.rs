@@ -1,4 +1,4 @@
-//! `COPY … TO STDOUT` as text: every value can be told from every other again.
+//! `COPY … TO STDOUT` as text and as CSV: every value can be told from every other again.
 
 use serde_json::json;
 
@@ -44,6 +44,38 @@ async fn text_tells_nothing_from_empty_and_escapes_what_parts_values() {
     assert_eq!(copied(&mut client, sql).await, "none|a\\|b\n");
     let sql = format!("COPY ({query} WHERE date < DATE '2025-01-01') TO STDOUT");
     assert_eq!(copied(&mut client, &sql).await, "");
+}
+
+#[tokio::test]
+async fn csv_tells_nothing_from_empty_and_quotes_what_parts_values() {
+    let world = World::new();
+    let line = json!({
+        "grantor_id": "a,b\tc", "merchant_id": "line\nbreak", "item": "say \"yes\" \\n",
+        "authorisation_id": "", "amount": "-12.50", "date": "2025-02-01",
+    });
+    world.land("benefit_lines", 1, &[line]).await;
+    let doors = Doors::open(&world).await;
+    let mut client = Client::connect(doors.postgres, "administrator").await.unwrap();
+    let query = "SELECT grantor_id, merchant_id, item, authorisation_id, category, amount, date, \
+        line = 0 AS yes FROM benefit_lines";
+    let wanted = [
+        "\"a,b\tc\"",
+        "\"line\nbreak\"",
+        r#""say ""yes"" \n""#,
+        r#""""#,
+        "",
+        "-12.50",
+        "2025-02-01",
+        "t",
+    ];
+    let told = copied(&mut client, &format!("COPY ({query}) TO STDOUT (FORMAT csv)")).await;
+    assert_eq!(told, format!("{}\n", wanted.join(",")));
+    // What a client calls missing is quoted where it is a value, and nothing else is then.
+    let sql = "COPY (SELECT category, 'none' AS a, '' AS b, 'none such' AS c, 'x;y' AS d, \
+        '\\N' AS e FROM benefit_lines) TO STDOUT (FORMAT csv, DELIMITER ';', NULL 'none')";
+    assert_eq!(copied(&mut client, sql).await, "none;\"none\";;none such;\"x;y\";\\N\n");
+    let sql = "COPY (SELECT CAST(NULL AS TEXT) AS a, '' AS b) TO STDOUT (FORMAT csv)";
+    assert_eq!(copied(&mut client, sql).await, ",\"\"\n");
 }
 
 #[tokio::test]
