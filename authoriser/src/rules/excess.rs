@@ -1,7 +1,14 @@
 //! What an offline terminal gave beyond our decision.
+//!
+//! On one line ours and the excess together are what the terminal gave there, if it gave more than we
+//! do, and never more than its price. So where it gave by one instruction what we give by another,
+//! that is not paid for twice.
+
+use std::collections::BTreeSet;
 
 use domain::{
-    basket::Request, decision::Decision, grantor::ExcessBearer, id::GrantorId, period::LocalTime,
+    amount::allocate, basket::Request, decision::Decision, grantor::ExcessBearer, id::GrantorId,
+    period::LocalTime,
 };
 
 use super::RuleSet;
@@ -46,5 +53,36 @@ pub fn excess(rules: &RuleSet, request: &Request, decision: &Decision) -> Vec<Ex
         excess.cents = excess.cents.saturating_sub(ours);
     }
     found.retain(|excess| excess.cents > 0);
+    keep_within_lines(request, decision, &mut found);
     found
+}
+
+/// Leaves of the excess on each line no more than the terminal gave there beyond all that we give
+/// there, cut in proportion; nothing on a line that was not sold.
+fn keep_within_lines(request: &Request, decision: &Decision, found: &mut Vec<Excess>) {
+    let lines: BTreeSet<u32> = found.iter().map(|excess| excess.line).collect();
+    for line in lines {
+        let on_line = |excess: &Excess| excess.line == line;
+        let weights: Vec<i64> = found.iter().filter(|of| on_line(of)).map(|of| of.cents).collect();
+        let all = weights.iter().fold(0_i64, |sum, cents| sum.saturating_add(*cents));
+        let most = most_on(request, decision, line);
+        if all <= most {
+            continue;
+        }
+        let parts = allocate(most, &weights);
+        let of_line = found.iter_mut().filter(|of| on_line(of));
+        of_line.zip(parts).for_each(|(excess, part)| excess.cents = part);
+    }
+    found.retain(|excess| excess.cents > 0);
+}
+
+/// What the terminal can have given on a line beyond ours.
+fn most_on(request: &Request, decision: &Decision, line: u32) -> i64 {
+    let Some(decided) = decision.lines.iter().find(|decided| decided.number == line) else {
+        return 0;
+    };
+    let applied = request.applied.iter().flatten().filter(|applied| applied.line == line);
+    let gave = applied.fold(0_i64, |sum, of| sum.saturating_add(of.amount.cents()));
+    let ours: i64 = decided.benefits.iter().map(|benefit| benefit.amount.cents()).sum();
+    gave.saturating_sub(ours).min(decided.payable.cents()).max(0)
 }

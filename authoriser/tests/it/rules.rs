@@ -277,12 +277,21 @@ fn excess_is_what_an_offline_terminal_gave_beyond_ours() {
             {"line": 2, "item": "y", "quantity": 1, "unit_price_cents": 200},
         ])),
     );
-    let applied = |instruction: &str, line, cents| Applied {
+    let applied = [("ten", 1, 25), ("ten", 2, 20), ("gone", 2, 7)];
+    let excess = rules::excess(&rules, &offline(&sold, &applied), &sold.decision);
+    let found: Vec<_> =
+        excess.iter().map(|of| (of.instruction.as_str(), of.line, of.version, of.cents)).collect();
+    assert_eq!(found, [("ten", 1, 1, 15), ("gone", 2, 0, 7)]);
+}
+
+/// The upload of a sale that says what its terminal gave: instruction, line and cents.
+fn offline(sold: &Sold, applied: &[(&str, u32, i64)]) -> Request {
+    let applied = applied.iter().map(|(instruction, line, cents)| Applied {
         instruction: InstructionId::new(instruction).expect("an id"),
-        line,
-        amount: Amount::from_cents(cents),
-    };
-    let request = Request {
+        line: *line,
+        amount: Amount::from_cents(*cents),
+    });
+    Request {
         terminal: sold.terminal.clone(),
         key: IdempotencyKey::new("k").expect("a key"),
         occurred_at: sold.instant,
@@ -291,12 +300,29 @@ fn excess_is_what_an_offline_terminal_gave_beyond_ours() {
         lines: sold.lines.clone(),
         receipt: None,
         spend_points: PointsWanted::UpTo(0),
-        applied: Some(vec![applied("ten", 1, 25), applied("ten", 2, 20), applied("gone", 2, 7)]),
+        applied: Some(applied.collect()),
+    }
+}
+
+#[test]
+fn nobody_pays_an_excess_for_what_was_given_by_another_instruction_or_beyond_the_price() {
+    let effect = json!({"effect": {"percent_off_bp": 5000}});
+    let rules = rule_set(json!([instruction("half", "B-city", 1, effect)]));
+    let sold = sell(
+        &rules,
+        &lines(json!([{"line": 1, "item": "x", "quantity": 1, "unit_price_cents": 100}])),
+    );
+    let excess = |applied: &[(&str, u32, i64)]| -> Vec<(String, i64)> {
+        let excess = rules::excess(&rules, &offline(&sold, applied), &sold.decision);
+        excess.iter().map(|of| (of.instruction.to_string(), of.cents)).collect()
     };
-    let excess = rules::excess(&rules, &request, &sold.decision);
-    let found: Vec<_> =
-        excess.iter().map(|of| (of.instruction.as_str(), of.line, of.version, of.cents)).collect();
-    assert_eq!(found, [("ten", 1, 1, 15), ("gone", 2, 0, 7)]);
+    let one = |instruction: &str, cents| vec![(instruction.to_owned(), cents)];
+    assert!(excess(&[("gone", 1, 50)]).is_empty(), "our half stands for it");
+    assert_eq!(excess(&[("gone", 1, 80)]), one("gone", 30));
+    assert_eq!(excess(&[("half", 1, 50), ("gone", 1, 80)]), one("gone", 50), "the price is 100");
+    assert!(excess(&[("gone", 2, 80)]).is_empty(), "no such line was sold");
+    let two = excess(&[("gone", 1, 60), ("lost", 1, 30)]);
+    assert_eq!(two, [("gone".to_owned(), 27), ("lost".to_owned(), 13)], "40, in proportion");
 }
 
 #[test]
