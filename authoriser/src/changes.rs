@@ -1,8 +1,10 @@
 //! What becomes of an authorisation: its next record, from its history and what is asked.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use domain::{
-    amount::Quantity,
+    amount::{Quantity, mul_div_half_away},
     authorisation::{Status, Transition},
     period::LocalTime,
     refund::{Refund, ReturnedLine},
@@ -131,6 +133,7 @@ fn refund(
     let rest = if refund.whole { Transition::RefundRest } else { Transition::RefundPart };
     let mut event = transition(history, rest, acting)?;
     event.lines = refund_lines(history, returned, &refund);
+    excess_back(history, (before.returned(), sold.refunded.returned()), &mut event.lines);
     event.counters = refund.counters.iter().map(publish::counter).collect();
     event.points = refund.points.iter().map(publish::points).collect();
     event.instruction_points = sold
@@ -179,7 +182,7 @@ fn refund_lines(
             unit_price_cents: sold.unit_price_cents,
             total_cents: given - payable,
             payable_cents: -payable,
-            attributes: std::collections::BTreeMap::new(),
+            attributes: BTreeMap::new(),
             benefits,
         });
     }
@@ -200,6 +203,50 @@ fn benefit_back(history: &History, back: &domain::refund::RefundedBenefit) -> v1
         merchant_cents: back.grantor_amount.cents() - back.amount.cents(),
         ..v1::LineBenefit::default()
     }
+}
+
+/// Takes back what the terminal had given offline beyond our decision, from whoever bears it, as
+/// everything of a line: round(excess × returned ÷ quantity) so far, less what that was before.
+fn excess_back(
+    history: &History,
+    (before, now): (&BTreeMap<u32, i64>, &BTreeMap<u32, i64>),
+    back: &mut [v1::AuthorisationLine],
+) {
+    for line in back {
+        let number = line.line;
+        let Some(sold) = history.decided.lines.iter().find(|sold| sold.line == number) else {
+            continue;
+        };
+        for given in sold.benefits.iter().filter(|given| given.excess_cents > 0) {
+            let so_far = |returned: &BTreeMap<u32, i64>| {
+                let returned = returned.get(&number).copied().unwrap_or(0);
+                mul_div_half_away(given.excess_cents, returned, sold.quantity_thousandths)
+            };
+            let cents = so_far(now) - so_far(before);
+            if cents != 0 {
+                take_excess(&mut line.benefits, given, cents);
+            }
+        }
+    }
+}
+
+/// The excess stands beside what is taken back of ours, or in a line of its own.
+fn take_excess(benefits: &mut Vec<v1::LineBenefit>, given: &v1::LineBenefit, cents: i64) {
+    let is_same = |back: &&mut v1::LineBenefit| back.instruction_id == given.instruction_id;
+    if let Some(back) = benefits.iter_mut().find(is_same) {
+        back.excess_cents -= cents;
+        back.excess_borne_by.clone_from(&given.excess_borne_by);
+        return;
+    }
+    benefits.push(v1::LineBenefit {
+        instruction_id: given.instruction_id.clone(),
+        instruction_version: given.instruction_version,
+        benefit_id: given.benefit_id.clone(),
+        grantor_id: given.grantor_id.clone(),
+        excess_cents: -cents,
+        excess_borne_by: given.excess_borne_by.clone(),
+        ..v1::LineBenefit::default()
+    });
 }
 
 /// The record of a transition, with what it has of the decision.

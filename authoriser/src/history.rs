@@ -254,7 +254,11 @@ fn note(refunded: &mut Refunded, change: &v1::AuthorisationChanged) -> Option<()
     let mut benefits = Vec::new();
     for line in &change.lines {
         payable.push((line.line, -line.payable_cents));
-        for benefit in &line.benefits {
+        // What came back of an excess alone was not ours to give.
+        let ours = |benefit: &&v1::LineBenefit| {
+            (benefit.units, benefit.amount_cents, benefit.grantor_cents) != (0, 0, 0)
+        };
+        for benefit in line.benefits.iter().filter(ours) {
             benefits.push(RefundedBenefit {
                 line: line.line,
                 instruction: InstructionId::new(&benefit.instruction_id).ok()?,

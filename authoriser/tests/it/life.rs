@@ -1,10 +1,15 @@
 //! The life of an authorisation, asked as a terminal asks.
 
-use authoriser::command::{Caller, Refusal, What};
-use authoriser::reply::Reply;
+use std::collections::BTreeMap;
+
+use authoriser::{
+    claims::key_of,
+    command::{Caller, Refusal, What},
+    reply::Reply,
+};
 use chrono::TimeDelta;
 use domain::{authorisation::Status, basket::Mode, refund::RefundError};
-use ingest::wire::v1::Event;
+use ingest::wire::v1::{AuthorisationLine, Event};
 use serde_json::json;
 
 use crate::world::{World, back, basket, body, change, key, milk, noon, terminal, told};
@@ -207,4 +212,40 @@ async fn nobody_waits_for_ever_and_the_key_tells_what_came_of_it() {
         matches!(&record.event, Event::AuthorisationDecided(of) if of.idempotency_key == "s1")
     });
     assert_eq!(decided.count(), 1);
+}
+
+/// Of each instruction: cents given, the grantor's part of them, and the excess.
+fn owed<'a>(lines: impl Iterator<Item = &'a AuthorisationLine>) -> BTreeMap<&'a str, [i64; 3]> {
+    let mut owed: BTreeMap<&str, [i64; 3]> = BTreeMap::new();
+    for benefit in lines.flat_map(|line| &line.benefits) {
+        let sums = owed.entry(&benefit.instruction_id).or_default();
+        let cents = [benefit.amount_cents, benefit.grantor_cents, benefit.excess_cents];
+        sums.iter_mut().zip(cents).for_each(|(sum, cents)| *sum += cents);
+    }
+    owed
+}
+
+#[tokio::test]
+async fn what_was_given_offline_beyond_ours_comes_back_with_the_goods() {
+    let world = World::with(json!([milk()])).await;
+    let (handle, running) = world.start().await;
+    let watched = handle.watch(key_of("T1", "u1"));
+    let upload = basket(noon(), "u1", Some(1), Mode::Offline, 3);
+    world.upload(&upload, &[("milk", 301), ("gone", 100)]).await;
+    let sold = told(handle.verdict(watched, key_of("T1", "u1"), body("u1")).await);
+    let given = owed(sold.decided.lines.iter());
+    assert_eq!(given, [("milk", [300, 300, 1]), ("gone", [0, 0, 100])].into());
+    let part = told(handle.change(change("f1", "T1", sold.id(), back(1_000))).await);
+    let back = owed(part.changes[0].lines.iter());
+    assert_eq!(back, [("milk", [-100, -100, 0]), ("gone", [0, 0, -33])].into());
+    let undo = Caller { terminal: terminal("T1"), key: key("x1"), body: body("u1") };
+    let all = told(handle.reverse(undo, key("u1")).await);
+    assert_eq!(all.status(), Status::Refunded);
+    let rest = &all.changes[1].lines[0];
+    let bearers = rest.benefits.iter().map(|of| (&*of.instruction_id, &*of.excess_borne_by));
+    assert_eq!(bearers.collect::<Vec<_>>(), [("milk", "grantor"), ("gone", "merchant")]);
+    let changed = all.changes.iter().flat_map(|change| &change.lines);
+    let left = owed(all.decided.lines.iter().chain(changed));
+    assert_eq!(left, [("milk", [0; 3]), ("gone", [0; 3])].into(), "nobody owes anything");
+    running.stop().await.expect("stopped");
 }

@@ -245,6 +245,36 @@ impl World {
         self.tell(Topic::MeansChanges, Event::MeansChanged(means)).await;
     }
 
+    /// Puts a basket on the stream of uploads, with what its terminal says it gave on the first
+    /// line: of which instruction, and how many cents. Its body is that of its key.
+    pub async fn upload(&self, request: &Request, applied: &[(&str, i64)]) {
+        let line = |line: &Line| v1::BasketLine {
+            line: line.number,
+            item: line.item.to_string(),
+            category: line.category.as_ref().map_or("", Category::as_str).to_owned(),
+            quantity_thousandths: line.quantity.thousandths(),
+            unit_price_cents: line.unit_price.cents(),
+            ..v1::BasketLine::default()
+        };
+        let gave = |(instruction, cents): &(&str, i64)| v1::AppliedLine {
+            instruction_id: (*instruction).into(),
+            line: 1,
+            amount_cents: *cents,
+        };
+        let upload = v1::TransactionUploaded {
+            terminal_id: request.terminal.to_string(),
+            idempotency_key: request.key.to_string(),
+            occurred_at: request.occurred_at.timestamp_micros(),
+            means_token: request.means.map(|token| token.to_string()),
+            lines: request.lines.iter().map(line).collect(),
+            applied: applied.iter().map(gave).collect(),
+            says_applied: !applied.is_empty(),
+            body_hash: body(request.key.as_str()).to_vec(),
+            ..v1::TransactionUploaded::default()
+        };
+        self.tell(Topic::TerminalTransactions, Event::TransactionUploaded(upload)).await;
+    }
+
     async fn tell(&self, topic: Topic, event: Event) {
         let end = self.log.end(topic, 0).expect("an end");
         let record = Record {

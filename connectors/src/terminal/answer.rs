@@ -117,18 +117,25 @@ fn explanation(outcome: &v1::InstructionOutcome) -> Explanation {
     }
 }
 
+/// What the recipient gets back is what was paid: whatever a terminal gave offline beyond our
+/// decision goes back to whoever bears it.
 fn refunded(change: &v1::AuthorisationChanged) -> Refunded {
     let given = |line: &v1::AuthorisationLine| {
         line.benefits.iter().map(|benefit| -benefit.amount_cents).sum::<i64>()
     };
+    let paid = |line: &v1::AuthorisationLine| {
+        let excess = line.benefits.iter().map(|benefit| -benefit.excess_cents).sum::<i64>();
+        -line.payable_cents - excess
+    };
     let line = |line: &v1::AuthorisationLine| RefundedLine {
         line: line.line,
         quantity_thousandths: -line.quantity_thousandths,
-        refunded_cents: -line.payable_cents,
+        refunded_cents: paid(line),
         benefit_cents: given(line),
     };
     Refunded {
-        refunded_cents: change.lines.iter().map(|line| -line.payable_cents).sum(),
+        // Payable and excess round apart, and a terminal takes nothing from whom it pays back.
+        refunded_cents: change.lines.iter().map(paid).sum::<i64>().max(0),
         benefit_cents: change.lines.iter().map(given).sum(),
         points: change.points.iter().map(|points| points.change).sum(),
         lines: change.lines.iter().map(line).collect(),

@@ -397,6 +397,20 @@ async fn a_batch_gives_the_same_verdict_however_it_comes_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_was_given_too_much_offline_gets_back_what_was_paid() {
+    let (_folder, node) = node().await;
+    let told = node.upload(&[offline("u1", 3, None), offline("u2", 2, Some(200))]).await;
+    // Of three euro the terminal gave two, one of them beyond ours.
+    let id = told[1]["authorisation"]["authorisation_id"].as_str().expect("an id");
+    let back = json!({"lines": [{"line": 1, "quantity": 1}]});
+    let refunded = node.ask(&format!("/v1/authorisations/{id}/refunds"), "f1", &back).await.json();
+    let told = &refunded["refunds"][0];
+    assert_eq!((&told["refunded_cents"], &told["benefit_cents"]), (&json!(50), &json!(50)));
+    assert_eq!(told["lines"][0]["refunded_cents"], 50);
+    node.running.stop().await.expect("stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_the_streams_take_nothing_each_line_is_told_so_and_what_is_known_stands() {
     let (folder, log) = (tempfile::tempdir().expect("a folder"), Arc::new(ModelLog::default()));
     let streams: Arc<dyn Log> = Arc::<ModelLog>::clone(&log);

@@ -145,7 +145,7 @@ pub struct LineBenefit {
     pub grantor_cents: i64,
     #[prost(int64, tag = "9")]
     pub merchant_cents: i64,
-    /// What an offline terminal gave beyond `amount_cents`.
+    /// What an offline terminal gave beyond `amount_cents`; in a refund what of it came back, below 0.
     #[prost(int64, tag = "10")]
     pub excess_cents: i64,
     /// Who bears the excess: `merchant` or `grantor`, as the contract says; empty without excess.
