@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    ops::ControlFlow,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -242,37 +243,53 @@ impl<C: Cache> Authoriser<C> {
     ) -> Result<(Vec<Job>, usize), AuthoriserError> {
         let topic = Topic::TerminalTransactions;
         let uploads = self.parts.log.read(topic, 0, self.uploads_next, most).await?;
-        let mut jobs = Vec::with_capacity(uploads.len());
+        let (mut jobs, mut passed_over) = (Vec::with_capacity(uploads.len()), 0);
         for stored in &uploads {
-            jobs.extend(self.take_upload(stored).await?);
+            match self.take_upload(stored).await? {
+                ControlFlow::Continue(Some(job)) => jobs.push(job),
+                ControlFlow::Continue(None) => passed_over += 1,
+                // Uploads keep their order: it is read again, and so are those after it.
+                ControlFlow::Break(()) => break,
+            }
             self.uploads_next = stored.position.offset + 1;
         }
-        let passed_over = uploads.len() - jobs.len();
         Ok((jobs, passed_over))
     }
 
-    async fn take_upload(&self, stored: &Stored) -> Result<Option<Job>, AuthoriserError> {
-        let Event::TransactionUploaded(upload) = &stored.record.event else { return Ok(None) };
+    /// An upload as a job; none where its key was used before. It breaks off where the key is being
+    /// decided for something else: what comes of that is the upload's verdict, unless it is refused.
+    async fn take_upload(
+        &self,
+        stored: &Stored,
+    ) -> Result<ControlFlow<(), Option<Job>>, AuthoriserError> {
+        let passed_over = ControlFlow::Continue(None);
+        let Event::TransactionUploaded(upload) = &stored.record.event else {
+            return Ok(passed_over);
+        };
         let key = key_of(&upload.terminal_id, &upload.idempotency_key);
         let body = body_hash(&upload.body_hash);
-        // A key that is being decided online gets that verdict.
-        let Claim::First(ticket) = self.parts.claims.claim(key, Some(body)) else {
-            return Ok(None);
+        let ticket = match self.parts.claims.claim(key, Some(body)) {
+            Claim::First(ticket) => ticket,
+            Claim::Wait(waiting) if waiting.body != Some(body) => {
+                return Ok(ControlFlow::Break(()));
+            }
+            // The same was uploaded before it.
+            Claim::Wait(_) | Claim::Known(..) => return Ok(passed_over),
         };
         if let Some((body, reply)) = stored_reply(&self.parts, key).await? {
             ticket.known(body, reply);
-            return Ok(None);
+            return Ok(passed_over);
         }
         let Some(request) = upload::request(upload) else {
             ticket.refused(Refusal::UnknownTerminal);
-            return Ok(None);
+            return Ok(passed_over);
         };
-        Ok(Some(Job {
+        Ok(ControlFlow::Continue(Some(Job {
             command: Command::Decide(Box::new(request)),
             tickets: vec![ticket],
             reply: None,
             uploads_next: Some(stored.position.offset + 1),
-        }))
+        })))
     }
 
     /// What whoever appends tells this authoriser.

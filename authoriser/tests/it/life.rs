@@ -1,9 +1,10 @@
 //! The life of an authorisation, asked as a terminal asks.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use authoriser::{
-    claims::key_of,
+    authorise::{Authoriser, Settings},
+    claims::{Claim, key_of},
     command::{Caller, Refusal, What},
     reply::Reply,
 };
@@ -248,4 +249,24 @@ async fn what_was_given_offline_beyond_ours_comes_back_with_the_goods() {
     let left = owed(all.decided.lines.iter().chain(changed));
     assert_eq!(left, [("milk", [0; 3]), ("gone", [0; 3])].into(), "nobody owes anything");
     running.stop().await.expect("stopped");
+}
+
+#[tokio::test]
+async fn an_upload_waits_for_what_else_its_key_is_decided_for() {
+    let world = World::with(json!([milk()])).await;
+    let parts = world.parts().await;
+    let claims = Arc::clone(&parts.claims);
+    let mut authoriser = Authoriser::embedded(parts, Settings::default()).await.expect("one");
+    let Claim::First(online) = claims.claim(key_of("T1", "u1"), Some(body("online"))) else {
+        panic!("nobody has the key");
+    };
+    for of in ["u1", "u2"] {
+        world.upload(&basket(noon(), of, Some(1), Mode::Offline, 1), &[]).await;
+    }
+    let waits = authoriser.decide_uploads(16).await.expect("read");
+    assert_eq!((waits.decided, waits.passed_over), (0, 0), "nor is what came after it decided");
+    // Nothing came of it online: the upload is the first that does.
+    online.refused(Refusal::Away);
+    let decided = authoriser.decide_uploads(16).await.expect("decided");
+    assert_eq!((decided.decided, decided.passed_over), (2, 0));
 }
