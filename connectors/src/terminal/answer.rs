@@ -51,6 +51,49 @@ pub fn authorisation(history: &History, explain: Explain<'_>) -> Authorisation {
     }
 }
 
+/// What a grantor may see of an authorisation, as in the tables: the lines on which its own
+/// benefits stand, with these alone and what they leave to pay. Of what else was bought, and of
+/// what others gave, it learns nothing.
+#[must_use]
+pub fn part_of(history: &History, grantor: &str) -> History {
+    let decided = &*history.decided;
+    let own = decided.instructions.iter().filter(|outcome| outcome.grantor_id == grantor);
+    let instructions: Vec<_> = own.cloned().collect();
+    let is_own = |benefit: &str| instructions.iter().any(|outcome| outcome.benefit_id == benefit);
+    let change = |change: &v1::AuthorisationChanged| v1::AuthorisationChanged {
+        lines: own_lines(&change.lines, grantor),
+        points: change.points.iter().filter(|of| is_own(&of.benefit_id)).cloned().collect(),
+        ..change.clone()
+    };
+    let changes = history.changes.iter().map(|of| change(of).into()).collect();
+    let lines = own_lines(&decided.lines, grantor);
+    let total_cents = lines.iter().map(|line| line.total_cents).sum::<i64>();
+    let payable_cents = lines.iter().map(|line| line.payable_cents).sum::<i64>();
+    let decided = v1::AuthorisationDecided {
+        total_cents,
+        benefit_cents: total_cents - payable_cents,
+        payable_cents,
+        points_earned: instructions.iter().map(|outcome| outcome.points.max(0)).sum(),
+        points_spent: instructions.iter().map(|outcome| (-outcome.points).max(0)).sum(),
+        lines,
+        instructions,
+        ..decided.clone()
+    };
+    History { decided: decided.into(), changes }
+}
+
+fn own_lines(lines: &[v1::AuthorisationLine], grantor: &str) -> Vec<v1::AuthorisationLine> {
+    let own = |line: &v1::AuthorisationLine| {
+        let benefits = line.benefits.iter().filter(|of| of.grantor_id == grantor);
+        let benefits: Vec<_> = benefits.cloned().collect();
+        let given = benefits.iter().map(|of| of.amount_cents).sum::<i64>();
+        let payable_cents = line.total_cents - given;
+        let is_theirs = !benefits.is_empty();
+        is_theirs.then(|| v1::AuthorisationLine { payable_cents, benefits, ..line.clone() })
+    };
+    lines.iter().filter_map(own).collect()
+}
+
 /// Microseconds since 1970 as RFC 3339.
 fn instant(micros: i64) -> String {
     wire::instant(micros).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Micros, true)

@@ -143,7 +143,7 @@ impl Door {
         Ok(terminal)
     }
 
-    /// The history of an authorisation, for whom it exists.
+    /// The history of an authorisation, for whom it exists; to a grantor its own part of it.
     pub(super) async fn look_up(
         &self,
         identity: &Identity,
@@ -160,12 +160,19 @@ impl Door {
             Role::Merchant => decided.merchant_id == *identity.organisation,
             Role::Grantor => {
                 let own = |of: &str| of == &*identity.organisation;
+                let mut given = decided.lines.iter().flat_map(|line| &line.benefits);
+                // Of an excess that it bears the instruction may be none that came into question.
                 decided.instructions.iter().any(|outcome| own(&outcome.grantor_id))
+                    || given.any(|benefit| own(&benefit.grantor_id))
             }
             Role::Recipient => decided.recipient_id.as_deref() == Some(&*identity.subject),
             _ => false,
         };
-        if own { Ok(history) } else { Err(Refusal::NotFound.into()) }
+        match identity.role {
+            _ if !own => Err(Refusal::NotFound.into()),
+            Role::Grantor => Ok(answer::part_of(&history, &identity.organisation)),
+            _ => Ok(history),
+        }
     }
 }
 

@@ -227,6 +227,31 @@ async fn a_terminal_reserves_captures_and_refunds() {
     node.running.stop().await.expect("stopped");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grantor_sees_its_own_part_of_a_basket_and_nothing_else_that_was_bought() {
+    let (_folder, node) = node().await;
+    let mut bought = basket("sale", "04A1", 1);
+    let bread = json!({"line": 2, "item": "bread", "quantity": 2, "unit_price_cents": 250});
+    bought["lines"].as_array_mut().expect("lines").push(bread);
+    let sold = node.ask("/v1/authorisations", "s1", &bought).await.json();
+    let path = format!("/v1/authorisations/{}", sold["authorisation_id"].as_str().expect("an id"));
+    let back = json!({"lines": [{"line": 1, "quantity": 1}, {"line": 2, "quantity": 1}]});
+    node.ask(&format!("{path}/refunds"), "f1", &back).await;
+    let sums =
+        |of: &Value| ["total_cents", "benefit_cents", "payable_cents"].map(|key| of[key].clone());
+    let whole = node.get(Role::Merchant, "shop", "x", &path).await.json();
+    assert_eq!(sums(&whole), [650, 100, 550].map(Value::from));
+    for path in [&path, &format!("{path}?explain=full")] {
+        let part = node.get(Role::Grantor, "state", "clerk", path).await.json();
+        assert_eq!(sums(&part), [150, 100, 50].map(Value::from));
+        assert_eq!(part["lines"], json!([whole["lines"][0]]));
+        let told = &part["refunds"][0];
+        assert_eq!((&told["refunded_cents"], &told["benefit_cents"]), (&json!(50), &json!(100)));
+        assert_eq!(told["lines"], json!([whole["refunds"][0]["lines"][0]]));
+    }
+    node.running.stop().await.expect("stopped");
+}
+
 const PROBLEM: &str = "application/problem+json";
 
 #[tokio::test(flavor = "multi_thread")]
