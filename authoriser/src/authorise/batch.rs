@@ -347,7 +347,7 @@ impl<C: Cache> Authoriser<C> {
         if away.is_some() && (job.uploads_next.is_some() || !prepared.wants_nothing()) {
             return self.refuse_away(job, outgoing);
         }
-        let decided = self.evaluate(request, &prepared);
+        let mut decided = self.evaluate(request, &prepared);
         let part = prepared.cut_by_part(&decided, &self.cache);
         if !part.is_empty() {
             for budget in part {
@@ -357,6 +357,7 @@ impl<C: Cache> Authoriser<C> {
             }
             return round.decide_again(job);
         }
+        prepared.leave_out_parts(&mut decided, &self.cache);
         let (event, movements) = self.decided(id, &job, request, &prepared, &decided);
         // Points are earned without reading any, and are lost to a cache that is not there to add them.
         let moves = !movements.is_empty();

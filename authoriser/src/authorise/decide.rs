@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     authorisation::Status,
     basket::{Mode, Request},
-    decision::{Decision, InstructionOutcome, Outcome, SkipReason},
+    decision::{Decision, InstructionOutcome, LimitRoom, Outcome, SkipReason},
     id::{AuthorisationId, RecordId},
     invariant,
     limit::{CounterKey, Per},
@@ -84,6 +84,23 @@ impl Prepared {
         };
         let part = |(key, _): &&(CounterKey, i64)| of_cut(key) && !cache.is_whole(key);
         self.wanted.budgets.iter().filter(part).cloned().collect()
+    }
+
+    /// Leaves out what is left of budgets of which only a part was read: that is a slice of this
+    /// authoriser's, and neither a receipt nor the stream has it for the whole. It has cut nothing,
+    /// so whoever decides again for a refund misses nothing.
+    pub(super) fn leave_out_parts(&self, decision: &mut Decision, cache: &impl Cache) {
+        for (key, _) in self.wanted.budgets.iter().filter(|(key, _)| !cache.is_whole(key)) {
+            let is_part = |room: &LimitRoom| {
+                let of = (room.per, room.period, room.measure);
+                of == (Per::Instruction, key.period, key.measure)
+            };
+            let of_budget =
+                |outcome: &&mut InstructionOutcome| outcome.instruction == key.instruction;
+            for outcome in decision.instructions.iter_mut().filter(of_budget) {
+                outcome.limits.retain(|room| !is_part(room));
+            }
+        }
     }
 }
 

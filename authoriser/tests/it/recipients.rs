@@ -106,7 +106,7 @@ async fn what_is_left(engine: Engine, seed: u64) {
                 let after: Vec<i64> = rooms.iter().map(|room| room.after).collect();
                 if !after.is_empty() {
                     let now = left(&handle, person).await;
-                    // Of a budget an answer over Redis tells what its own slice leaves.
+                    // Of a budget an answer over Redis tells nothing while it is leased in slices.
                     assert_eq!(now[..2], after[..2], "as the answer says; seed {seed}, {at}");
                 }
                 made.insert(history.decided.authorisation_id.clone(), (person, history));
@@ -133,6 +133,22 @@ async fn what_is_left(engine: Engine, seed: u64) {
         pages_hold_own(&handle, &made, person).await;
     }
     running.stop().await.expect("stopped");
+}
+
+/// What is left of a budget is told whole or not at all.
+#[tokio::test]
+async fn no_answer_tells_what_a_slice_leaves_of_a_budget() {
+    for (engine, left) in [(Engine::Embedded, Some(499)), (Engine::redis(), None)] {
+        let world = World::over(engine, noon(), json!([limited()])).await;
+        let (handle, running) = world.start().await;
+        let asked = basket(noon(), "k", Some(1), Mode::Sale, 1);
+        let sold = told(handle.authorise(asked, body("k")).await);
+        let rooms = &sold.decided.instructions[0].limits;
+        let budget = rooms.iter().find(|room| room.per == "instruction");
+        assert_eq!(budget.map(|room| room.after), left);
+        assert_eq!(rooms.len(), 3 + usize::from(left.is_some()), "the others are told");
+        running.stop().await.expect("stopped");
+    }
 }
 
 async fn remember(
