@@ -260,7 +260,7 @@ impl People {
             }
         };
         if let Some(recipient) = &mut presented.recipient {
-            for group in self.groups_of(means.token, day) {
+            for group in self.groups_of(means.token, instant, day) {
                 if !recipient.groups.contains(group) {
                     recipient.groups.push(group.clone());
                 }
@@ -269,10 +269,17 @@ impl People {
         presented
     }
 
-    /// The groups that whoever presents a means is in because the means itself is on a list.
-    fn groups_of(&self, token: MeansToken, day: NaiveDate) -> impl Iterator<Item = &GroupId> {
+    /// The groups that whoever presents a means is in because the means itself is on a list, by what
+    /// held at that instant.
+    fn groups_of(
+        &self,
+        token: MeansToken,
+        instant: DateTime<Utc>,
+        day: NaiveDate,
+    ) -> impl Iterator<Item = &GroupId> {
         let listed = self.listed.get(&token).into_iter().flatten();
-        let days = self.lists.of_means(token).iter().filter(move |days| days.contains(day));
+        let days = self.lists.of_means_at(token, instant);
+        let days = days.filter(move |days| days.contains(day));
         let told = days.map(|days| &days.group).filter(|group| self.list_groups.contains(*group));
         listed.chain(told)
     }

@@ -270,3 +270,20 @@ async fn an_upload_waits_for_what_else_its_key_is_decided_for() {
     let decided = authoriser.decide_uploads(16).await.expect("decided");
     assert_eq!((decided.decided, decided.passed_over), (2, 0));
 }
+
+#[tokio::test]
+async fn what_a_card_bought_offline_before_it_left_a_list_is_decided_as_of_then() {
+    let world = World::with(json!([milk()])).await;
+    world.list(9, false).await;
+    world.pass(TimeDelta::hours(2));
+    world.list(9, true).await;
+    let (handle, running) = world.start().await;
+    for (of, hours, given) in [("u1", 1, 100), ("u2", 2, 0)] {
+        let watched = handle.watch(key_of("T1", of));
+        let at = noon() + TimeDelta::hours(hours);
+        world.upload(&basket(at, of, Some(9), Mode::Offline, 1), &[]).await;
+        let sold = told(handle.verdict(watched, key_of("T1", of), body(of)).await);
+        assert_eq!(sold.decided.benefit_cents, given, "after {hours} hours");
+    }
+    running.stop().await.expect("stopped");
+}

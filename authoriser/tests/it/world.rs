@@ -231,6 +231,27 @@ impl World {
         self.tell(Topic::Entitlements, Event::EntitlementEvaluated(entitled)).await;
     }
 
+    /// Puts a card that is nobody's on the family's list now, or takes it off.
+    pub async fn list(&self, card: u128, removed: bool) {
+        let token = MeansToken::from_u128(card).to_string();
+        let means = v1::MeansChanged {
+            token: token.clone(),
+            issuer_id: "riga-card".into(),
+            kind: "card_uid".into(),
+            valid_from: "2025-01-01".into(),
+            ..v1::MeansChanged::default()
+        };
+        self.tell(Topic::MeansChanges, Event::MeansChanged(means)).await;
+        let listed = v1::MembershipChanged {
+            group_id: "family".into(),
+            token: Some(token),
+            from: "2025-01-01".into(),
+            removed,
+            ..v1::MembershipChanged::default()
+        };
+        self.tell(Topic::Memberships, Event::MembershipChanged(listed)).await;
+    }
+
     /// Blocks a person's card.
     pub async fn block(&self, person: u128) {
         let means = v1::MeansChanged {

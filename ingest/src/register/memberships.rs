@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     id::{GroupId, MeansToken, RecipientId},
     recipient::GroupDays,
@@ -18,6 +18,17 @@ use crate::{
 pub struct Memberships {
     people: HashMap<RecipientId, Vec<GroupDays>>,
     means: HashMap<MeansToken, Vec<GroupDays>>,
+    /// Of means that were told of otherwise before, in the order in which that ended: few are.
+    before: HashMap<MeansToken, Vec<Before>>,
+}
+
+/// What held of a means and a group until something else was told.
+#[derive(Debug)]
+struct Before {
+    group: GroupId,
+    /// Its days on the list; none where it was not on it.
+    days: Option<GroupDays>,
+    until: DateTime<Utc>,
 }
 
 /// Who is on a list.
@@ -48,7 +59,24 @@ impl Memberships {
         let (Some(who), Some(days)) = (Listed::of(change), days(change)) else { return };
         match who {
             Listed::Person(person) => put(&mut self.people, person, days, change.removed),
-            Listed::Means(token) => put(&mut self.means, token, days, change.removed),
+            Listed::Means(token) => {
+                self.keep(token, &days, change.removed, stored.record.event_time);
+                put(&mut self.means, token, days, change.removed);
+            }
+        }
+    }
+
+    /// Keeps what held of a means until now, where something else is told of it. What is told first
+    /// holds from its first day on, whenever it came.
+    fn keep(&mut self, token: MeansToken, told: &GroupDays, removed: bool, until: DateTime<Utc>) {
+        let group = &told.group;
+        let known = self.of_means(token).iter().find(|known| known.group == *group).cloned();
+        let mut before = self.before.get(&token).into_iter().flatten();
+        let is_first = known.is_none() && !before.any(|of| of.group == *group);
+        let stays = if removed { known.is_none() } else { known.as_ref() == Some(told) };
+        if !is_first && !stays {
+            let before = Before { group: group.clone(), days: known, until };
+            self.before.entry(token).or_default().push(before);
         }
     }
 
@@ -62,6 +90,26 @@ impl Memberships {
     #[must_use]
     pub fn of_means(&self, token: MeansToken) -> &[GroupDays] {
         self.means.get(&token).map_or(&[], Vec::as_slice)
+    }
+
+    /// The days in each group of a means by what held at an instant, whatever was told later: an
+    /// offline sale comes after it.
+    pub fn of_means_at(
+        &self,
+        token: MeansToken,
+        instant: DateTime<Utc>,
+    ) -> impl Iterator<Item = &GroupDays> {
+        let before = self.before.get(&token).map(Vec::as_slice).unwrap_or_default();
+        let of_group = move |among: &[Before], group: &GroupId| {
+            among.iter().any(|of| of.until > instant && of.group == *group)
+        };
+        let now = self.of_means(token).iter();
+        let now = now.filter(move |days| !of_group(before, &days.group));
+        let then = before
+            .iter()
+            .enumerate()
+            .filter(move |(at, of)| of.until > instant && !of_group(&before[..*at], &of.group));
+        now.chain(then.filter_map(|(_, of)| of.days.as_ref()))
     }
 
     /// Who is on a group's list, with the days, in no order.
@@ -127,6 +175,40 @@ mod tests {
             event: Event::MembershipChanged(event),
         };
         Stored { position: Position { partition: 0, offset: 0 }, record }
+    }
+
+    /// The first means is told of at so many seconds.
+    fn told(second: i64, until: Option<&str>, removed: bool) -> Stored {
+        let Stored { position, record } = change("staff", 1, until, removed);
+        let Event::MembershipChanged(event) = record.event else { panic!("a membership") };
+        let token = Some(MeansToken::from_u128(1).to_string());
+        let event = Event::MembershipChanged(MembershipChanged { person: None, token, ..event });
+        let event_time = DateTime::from_timestamp(second, 0).expect("an instant");
+        Stored { position, record: Record { event_time, event, ..record } }
+    }
+
+    #[test]
+    fn what_held_of_a_means_at_an_instant_stays_so() {
+        let mut lists = Memberships::default();
+        for stored in [
+            told(10, None, false),
+            told(15, None, false),
+            told(20, Some("2025-02-01"), false),
+            told(30, None, true),
+            told(40, None, false),
+        ] {
+            lists.apply(&stored);
+        }
+        let held = |second| -> Vec<_> {
+            let instant = DateTime::from_timestamp(second, 0).expect("an instant");
+            let held = lists.of_means_at(MeansToken::from_u128(1), instant);
+            held.map(|days| days.until).collect()
+        };
+        assert_eq!((held(5), held(10), held(19)), (vec![None], vec![None], vec![None]));
+        assert_eq!(held(20), ["2025-02-01".parse().ok()]);
+        assert_eq!((held(30), held(39)), (vec![], vec![]), "it was off the list");
+        assert_eq!(held(40), [None]);
+        assert_eq!(lists.before[&MeansToken::from_u128(1)].len(), 3, "told again is nothing new");
     }
 
     #[test]
