@@ -95,7 +95,9 @@ impl Snapshot {
         }
         let records: Vec<_> =
             missing.into_iter().map(|(id, known)| removal(id, known, at, clock.now())).collect();
-        // Nobody else waits long for a nation that goes.
+        // Nobody else waits long for a nation that goes. Nor need this have the stream to itself: what is
+        // told of somebody since they were counted has the removal's number or a higher one, and holds
+        // whichever comes first.
         for some in records.chunks(REMOVED_AT_ONCE) {
             log.append(Topic::PersonChanges, some).await?;
         }
