@@ -64,6 +64,42 @@ fn nothing_is_left_half_done() {
     }
 }
 
+/// What manifests say is not built for tests, or not read for examples, has none that would go untried.
+#[test]
+fn no_test_and_no_example_is_left_out() {
+    let off = |target: Option<&toml::Value>, what: &str| {
+        target.and_then(|target| target.get(what)) == Some(&toml::Value::Boolean(false))
+    };
+    let sources = files(".rs");
+    for path in files("Cargo.toml") {
+        let manifest: toml::Table = text(&path).parse().expect("a manifest");
+        let (folder, library) = (path.with_file_name("src"), manifest.get("lib"));
+        for source in sources.iter().filter(|source| source.starts_with(&folder)) {
+            let text = text(source);
+            let tested = !off(library, "test") || !text.contains("#[test]");
+            assert!(tested, "{}: its tests are not built", shown(source));
+            let read = !off(library, "doctest") || !has_example(&text);
+            assert!(read, "{}: its examples are not run", shown(source));
+        }
+        for binary in manifest.get("bin").and_then(toml::Value::as_array).into_iter().flatten() {
+            let source = path.with_file_name(binary["path"].as_str().expect("a path"));
+            let tested = !off(Some(binary), "test") || !text(&source).contains("#[test]");
+            assert!(tested, "{}: its tests are not built", shown(&source));
+        }
+    }
+}
+
+/// Whether a comment that documents has a block of Rust.
+fn has_example(text: &str) -> bool {
+    let comments = text.lines().filter_map(|line| {
+        let line = line.trim_start();
+        line.strip_prefix("///").or_else(|| line.strip_prefix("//!"))
+    });
+    let fences = comments.filter_map(|comment| comment.trim_start().strip_prefix("```"));
+    // Every other one closes a block.
+    fences.step_by(2).any(|language| language.is_empty() || language.starts_with("rust"))
+}
+
 #[test]
 fn sql_names_its_columns_and_says_what_it_is_for() {
     let corpus = root().join("deploy/fuzz/corpus");
