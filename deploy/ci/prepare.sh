@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust: mkfs.ext4 for the power-cut test, Redis for the shared cache,
+# Installs what the tests need beside Rust and a compiler: mkfs.ext4 for the power-cut test, Redis for the shared cache,
 # Python, psql, curl, openssl and Prometheus for the witnesses, Debian's own tools for its package and its service.
 # Java's driver (default-jdk-headless, libpostgresql-jdbc-java) is tried where it is there.
 set -euo pipefail
+cd "$(dirname "$0")/../.."
 missing=()
 command -v mkfs.ext4 >/dev/null || [ -x /sbin/mkfs.ext4 ] || missing+=(e2fsprogs)
 command -v redis-server >/dev/null || missing+=(redis-server)
@@ -15,16 +16,7 @@ command -v shellcheck >/dev/null || missing+=(shellcheck)
 command -v lintian >/dev/null || missing+=(lintian)
 command -v systemd-analyze >/dev/null || missing+=(systemd)
 command -v dpkg-shlibdeps >/dev/null || missing+=(dpkg-dev)
-command -v cc >/dev/null || missing+=(build-essential)
-if [ ${#missing[@]} -gt 0 ]; then
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}"
-  else
-    echo "please install: ${missing[*]}" >&2
-    exit 1
-  fi
-fi
+[ ${#missing[@]} -eq 0 ] || deploy/ci/install.sh "${missing[@]}"
 # Prometheus and its promtool, out of Debian's package and beside it: installed, it would start a server.
 if ! command -v promtool >/dev/null || ! command -v prometheus >/dev/null; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -39,4 +31,3 @@ if ! command -v promtool >/dev/null || ! command -v prometheus >/dev/null; then
     exit 1
   fi
 fi
-cargo --version

@@ -29,7 +29,7 @@ ask() {
     "$address/openapi.json" --url "$address" -H "Authorization: Bearer $token" --include-path-regex "$2" \
     --exclude-path /v1/officials/board --exclude-path /v1/registry:simulate --phases "$phases" \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,unsupported_method \
-    --max-examples "$((50 * scale))" --seed 1 --request-timeout 10 --suppress-health-check all
+    --max-examples "$((50 * scale))" --seed 1 --request-timeout 20 --suppress-health-check all
 }
 all=examples,coverage,fuzzing,stateful
 ask terminal . "$all"
