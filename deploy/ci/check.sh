@@ -12,6 +12,8 @@ export CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_DEBUG=0
 export CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true
 # Clippy looks while it compiles what the tests and the demo run, so that the tree is built once.
 export RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
+# Tools from PyPI are used once or twice: what of them is not imported is not compiled.
+export PIP_COMPILE=0 PIP_DISABLE_PIP_VERSION_CHECK=1
 
 seconds="$(mktemp)"
 rows=()
