@@ -10,6 +10,9 @@ export AVIS_TEST_SCALE="${AVIS_TEST_SCALE:-1}"
 # and says its lines. Debug assertions are on here alone.
 export CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_DEBUG=0
 export CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true
+# Sixteen parts of a crate, as by default, each compile for themselves what they inline, and are optimised a second time
+# over what they see of each other then: on a few cores both only cost.
+export CARGO_PROFILE_RELEASE_CODEGEN_UNITS=2 CARGO_PROFILE_RELEASE_LTO=off
 # Clippy looks while it compiles what the tests and the demo run, so that the tree is built once.
 export RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__
 # Tools from PyPI are used once or twice: what of them is not imported is not compiled.
