@@ -2,6 +2,7 @@
 //! counted, refused, landed or published, none of them is found in it.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -224,6 +225,35 @@ fn opened(folder: &Path, into: &mut Vec<(String, String)>) {
     into.push(("dead letters".into(), read(&["dead-letters", "list"]).to_lowercase()));
 }
 
+/// All that is looked for, by the two bytes that it begins with: a folder is read once for all of it.
+struct Sought<'a>(Vec<Vec<&'a str>>);
+
+impl<'a> Sought<'a> {
+    fn of(forms: &'a [String]) -> Self {
+        let mut by_start = vec![Vec::new(); 1 << 16];
+        for form in forms {
+            by_start[start(form.as_bytes())].push(form.as_str());
+        }
+        Self(by_start)
+    }
+
+    /// What a text holds of it.
+    fn within(&self, text: &str) -> BTreeSet<&'a str> {
+        let bytes = text.as_bytes();
+        let mut found = BTreeSet::new();
+        for at in 0..bytes.len().saturating_sub(1) {
+            let rest = &bytes[at..];
+            let forms = self.0[start(rest)].iter().copied();
+            found.extend(forms.filter(|form| rest.starts_with(form.as_bytes())));
+        }
+        found
+    }
+}
+
+fn start(bytes: &[u8]) -> usize {
+    usize::from(u16::from_be_bytes([bytes[0], bytes[1]]))
+}
+
 /// Waits until the rows that were asked for have landed, so that the tables have them.
 fn landed(server: &Server, rows: usize) {
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -312,19 +342,20 @@ fn planted_people_are_found_nowhere() {
     text_of(&folder, &mut places);
     opened(&folder, &mut places);
     let planted: Vec<String> = people.iter().flat_map(Canary::forms).collect();
+    let sought = Sought::of(&planted);
     // Who finds nothing may have looked in the wrong way.
     let own = people[7].change(1).to_string().to_lowercase();
-    assert_eq!(planted.iter().filter(|form| own.contains(*form)).count(), 4, "{own}");
+    assert_eq!(sought.within(&own).len(), 4, "{own}");
     let mut found = Vec::new();
     for (name, text) in &places {
-        let leaks = planted.iter().filter(|form| text.contains(*form));
+        let leaks = sought.within(text).into_iter();
         found.extend(leaks.map(|form| format!("{form} in {name}")));
         let secrets = tokens.iter().filter(|(_, token)| text.contains(&token.to_lowercase()));
         found.extend(secrets.map(|(role, _)| format!("the token of {role} in {name}")));
     }
     for answer in &answers {
         let told = answer.told.to_lowercase();
-        let leaks = planted.iter().filter(|form| told.contains(*form));
+        let leaks = sought.within(&told).into_iter();
         let leaks = leaks.filter(|form| !answer.asked.contains(*form));
         found.extend(leaks.map(|form| format!("{form} in {told}, which answers {}", answer.asked)));
     }
