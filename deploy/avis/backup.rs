@@ -13,7 +13,7 @@ use ingest::{
         Backup,
         manifest::{Last, Manifest},
     },
-    log::READ_BATCH,
+    log::next_batch,
     topic::Topic,
     wire,
 };
@@ -273,11 +273,8 @@ impl Source {
             }
             Self::Running(_) => Ok(()),
             Self::Stopped(node) => {
-                let mut next = from;
-                while next < end {
-                    let batch = node.log.read(topic, partition, next, READ_BATCH).await?;
-                    let Some(newest) = batch.last() else { break };
-                    next = newest.position.offset + 1;
+                let (log, mut offsets) = (&node.log, from..end);
+                while let Some(batch) = next_batch(log, topic, partition, &mut offsets).await? {
                     for stored in batch.iter().filter(|of| of.position.offset < end) {
                         each(stored.position.offset, &wire::encode(&stored.record))?;
                     }

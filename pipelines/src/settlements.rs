@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use domain::{period::Month, settlement::StatementState};
 use ingest::{
-    log::{Log, READ_BATCH},
+    log::{Log, next_batch},
     record::Stored,
     topic::Topic,
     wire::{self, v1::Event},
@@ -112,15 +112,12 @@ impl Settlements {
         let end = self.log.end(Topic::Settlements, 0).map_err(PipelineError::from)?;
         // Whatever was known at a closing was on the stream before it.
         let known = self.log.end(Topic::RegistryChanges, 0).map_err(PipelineError::from)?;
-        let mut offset = self.log.start(Topic::Settlements, 0).map_err(PipelineError::from)?;
-        while offset < end {
-            let batch = self.log.read(Topic::Settlements, 0, offset, READ_BATCH).await;
-            let batch = batch.map_err(PipelineError::from)?;
-            if batch.is_empty() {
-                break;
-            }
+        let start = self.log.start(Topic::Settlements, 0).map_err(PipelineError::from)?;
+        let mut offsets = start..end;
+        loop {
+            let batch = next_batch(&self.log, Topic::Settlements, 0, &mut offsets).await;
+            let Some(batch) = batch.map_err(PipelineError::from)? else { return Ok(()) };
             for stored in batch {
-                offset = stored.position.offset + 1;
                 let closing = closings.take(&stored).cloned();
                 if done.iter().all(|done| stored.position.offset < *done) {
                     continue;
@@ -132,7 +129,6 @@ impl Settlements {
                 self.land(&session, closing.as_ref(), &stored, done).await?;
             }
         }
-        Ok(())
     }
 
     /// Lets the two tables be looked after, where that is due; whoever keeps them open calls it between

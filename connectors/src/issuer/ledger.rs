@@ -9,7 +9,7 @@ use std::{
 use domain::id::{MeansToken, RecordId};
 use ingest::{
     error::LogError,
-    log::{Log, READ_BATCH},
+    log::{Log, next_batch},
     record::{Record, Stored},
     register::issued::{Issued, Listed},
     topic::Topic,
@@ -214,17 +214,14 @@ impl Ledger {
 
     async fn catch_up(&self, turn: &mut Turn) -> Result<(), LogError> {
         let end = self.log.end(TOPIC, 0)?;
-        turn.next = turn.next.max(self.log.start(TOPIC, 0)?);
-        while turn.next < end {
-            let batch = self.log.read(TOPIC, 0, turn.next, READ_BATCH).await?;
-            let Some(last) = batch.last() else { break };
-            let next = last.position.offset + 1;
+        let mut offsets = turn.next.max(self.log.start(TOPIC, 0)?)..end;
+        while let Some(batch) = next_batch(&self.log, TOPIC, 0, &mut offsets).await? {
             {
                 let mut issued = self.write();
                 batch.iter().for_each(|stored| issued.apply(stored));
             }
             batch.iter().for_each(|stored| turn.note(stored));
-            turn.next = next;
+            turn.next = offsets.start;
         }
         Ok(())
     }
