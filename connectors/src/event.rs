@@ -48,7 +48,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// An event's headers, and what `made` makes of its data and its type.
+    /// An event's headers, and what `made` makes of its data and its type's last words.
     ///
     /// # Errors
     /// Every fault of the message, with the JSON pointer of each.
@@ -60,20 +60,17 @@ impl Source {
         let document = json::message(message)?;
         let root = Cursor::root(&document);
         let read = read(&root).and_then(|Parts { headers, kind, data }| {
-            if kind.is_some_and(|kind| !self.has(kind)) {
+            let name = kind.and_then(|kind| kind.strip_prefix(self.prefix));
+            if kind.is_some() && name.is_none_or(|name| !self.names.contains(&name)) {
                 root.fault_of(Reason::UnknownType, self.anothers);
             }
             let fields = data?;
-            let made = made(&fields, kind);
+            let made = made(&fields, name);
             fields.finish();
             Some((headers?, made))
         });
         let faults = root.faults();
         read.filter(|_| faults.is_empty()).ok_or_else(|| Refusal::of(&faults))
-    }
-
-    fn has(&self, kind: &str) -> bool {
-        kind.strip_prefix(self.prefix).is_some_and(|name| self.names.contains(&name))
     }
 }
 

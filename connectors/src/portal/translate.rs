@@ -15,7 +15,7 @@ use ingest::{
 use crate::{connector::Refusal, event::Source};
 
 const PORTAL: Source = Source {
-    prefix: PREFIX,
+    prefix: "lv.portal.",
     names: &[
         "e-service.published",
         "e-service.updated",
@@ -25,7 +25,6 @@ const PORTAL: Source = Source {
     ],
     anothers: "/type: is no event of the portal",
 };
-const PREFIX: &str = "lv.portal.";
 const LOGIN: &str = "login";
 /// The longest free text, in bytes.
 const LONGEST: usize = 128;
@@ -37,7 +36,7 @@ const LONGEST: usize = 128;
 /// Every fault of the message, with the JSON pointer of each.
 pub fn event(message: &[u8], vault: &Vault, now: DateTime<Utc>) -> Result<Record, Refusal> {
     let (headers, event) =
-        PORTAL.read(message, |fields, kind| portal_event(fields, kind, vault))?;
+        PORTAL.read(message, |fields, name| portal_event(fields, name, vault))?;
     Ok(Record {
         id: outside_id(&headers.source, &headers.id),
         key: event.e_service_id.clone().unwrap_or_else(|| headers.source.clone()),
@@ -54,8 +53,8 @@ pub fn event(message: &[u8], vault: &Vault, now: DateTime<Utc>) -> Result<Record
 }
 
 /// All but what the headers say.
-fn portal_event(fields: &Fields<'_>, kind: Option<&str>, vault: &Vault) -> PortalEvent {
-    let needed: &[&str] = match kind.and_then(|kind| kind.strip_prefix(PREFIX)) {
+fn portal_event(fields: &Fields<'_>, name: Option<&str>, vault: &Vault) -> PortalEvent {
+    let needed: &[&str] = match name {
         None => &[],
         Some(LOGIN) => &["basket", "means"],
         Some(_) => &["e_service"],

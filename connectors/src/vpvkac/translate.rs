@@ -15,6 +15,7 @@ use ingest::{
     wire::v1::{Event, ServiceEvent},
 };
 
+use super::board::PREFIX;
 use crate::{
     connector::Refusal,
     event::{self, Source},
@@ -39,7 +40,6 @@ const CENTRES: Source = Source {
     ],
     anothers: "/type: is no event of a service centre",
 };
-const PREFIX: &str = "lv.vpvkac.";
 
 /// The longest free text, in bytes.
 const LONGEST: usize = 128;
@@ -54,8 +54,8 @@ pub fn event(
     vault: &Vault,
     now: DateTime<Utc>,
 ) -> Result<Record, Refusal> {
-    let (headers, event) = CENTRES.read(message, |fields, kind| {
-        named(fields, kind.unwrap_or_default());
+    let (headers, event) = CENTRES.read(message, |fields, name| {
+        named(fields, name.unwrap_or_default());
         service_event(fields, centres, vault)
     })?;
     Ok(Record {
@@ -74,9 +74,8 @@ pub fn event(
 }
 
 /// What an event of its type says nothing without.
-fn named(fields: &Fields<'_>, kind: &str) {
-    let kind = kind.strip_prefix(PREFIX).unwrap_or_default();
-    let needed: &[&str] = match kind.split_once('.') {
+fn named(fields: &Fields<'_>, name: &str) {
+    let needed: &[&str] = match name.split_once('.') {
         Some(("call", "rated")) => &["call", "rating"],
         Some(("call", _)) => &["call"],
         Some(("official", _)) => &["official"],
