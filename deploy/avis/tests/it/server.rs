@@ -10,6 +10,7 @@ use crate::{
     recipient::SENIOR,
     succeeded,
     talk::{Node, today, token, until},
+    up::Server,
 };
 
 const REGISTRY: &str = include_str!("operators/registry.yaml");
@@ -120,6 +121,36 @@ fn person() -> Value {
         "type": "lv.dagr.person.changed", "time": "2025-01-01T00:00:00Z",
         "data": {"person": SENIOR, "sequence": 1, "attributes": {"birth_date": "1950-01-01",
             "territory": "LV0001000", "status": "alive"}}})
+}
+
+/// The node gives no time at all to what changes something.
+#[test]
+fn what_tries_a_change_or_reads_whole_streams_has_the_time_of_what_reads() {
+    let place = tempfile::tempdir().expect("a folder");
+    let (folder, keys) = (place.path().join("data"), place.path().join("keys"));
+    std::fs::create_dir_all(folder.join("log")).expect("a folder");
+    let file = place.path().join("person.ndjson");
+    std::fs::write(&file, person().to_string()).expect("written");
+    let load = avis().args(["load", "persons"]).arg(&file).arg("--data").arg(&folder).output();
+    succeeded(&load.expect("run"));
+    let keys = ("AVIS__BACKUP__KEYS", keys.to_str().expect("text"));
+    let server = Server::start_with(&folder, &[("AVIS__HTTP__CHANGING_SECONDS", "0"), keys]);
+    server.wait_until_ready();
+    let node = Node::of(server, folder, place);
+    let registry = json!({"grantors": [{"id": "town", "kind": "municipality"}]});
+    let days = json!({"from": "2025-01-01", "to": "2025-01-31"});
+    let asked = [
+        ("registry:diff", registry.clone()),
+        ("registry:simulate?from=2025-01-01&to=2025-01-31", registry),
+        ("instructions:preview", json!({"simulate": days})),
+        ("audit:verify", json!({})),
+        ("backup/keys", json!({})),
+        ("persons:erase", json!({"person": SENIOR, "confirmed": true})),
+    ];
+    let administrator = node.talk("administrator", "", "me");
+    for (at, (what, body)) in asked.into_iter().enumerate() {
+        administrator.post(&format!("/v1/{what}"), &at.to_string(), &body);
+    }
 }
 
 /// Books, stores and trail are proved while it runs, to whom that is for; so are other rules tried.
