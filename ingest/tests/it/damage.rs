@@ -184,14 +184,7 @@ async fn a_flipped_byte_of_a_table_is_never_a_wrong_record() {
     const COUNT: u64 = 6_000;
     let folder = tempfile::tempdir().expect("a folder");
     let (whole, damaged) = (folder.path().join("whole"), folder.path().join("damaged"));
-    let log = open(&whole, Sync::Always).expect("a log");
-    // So few at once that blocks are not compressed, and more than the store holds in memory.
-    for first in (0..COUNT).step_by(8) {
-        let records: Vec<_> = (first..first + 8).map(|number| record("kept", number)).collect();
-        log.append(TOPIC, &records).await.expect("appended");
-    }
-    let stream = stream_with_tables(&whole).await;
-    drop(log);
+    let stream = with_tables(&whole, COUNT).await;
     let (mut refused, mut begun, mut found) = (0, BTreeMap::new(), BTreeMap::new());
     for kind in ["tables", "blobs"] {
         for (table, _) in files(&stream.join(kind), "") {
@@ -235,6 +228,24 @@ async fn a_flipped_byte_of_a_table_is_never_a_wrong_record() {
     }
 }
 
+#[tokio::test]
+async fn what_a_killed_node_left_unfinished_is_not_damaged() {
+    const COUNT: u64 = 6_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let stream = with_tables(folder.path(), COUNT).await;
+    for kind in ["tables", "blobs"] {
+        let (file, bytes) = files(&stream.join(kind), "").pop().expect("a file");
+        // Of a number that is not given yet.
+        let unfinished = file.with_file_name("1000000");
+        std::fs::write(unfinished, &bytes[..bytes.len() / 2]).expect("written");
+    }
+    let log = StoppedLog::open(folder.path()).expect("readable");
+    assert!(log.damages().is_empty(), "{:?}", log.damages());
+    drop(log);
+    let readable = readable(folder.path(), 61).await;
+    assert_eq!(is_told(&readable, COUNT, &stream), Ok(COUNT));
+}
+
 /// Where each block of rows of a table ends, or each block of a file of them.
 fn ends(bytes: &[u8]) -> Vec<usize> {
     let (mut ends, mut at) = (Vec::new(), 0);
@@ -250,6 +261,19 @@ fn ends(bytes: &[u8]) -> Vec<usize> {
         ends.push(at);
     }
     ends
+}
+
+/// A log of so many records, closed; the folder of their stream, of which the store has made tables.
+async fn with_tables(folder: &Path, count: u64) -> PathBuf {
+    let log = open(folder, Sync::Always).expect("a log");
+    // So few at once that blocks are not compressed, and more than the store holds in memory.
+    for first in (0..count).step_by(8) {
+        let records: Vec<_> = (first..first + 8).map(|number| record("kept", number)).collect();
+        log.append(TOPIC, &records).await.expect("appended");
+    }
+    let stream = stream_with_tables(folder).await;
+    drop(log);
+    stream
 }
 
 /// The folder of a stream of which the store has made tables, which it does when it comes to it.

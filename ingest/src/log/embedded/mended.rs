@@ -4,6 +4,9 @@
 //! rows and blocks are whole: they say how long they are, and have a checksum. So the whole rows of such
 //! a table are put into another of the same number, and such a file of blocks gets another end. Of rows
 //! that are damaged themselves it is told between which keys they stood.
+//!
+//! Only the files that a stream's list names are looked at: a killed node leaves others, cut off, which
+//! the store removes unread.
 
 use std::{
     fs::File,
@@ -14,7 +17,7 @@ use std::{
 
 use lsm_tree::{
     CompressionType, InternalValue, Slice, ValueType,
-    file::{BLOBS_FOLDER, MAGIC_BYTES, TABLES_FOLDER},
+    file::{BLOBS_FOLDER, CURRENT_VERSION_FILE, MAGIC_BYTES, TABLES_FOLDER},
     table::{Block, DataBlock, Scanner, Writer, block::BlockType},
 };
 use xxhash_rust::xxh3::xxh3_128;
@@ -26,8 +29,6 @@ use super::block::key;
 const FOOT_BYTES: usize = 38;
 /// The part of a table that has its rows.
 const ROWS: &[u8] = b"data";
-/// The other parts of a table that the store reads.
-const INDEX: [&[u8]; 5] = [b"tli", b"index", b"filter_tli", b"filter", b"meta"];
 /// What the last part of a file of blocks begins with.
 const ABOUT: [u8; 4] = *b"META";
 /// Names of what is being written.
@@ -60,40 +61,80 @@ impl Lost {
     }
 }
 
-/// Writes in the place of a file what is whole of it; what is lost, or none where it stays.
-type Mend = fn(&Path, &Path) -> io::Result<Option<Vec<Lost>>>;
+/// A file that a stream's list names, and the checksum of all its bytes.
+struct Listed {
+    kind: &'static str,
+    number: u64,
+    checksum: u128,
+}
 
 /// Makes good the files of the stream at `place` in `folder`; which were not what was written. Those of
-/// which nothing is whole stay, and the store says what is wrong with them.
+/// which nothing is whole stay, and the store says what is wrong with them, as it does of a list.
 pub(super) fn mend(folder: &Path, place: &Path) -> io::Result<Vec<Mended>> {
-    let kinds = [(TABLES_FOLDER, table as Mend), (BLOBS_FOLDER, blocks as Mend)];
     let (mut mended, anew) = (Vec::new(), folder.join(ANEW));
-    for (kind, mend) in kinds {
-        let files = place.join(kind);
-        let entries = match std::fs::read_dir(folder.join(&files)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            entries => entries?,
+    for Listed { kind, number, checksum } in listed(&folder.join(place)).unwrap_or_default() {
+        let place = place.join(kind).join(number.to_string());
+        let path = folder.join(&place);
+        let lost = match kind {
+            TABLES_FOLDER => table(&path, number, checksum, &anew)?,
+            _ => blocks(&path, &anew)?,
         };
-        let names = entries.map(|entry| entry.map(|entry| entry.file_name()));
-        for name in names.collect::<io::Result<Vec<_>>>()? {
-            let place = files.join(name);
-            if let Some(lost) = mend(&folder.join(&place), &anew)? {
-                std::fs::rename(&anew, folder.join(&place))?;
-                mended.push(Mended { place, lost });
-            }
+        if let Some(lost) = lost {
+            std::fs::rename(&anew, &path)?;
+            mended.push(Mended { place, lost });
         }
     }
     Ok(mended)
 }
 
-fn table(path: &Path, anew: &Path) -> io::Result<Option<Vec<Lost>>> {
-    let number = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+/// The files of a stream, where its list can be read.
+fn listed(stream: &Path) -> Option<Vec<Listed>> {
+    let current = std::fs::read(stream.join(CURRENT_VERSION_FILE)).ok()?;
+    let current = u64::from_le_bytes(*current.first_chunk()?);
+    let (parts, bytes) = read(&stream.join(format!("v{current}"))).ok()?;
+    let parts = parts?;
+    let mut files = Vec::new();
+    // By level and by run.
+    let mut tables = part(&parts, &bytes, b"tables")?;
+    for _ in 0..u8::from_le_bytes(take(&mut tables)?) {
+        for _ in 0..u8::from_le_bytes(take(&mut tables)?) {
+            for _ in 0..u32::from_le_bytes(take(&mut tables)?) {
+                files.push(entry(TABLES_FOLDER, &mut tables)?);
+                // What its rows' numbers count from.
+                take::<8>(&mut tables)?;
+            }
+        }
+    }
+    let mut blocks = part(&parts, &bytes, b"blob_files")?;
+    for _ in 0..u32::from_le_bytes(take(&mut blocks)?) {
+        files.push(entry(BLOBS_FOLDER, &mut blocks)?);
+    }
+    Some(files)
+}
+
+fn entry(kind: &'static str, bytes: &mut &[u8]) -> Option<Listed> {
+    let number = u64::from_le_bytes(take(bytes)?);
+    let _kind_of_checksum = take::<1>(bytes)?;
+    let checksum = u128::from_le_bytes(take(bytes)?);
+    Some(Listed { kind, number, checksum })
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*taken)
+}
+
+/// Writes a table anew where it is not what was written; the rows that are lost, or none where it stays.
+fn table(path: &Path, number: u64, checksum: u128, anew: &Path) -> io::Result<Option<Vec<Lost>>> {
     // What the disk does not give, the store asks for as well.
-    let (Some(number), Ok((parts, bytes))) = (number, read(path)) else { return Ok(None) };
-    let rows = parts.as_ref().and_then(|parts| part(parts, &bytes, ROWS));
+    let Ok((parts, bytes)) = read(path) else { return Ok(None) };
+    if xxh3_128(&bytes) == checksum {
+        return Ok(None);
+    }
+    let rows = parts.and_then(|parts| part(&parts, &bytes, ROWS));
     let runs = runs(rows.unwrap_or(&bytes));
-    let is_whole = runs.len() == 1 && parts.is_some_and(|parts| has_index(&parts, &bytes));
-    if is_whole || runs.iter().all(|run| run.count == 0) {
+    if runs.iter().all(|run| run.count == 0) {
         return Ok(None);
     }
     write(&runs, number, anew).map(Some).map_err(io::Error::other)
@@ -128,20 +169,6 @@ fn part<'a>(parts: &sfa::Reader, bytes: &'a [u8], name: &[u8]) -> Option<&'a [u8
     let part = parts.toc().section(name)?;
     let (at, length) = (usize::try_from(part.pos()).ok()?, usize::try_from(part.len()).ok()?);
     bytes.get(at..at.checked_add(length)?)
-}
-
-fn has_index(parts: &sfa::Reader, bytes: &[u8]) -> bool {
-    let mut there = INDEX.iter().filter(|name| parts.toc().section(name).is_some());
-    there.all(|name| part(parts, bytes, name).is_some_and(are_whole))
-}
-
-/// Whether these are whole blocks of the store, one after the other.
-fn are_whole(mut bytes: &[u8]) -> bool {
-    while !bytes.is_empty() {
-        let Some((_, length)) = block(bytes) else { return false };
-        bytes = &bytes[length..];
-    }
-    true
 }
 
 /// Kind and length of the whole block of the store that begins here.
@@ -220,7 +247,8 @@ fn rows(run: &Run<'_>, scratch: &Path) -> lsm_tree::Result<Vec<InternalValue>> {
     Scanner::new(scratch, run.count, CompressionType::None, 0)?.collect()
 }
 
-/// A file of blocks is read at the places that the rows have, and its blocks stay where they are.
+/// Gives a file of blocks another end where it has none: it is read at the places that the rows have,
+/// and its blocks stay where they are. No row is lost by it.
 fn blocks(path: &Path, anew: &Path) -> io::Result<Option<Vec<Lost>>> {
     // What the disk does not give, the store asks for as well.
     let Ok(false) = says_what_it_is(path) else { return Ok(None) };
@@ -240,7 +268,7 @@ fn says_what_it_is(path: &Path) -> io::Result<bool> {
     let Some(about) = parts.toc().section(b"meta") else { return Ok(false) };
     let mut bytes = vec![0; usize::try_from(about.len()).map_err(io::Error::other)?];
     file.read_exact_at(&mut bytes, about.pos())?;
-    Ok(bytes.strip_prefix(&ABOUT).is_some_and(are_whole))
+    Ok(bytes.strip_prefix(&ABOUT).and_then(block).is_some())
 }
 
 /// What the store wants to know of a file of blocks. It goes by the numbers where it makes room, which
@@ -270,23 +298,21 @@ fn about() -> lsm_tree::Result<Vec<u8>> {
 mod tests {
     use super::{super::block::offset, *};
 
-    /// A table of so many rows of partition 1.
-    fn filled(path: &Path, count: u64) {
+    /// A table of so many rows of partition 1; its checksum.
+    fn filled(path: &Path, count: u64) -> u128 {
         let mut table = Writer::new(path.to_path_buf(), 7, 0).expect("a table");
         for number in 0..count {
             let (key, value) = (key(1, number), number.to_le_bytes());
             let row = InternalValue::from_components(key, value, number, ValueType::Value);
             table.write(row).expect("written");
         }
-        table.finish().expect("finished");
+        table.finish().expect("finished").expect("it has rows").1.into_u128()
     }
 
-    /// The offsets of the rows of a table, which is whole.
+    /// The offsets of the rows of a table, which are whole.
     fn offsets(path: &Path) -> Vec<u64> {
         let (parts, bytes) = read(path).expect("a file");
-        let parts = parts.expect("its parts");
-        assert!(has_index(&parts, &bytes), "its index");
-        let runs = runs(part(&parts, &bytes, ROWS).expect("its rows"));
+        let runs = runs(part(&parts.expect("its parts"), &bytes, ROWS).expect("its rows"));
         assert_eq!(runs.len(), 1, "all rows are whole");
         let rows = rows(&runs[0], &path.with_extension("scratch")).expect("rows");
         rows.iter().map(|row| offset(&row.key.user_key).expect("a key of ours")).collect()
@@ -297,8 +323,9 @@ mod tests {
         const COUNT: u64 = 2_000;
         let folder = tempfile::tempdir().expect("a folder");
         let (damaged, anew) = (folder.path().join("7"), folder.path().join(ANEW));
-        filled(&damaged, COUNT);
-        assert!(table(&damaged, &anew).expect("looked at").is_none(), "it is whole");
+        let checksum = filled(&damaged, COUNT);
+        let mended = || table(&damaged, 7, checksum, &anew).expect("looked at");
+        assert!(mended().is_none(), "it is whole");
         let (parts, bytes) = read(&damaged).expect("a table");
         let first = block(&bytes).expect("a block").1;
         let end = part(&parts.expect("its parts"), &bytes, ROWS).expect("rows").len();
@@ -309,7 +336,7 @@ mod tests {
             let mut changed = bytes.clone();
             changed[place] ^= 0x40;
             std::fs::write(&damaged, &changed).expect("written");
-            let lost = table(&damaged, &anew).expect("mended").expect("it is damaged");
+            let lost = mended().expect("it is damaged");
             let left = offsets(&anew);
             std::fs::remove_file(&anew).expect("removed");
             let missing: Vec<u64> = (0..COUNT).filter(|row| !left.contains(row)).collect();
@@ -328,11 +355,11 @@ mod tests {
         }
         // Cut off in the second block: who knows what followed.
         std::fs::write(&damaged, &bytes[..first + 50]).expect("written");
-        let lost = table(&damaged, &anew).expect("mended").expect("it is damaged");
+        let lost = mended().expect("it is damaged");
         assert!(lost.len() == 1 && lost[0].may_hold_before(2, 1));
         assert!(!offsets(&anew).is_empty());
-        std::fs::write(&damaged, [0; 5_000]).expect("written");
-        assert!(table(&damaged, &anew).expect("looked at").is_none(), "nothing of it is whole");
+        std::fs::write(&damaged, [0_u8; 5_000]).expect("written");
+        assert!(mended().is_none(), "nothing of it is whole");
     }
 
     #[test]
