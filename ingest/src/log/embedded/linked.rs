@@ -7,11 +7,13 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::{DirBuilder, File},
+    fs::{File, Permissions},
     io::{self, Read},
-    os::unix::fs::{DirBuilderExt, MetadataExt, symlink},
-    path::{Path, PathBuf},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    path::Path,
 };
+
+use tempfile::TempDir;
 
 use super::{
     journal::{Journal, Rest},
@@ -37,7 +39,7 @@ const PREFIX: &str = "avis-log-";
 /// A folder that is removed in the end, by the next reader where this one is killed.
 #[derive(Debug)]
 pub(super) struct Linked {
-    folder: PathBuf,
+    folder: TempDir,
     mended: Vec<Mended>,
     /// Says that somebody reads; given back when the folder is gone.
     _claim: Claim,
@@ -53,53 +55,44 @@ impl Linked {
     ) -> io::Result<Self> {
         let log = log.canonicalize()?;
         let (folder, claim) = fresh(&std::env::temp_dir())?;
-        let mut own = Self { folder, mended: Vec::new(), _claim: claim };
+        let (own, mut mended) = (folder.path(), Vec::new());
         if !first_start::happened(&log) {
-            return Ok(own);
+            return Ok(Self { folder, mended, _claim: claim });
         }
-        std::fs::copy(log.join(VERSION), own.folder.join(VERSION))?;
-        File::create(own.folder.join(LOCK))?;
+        std::fs::copy(log.join(VERSION), own.join(VERSION))?;
+        File::create(own.join(LOCK))?;
         if journals.is_empty() {
-            File::create(own.folder.join(EMPTY_JOURNAL))?;
+            File::create(own.join(EMPTY_JOURNAL))?;
         }
         for journal in journals {
             let name = journal.path.file_name().unwrap_or_default();
             let mut whole = File::open(&journal.path)?.take(journal.whole);
-            io::copy(&mut whole, &mut File::create(own.folder.join(name))?)?;
+            io::copy(&mut whole, &mut File::create(own.join(name))?)?;
             if journal.rest != Rest::Nothing {
                 break;
             }
         }
         for name in keyspaces(&log)?.iter().filter(|name| wanted(name)) {
             let place = Path::new(KEYSPACES).join(name);
-            link(&log.join(&place), &own.folder.join(&place))?;
-            let mended = mend(&own.folder, &place)?;
+            link(&log.join(&place), &own.join(&place))?;
+            let files = mend(own, &place)?;
             // Who lacks a name would be taken for a stream that was given up.
-            if name == NAMES && mended.iter().any(|file| !file.lost.is_empty()) {
+            if name == NAMES && files.iter().any(|file| !file.lost.is_empty()) {
                 let reason = "what the streams are called is damaged";
                 return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
             }
-            own.mended.extend(mended);
+            mended.extend(files);
         }
-        Ok(own)
+        Ok(Self { folder, mended, _claim: claim })
     }
 
     pub(super) fn folder(&self) -> &Path {
-        &self.folder
+        self.folder.path()
     }
 
     /// The files that are not linked, as they are not what was written.
     pub(super) fn mended(&self) -> &[Mended] {
         &self.mended
-    }
-}
-
-impl Drop for Linked {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.folder) {
-            let path = self.folder.display();
-            tracing::warn!(%error, %path, "what was made to read a log is left over");
-        }
     }
 }
 
@@ -116,25 +109,21 @@ pub(super) fn keyspaces(log: &Path) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// A folder that nobody else has or can look into. What killed readers left is removed first.
-fn fresh(temporary: &Path) -> io::Result<(PathBuf, Claim)> {
+/// A folder that nobody else has or can look into, under a name that was never given before: who finds
+/// one left over removes no other by it. What killed readers left is removed first.
+fn fresh(temporary: &Path) -> io::Result<(TempDir, Claim)> {
     remove_left_over(temporary);
-    let mut builder = DirBuilder::new();
-    builder.mode(0o700);
-    for number in 0..u32::MAX {
-        let path = temporary.join(format!("{PREFIX}{}-{number}", std::process::id()));
-        match builder.create(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            made => made?,
-        }
-        match claim(&path) {
-            Ok(claim) if path.join(IN_USE).exists() => return Ok((path, claim)),
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(PREFIX).permissions(Permissions::from_mode(0o700));
+    loop {
+        let folder = builder.tempdir_in(temporary)?;
+        match claim(folder.path()) {
+            Ok(claim) if folder.path().join(IN_USE).exists() => return Ok((folder, claim)),
             // Before it was locked another reader took it for left over.
             Ok(_) | Err(Unclaimed::InUse) => {}
             Err(Unclaimed::Failed(error)) => return Err(error),
         }
     }
-    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// Removes this user's folders that no reader has locked any more.
@@ -171,4 +160,22 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_its_readers_alone_and_its_name_is_given_once() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let (first, claimed) = fresh(temporary.path()).expect("a folder");
+        let mode = first.path().metadata().expect("a folder").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        let name = first.path().to_path_buf();
+        drop((first, claimed));
+        assert!(!name.exists());
+        let (second, _claimed) = fresh(temporary.path()).expect("a folder");
+        assert_ne!(second.path(), name);
+    }
 }
