@@ -355,9 +355,9 @@ impl Streams {
                 // Of what a disk has lost there are no blocks.
                 true if block.end() <= low => break,
                 true => low = block.end(),
-                // What stood before it was let go of meanwhile.
+                // What stood before it was let go of meanwhile, or it is lost, which is told.
                 false if block.first() > middle => {
-                    low = block.first();
+                    low = self.start(topic, partition);
                     break;
                 }
                 false => high = block.first().max(low),

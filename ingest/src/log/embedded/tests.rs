@@ -99,6 +99,20 @@ async fn an_instant_is_found_before_what_cannot_be_read() {
 }
 
 #[tokio::test]
+async fn an_instant_is_not_found_behind_what_is_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = open(folder.path(), Keep::default());
+    for record in [change("a", 1), change("b", 2)] {
+        log.append_encoded(TOPIC, vec![record]).await.expect("appended");
+    }
+    // As where a disk has lost the first row, which nobody let go of.
+    log.streams.stream(TOPIC).blocks.remove(block::key(0, 0)).expect("removed");
+    let refused = log.at(TOPIC, 0, instant(1)).await.expect_err("it may be the one");
+    assert!(matches!(refused, LogError::Damaged { offset: 0, .. }), "{refused}");
+    assert_eq!(log.at(TOPIC, 0, instant(3)).await.expect("none is so new"), 2);
+}
+
+#[tokio::test]
 async fn a_block_that_another_has_taken_up_is_not_read_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = open(folder.path(), Keep::default());
