@@ -136,7 +136,7 @@ impl Endpoint {
             },
             &self.executor,
         );
-        let answer = Answer { batches, _working: working, _waiting: waiting };
+        let answer = Answer { batches, working, _waiting: waiting };
         Ok((schema, bounded(answer, bounds, note)))
     }
 }
@@ -166,8 +166,20 @@ fn with_parameters(
 /// What comes of a question, who works on it, and that it is waited for.
 struct Answer {
     batches: mpsc::Receiver<Result<RecordBatch, DataFusionError>>,
-    _working: JoinSet<()>,
+    working: JoinSet<()>,
     _waiting: Arc<()>,
+}
+
+impl Answer {
+    /// The next batch. That no more come is the end only where whoever works has come to it: one that
+    /// panicked, or whose runtime is gone, sends nothing more either.
+    async fn next(&mut self) -> Option<Result<RecordBatch, DataFusionError>> {
+        if let Some(batch) = self.batches.recv().await {
+            return Some(batch);
+        }
+        let error = self.working.join_next().await?.err()?;
+        Some(Err(DataFusionError::ExecutionJoin(Box::new(error))))
+    }
 }
 
 impl Bounds {
@@ -192,7 +204,7 @@ fn bounded(answer: Answer, bounds: Bounds, note: Note) -> Batches {
     let begun = Some((answer, bounds, note, 0_u64));
     Box::pin(futures::stream::unfold(begun, move |state| async move {
         let (mut answer, mut bounds, note, before) = state?;
-        let next = bounds.within(answer.batches.recv()).await;
+        let next = bounds.within(answer.next()).await;
         let batch = match next {
             Err(stopped) => Err(stopped),
             Ok(None) => {
@@ -319,5 +331,24 @@ impl Endpoint {
         // A client may ask for less time, not for more.
         let timeout = timeout.map_or(self.limits.timeout, |asked| asked.min(self.limits.timeout));
         Bounds { timeout, deadline: Instant::now() + timeout, rows: self.rows(reader), cancel }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_is_cut_off_is_not_told_as_complete() {
+        let (sender, batches) = mpsc::channel(AHEAD);
+        let mut working = JoinSet::new();
+        working.spawn(async move {
+            let _sender = sender;
+            std::future::pending::<()>().await;
+        });
+        working.abort_all();
+        let mut answer = Answer { batches, working, _waiting: Arc::new(()) };
+        let cut = answer.next().await;
+        assert!(matches!(cut, Some(Err(DataFusionError::ExecutionJoin(_)))), "{cut:?}");
     }
 }
