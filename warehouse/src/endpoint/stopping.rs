@@ -66,22 +66,22 @@ pub(super) fn stoppable(
 /// A join that ends when it is not wanted any more; other parts as they are.
 fn ending(part: Arc<dyn ExecutionPlan>, wanted: &Wanted) -> Result<Arc<dyn ExecutionPlan>> {
     if let Some(join) = part.downcast_ref::<NestedLoopJoinExec>() {
-        // One that asks only whether there is anything compares as much, and tells nothing meanwhile.
-        let any = || JoinFilter::new(lit(true), Vec::new(), Arc::new(Schema::empty()));
-        let filter = while_wanted(&join.filter().cloned().unwrap_or_else(any), wanted);
+        let filter = while_wanted(join.filter(), wanted);
         let join = NestedLoopJoinExecBuilder::from(join).with_filter(Some(filter)).build()?;
         return Ok(Arc::new(join));
     }
-    if let Some(join) = part.downcast_ref::<HashJoinExec>()
-        && let Some(filter) = join.filter()
-    {
-        let filter = while_wanted(filter, wanted);
+    if let Some(join) = part.downcast_ref::<HashJoinExec>() {
+        let filter = while_wanted(join.filter(), wanted);
         return HashJoinExecBuilder::from(join).with_filter(Some(filter)).build_exec();
     }
     Ok(part)
 }
 
-fn while_wanted(filter: &JoinFilter, wanted: &Wanted) -> JoinFilter {
+/// The condition of a join. One that asks only whether there is anything (`EXISTS`, `IN`) may have none, and
+/// goes through as many rows, and tells nothing meanwhile.
+fn while_wanted(filter: Option<&JoinFilter>, wanted: &Wanted) -> JoinFilter {
+    let any = || JoinFilter::new(lit(true), Vec::new(), Arc::new(Schema::empty()));
+    let filter = filter.cloned().unwrap_or_else(any);
     let condition = WhileWanted { of: Arc::clone(filter.expression()), wanted: wanted.clone() };
     let (columns, schema) = (filter.column_indices().to_vec(), Arc::clone(filter.schema()));
     JoinFilter::new(Arc::new(condition), columns, schema)
