@@ -118,6 +118,8 @@ struct Level {
     periods: usize,
     /// Operators since the last comma.
     operators: usize,
+    /// `CASE`s whose first `WHEN` is still to come.
+    cases: usize,
     /// Whether an operand ends with it.
     is_operand: bool,
 }
@@ -131,6 +133,8 @@ struct Last {
     /// Whether an operand ends with it.
     is_operand: bool,
     is_period: bool,
+    /// Round brackets that open one after the other, it being the last of them.
+    brackets: u64,
     /// Whether an operator's name in brackets comes next.
     names_operator: bool,
 }
@@ -141,6 +145,9 @@ impl Text {
         let last = std::mem::replace(&mut self.last, next);
         if let Some(word) = last.beginning.filter(|word| is_read_again(*word, token)) {
             self.level.ways *= ways(word);
+        }
+        if let Token::Word(word) = token {
+            self.word(word.keyword, last.brackets);
         }
         match token {
             Token::LParen | Token::LBracket => {
@@ -164,6 +171,27 @@ impl Text {
         self.interval(token)
     }
 
+    /// A word after which all is read once more because of what stands before it.
+    fn word(&mut self, word: Keyword, brackets: u64) {
+        match word {
+            // Where a table may be, each of the brackets before a query may be the query's or a join's.
+            Keyword::FROM | Keyword::SELECT | Keyword::VALUES | Keyword::WITH => {
+                let levels = std::iter::once(&mut self.level).chain(self.around.iter_mut().rev());
+                for (level, times) in levels.zip((1..=brackets).rev()) {
+                    level.around *= times;
+                    level.ways *= times;
+                }
+            }
+            // Of `CASE CASE WHEN` the second one may be what the first one compares.
+            Keyword::CASE if self.last.beginning == Some(word) => {
+                self.level.ways *= if self.level.cases > 0 { 2 } else { 1 };
+                self.level.cases += 1;
+            }
+            Keyword::WHEN => self.level.cases = self.level.cases.saturating_sub(1),
+            _ => {}
+        }
+    }
+
     fn interval(&mut self, token: &Token) -> Result<(), String> {
         match token {
             Token::Word(word) if word.keyword == Keyword::INTERVAL => {
@@ -183,7 +211,7 @@ impl Text {
 
 impl Level {
     const fn new(around: u64, is_operand: bool) -> Self {
-        Self { around, ways: around, periods: 0, operators: 0, is_operand }
+        Self { around, ways: around, periods: 0, operators: 0, cases: 0, is_operand }
     }
 
     /// Ways to read what is at its end.
@@ -210,13 +238,14 @@ impl Level {
 impl Last {
     const fn new(is_operand: bool) -> Self {
         let (beginning, is_period, names_operator) = (None, false, false);
-        Self { ways: 1, beginning, is_operand, is_period, names_operator }
+        Self { ways: 1, beginning, is_operand, is_period, brackets: 0, names_operator }
     }
 
     fn of(token: &Token, last: &Self) -> Self {
         match token {
             Token::Word(word) => Self::word(word.keyword, last.is_operand),
             Token::Period => Self { is_period: true, ..Self::new(false) },
+            Token::LParen => Self { brackets: last.brackets + 1, ..Self::new(false) },
             // Where it is not between operands it stands for all columns.
             Token::Mul => Self::new(!last.is_operand),
             Token::Number(..)
@@ -245,6 +274,7 @@ impl Last {
             beginning: begins.then_some(word),
             is_operand,
             is_period: false,
+            brackets: 0,
             names_operator: word == Keyword::OPERATOR,
         }
     }
@@ -274,7 +304,8 @@ const fn ways(word: Keyword) -> u64 {
         | Keyword::SAFE_CAST
         | Keyword::SUBSTR
         | Keyword::SUBSTRING
-        | Keyword::TRY_CAST => 3,
+        | Keyword::TRY_CAST
+        | Keyword::TRY_CONVERT => 3,
         _ => 2,
     }
 }
@@ -399,6 +430,12 @@ mod tests {
             "OR (a OPERATOR(pg_catalog.+) ",
             "a IN (SELECT - ",
             "INTERVAL (a - ",
+            "CASE CASE WHEN a THEN ",
+            "CASE NOT CASE WHEN a THEN ",
+            "CASE f(a) + CASE WHEN b THEN 1 WHEN c THEN ",
+            "a FROM ((SELECT ",
+            "a, b FROM (((WITH c AS (SELECT 1) SELECT ",
+            "a FROM (((SELECT 1) UNION SELECT b, c ",
         ] {
             assert!(checked(&format!("SELECT {}", begin.repeat(25))).is_err(), "{begin}");
         }
@@ -407,6 +444,8 @@ mod tests {
         for sql in [
             "SELECT DISTINCT * FROM (".repeat(20),
             "SELECT a.*, b FROM c LEFT JOIN (".repeat(20),
+            format!("SELECT a FROM {}SELECT 1{}", "(".repeat(40), ") UNION SELECT 2".repeat(40)),
+            "CASE a WHEN CASE WHEN b THEN 1 END THEN CASE c WHEN 1 THEN 2 END END + ".repeat(100),
             format!("SELECT {}1", "a NOT IN (1, 2) AND b IS NOT NULL AND NOT c AND ".repeat(100)),
             format!("SELECT {}1", "NOT EXISTS (SELECT 1) AND a.interval > 1 OR ".repeat(100)),
             format!(
