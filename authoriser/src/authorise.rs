@@ -27,7 +27,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{
     cache::{Cache, CacheError, Reserved},
-    claims::{Claim, Claims, Ticket, body_hash, key_of},
+    claims::{Claims, Ticket, body_hash, key_of},
     command::{Change, Command, Refusal},
     error::AuthoriserError,
     fence::{Fence, FenceError, Stamp},
@@ -256,8 +256,8 @@ impl<C: Cache> Authoriser<C> {
         Ok((jobs, passed_over))
     }
 
-    /// An upload as a job; none where its key was used before. It breaks off where the key is being
-    /// decided for something else: what comes of that is the upload's verdict, unless it is refused.
+    /// An upload as a job; none where its key was used before. It breaks off where somebody asks
+    /// under the key: what comes of that is the upload's verdict, unless it is refused.
     async fn take_upload(
         &self,
         stored: &Stored,
@@ -268,13 +268,10 @@ impl<C: Cache> Authoriser<C> {
         };
         let key = key_of(&upload.terminal_id, &upload.idempotency_key);
         let body = body_hash(&upload.body_hash);
-        let ticket = match self.parts.claims.claim(key, Some(body)) {
-            Claim::First(ticket) => ticket,
-            Claim::Wait(waiting) if waiting.body != Some(body) => {
-                return Ok(ControlFlow::Break(()));
-            }
-            // The same was uploaded before it.
-            Claim::Wait(_) | Claim::Known(..) => return Ok(passed_over),
+        let ticket = match self.parts.claims.claim_upload(key, body) {
+            ControlFlow::Continue(Some(ticket)) => ticket,
+            ControlFlow::Continue(None) => return Ok(passed_over),
+            ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
         };
         if let Some((body, reply)) = stored_reply(&self.parts, key).await? {
             ticket.known(body, reply);

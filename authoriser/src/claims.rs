@@ -5,6 +5,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    ops::ControlFlow,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -44,10 +45,21 @@ type Settled = Result<(BodyHash, Reply), Refusal>;
 enum Entry {
     /// Somebody waits for what an upload under this key will be.
     Watched(Vec<oneshot::Sender<Settled>>),
-    /// It is being decided.
-    Pending { body: Option<BodyHash>, waiting: Vec<oneshot::Sender<Settled>> },
+    /// It is being decided, or will be once an upload is read again.
+    Pending { body: Option<BodyHash>, turn: Turn, waiting: Vec<oneshot::Sender<Settled>> },
     /// It was decided.
     Done { body: BodyHash, reply: Reply },
+}
+
+/// Whose a pending key is.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    /// Somebody's who asks; should that be refused, an upload for this body has it next.
+    Asked { next: Option<BodyHash> },
+    /// An upload's that is read again.
+    Promised,
+    /// An upload's.
+    Upload,
 }
 
 #[derive(Debug, Default)]
@@ -115,7 +127,7 @@ impl Claims {
         self.with(key, |shard| {
             let waiting = match shard.entries.get_mut(&key) {
                 Some(Entry::Done { body, reply }) => return Claim::Known(*body, reply.clone()),
-                Some(Entry::Pending { body, waiting }) => {
+                Some(Entry::Pending { body, waiting, .. }) => {
                     let (told, answer) = oneshot::channel();
                     waiting.push(told);
                     return Claim::Wait(Waiting { body: *body, answer });
@@ -123,8 +135,38 @@ impl Claims {
                 Some(Entry::Watched(waiting)) => std::mem::take(waiting),
                 None => Vec::new(),
             };
-            shard.entries.insert(key, Entry::Pending { body, waiting });
+            let turn = Turn::Asked { next: None };
+            shard.entries.insert(key, Entry::Pending { body, turn, waiting });
             Claim::First(Ticket { claims: Arc::clone(self), key, body, open: true })
+        })
+    }
+
+    /// Claims a key for an upload; none where it was decided, or is another upload's. It breaks off
+    /// where somebody asks under the key: should that be refused the upload has it next, so that
+    /// whoever asks again and again keeps no upload waiting.
+    pub fn claim_upload(
+        self: &Arc<Self>,
+        key: RecordId,
+        body: BodyHash,
+    ) -> ControlFlow<(), Option<Ticket>> {
+        self.with(key, |shard| {
+            let waiting = match shard.entries.get_mut(&key) {
+                Some(Entry::Pending { turn: Turn::Asked { next }, .. }) => {
+                    *next = Some(body);
+                    return ControlFlow::Break(());
+                }
+                Some(Entry::Done { .. } | Entry::Pending { turn: Turn::Upload, .. }) => {
+                    return ControlFlow::Continue(None);
+                }
+                Some(Entry::Watched(waiting) | Entry::Pending { waiting, .. }) => {
+                    std::mem::take(waiting)
+                }
+                None => Vec::new(),
+            };
+            let body = Some(body);
+            shard.entries.insert(key, Entry::Pending { body, turn: Turn::Upload, waiting });
+            let claims = Arc::clone(self);
+            ControlFlow::Continue(Some(Ticket { claims, key, body, open: true }))
         })
     }
 
@@ -135,7 +177,7 @@ impl Claims {
             let (told, answer) = oneshot::channel();
             let body = match shard.entries.entry(key).or_insert(Entry::Watched(Vec::new())) {
                 Entry::Done { body, reply } => return Claim::Known(*body, reply.clone()),
-                Entry::Pending { body, waiting } => {
+                Entry::Pending { body, waiting, .. } => {
                     waiting.push(told);
                     *body
                 }
@@ -165,6 +207,12 @@ impl Claims {
                 // Refused, or in the index already.
                 _ => shard.entries.remove(&key),
             };
+            if let Some(Entry::Pending { turn: Turn::Asked { next: Some(next) }, .. }) = &before
+                && settled.is_err()
+            {
+                let (body, turn, waiting) = (Some(*next), Turn::Promised, Vec::new());
+                shard.entries.insert(key, Entry::Pending { body, turn, waiting });
+            }
             self.forget(shard);
             match before {
                 Some(Entry::Pending { waiting, .. } | Entry::Watched(waiting)) => waiting,

@@ -1,6 +1,6 @@
 //! The life of an authorisation, asked as a terminal asks.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
 use authoriser::{
     authorise::{Authoriser, Settings},
@@ -252,7 +252,7 @@ async fn what_was_given_offline_beyond_ours_comes_back_with_the_goods() {
 }
 
 #[tokio::test]
-async fn an_upload_waits_for_what_else_its_key_is_decided_for() {
+async fn an_upload_waits_for_whoever_asks_under_its_key_and_has_it_next() {
     let world = World::with(json!([milk()])).await;
     let parts = world.parts().await;
     let claims = Arc::clone(&parts.claims);
@@ -267,8 +267,25 @@ async fn an_upload_waits_for_what_else_its_key_is_decided_for() {
     assert_eq!((waits.decided, waits.passed_over), (0, 0), "nor is what came after it decided");
     // Nothing came of it online: the upload is the first that does.
     online.refused(Refusal::Away);
+    let again = claims.claim(key_of("T1", "u1"), Some(body("online")));
+    assert!(matches!(again, Claim::Wait(_)), "who asks again comes after it");
     let decided = authoriser.decide_uploads(16).await.expect("decided");
     assert_eq!((decided.decided, decided.passed_over), (2, 0));
+}
+
+#[tokio::test]
+async fn no_upload_waits_for_another_under_its_key() {
+    let world = World::with(json!([milk()])).await;
+    let parts = world.parts().await;
+    let claims = Arc::clone(&parts.claims);
+    let mut authoriser = Authoriser::embedded(parts, Settings::default()).await.expect("one");
+    let first = claims.claim_upload(key_of("T1", "u1"), body("first"));
+    assert!(matches!(first, ControlFlow::Continue(Some(_))), "nobody has the key");
+    for of in ["u1", "u2"] {
+        world.upload(&basket(noon(), of, Some(1), Mode::Offline, 1), &[]).await;
+    }
+    let decided = authoriser.decide_uploads(16).await.expect("decided");
+    assert_eq!((decided.decided, decided.passed_over), (1, 1));
 }
 
 #[tokio::test]
