@@ -133,7 +133,7 @@ fn refund(
     let rest = if refund.whole { Transition::RefundRest } else { Transition::RefundPart };
     let mut event = transition(history, rest, acting)?;
     event.lines = refund_lines(history, returned, &refund);
-    excess_back(history, (before.returned(), sold.refunded.returned()), &mut event.lines);
+    excess_back(history, sold.refunded.returned(), &mut event.lines);
     event.counters = refund.counters.iter().map(publish::counter).collect();
     event.points = refund.points.iter().map(publish::points).collect();
     event.instruction_points = sold
@@ -206,10 +206,11 @@ fn benefit_back(history: &History, back: &domain::refund::RefundedBenefit) -> v1
 }
 
 /// Takes back what the terminal had given offline beyond our decision, from whoever bears it, as
-/// everything of a line: round(excess × returned ÷ quantity) so far, less what that was before.
+/// everything of a line: round(excess × returned ÷ quantity) so far, less what was taken before. That
+/// is read from the records, since refunds once took none.
 fn excess_back(
     history: &History,
-    (before, now): (&BTreeMap<u32, i64>, &BTreeMap<u32, i64>),
+    returned: &BTreeMap<u32, i64>,
     back: &mut [v1::AuthorisationLine],
 ) {
     for line in back {
@@ -217,17 +218,24 @@ fn excess_back(
         let Some(sold) = history.decided.lines.iter().find(|sold| sold.line == number) else {
             continue;
         };
+        let returned = returned.get(&number).copied().unwrap_or(0);
         for given in sold.benefits.iter().filter(|given| given.excess_cents > 0) {
-            let so_far = |returned: &BTreeMap<u32, i64>| {
-                let returned = returned.get(&number).copied().unwrap_or(0);
-                mul_div_half_away(given.excess_cents, returned, sold.quantity_thousandths)
-            };
-            let cents = so_far(now) - so_far(before);
+            let so_far = mul_div_half_away(given.excess_cents, returned, sold.quantity_thousandths);
+            let cents = so_far - excess_taken(history, number, &given.instruction_id);
             if cents != 0 {
                 take_excess(&mut line.benefits, given, cents);
             }
         }
     }
+}
+
+/// What refunds have taken back of an instruction's excess on a line.
+fn excess_taken(history: &History, line: u32, instruction: &str) -> i64 {
+    let refunds = history.changes.iter().filter(|change| change.transition == "refund");
+    let lines = refunds.flat_map(|change| &change.lines).filter(|back| back.line == line);
+    let benefits = lines.flat_map(|back| &back.benefits);
+    let of_instruction = benefits.filter(|back| back.instruction_id == instruction);
+    of_instruction.map(|back| -back.excess_cents).sum()
 }
 
 /// The excess stands beside what is taken back of ours, or in a line of its own.

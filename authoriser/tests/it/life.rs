@@ -4,8 +4,10 @@ use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
 use authoriser::{
     authorise::{Authoriser, Settings},
+    changes::{self, Acting},
     claims::{Claim, key_of},
     command::{Caller, Refusal, What},
+    history::History,
     reply::Reply,
 };
 use chrono::TimeDelta;
@@ -235,10 +237,20 @@ async fn what_was_given_offline_beyond_ours_comes_back_with_the_goods() {
     world.upload(&upload, &[("milk", 301), ("gone", 100)]).await;
     let sold = told(handle.verdict(watched, key_of("T1", "u1"), body("u1")).await);
     let given = owed(sold.decided.lines.iter());
-    assert_eq!(given, [("milk", [300, 300, 1]), ("gone", [0, 0, 100])].into());
+    assert_eq!(given, BTreeMap::from([("milk", [300, 300, 1]), ("gone", [0, 0, 100])]));
     let part = told(handle.change(change("f1", "T1", sold.id(), back(1_000))).await);
-    let back = owed(part.changes[0].lines.iter());
-    assert_eq!(back, [("milk", [-100, -100, 0]), ("gone", [0, 0, -33])].into());
+    let taken = owed(part.changes[0].lines.iter());
+    assert_eq!(taken, BTreeMap::from([("milk", [-100, -100, 0]), ("gone", [0, 0, -33])]));
+    // Of a refund that took none, as it once was, the next takes the excess, too.
+    let mut old = (*part.changes[0]).clone();
+    old.lines[0].benefits.retain(|of| of.excess_cents == 0);
+    let old = History { decided: part.decided.clone(), changes: vec![old.into()] };
+    let rules = world.rules().await;
+    let index = rules.terminal(&terminal("T1"));
+    let acting = Acting { terminal: None, index, now: noon() };
+    let next = changes::next(&rules, &old, &back(1_000), acting).expect("taken").expect("a record");
+    let taken = owed(next.event.lines.iter());
+    assert_eq!(taken, BTreeMap::from([("milk", [-100, -100, -1]), ("gone", [0, 0, -67])]));
     let undo = Caller { terminal: terminal("T1"), key: key("x1"), body: body("u1") };
     let all = told(handle.reverse(undo, key("u1")).await);
     assert_eq!(all.status(), Status::Refunded);
@@ -247,7 +259,7 @@ async fn what_was_given_offline_beyond_ours_comes_back_with_the_goods() {
     assert_eq!(bearers.collect::<Vec<_>>(), [("milk", "grantor"), ("gone", "merchant")]);
     let changed = all.changes.iter().flat_map(|change| &change.lines);
     let left = owed(all.decided.lines.iter().chain(changed));
-    assert_eq!(left, [("milk", [0; 3]), ("gone", [0; 3])].into(), "nobody owes anything");
+    assert_eq!(left, BTreeMap::from([("milk", [0; 3]), ("gone", [0; 3])]), "nobody owes anything");
     running.stop().await.expect("stopped");
 }
 

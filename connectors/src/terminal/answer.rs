@@ -3,7 +3,7 @@
 use authoriser::{history::History, reply::Reply, rules::explain};
 use chrono::SecondsFormat;
 use domain::{amount::Amount, decision::SkipReason, text};
-use ingest::wire::{self, v1};
+use ingest::wire::{self, Shared, v1};
 
 use super::wire::{
     Authorisation, Benefit, Explanation, Line, Refunded, RefundedLine, Remaining, Reversed, Text,
@@ -31,6 +31,7 @@ pub fn authorisation(history: &History, explain: Explain<'_>) -> Authorisation {
         Explain::All => true,
     });
     let refunds = history.changes.iter().filter(|change| change.transition == "refund");
+    let mut owing = 0;
     Authorisation {
         authorisation_id: decided.authorisation_id.clone(),
         decision: decided.decision.clone(),
@@ -46,7 +47,7 @@ pub fn authorisation(history: &History, explain: Explain<'_>) -> Authorisation {
         lines: decided.lines.iter().map(|of| line(of, decided)).collect(),
         remaining: applied().filter(|of| of.show_remaining).flat_map(remaining).collect(),
         explanation: told.map(explanation).collect(),
-        refunds: refunds.map(|change| refunded(change)).collect(),
+        refunds: refunds.map(|change| refunded(change, &mut owing)).collect(),
         registry_version: decided.registry_version,
     }
 }
@@ -65,7 +66,7 @@ pub fn part_of(history: &History, grantor: &str) -> History {
         points: change.points.iter().filter(|of| is_own(&of.benefit_id)).cloned().collect(),
         ..change.clone()
     };
-    let changes = history.changes.iter().map(|of| change(of).into()).collect();
+    let changes = history.changes.iter().map(|of| Shared::from(change(of))).collect();
     let lines = own_lines(&decided.lines, grantor);
     let total_cents = lines.iter().map(|line| line.total_cents).sum::<i64>();
     let payable_cents = lines.iter().map(|line| line.payable_cents).sum::<i64>();
@@ -161,8 +162,9 @@ fn explanation(outcome: &v1::InstructionOutcome) -> Explanation {
 }
 
 /// What the recipient gets back is what was paid: whatever a terminal gave offline beyond our
-/// decision goes back to whoever bears it.
-fn refunded(change: &v1::AuthorisationChanged) -> Refunded {
+/// decision goes back to whoever bears it. Payable and excess round apart, and nobody pays for bringing
+/// something back: a cent that is too much is kept from what comes back next.
+fn refunded(change: &v1::AuthorisationChanged, owing: &mut i64) -> Refunded {
     let given = |line: &v1::AuthorisationLine| {
         line.benefits.iter().map(|benefit| -benefit.amount_cents).sum::<i64>()
     };
@@ -176,9 +178,10 @@ fn refunded(change: &v1::AuthorisationChanged) -> Refunded {
         refunded_cents: paid(line),
         benefit_cents: given(line),
     };
+    let back = change.lines.iter().map(paid).sum::<i64>() + *owing;
+    *owing = back.min(0);
     Refunded {
-        // Payable and excess round apart, and a terminal takes nothing from whom it pays back.
-        refunded_cents: change.lines.iter().map(paid).sum::<i64>().max(0),
+        refunded_cents: back.max(0),
         benefit_cents: change.lines.iter().map(given).sum(),
         points: change.points.iter().map(|points| points.change).sum(),
         lines: change.lines.iter().map(line).collect(),
@@ -204,5 +207,33 @@ pub fn reversed(reply: &Reply, terminal: &str, undone: &str) -> Reversed {
         idempotency_key: undone.into(),
         outcome: outcome.into(),
         authorisation,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_pays_for_bringing_something_back() {
+        let refund = |(payable_cents, excess_cents): (i64, i64)| {
+            let benefits = vec![v1::LineBenefit { excess_cents, ..v1::LineBenefit::default() }];
+            let line = v1::AuthorisationLine {
+                payable_cents,
+                benefits,
+                ..v1::AuthorisationLine::default()
+            };
+            Shared::from(v1::AuthorisationChanged {
+                transition: "refund".into(),
+                lines: vec![line],
+                ..v1::AuthorisationChanged::default()
+            })
+        };
+        // Of five cents payable the terminal gave four, and the goods come back by thirds.
+        let changes = [(-2, -1), (-1, -2), (-2, -1)].map(refund).to_vec();
+        let history = History { decided: Shared::default(), changes };
+        let told = authorisation(&history, Explain::Applied).refunds;
+        let cents: Vec<_> = told.iter().map(|of| of.refunded_cents).collect();
+        assert_eq!(cents, [1, 0, 0], "one cent was paid");
     }
 }
