@@ -159,7 +159,8 @@ impl Door {
             }
             Role::Merchant => decided.merchant_id == *identity.organisation,
             Role::Grantor => {
-                let own = |of: &str| of == &*identity.organisation;
+                // An instruction that nobody knows is no grantor's, nor that of nobody in particular.
+                let own = |of: &str| !of.is_empty() && of == &*identity.organisation;
                 let mut given = decided.lines.iter().flat_map(|line| &line.benefits);
                 // Of an excess that it bears the instruction may be none that came into question.
                 decided.instructions.iter().any(|outcome| own(&outcome.grantor_id))
