@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::{
     id::{GroupId, MeansToken, RecipientId},
     recipient::GroupDays,
@@ -12,6 +12,9 @@ use crate::{
     record::Stored,
     wire::v1::{Event, MembershipChanged},
 };
+
+/// How long what held of a means before is kept: no terminal waits longer with an upload.
+const REACH: TimeDelta = TimeDelta::days(400);
 
 /// Everybody on a list, each with the days in each group.
 #[derive(Debug, Default)]
@@ -75,8 +78,9 @@ impl Memberships {
         let is_first = known.is_none() && !before.any(|of| of.group == *group);
         let stays = if removed { known.is_none() } else { known.as_ref() == Some(told) };
         if !is_first && !stays {
-            let before = Before { group: group.clone(), days: known, until };
-            self.before.entry(token).or_default().push(before);
+            let before = self.before.entry(token).or_default();
+            before.retain(|of| until - of.until < REACH);
+            before.push(Before { group: group.clone(), days: known, until });
         }
     }
 
@@ -209,6 +213,8 @@ mod tests {
         assert_eq!((held(30), held(39)), (vec![], vec![]), "it was off the list");
         assert_eq!(held(40), [None]);
         assert_eq!(lists.before[&MeansToken::from_u128(1)].len(), 3, "told again is nothing new");
+        lists.apply(&told(40 + REACH.num_seconds(), None, true));
+        assert_eq!(lists.before[&MeansToken::from_u128(1)].len(), 1, "nobody asks so far back");
     }
 
     #[test]
