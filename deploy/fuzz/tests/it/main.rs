@@ -28,17 +28,12 @@ fn what_is_kept_stands_and_some_of_it_is_taken() {
     }
 }
 
-/// Some of what is made of SQL keeps its parser busy for longer than anybody waits: a known fault, which
-/// `cargo run --release -p fuzz -- sql` finds.
-const KNOWN: &str = "sql";
-
 #[test]
 fn what_is_made_of_it_stands() {
     // One seed: another each day would make a build fail that nobody changed.
     let budget = Duration::from_secs(2 * scale());
-    let parsers: Vec<_> = ALL.iter().filter(|parser| parser.name != KNOWN).collect();
     std::thread::scope(|scope| {
-        for half in parsers.chunks(parsers.len().div_ceil(2)) {
+        for half in ALL.chunks(ALL.len().div_ceil(2)) {
             scope.spawn(move || {
                 for parser in half {
                     match run(parser, budget, 0) {
