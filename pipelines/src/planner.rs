@@ -462,6 +462,19 @@ impl TableDefinition {
     }
 }
 
+/// An expression over a table's columns by their full names: rules of the engine look for them by
+/// these, and find no column that is called by its name alone.
+fn of_scan(expression: Expr, relation: &TableReference) -> EngineResult<Expr> {
+    let named = expression.transform(|inner| match inner {
+        Expr::Column(column) if column.relation.is_none() => {
+            let column = Column::new(Some(relation.clone()), column.name);
+            Ok(Transformed::yes(Expr::Column(column)))
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(named.data)
+}
+
 impl Tables for (&Catalogue, &SessionState) {
     fn read(&self, scan: &TableScan) -> EngineResult<Read> {
         let (catalogue, state) = self;
@@ -478,6 +491,7 @@ impl Tables for (&Catalogue, &SessionState) {
         for place in wanted {
             let column = &table.columns[place];
             let made = table.made(state, ident(&column.name))?;
+            let made = of_scan(made, &scan.table_name)?;
             for read in made.column_refs() {
                 let read = held.index_of(&read.name)?;
                 if !columns.contains(&read) {

@@ -170,6 +170,38 @@ async fn a_null_key_is_a_key_of_its_own() {
 }
 
 #[tokio::test]
+async fn what_a_table_generates_is_filtered_and_joined_by() {
+    let lines = ["00:01 a 1", "00:02 b 2", "00:03 a 4"].map(sale_line);
+    let columns = "at TIMESTAMP NOT NULL, shop TEXT, cents BIGINT, \
+                   loud TEXT GENERATED ALWAYS AS (upper(shop)) STORED, \
+                   twice BIGINT GENERATED ALWAYS AS (cents * 2), WATERMARK FOR at";
+    let case = Case::new().source("sales", columns, &lines.each_ref().map(String::as_str));
+    let cases: [(&str, &[&str]); 7] = [
+        ("SELECT loud FROM sales WHERE loud = 'B'", &[r#"{"loud":"B"}"#]),
+        ("SELECT loud FROM sales WHERE shop = 'b'", &[r#"{"loud":"B"}"#]),
+        ("SELECT cents FROM sales WHERE twice > 4", &[r#"{"cents":4}"#]),
+        (
+            "SELECT loud, upper(shop) AS again, twice FROM sales WHERE loud = 'A' AND cents > 1",
+            &[r#"{"loud":"A","again":"A","twice":8}"#],
+        ),
+        ("SELECT s.loud AS loud FROM sales AS s WHERE s.loud = 'B'", &[r#"{"loud":"B"}"#]),
+        (
+            "SELECT loud, n FROM (SELECT tumble('1 minute') AS w, loud, COUNT(*) AS n FROM sales
+             WHERE twice > 2 GROUP BY w, loud)",
+            &[r#"{"loud":"A","n":1}"#, r#"{"loud":"B","n":1}"#],
+        ),
+        (
+            "SELECT a.cents AS one, b.twice AS other FROM sales a JOIN sales b ON a.loud = b.loud
+             WHERE a.loud = 'A' AND b.cents > 1",
+            &[r#"{"one":1,"other":8}"#, r#"{"one":4,"other":8}"#],
+        ),
+    ];
+    for (query, wanted) in cases {
+        assert_eq!(case.rows(query).await, wanted, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn values_are_written_as_the_format_says() {
     let columns = "at TIMESTAMP NOT NULL, price DECIMAL(38, 2), WATERMARK FOR at";
     let lines = [

@@ -6,6 +6,7 @@ mod dialect;
 mod evaluation;
 mod flow;
 mod folder;
+mod generated;
 mod groups;
 mod history;
 mod landing;
