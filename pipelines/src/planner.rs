@@ -5,17 +5,14 @@ use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::{
-    common::{
-        Column, DFSchema, Result as EngineResult, TableReference, plan_err,
-        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
-    },
+    common::{Column, Result as EngineResult, TableReference, plan_err},
     datasource::{ViewTable, empty::EmptyTable},
     execution::SessionState,
     logical_expr::{Expr, LogicalPlan, Projection, TableScan, cast},
-    prelude::{SessionContext, ident, lit},
+    prelude::{SessionContext, ident},
     sql::parser::Statement as EngineStatement,
 };
-use sqlparser::ast::{ExprWithAlias, Query as SqlQuery, Statement as Ast};
+use sqlparser::ast::{Query as SqlQuery, Statement as Ast};
 
 use crate::{
     dataflow::{Blueprint, time::RETRACT},
@@ -31,6 +28,7 @@ use crate::{
     session::session,
 };
 
+mod computed;
 mod draft;
 mod finish;
 mod hidden;
@@ -38,6 +36,7 @@ mod over;
 mod rules;
 mod window;
 
+use computed::{check_computed, of_scan};
 use draft::{Draft, Read, Tables};
 use hidden::is_hidden;
 
@@ -120,6 +119,13 @@ fn stream(file: &str, statement: Statement) -> Result<TableDefinition, PipelineE
     }
 }
 
+/// Event time of a shared stream is a declared instant that is never NULL.
+fn check_watermark(file: &str, table: &TableDefinition) -> Result<(), PipelineError> {
+    let column = table.event_time().map_err(|reason| wrong(file, reason))?;
+    let Some(column) = column.filter(|column| column.nullable) else { return Ok(()) };
+    Err(wrong(file, format!("WATERMARK FOR {}, which may be NULL", column.name)))
+}
+
 /// Refuses what is read of a table and does not run here.
 fn refuse_table(file: &str, table: &TableDefinition) -> Result<(), PipelineError> {
     match table.refusal().or_else(|| unheld_column(table)) {
@@ -139,22 +145,6 @@ fn unheld_column(table: &TableDefinition) -> Option<String> {
     Some(format!("the type {kind} of {table}.{column} (records have a text there: write TEXT)"))
 }
 
-/// Event time is a declared instant that is never NULL.
-fn check_watermark(file: &str, table: &TableDefinition) -> Result<(), PipelineError> {
-    use arrow::datatypes::DataType;
-    let Some(watermark) = &table.watermark else { return Ok(()) };
-    let column = table.columns.iter().find(|column| column.name == watermark.column);
-    match column {
-        Some(column) if matches!(column.data_type, DataType::Timestamp(_, None)) => {
-            let named = &column.name;
-            let nullable = || wrong(file, format!("WATERMARK FOR {named}, which may be NULL"));
-            if column.nullable { Err(nullable()) } else { Ok(()) }
-        }
-        Some(column) => Err(wrong(file, format!("WATERMARK FOR {}: no TIMESTAMP", column.name))),
-        None => Err(wrong(file, format!("WATERMARK FOR {}: no column", watermark.column))),
-    }
-}
-
 /// Plans a file by itself: its queries into each of its sinks, in the order of the sinks.
 async fn file(file: &str, text: &str, shared: &Catalogue) -> Result<Vec<Pipeline>, PipelineError> {
     let mut catalogue = shared.clone();
@@ -165,6 +155,8 @@ async fn file(file: &str, text: &str, shared: &Catalogue) -> Result<Vec<Pipeline
                 refuse_table(file, &table)?;
                 if table.table_type == TableType::Sink {
                     sinks.push(table.name.clone());
+                } else {
+                    check_computed(file, &table)?;
                 }
                 catalogue.tables.insert(table.name.clone(), table);
             }
@@ -407,72 +399,6 @@ impl Catalogue {
     fn table(&self, name: &str) -> EngineResult<&TableDefinition> {
         self.tables.get(name).map_or_else(|| plan_err!("there is no source {name}"), Ok)
     }
-
-    /// The expressions by which a source tells time: of a row, and up to which instant everything
-    /// has come.
-    fn time(&self, state: &SessionState, table: &str) -> EngineResult<(Expr, Expr)> {
-        let table = self.table(table)?;
-        let schema = DFSchema::try_from(table.schema())?;
-        let Some(watermark) = &table.watermark else {
-            // What every record of ours has; and a second of patience, as the dialect has it.
-            let event_time = "event_time";
-            if table.columns.iter().all(|column| column.name != event_time) {
-                return no_time(table);
-            }
-            let second = lit(datafusion::scalar::ScalarValue::IntervalMonthDayNano(Some(
-                arrow::datatypes::IntervalMonthDayNano::new(0, 0, 1_000_000_000),
-            )));
-            return Ok((ident(event_time), ident(event_time) - second));
-        };
-        let event_time = table.made(state, ident(&watermark.column))?;
-        let Some(expression) = &watermark.expression else {
-            return Ok((event_time.clone(), event_time));
-        };
-        let expression = ExprWithAlias { expr: expression.clone(), alias: None };
-        let expression = state.create_logical_expr_from_sql_expr(expression, &schema)?;
-        Ok((event_time, table.made(state, expression)?))
-    }
-}
-
-/// The time of a source that tells none: of files it is when they are read.
-fn no_time(table: &TableDefinition) -> EngineResult<(Expr, Expr)> {
-    if matches!(table.connector, Connector::Stream(_)) {
-        return plan_err!("{} declares no WATERMARK FOR, and no event_time", table.name);
-    }
-    let now = chrono::Utc::now().timestamp_nanos_opt();
-    let now = lit(datafusion::scalar::ScalarValue::TimestampNanosecond(now, None));
-    Ok((now.clone(), now))
-}
-
-impl TableDefinition {
-    /// An expression with generated columns as what they are generated from.
-    fn made(&self, state: &SessionState, expression: Expr) -> EngineResult<Expr> {
-        let schema = DFSchema::try_from(self.record_schema())?;
-        let made = expression.transform(|inner| {
-            let Expr::Column(column) = &inner else { return Ok(Transformed::no(inner)) };
-            let held = self.columns.iter().find(|held| held.name == column.name);
-            let Some(Origin::Generated { expression }) = held.map(|held| &held.origin) else {
-                return Ok(Transformed::no(inner));
-            };
-            let expression = ExprWithAlias { expr: expression.clone(), alias: None };
-            let made = state.create_logical_expr_from_sql_expr(expression, &schema)?;
-            Ok(Transformed::new(made, true, TreeNodeRecursion::Jump))
-        })?;
-        Ok(made.data)
-    }
-}
-
-/// An expression over a table's columns by their full names: rules of the engine look for them by
-/// these, and find no column that is called by its name alone.
-fn of_scan(expression: Expr, relation: &TableReference) -> EngineResult<Expr> {
-    let named = expression.transform(|inner| match inner {
-        Expr::Column(column) if column.relation.is_none() => {
-            let column = Column::new(Some(relation.clone()), column.name);
-            Ok(Transformed::yes(Expr::Column(column)))
-        }
-        other => Ok(Transformed::no(other)),
-    })?;
-    Ok(named.data)
 }
 
 impl Tables for (&Catalogue, &SessionState) {

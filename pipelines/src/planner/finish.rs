@@ -92,7 +92,7 @@ fn source_plan(
     if !source.timed {
         return Ok((Arc::new(read), None));
     }
-    let (event_time, watermark) = catalogue.time(state, &source.table)?;
+    let (event_time, watermark) = table.time(state)?;
     for expression in [&event_time, &watermark] {
         for column in expression.column_refs() {
             places.push(full.index_of(&column.name)?);
@@ -162,11 +162,23 @@ fn physical(
     schema: &DFSchema,
 ) -> EngineResult<Arc<dyn PhysicalExpr>> {
     // Some functions, COALESCE among them, can only be executed in their simplified form.
-    let shared = Arc::new(schema.clone());
-    let context = SimplifyContext::builder().with_schema(Arc::clone(&shared)).build();
-    let simplifier = ExprSimplifier::new(context);
+    let simplifier = simplifier(schema);
     let expression = simplifier.coerce(expression, schema)?;
     state.create_physical_expr(simplifier.simplify(expression)?, schema)
+}
+
+/// The type of an expression, and whether it may be NULL.
+///
+/// # Errors
+/// Where its types do not fit.
+pub fn kind(expression: Expr, schema: &DFSchema) -> EngineResult<(DataType, bool)> {
+    let expression = simplifier(schema).coerce(expression, schema)?;
+    Ok((expression.get_type(schema)?, expression.nullable(schema)?))
+}
+
+fn simplifier(schema: &DFSchema) -> ExprSimplifier {
+    let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
+    ExprSimplifier::new(context)
 }
 
 fn aggregate(state: &SessionState, gather: Gather, time_to_live: i64) -> EngineResult<Plan> {

@@ -150,6 +150,48 @@ async fn event_time_is_declared_and_never_null() {
     assert!(refused.contains("records declares no WATERMARK FOR, and no event_time"), "{refused}");
 }
 
+/// A file that reads its own table of lines.
+fn over_lines(columns: &str, query: &str) -> String {
+    format!(
+        "CREATE TABLE s ({columns}) WITH (connector = 'single_file', path = 'x', type = 'source', \
+         format = 'json'); CREATE TABLE out WITH (connector = 'single_file', path = 'y', \
+         type = 'sink', format = 'json'); INSERT INTO out {query};"
+    )
+}
+
+#[tokio::test]
+async fn what_a_table_computes_is_checked_whether_it_is_read_or_not() {
+    for (columns, wrong) in [
+        ("a INT, t TEXT, WATERMARK FOR t", "WATERMARK FOR t: no TIMESTAMP"),
+        ("a INT, WATERMARK FOR nope", "WATERMARK FOR nope: no column"),
+        (
+            "a INT, at TIMESTAMP, WATERMARK FOR at AS a",
+            "WATERMARK FOR at AS Int32, which is no TIMESTAMP",
+        ),
+        (
+            "a INT, at TIMESTAMP, until TIMESTAMP, WATERMARK FOR at AS until",
+            "WATERMARK FOR at AS an expression that may be NULL (declare what it reads NOT NULL",
+        ),
+        ("a INT, g INT GENERATED ALWAYS AS (nope)", "column g: Schema error: No field named nope"),
+    ] {
+        let text = over_lines(columns, "SELECT a FROM s");
+        let refused = planner::standalone(&[], "mine", &text).await.expect_err(columns).to_string();
+        assert!(refused.starts_with(&format!("mine: table s: {wrong}")), "{columns}: {refused}");
+    }
+    for columns in [
+        "a INT, at TIMESTAMP, WATERMARK FOR at",
+        "a INT, at TIMESTAMP, WATERMARK FOR at AS at - INTERVAL '5 seconds'",
+        "a INT, at TIMESTAMP NOT NULL, until TIMESTAMP, \
+         WATERMARK FOR at AS COALESCE(until, at - INTERVAL '5 minutes')",
+        "a INT, told TEXT NOT NULL, at TIMESTAMP GENERATED ALWAYS AS (CAST(told AS TIMESTAMP)), \
+         WATERMARK FOR at AS CAST(told AS TIMESTAMP) - INTERVAL '5 seconds'",
+    ] {
+        let text = over_lines(columns, "SELECT a FROM s");
+        let planned = planner::standalone(&[], "mine", &text).await;
+        assert!(planned.is_ok(), "{columns}: {planned:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_window_over_a_stream_without_heartbeats_is_warned_of() {
     let windowed = "SELECT n FROM (SELECT tumble('1 minute') AS w, COUNT(*) AS n FROM records GROUP BY w) AS a";
