@@ -60,15 +60,13 @@ impl TableDefinition {
     /// has come.
     pub(super) fn time(&self, state: &SessionState) -> EngineResult<(Expr, Expr)> {
         let Some(watermark) = &self.watermark else {
-            // What every record of ours has; and a second of patience, as the dialect has it.
-            let event_time = "event_time";
-            if self.columns.iter().all(|column| column.name != event_time) {
-                return self.no_time();
-            }
+            let Some(event_time) = self.unsaid_time() else { return self.no_time() };
+            let event_time = self.made(state, ident(&event_time.name))?;
             let second = lit(datafusion::scalar::ScalarValue::IntervalMonthDayNano(Some(
                 arrow::datatypes::IntervalMonthDayNano::new(0, 0, 1_000_000_000),
             )));
-            return Ok((ident(event_time), ident(event_time) - second));
+            // A second of patience, as the dialect has it.
+            return Ok((event_time.clone(), event_time - second));
         };
         let event_time = self.made(state, ident(&watermark.column))?;
         let Some(expression) = &watermark.expression else {
@@ -80,10 +78,23 @@ impl TableDefinition {
         Ok((event_time, self.made(state, expression)?))
     }
 
+    /// What every record of our streams has. A column of a file may be called the same.
+    fn unsaid_time(&self) -> Option<&Column> {
+        let mut columns = self.columns.iter().filter(|column| is_instant(column));
+        columns.find(|column| column.name == "event_time").filter(|_| self.is_stream())
+    }
+
+    const fn is_stream(&self) -> bool {
+        matches!(self.connector, Connector::Stream(_))
+    }
+
     /// The time of a source that tells none: of files it is when they are read.
     fn no_time(&self) -> EngineResult<(Expr, Expr)> {
-        if matches!(self.connector, Connector::Stream(_)) {
-            return plan_err!("{} declares no WATERMARK FOR, and no event_time", self.name);
+        if self.is_stream() {
+            return plan_err!(
+                "{} declares no WATERMARK FOR, and no event_time TIMESTAMP",
+                self.name
+            );
         }
         let now = chrono::Utc::now().timestamp_nanos_opt();
         let now = lit(datafusion::scalar::ScalarValue::TimestampNanosecond(now, None));

@@ -141,13 +141,19 @@ async fn event_time_is_declared_and_never_null() {
     let bytes = planner::plan(&[("records", &source("at TIMESTAMP, receipt BYTEA"))], &[]).await;
     let bytes = bytes.expect_err("no record has bytes").to_string();
     assert!(bytes.contains("the type Binary of records.receipt"), "{bytes}");
-    let plain = source("at TIMESTAMP NOT NULL, kind TEXT");
     let windowed = file(
         "SELECT n FROM (SELECT tumble('1 minute') AS w, COUNT(*) AS n FROM records GROUP BY w) AS a",
     );
-    let refused = planner::plan(&[("records", &plain)], &[("out", &windowed)]).await;
-    let refused = refused.expect_err("no watermark").to_string();
-    assert!(refused.contains("records declares no WATERMARK FOR, and no event_time"), "{refused}");
+    for columns in ["at TIMESTAMP NOT NULL, kind TEXT", "event_time TEXT, kind TEXT"] {
+        let plain = source(columns);
+        let refused = planner::plan(&[("records", &plain)], &[("out", &windowed)]).await;
+        let refused = refused.expect_err("no watermark").to_string();
+        let told = "records declares no WATERMARK FOR, and no event_time TIMESTAMP";
+        assert!(refused.contains(told), "{refused}");
+    }
+    let generated = "told TEXT, event_time TIMESTAMP GENERATED ALWAYS AS (CAST(told AS TIMESTAMP))";
+    let planned = planner::plan(&[("records", &source(generated))], &[("out", &windowed)]).await;
+    assert!(planned.is_ok(), "{planned:?}");
 }
 
 /// A file that reads its own table of lines.

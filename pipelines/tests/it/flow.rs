@@ -202,6 +202,22 @@ async fn what_a_table_generates_is_filtered_and_joined_by() {
 }
 
 #[tokio::test]
+async fn a_file_that_says_no_event_time_has_that_of_its_reading() {
+    let lines = ["00:01 a 1", "59:00 b 2"].map(sale_line);
+    let lines = lines.each_ref().map(|line| line.replace("\"at\"", "\"event_time\""));
+    for columns in [
+        "event_time TIMESTAMP, cents BIGINT",
+        "event_time TEXT, cents BIGINT",
+        "cents BIGINT, event_time BIGINT GENERATED ALWAYS AS (cents)",
+    ] {
+        let case = Case::new().source("sales", columns, &lines.each_ref().map(String::as_str));
+        let query = "SELECT n, cents FROM (SELECT tumble('1 minute') AS w, COUNT(*) AS n,
+              SUM(cents) AS cents FROM sales GROUP BY w)";
+        assert_eq!(case.rows(query).await, [r#"{"n":2,"cents":3}"#], "{columns}");
+    }
+}
+
+#[tokio::test]
 async fn values_are_written_as_the_format_says() {
     let columns = "at TIMESTAMP NOT NULL, price DECIMAL(38, 2), WATERMARK FOR at";
     let lines = [
