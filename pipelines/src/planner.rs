@@ -430,7 +430,7 @@ impl Tables for (&Catalogue, &SessionState) {
         }
         let schema = Arc::new(held.project(&columns)?);
         let project = generated.then_some(project);
-        let lookup = table.table_type == TableType::Lookup;
+        let lookup = (table.table_type == TableType::Lookup).then(|| table.primary_key.clone());
         Ok(Read { columns, schema, project, updating: table.is_updating(), lookup })
     }
 }

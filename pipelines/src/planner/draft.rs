@@ -103,8 +103,9 @@ pub struct Built {
     pub window: Option<Window>,
     pub fields: Vec<usize>,
     pub updating: bool,
-    /// Whether its rows are looked up, and come without time.
-    pub lookup: bool,
+    /// The PRIMARY KEY of the table in which its rows are looked up, if they are; they come without
+    /// time.
+    pub lookup: Option<Vec<String>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -133,8 +134,8 @@ pub struct Read {
     pub project: Option<Vec<Expr>>,
     /// Whether its rows can be taken back.
     pub updating: bool,
-    /// Whether they are looked up.
-    pub lookup: bool,
+    /// The table's PRIMARY KEY, if they are looked up.
+    pub lookup: Option<Vec<String>>,
 }
 
 impl Draft {
@@ -144,7 +145,7 @@ impl Draft {
     /// What the dialect or this runtime does not have.
     pub fn build(&mut self, tables: &dyn Tables, plan: LogicalPlan) -> EngineResult<Built> {
         let built = self.with_lookups(tables, plan)?;
-        if built.lookup {
+        if built.lookup.is_some() {
             return plan_err!("a lookup table can only stand on the right of a join");
         }
         Ok(built)
@@ -189,7 +190,7 @@ impl Draft {
         let read = tables.read(scan)?;
         let table = scan.table_name.table().to_owned();
         let origin = Origin::Source(self.sources.len());
-        let timed = self.timed && !read.lookup;
+        let timed = self.timed && read.lookup.is_none();
         self.sources.push(DraftSource { table, columns: read.columns, timed, to: None });
         let relation = Some(scan.table_name.clone());
         let fields = read.schema.fields().iter();
@@ -453,7 +454,7 @@ fn key_name(at: usize) -> String {
 fn origin_of(origin: Origin, schema: &DFSchema) -> EngineResult<Built> {
     let (plan, slot) = leaf(schema, None, 0)?;
     let (window, fields) = (None, Vec::new());
-    let (updating, lookup) = (false, false);
+    let (updating, lookup) = (false, None);
     Ok(Built { plan, origin, slot, bare: true, window, fields, updating, lookup })
 }
 

@@ -86,3 +86,18 @@ WHERE type = 'authorisation_decided'",
     let refused = own::one("named_sales", &right).await.expect_err("refused").to_string();
     assert!(refused.contains("an inner or a left join"), "{refused}");
 }
+
+#[tokio::test]
+async fn a_table_with_a_key_is_looked_up_by_it() {
+    let keyed = QUERY.replace("id TEXT", "id TEXT PRIMARY KEY");
+    own::one("named_sales", &keyed).await.expect("it plans");
+    let on = "merchants ON merchants.id = merchant_id AND merchants.kind = 'merchants'";
+    let renamed = keyed.replace(on, "merchants AS m ON m.id = merchant_id");
+    own::one("named_sales", &renamed).await.expect("it plans");
+    for other in ["merchants.kind", "upper(merchants.id)"] {
+        let by_other = keyed.replace(on, &format!("merchants ON {other} = merchant_id"));
+        let refused = own::one("named_sales", &by_other).await.expect_err(other).to_string();
+        let told = "the right-side of a look-up join condition must be a PRIMARY KEY column, but '";
+        assert!(refused.contains(&format!("{told}{other}' is not")), "{refused}");
+    }
+}

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use datafusion::{
-    common::{JoinType, Result as EngineResult, not_impl_err, plan_err},
-    logical_expr::Join,
+    common::{Column, JoinType, Result as EngineResult, not_impl_err, plan_err},
+    logical_expr::{Expr, Join, LogicalPlan},
 };
 
 use super::{Built, Draft, Origin, Tables, Work, origin_of, over, owned};
@@ -14,7 +14,8 @@ impl Draft {
     pub(super) fn join(&mut self, tables: &dyn Tables, node: Join) -> EngineResult<Built> {
         let left = self.build(tables, owned(Arc::clone(&node.left)))?;
         let right = self.with_lookups(tables, owned(Arc::clone(&node.right)))?;
-        if right.lookup {
+        if let Some(key) = &right.lookup {
+            check_key(key, &right.plan, &node.on)?;
             return self.lookup(left, right, node);
         }
         let window = match (left.window, right.window) {
@@ -91,5 +92,50 @@ impl Draft {
         let mut built = origin_of(Origin::Node(into), &output)?;
         (built.window, built.fields) = (window, fields);
         Ok(built)
+    }
+}
+
+/// Rows are looked up by the PRIMARY KEY of their table, where it declares one: by another column the
+/// newest row of each value would be met, whatever its key.
+fn check_key(key: &[String], right: &LogicalPlan, on: &[(Expr, Expr)]) -> EngineResult<()> {
+    if key.is_empty() {
+        return Ok(());
+    }
+    for (_, looked_up) in on {
+        let named = column(looked_up).and_then(|column| declared(right, column));
+        if named.is_none_or(|named| !key.contains(named)) {
+            return plan_err!(
+                "the right-side of a look-up join condition must be a PRIMARY KEY column, but \
+                 '{looked_up}' is not"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The column that an expression is, whatever it is called or cast to.
+fn column(expression: &Expr) -> Option<&Column> {
+    match expression {
+        Expr::Column(column) => Some(column),
+        Expr::Alias(alias) => column(&alias.expr),
+        Expr::Cast(cast) => column(&cast.expr),
+        _ => None,
+    }
+}
+
+/// What a column of a plan without state is called in its table, if it is one of that.
+fn declared<'a>(plan: &'a LogicalPlan, named: &Column) -> Option<&'a String> {
+    let at = plan.schema().index_of_column(named).ok()?;
+    match plan {
+        LogicalPlan::Projection(node) if matches!(*node.input, LogicalPlan::TableScan(_)) => {
+            Some(plan.schema().field(at).name())
+        }
+        LogicalPlan::Projection(node) => declared(&node.input, column(node.expr.get(at)?)?),
+        LogicalPlan::Filter(node) => declared(&node.input, named),
+        LogicalPlan::SubqueryAlias(node) => {
+            let below = node.input.schema().qualified_field(at);
+            declared(&node.input, &Column::from(below))
+        }
+        _ => None,
     }
 }
