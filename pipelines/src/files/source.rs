@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fs::{self, File},
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -21,7 +21,10 @@ use datafusion::parquet::arrow::{
     arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
 };
 use serde::{Deserialize, de::IgnoredAny};
-use serde_json::{json, value::RawValue};
+use serde_json::{
+    json,
+    value::{RawValue, to_raw_value},
+};
 
 use super::wrong;
 use crate::{
@@ -62,7 +65,10 @@ impl Source {
         };
         let reader = match &table.format {
             Some(Format::Json(format)) => {
-                let lines = Lines::new(name.clone(), columns, format, most);
+                let json = table.columns.iter().filter(|column| column.json);
+                let json = json.map(|column| column.name.clone());
+                let json = json.filter(|name| columns.index_of(name).is_ok()).collect();
+                let lines = Lines::new(name.clone(), columns, json, format, most);
                 let lines = lines.map_err(|error| pipeline.failed(error.into()))?;
                 Reader::Lines(Box::new(lines))
             }
@@ -133,6 +139,8 @@ struct Lines {
     lines: Option<std::iter::Enumerate<std::io::Lines<BufReader<File>>>>,
     decoder: Decoder,
     columns: SchemaRef,
+    /// The columns that hold the text of whatever JSON a line has there.
+    json: Vec<String>,
     most: usize,
     debezium: bool,
     /// Whether a line is one value, whatever it holds.
@@ -143,6 +151,7 @@ impl Lines {
     fn new(
         pipeline: String,
         columns: SchemaRef,
+        json: Vec<String>,
         format: &JsonFormat,
         most: usize,
     ) -> Result<Self, ArrowError> {
@@ -154,6 +163,7 @@ impl Lines {
             lines: None,
             decoder: decoder.build_decoder()?,
             columns,
+            json,
             most,
             debezium: format.debezium,
             unstructured: format.unstructured,
@@ -202,12 +212,28 @@ impl Lines {
         if self.debezium {
             // What was there is taken back, what is there now comes.
             let change: Change<'a> = serde_json::from_str(line)?;
-            let text = |row: Option<&'a RawValue>| row.map(|row| row.get().into());
-            return Ok([(text(change.before), true), (text(change.after), false)]);
+            let text =
+                |row: Option<&'a RawValue>| row.map(|row| self.with_texts(row.get())).transpose();
+            return Ok([(text(change.before)?, true), (text(change.after)?, false)]);
         }
         // The decoder would take several objects of a line, and what is no number if unread.
         serde_json::from_str::<IgnoredAny>(line)?;
-        Ok([(None, true), (Some(line.into()), false)])
+        Ok([(None, true), (Some(self.with_texts(line)?), false)])
+    }
+
+    /// A row in which columns of JSON hold the text of what stands there, which the decoder takes.
+    fn with_texts<'a>(&self, row: &'a str) -> serde_json::Result<Cow<'a, str>> {
+        if self.json.is_empty() {
+            return Ok(row.into());
+        }
+        let mut fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(row)?;
+        for name in &self.json {
+            let Some(value) = fields.get_mut(name).filter(|value| value.get() != "null") else {
+                continue;
+            };
+            *value = to_raw_value(value.get())?;
+        }
+        Ok(serde_json::to_string(&fields)?.into())
     }
 
     /// Rows of changes say which of them take back an earlier one.

@@ -133,6 +133,17 @@ async fn decimals_keep_all_their_digits() {
 }
 
 #[tokio::test]
+async fn a_column_of_json_holds_the_text_of_what_stands_there() {
+    let lines = [r#"{"n":1,"p":{"a":[1, 2.50]}}"#, r#"{"p":"t","n":2}"#, r#"{"n":3,"p":null}"#];
+    let case = Case::new().source("sales", "n INT, p JSON", &lines);
+    let wanted =
+        [r#"{"n":1,"p":"{\"a\":[1, 2.50]}"}"#, r#"{"n":2,"p":"\"t\""}"#, r#"{"n":3,"p":null}"#];
+    assert_eq!(case.rows("SELECT n, p FROM sales").await, wanted);
+    let first = "SELECT p -> 'a' ->> 0 AS first FROM sales WHERE n = 1";
+    assert_eq!(case.rows(first).await, [r#"{"first":"1"}"#]);
+}
+
+#[tokio::test]
 async fn a_line_is_one_object() {
     for (line, told) in [
         (r#"{"cents":1}{"cents":2}"#, "trailing characters"),
