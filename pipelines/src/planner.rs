@@ -405,8 +405,15 @@ impl Tables for (&Catalogue, &SessionState) {
     fn read(&self, scan: &TableScan) -> EngineResult<Read> {
         let (catalogue, state) = self;
         let table = catalogue.table(scan.table_name.table())?;
-        if !matches!(table.table_type, TableType::Source | TableType::Lookup) {
-            return plan_err!("can't select from {}: it is no source", table.name);
+        match table.table_type {
+            TableType::Source | TableType::Lookup => {}
+            TableType::Sink => return plan_err!("can't select from {}: it is a sink", table.name),
+            TableType::Memory => {
+                return plan_err!(
+                    "can't select from the memory table {}: nothing is inserted into it",
+                    table.name
+                );
+            }
         }
         let wanted = match &scan.projection {
             Some(places) => places.clone(),

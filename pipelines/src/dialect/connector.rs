@@ -97,36 +97,43 @@ const READ_OR_LOOKED_UP: &[(&str, TableType)] =
 const READ_OR_WRITTEN: &[(&str, TableType)] =
     &[("source", TableType::Source), ("sink", TableType::Sink)];
 
-/// Connectors of a cluster that are not read here.
-const ELSEWHERE: &[&str] = &[
-    "blackhole",
-    "confluent",
-    "iceberg",
-    "kafka",
-    "kinesis",
-    "mqtt",
-    "nats",
-    "nexmark",
-    "polling_http",
-    "preview",
-    "rabbitmq",
-    "sse",
-    "stdout",
-    "webhook",
-    "websocket",
+/// What to write instead of a connector that only reads, that only fills, or that does both.
+const TO_READ: &str = "write connector = 'stream', or 'single_file' or 'filesystem' to read files";
+const TO_FILL: &str = "write connector = 'delta', or 'single_file' or 'filesystem' to fill files";
+const TO_DO_BOTH: &str = "write connector = 'stream' to read and 'delta' to fill, or \
+                          'single_file' or 'filesystem' for files";
+
+/// Connectors of a cluster that are not read here, with what to write instead.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("blackhole", TO_FILL),
+    ("confluent", TO_DO_BOTH),
+    ("iceberg", TO_FILL),
+    ("kafka", TO_DO_BOTH),
+    ("kinesis", TO_DO_BOTH),
+    ("mqtt", TO_DO_BOTH),
+    ("nats", TO_DO_BOTH),
+    ("nexmark", TO_READ),
+    ("polling_http", TO_READ),
+    ("preview", TO_FILL),
+    ("rabbitmq", TO_DO_BOTH),
+    ("sse", TO_READ),
+    ("stdout", TO_FILL),
+    ("webhook", TO_FILL),
+    ("websocket", TO_READ),
 ];
 
 /// Refuses by name what is no connector here.
-pub(super) fn known(name: &str) -> Result<(), Fault> {
-    match name {
-        "stream" | "delta" | "filesystem" | "single_file" | "fluvio" | "redis" | "impulse" => {
-            Ok(())
-        }
-        name if ELSEWHERE.contains(&name) => {
-            Err(Fault::Unsupported(format!("the connector {name}")))
-        }
-        name => Err(Fault::Wrong(format!("Unknown connector '{name}'"))),
+pub(super) fn known(table: &str, name: &str) -> Result<(), Fault> {
+    let here = ["stream", "delta", "filesystem", "single_file", "fluvio", "redis", "impulse"];
+    if here.contains(&name) {
+        return Ok(());
     }
+    Err(match ELSEWHERE.iter().find(|(elsewhere, _)| *elsewhere == name) {
+        Some((_, instead)) => {
+            Fault::Unsupported(format!("the connector {name} of table {table} ({instead})"))
+        }
+        None => Fault::Wrong(format!("Unknown connector '{name}'")),
+    })
 }
 
 /// Of the connectors here only Redis knows anything beside the record: its key.
@@ -137,7 +144,13 @@ pub(super) fn check_metadata(
 ) -> Result<(), Fault> {
     for column in columns {
         let Origin::Metadata { key } = &column.origin else { continue };
-        if connector != "redis" || key != "key" {
+        if connector != "redis" {
+            return Err(Fault::Unsupported(format!(
+                "METADATA FROM '{key}' of table {table} (only a lookup's key has it; of a stream \
+                 declare source_partition and source_offset)"
+            )));
+        }
+        if key != "key" {
             return Err(Fault::Wrong(format!(
                 "unknown metadata field '{key}' for {connector} connector '{table}'"
             )));

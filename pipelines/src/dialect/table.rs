@@ -144,7 +144,7 @@ impl TableDefinition {
         let Some(connector) = options.text("connector")?.filter(|name| name != "memory") else {
             return memory(name, temporary, body, options);
         };
-        connector::known(&connector)?;
+        connector::known(name, &connector)?;
         let format = Format::of(&mut options)?;
         if let Some(Format::Json(JsonFormat { compression: JsonCompression::Gzip, .. })) = format
             && connector != "filesystem"

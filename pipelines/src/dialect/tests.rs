@@ -147,7 +147,27 @@ fn what_is_not_the_dialects_is_refused_by_name() {
             "CREATE TABLE t (a TIMESTAMP, WATERMARK FOR a, WATERMARK FOR a)",
             "table t: Only one WATERMARK FOR constraint is allowed per table",
         ),
-        ("CREATE TABLE t WITH (connector = 'kafka')", "the connector kafka is not supported"),
+        (
+            "CREATE TABLE t WITH (connector = 'kafka')",
+            "the connector kafka of table t (write connector = 'stream' to read and 'delta' to \
+             fill, or 'single_file' or 'filesystem' for files) is not supported",
+        ),
+        (
+            "CREATE TABLE t WITH (connector = 'sse')",
+            "the connector sse of table t (write connector = 'stream', or 'single_file' or \
+             'filesystem' to read files) is not supported",
+        ),
+        (
+            "CREATE TABLE t WITH (connector = 'stdout')",
+            "the connector stdout of table t (write connector = 'delta', or 'single_file' or \
+             'filesystem' to fill files) is not supported",
+        ),
+        (
+            "CREATE TABLE t (topic TEXT METADATA FROM 'topic') WITH (connector = 'stream', \
+             topic = 'means-changes', type = 'source', format = 'json')",
+            "METADATA FROM 'topic' of table t (only a lookup's key has it; of a stream declare \
+             source_partition and source_offset) is not supported",
+        ),
         ("CREATE TABLE t WITH (connector = 'carrier')", "table t: Unknown connector 'carrier'"),
     ] {
         assert_eq!(refused(text), format!("t: {wrong}"), "{text}");
@@ -488,7 +508,9 @@ fn of_a_folder_what_does_not_run_is_refused_by_name() {
         ("'filename.prefix' = '../p'", "filename.prefix"),
         ("'partitioning.time_pattern' = '%Y'", "partitioning.time_pattern"),
         ("'multipart.max_parts' = 10", "multipart.*"),
-        ("'json.compression' = 'gzip'", "json.include_schema, confluent_schema_registry or comp"),
+        ("'json.compression' = 'gzip'", "json.compression (leave it out) of table t"),
+        ("'json.include_schema' = 'true'", "json.include_schema (leave it out) of table t"),
+        ("format = 'raw_bytes'", "format = 'raw_bytes' (write format = 'json') of table t"),
         ("bad_data = 'drop'", "bad_data"),
     ] {
         let refused = sink(&format!(", {more}")).expect(more);

@@ -99,6 +99,20 @@ async fn what_is_wrong_says_so() {
 }
 
 #[tokio::test]
+async fn what_is_filled_is_not_read() {
+    for (declared, refused) in [
+        ("out", "can't select from out: it is a sink"),
+        ("m", "can't select from the memory table m: nothing is inserted into it"),
+    ] {
+        let text = file(&format!("SELECT a FROM {declared}"));
+        let text =
+            "CREATE TABLE m (a INT); ".to_owned() + &text.replace("out WITH", "out (a INT) WITH");
+        let wrong = planner::plan(&[SOURCE], &[("out", &text)]).await.expect_err(declared);
+        assert!(wrong.to_string().contains(refused), "{wrong}");
+    }
+}
+
+#[tokio::test]
 async fn a_tumble_may_be_said_in_each_way_that_the_dialect_has() {
     for width in ["INTERVAL '1 minute'", "INTERVAL '1' MINUTE", "'60 seconds'", "'1 minutes'"] {
         let query = format!(

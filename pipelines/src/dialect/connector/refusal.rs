@@ -3,7 +3,7 @@
 use super::{Connector, SingleFile};
 use crate::dialect::{
     format::{BadData, Format, JsonCompression, JsonFormat},
-    table::{Origin, TableDefinition, TableType},
+    table::{TableDefinition, TableType},
 };
 
 impl TableDefinition {
@@ -15,12 +15,10 @@ impl TableDefinition {
             return Some(construct);
         }
         if !self.partitioned_by.is_empty() {
-            return of("PARTITIONED BY (only Iceberg has it)");
-        }
-        if self.columns.iter().any(|column| matches!(column.origin, Origin::Metadata { .. }))
-            && self.table_type != TableType::Lookup
-        {
-            return of("METADATA FROM (only a lookup's key has it)");
+            return of(
+                "PARTITIONED BY (only Iceberg has it: name the columns in partitioning.fields of a \
+                 filesystem table)",
+            );
         }
         if self.bad_data == BadData::Drop {
             return of("bad_data = 'drop' (a record that does not decode stops its pipeline)");
@@ -34,7 +32,7 @@ impl TableDefinition {
             );
         }
         let format = self.format.as_ref()?;
-        self.connector.refused_format(format).and_then(|construct| of(&construct))
+        self.connector.refused_format(format, self.table_type).and_then(|construct| of(&construct))
     }
 }
 
@@ -72,7 +70,8 @@ impl Connector {
         Some(construct.to_owned())
     }
 
-    fn refused_format(&self, format: &Format) -> Option<String> {
+    fn refused_format(&self, format: &Format, table_type: TableType) -> Option<String> {
+        let files = matches!(self, Self::SingleFile(_) | Self::Filesystem(_));
         let runs = match (self, format) {
             (Self::Stream(_), Format::Json(json)) => {
                 !json.debezium && !json.unstructured && plain(json)
@@ -85,12 +84,33 @@ impl Connector {
         };
         match format {
             _ if runs => None,
-            Format::Json(json) if !plain(json) => {
-                Some("json.include_schema, confluent_schema_registry or compression".into())
+            Format::Json(json) if !plain(json) => Some(left_out(json)),
+            Format::Json(json) if json.unstructured && !files => {
+                Some("json.unstructured (leave it out: it is of lines of files)".into())
             }
-            other => Some(format!("format = '{}'", other.name())),
+            Format::RawString if files && table_type == TableType::Source => Some(
+                "format = 'raw_string' (write format = 'json' with 'json.unstructured' = 'true' \
+                 and the column value JSON)"
+                    .into(),
+            ),
+            other => {
+                let instead = if matches!(self, Self::Delta(_)) { "parquet" } else { "json" };
+                Some(format!("format = '{}' (write format = '{instead}')", other.name()))
+            }
         }
     }
+}
+
+/// The first option of JSON that does not run.
+fn left_out(json: &JsonFormat) -> String {
+    let option = if json.include_schema {
+        "json.include_schema"
+    } else if json.confluent_schema_registry {
+        "json.confluent_schema_registry"
+    } else {
+        "json.compression"
+    };
+    format!("{option} (leave it out)")
 }
 
 fn plain(json: &JsonFormat) -> bool {
