@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::{
-    common::{Column, Result as EngineResult, TableReference, plan_err},
+    common::{Column, DataFusionError, Result as EngineResult, TableReference, plan_err},
     datasource::{ViewTable, empty::EmptyTable},
     execution::SessionState,
     logical_expr::{Expr, LogicalPlan, Projection, TableScan, cast},
@@ -189,8 +189,7 @@ async fn pipeline(
     sink: TableDefinition,
     queries: &[SqlQuery],
 ) -> Result<Pipeline, PipelineError> {
-    let failed =
-        |source| PipelineError::Plan { pipeline: file.to_owned(), source: Box::new(source) };
+    let failed = |source| unplanned(file, source);
     let context = catalogue.context().await.map_err(failed)?;
     let mut plans = Vec::new();
     for query in queries {
@@ -229,6 +228,26 @@ async fn pipeline(
         return Err(wrong(file, reason));
     }
     Ok(pipeline)
+}
+
+/// What the engine said of a query, or of a function that it does not know how one is added.
+fn unplanned(file: &str, error: DataFusionError) -> PipelineError {
+    let source = match unknown_function(&error) {
+        Some(reason) => DataFusionError::Plan(reason),
+        None => error,
+    };
+    PipelineError::Plan { pipeline: file.to_owned(), source: Box::new(source) }
+}
+
+/// The engine only names a function that is spelt alike.
+fn unknown_function(error: &DataFusionError) -> Option<String> {
+    let text = error.strip_backtrace();
+    let (_, named) = text.split_once("Invalid function '")?;
+    let (name, _) = named.split_once('\'')?;
+    Some(format!(
+        "no such function '{name}' (functions in Rust are added by udf::add before planning; async \
+         and Python ones do not run here)"
+    ))
 }
 
 /// A number that changes when what is kept of a query would mean something else.
@@ -276,10 +295,7 @@ fn into_sink(
         .zip(&sink.columns)
         .map(|(made, held)| cast(Expr::Column(made), held.data_type.clone()).alias(&held.name));
     let projection = Projection::try_new(made.collect(), Arc::new(plan));
-    projection.map(LogicalPlan::Projection).map_err(|source| PipelineError::Plan {
-        pipeline: file.to_owned(),
-        source: Box::new(source),
-    })
+    projection.map(LogicalPlan::Projection).map_err(|source| unplanned(file, source))
 }
 
 /// The dataflow of a query, or of several INSERTs brought together; the columns that it makes, and

@@ -3,7 +3,8 @@
 use arrow::datatypes::{DataType, Schema};
 use datafusion::{
     common::{
-        Column as Named, DFSchema, Result as EngineResult, TableReference, plan_err,
+        Column as Named, DFSchema, DataFusionError, Result as EngineResult, TableReference,
+        plan_err,
         tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
     execution::SessionState,
@@ -12,7 +13,7 @@ use datafusion::{
 };
 use sqlparser::ast::ExprWithAlias;
 
-use super::{finish, wrong};
+use super::{finish, unknown_function, wrong};
 use crate::{
     dialect::{Column, Connector, Origin, TableDefinition, Watermark},
     error::PipelineError,
@@ -30,7 +31,7 @@ pub fn check_computed(file: &str, table: &TableDefinition) -> Result<(), Pipelin
     for column in table.columns.iter().filter(|column| column.is_generated()) {
         let name = &column.name;
         let made = table.made(&state, ident(name));
-        made.map_err(|error| wrong(format!("column {name}: {}", error.strip_backtrace())))?;
+        made.map_err(|error| wrong(format!("column {name}: {}", said(&error))))?;
     }
     let Some(Watermark { column, expression: Some(_) }) = &table.watermark else { return Ok(()) };
     let failed = format!("WATERMARK FOR {column}");
@@ -41,8 +42,12 @@ pub fn check_computed(file: &str, table: &TableDefinition) -> Result<(), Pipelin
              COALESCE)"
         ))),
         Ok((other, _)) => Err(wrong(format!("{failed} AS {other}, which is no TIMESTAMP"))),
-        Err(error) => Err(wrong(format!("{failed}: {}", error.strip_backtrace()))),
+        Err(error) => Err(wrong(format!("{failed}: {}", said(&error)))),
     }
+}
+
+fn said(error: &DataFusionError) -> String {
+    unknown_function(error).unwrap_or_else(|| error.strip_backtrace())
 }
 
 impl TableDefinition {

@@ -90,6 +90,12 @@ async fn what_is_wrong_says_so() {
             "out: cannot plan its query: Error during planning: tumble() cannot have months, which \
              differ in length: use days",
         ),
+        (
+            "SELECT get_city(kind) AS city FROM records",
+            "out: cannot plan its query: Error during planning: no such function 'get_city' \
+             (functions in Rust are added by udf::add before planning; async and Python ones do \
+             not run here)",
+        ),
     ];
     for (query, wrong) in cases {
         assert_eq!(planned(query).await.expect_err(query), wrong);
