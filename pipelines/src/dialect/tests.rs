@@ -511,6 +511,7 @@ fn of_a_folder_what_does_not_run_is_refused_by_name() {
         ("'json.compression' = 'gzip'", "json.compression (leave it out) of table t"),
         ("'json.include_schema' = 'true'", "json.include_schema (leave it out) of table t"),
         ("format = 'raw_bytes'", "format = 'raw_bytes' (write format = 'json') of table t"),
+        ("format = 'avro'", "format = 'avro' (write format = 'json') of table t"),
         ("bad_data = 'drop'", "bad_data"),
     ] {
         let refused = sink(&format!(", {more}")).expect(more);

@@ -64,11 +64,11 @@ impl Source {
             other => return Err(elsewhere(&name, table, other)),
         };
         let reader = match &table.format {
-            Some(Format::Json(format)) => {
+            Some(format @ (Format::Json(_) | Format::RawString)) => {
                 let json = table.columns.iter().filter(|column| column.json);
                 let json = json.map(|column| column.name.clone());
                 let json = json.filter(|name| columns.index_of(name).is_ok()).collect();
-                let lines = Lines::new(name.clone(), columns, json, format, most);
+                let lines = Lines::new(name.clone(), columns, json, Holds::of(format), most);
                 let lines = lines.map_err(|error| pipeline.failed(error.into()))?;
                 Reader::Lines(Box::new(lines))
             }
@@ -126,8 +126,8 @@ fn files(pipeline: &str, folder: &str) -> Result<VecDeque<PathBuf>, PipelineErro
 fn elsewhere(pipeline: &str, table: &TableDefinition, connector: &Connector) -> PipelineError {
     let (table, name) = (&table.name, connector.name());
     let reason = format!(
-        "table {table} is {name}; only single_file with JSON, and filesystem with JSON or Parquet, run \
-         over files"
+        "table {table} is {name}; only single_file with JSON or raw_string, and filesystem with \
+         these or Parquet, run over files"
     );
     wrong(pipeline, reason)
 }
@@ -142,9 +142,29 @@ struct Lines {
     /// The columns that hold the text of whatever JSON a line has there.
     json: Vec<String>,
     most: usize,
-    debezium: bool,
-    /// Whether a line is one value, whatever it holds.
-    unstructured: bool,
+    holds: Holds,
+}
+
+/// What a line holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holds {
+    Row,
+    Change,
+    /// One value of JSON.
+    Value,
+    /// A text, which may be empty.
+    Text,
+}
+
+impl Holds {
+    const fn of(format: &Format) -> Self {
+        match format {
+            Format::Json(JsonFormat { unstructured: true, .. }) => Self::Value,
+            Format::Json(JsonFormat { debezium: true, .. }) => Self::Change,
+            Format::RawString => Self::Text,
+            _ => Self::Row,
+        }
+    }
 }
 
 impl Lines {
@@ -152,7 +172,7 @@ impl Lines {
         pipeline: String,
         columns: SchemaRef,
         json: Vec<String>,
-        format: &JsonFormat,
+        holds: Holds,
         most: usize,
     ) -> Result<Self, ArrowError> {
         // A line of changes is two rows at most; the decoder takes no more than it was told.
@@ -165,8 +185,7 @@ impl Lines {
             columns,
             json,
             most,
-            debezium: format.debezium,
-            unstructured: format.unstructured,
+            holds,
         })
     }
 
@@ -182,7 +201,7 @@ impl Lines {
         for (at, line) in read {
             first.get_or_insert(at + 1);
             let line = line.map_err(|error| self.unreadable(at + 1, &error))?;
-            if line.trim().is_empty() {
+            if self.holds != Holds::Text && line.trim().is_empty() {
                 continue;
             }
             let rows = self.rows(&line).map_err(|error| self.unreadable(at + 1, &error))?;
@@ -205,11 +224,11 @@ impl Lines {
     /// A line's rows, and whether each takes back an earlier one. They stay text, as a decimal has
     /// more digits than a float.
     fn rows<'a>(&self, line: &'a str) -> serde_json::Result<[(Option<Cow<'a, str>>, bool); 2]> {
-        if self.unstructured {
+        if matches!(self.holds, Holds::Value | Holds::Text) {
             let row = json!({"value": line}).to_string();
             return Ok([(None, true), (Some(row.into()), false)]);
         }
-        if self.debezium {
+        if self.holds == Holds::Change {
             // What was there is taken back, what is there now comes.
             let change: Change<'a> = serde_json::from_str(line)?;
             let text =
@@ -238,7 +257,7 @@ impl Lines {
 
     /// Rows of changes say which of them take back an earlier one.
     fn with_back(&self, batch: RecordBatch, back: Vec<bool>) -> Result<RecordBatch, PipelineError> {
-        if !self.debezium {
+        if self.holds != Holds::Change {
             return Ok(batch);
         }
         let field = Field::new(RETRACT, DataType::Boolean, false);

@@ -124,6 +124,30 @@ async fn a_folder_is_read_in_the_order_of_names_and_filled_with_whole_files() {
 }
 
 #[tokio::test]
+async fn a_line_may_be_a_text() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (from, to) = (folder.path().join("from.log"), folder.path().join("to"));
+    fs::write(&from, "GET /a\n\n{\"b\": 1}\n").expect("written");
+    let source = "connector = 'single_file', format = 'raw_string', type = 'source'";
+    let sink = "connector = 'filesystem', format = 'json', type = 'sink'";
+    let text = table("logs", "(value TEXT)", &from, source)
+        + &table("out", "", &to, sink)
+        + "INSERT INTO out SELECT value FROM logs;";
+    run(&text, 2).await.expect("it runs");
+    let wanted = [r#"{"value":""}"#, r#"{"value":"GET /a"}"#, r#"{"value":"{\"b\": 1}"}"#];
+    assert_eq!(lines(&to), wanted);
+    let sink = sink.replace("'json'", "'raw_string'");
+    let text = table("logs", "(value TEXT)", &from, source)
+        + &table("out", "(value TEXT)", &to, &sink)
+        + "INSERT INTO out SELECT value FROM logs;";
+    let refused = run(&text, 2).await.expect_err("a sink of texts");
+    assert!(
+        refused.contains("format = 'raw_string' (write format = 'json') of table out"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
 async fn parquet_is_written_and_read_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let (from, parquet) = (folder.path().join("from.json"), folder.path().join("parquet"));

@@ -71,12 +71,14 @@ impl Connector {
     }
 
     fn refused_format(&self, format: &Format, table_type: TableType) -> Option<String> {
-        let files = matches!(self, Self::SingleFile(_) | Self::Filesystem(_));
         let runs = match (self, format) {
             (Self::Stream(_), Format::Json(json)) => {
                 !json.debezium && !json.unstructured && plain(json)
             }
             (Self::SingleFile(_) | Self::Filesystem(_), Format::Json(json)) => plain(json),
+            (Self::SingleFile(_) | Self::Filesystem(_), Format::RawString) => {
+                table_type == TableType::Source
+            }
             (Self::Delta(_) | Self::Filesystem(_), Format::Parquet(_)) | (Self::Impulse(_), _) => {
                 true
             }
@@ -85,14 +87,9 @@ impl Connector {
         match format {
             _ if runs => None,
             Format::Json(json) if !plain(json) => Some(left_out(json)),
-            Format::Json(json) if json.unstructured && !files => {
+            Format::Json(json) if json.unstructured && matches!(self, Self::Stream(_)) => {
                 Some("json.unstructured (leave it out: it is of lines of files)".into())
             }
-            Format::RawString if files && table_type == TableType::Source => Some(
-                "format = 'raw_string' (write format = 'json' with 'json.unstructured' = 'true' \
-                 and the column value JSON)"
-                    .into(),
-            ),
             other => {
                 let instead = if matches!(self, Self::Delta(_)) { "parquet" } else { "json" };
                 Some(format!("format = '{}' (write format = '{instead}')", other.name()))
