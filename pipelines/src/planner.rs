@@ -381,6 +381,10 @@ impl Catalogue {
         for (name, query, columns) in &self.views {
             let mut plan = read(&context, query).await?;
             if let Some(columns) = columns {
+                let (made, held) = (plan.schema().fields().len(), columns.fields().len());
+                if made != held {
+                    return plan_err!("INSERT INTO {name} makes {made} columns, but it has {held}");
+                }
                 let made = plan.schema().columns().into_iter().zip(columns.fields());
                 let made = made.map(|(made, field)| {
                     cast(Expr::Column(made), field.data_type().clone()).alias(field.name())

@@ -119,6 +119,20 @@ async fn what_is_filled_is_not_read() {
 }
 
 #[tokio::test]
+async fn a_memory_table_is_filled_with_all_its_columns() {
+    for (made, told) in [
+        ("cents", "INSERT INTO m makes 1 columns, but it has 2"),
+        ("cents, kind, cents AS more", "INSERT INTO m makes 3 columns, but it has 2"),
+    ] {
+        let text =
+            format!("CREATE TABLE m (a INT, b TEXT); INSERT INTO m SELECT {made} FROM records; ")
+                + &file("SELECT a FROM m");
+        let refused = planner::plan(&[SOURCE], &[("out", &text)]).await.expect_err(made);
+        assert!(refused.to_string().contains(told), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn a_tumble_may_be_said_in_each_way_that_the_dialect_has() {
     for width in ["INTERVAL '1 minute'", "INTERVAL '1' MINUTE", "'60 seconds'", "'1 minutes'"] {
         let query = format!(
