@@ -77,67 +77,59 @@ pub struct OperationDescription;
 
 /// What the routes work over.
 #[derive(Clone)]
-struct Pulling {
-    node: Arc<Node>,
-    tokens: Tokens,
-    auditor: Auditor,
-    registrar: Registrar,
-}
-
-/// The routes over tables.
-pub fn routes(node: &Arc<Node>, tokens: Tokens, auditor: Auditor, registrar: Registrar) -> Router {
-    let pulling = Pulling { node: Arc::clone(node), tokens, auditor, registrar };
-    Router::new()
-        .route("/v1/groups/{id}/members:count", get(groups::count))
-        .route("/v1/reports", get(reports::all))
-        .route("/v1/reports/{name}", get(reports::one))
-        .route("/v1/settlements", get(settlements::list).post(settlements::close))
-        .route("/v1/settlements/{id}", get(settlements::one))
-        .route("/v1/settlements/{id}/files/{form}", get(settlements::file))
-        .route("/v1/settlements:sent", post(settlements::sent))
-        .route("/v1/bank-files", get(bank_files::all).post(bank_files::read))
-        .route("/v1/settlements:check", get(proofs::books))
-        .route("/v1/verification", get(proofs::stores))
-        .route("/v1/pipelines", get(landing::list))
-        .route("/v1/persons:export", post(persons::export))
-        .layer(DefaultBodyLimit::max(bank::LARGEST))
-        .with_state(pulling)
-}
-
-/// The routes for whoever runs the platform, over the streams and the keys.
-pub fn operation(
-    node: &Arc<Node>,
-    tokens: Tokens,
-    auditor: Auditor,
-    registrar: Registrar,
-) -> Router {
-    let pulling = Pulling { node: Arc::clone(node), tokens, auditor, registrar };
-    Router::new()
-        .route("/v1/dead-letters", get(dead_letters::list))
-        .route("/v1/dead-letters:replay", post(dead_letters::replay))
-        .route("/v1/dead-letters:drop", post(dead_letters::drop))
-        .route("/v1/streams", get(streams::list))
-        .route("/v1/streams/{stream}/records", get(streams::records))
-        .layer(DefaultBodyLimit::max(bank::LARGEST))
-        .with_state(pulling)
-}
-
-/// The routes for whoever runs the platform that read whole streams before they answer.
-pub fn whole_streams(
-    node: &Arc<Node>,
-    tokens: Tokens,
-    auditor: Auditor,
-    registrar: Registrar,
-) -> Router {
-    let pulling = Pulling { node: Arc::clone(node), tokens, auditor, registrar };
-    Router::new()
-        .route("/v1/audit:verify", post(trail::verify))
-        .route("/v1/persons:erase", post(persons::erase))
-        .layer(DefaultBodyLimit::max(bank::LARGEST))
-        .with_state(pulling)
+pub struct Pulling {
+    /// The node that is asked.
+    pub node: Arc<Node>,
+    /// By which whoever asks is known.
+    pub tokens: Tokens,
+    /// Hears who asked for what.
+    pub auditor: Auditor,
+    /// Who is forgotten leaves the registers by it.
+    pub registrar: Registrar,
 }
 
 impl Pulling {
+    /// The routes over tables.
+    pub fn tables(self) -> Router {
+        let routes = Router::new()
+            .route("/v1/groups/{id}/members:count", get(groups::count))
+            .route("/v1/reports", get(reports::all))
+            .route("/v1/reports/{name}", get(reports::one))
+            .route("/v1/settlements", get(settlements::list).post(settlements::close))
+            .route("/v1/settlements/{id}", get(settlements::one))
+            .route("/v1/settlements/{id}/files/{form}", get(settlements::file))
+            .route("/v1/settlements:sent", post(settlements::sent))
+            .route("/v1/bank-files", get(bank_files::all).post(bank_files::read))
+            .route("/v1/settlements:check", get(proofs::books))
+            .route("/v1/verification", get(proofs::stores))
+            .route("/v1/pipelines", get(landing::list))
+            .route("/v1/persons:export", post(persons::export));
+        self.serve(routes)
+    }
+
+    /// The routes for whoever runs the platform, over the streams and the keys.
+    pub fn operation(self) -> Router {
+        let routes = Router::new()
+            .route("/v1/dead-letters", get(dead_letters::list))
+            .route("/v1/dead-letters:replay", post(dead_letters::replay))
+            .route("/v1/dead-letters:drop", post(dead_letters::drop))
+            .route("/v1/streams", get(streams::list))
+            .route("/v1/streams/{stream}/records", get(streams::records));
+        self.serve(routes)
+    }
+
+    /// The routes for whoever runs the platform that read whole streams before they answer.
+    pub fn whole_streams(self) -> Router {
+        let routes = Router::new()
+            .route("/v1/audit:verify", post(trail::verify))
+            .route("/v1/persons:erase", post(persons::erase));
+        self.serve(routes)
+    }
+
+    fn serve(self, routes: Router<Self>) -> Router {
+        routes.layer(DefaultBodyLimit::max(bank::LARGEST)).with_state(self)
+    }
+
     /// Who asks, and what they see; that they asked stands in the audit trail.
     fn reader(
         &self,

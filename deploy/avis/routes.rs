@@ -104,8 +104,7 @@ pub async fn all(
         routes = routes.merge(in_time(of_recipients, deadline)).merge(of_terminals);
     }
     if roles.tells() {
-        let (auditor, registrar) = (auditor.clone(), shared.registrar.clone());
-        let of_tables = pull::routes(node, tokens.clone(), auditor, registrar);
+        let of_tables = shared.pulling().tables();
         // Who closes a month reads all of it.
         routes = routes.merge(in_time(shared.keyed(of_tables), deadline.of_reading()));
     }
@@ -193,10 +192,10 @@ impl Shared<'_> {
             baskets: self.config.portal.baskets.clone(),
         };
         let (auditor, keys) = (self.auditor.clone(), self.config.backup.folder());
-        let operated = pull::operation(node, tokens.clone(), auditor.clone(), registrar.clone());
+        let operated = self.pulling().operation();
         // Who forgets somebody reads whole streams, and who copies the keys all of them.
-        let reading = pull::whole_streams(node, tokens.clone(), auditor.clone(), registrar.clone())
-            .merge(server::routes(node, tokens, auditor, keys));
+        let reading = self.pulling().whole_streams();
+        let reading = reading.merge(server::routes(node, tokens, auditor, keys));
         let reading = self.keyed(reading).merge(registry::http::trials(registry.clone()));
         let routes = enrolment::routes(enrolment)
             .merge(registry::http::routes(registry))
@@ -206,6 +205,12 @@ impl Shared<'_> {
             .merge(calls(node, self.config, self.answers.clone()).await?)
             .merge(self.keyed(operated));
         Ok(in_time(routes, deadline).merge(in_time(reading, deadline.of_reading())))
+    }
+
+    /// What is asked of tables and streams.
+    fn pulling(&self) -> pull::Pulling {
+        let (node, registrar) = (Arc::clone(self.node), self.registrar.clone());
+        pull::Pulling { node, tokens: self.node.tokens(), auditor: self.auditor.clone(), registrar }
     }
 
     /// Routes whose every `POST` may have a key.
