@@ -8,7 +8,8 @@ WITH few AS (
   -- Months of centres where the clients of all services of which no mean is shown are too few as well.
   SELECT month, centre_id
   FROM centre_quality_current
-  WHERE service_id IS NOT NULL AND answered < $fewest
+  WHERE month >= date_trunc('month', CAST($from AS DATE)) AND month <= $to
+    AND service_id IS NOT NULL AND answered < $fewest
   GROUP BY month, centre_id
   HAVING SUM(answered) > 0 AND SUM(answered) < $fewest
 )
@@ -21,16 +22,18 @@ SELECT
   quality.completed AS completed,
   quality.requested AS calls,
   quality.answered AS answered,
-  CASE WHEN quality.answered >= $fewest AND (quality.service_id IS NOT NULL OR few.month IS NULL)
+  CASE WHEN quality.answered >= $fewest AND few.month IS NULL
     THEN quality.mean_wait_seconds END AS mean_wait_seconds,
-  CASE WHEN quality.answered >= $fewest AND (quality.service_id IS NOT NULL OR few.month IS NULL)
+  CASE WHEN quality.answered >= $fewest AND few.month IS NULL
     THEN quality.mean_rating END AS mean_rating,
   quality.criteria_met AS criteria_met,
   quality.criteria_asked AS criteria_asked,
   CAST(quality.quality_bp / 100.0 AS DECIMAL(5, 2)) AS quality_percent,
   quality.subsidy AS subsidy_eur
 FROM centre_quality_current AS quality
-LEFT JOIN few ON few.month = quality.month AND few.centre_id = quality.centre_id
+-- Only the whole centre's mean would tell that of those few.
+LEFT JOIN few ON quality.service_id IS NULL
+  AND few.month = quality.month AND few.centre_id = quality.centre_id
 LEFT JOIN registry_centres_current AS centres ON centres.entry_id = quality.centre_id
 WHERE quality.month >= date_trunc('month', CAST($from AS DATE)) AND quality.month <= $to
 ORDER BY month, centre, service NULLS FIRST;
