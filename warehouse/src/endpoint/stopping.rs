@@ -17,7 +17,7 @@ use arrow::{
 };
 use datafusion::{
     common::{
-        Result,
+        JoinType, Result,
         tree_node::{Transformed, TreeNode},
     },
     error::DataFusionError,
@@ -70,15 +70,30 @@ fn ending(part: Arc<dyn ExecutionPlan>, wanted: &Wanted) -> Result<Arc<dyn Execu
         let join = NestedLoopJoinExecBuilder::from(join).with_filter(Some(filter)).build()?;
         return Ok(Arc::new(join));
     }
-    if let Some(join) = part.downcast_ref::<HashJoinExec>() {
+    if let Some(join) = part.downcast_ref::<HashJoinExec>()
+        && (join.filter().is_some() || tells_existence(*join.join_type()))
+    {
         let filter = while_wanted(join.filter(), wanted);
         return HashJoinExecBuilder::from(join).with_filter(Some(filter)).build_exec();
     }
     Ok(part)
 }
 
-/// The condition of a join. One that asks only whether there is anything (`EXISTS`, `IN`) may have none, and
-/// goes through as many rows, and tells nothing meanwhile.
+/// Whether a join tells only whether there is anything (`EXISTS`, `IN`): it goes through as many rows without a
+/// condition, and tells nothing meanwhile, where another one gives what it finds.
+const fn tells_existence(join: JoinType) -> bool {
+    match join {
+        JoinType::LeftSemi
+        | JoinType::RightSemi
+        | JoinType::LeftAnti
+        | JoinType::RightAnti
+        | JoinType::LeftMark
+        | JoinType::RightMark => true,
+        JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => false,
+    }
+}
+
+/// The condition of a join, which may have none.
 fn while_wanted(filter: Option<&JoinFilter>, wanted: &Wanted) -> JoinFilter {
     let any = || JoinFilter::new(lit(true), Vec::new(), Arc::new(Schema::empty()));
     let filter = filter.cloned().unwrap_or_else(any);
