@@ -4,7 +4,7 @@ use std::{
     mem,
     num::NonZero,
     sync::{
-        Mutex, PoisonError,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -12,6 +12,8 @@ use std::{
 
 /// With fewer a thread costs more than it saves.
 const LEAST_EACH: usize = 64;
+/// As [`LEAST_EACH`], of what takes long.
+const LEAST_HEAVY: usize = 2;
 /// Parts for each core: whoever is done takes another, so that nobody waits long for one that had to
 /// share its core.
 const PARTS_EACH: usize = 4;
@@ -22,9 +24,9 @@ pub fn map<T: Send, R: Send>(items: Vec<T>, each: impl Fn(T) -> R + Sync) -> Vec
     shared(items, share, each)
 }
 
-/// As [`map`], where each takes longer than a thread takes to begin.
+/// As [`map`], where each takes as long as a thread takes to begin.
 pub fn heavy<T: Send, R: Send>(items: Vec<T>, each: impl Fn(T) -> R + Sync) -> Vec<R> {
-    shared(items, 1, each)
+    shared(items, LEAST_HEAVY, each)
 }
 
 /// What `each` makes of every part of the items, in order.
@@ -32,8 +34,10 @@ pub fn parts<T: Sync, R: Send>(items: &[T], each: impl Fn(&[T]) -> R + Sync) -> 
     shared(items.chunks(share(items.len())).collect(), 1, each)
 }
 
+/// Asked once: the answer is read from several files.
 fn cores() -> usize {
-    thread::available_parallelism().map_or(1, NonZero::get)
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get))
 }
 
 /// How many of so many things are a part.

@@ -17,6 +17,7 @@ use chrono::{DateTime, Utc};
 use domain::id::RecordId;
 use prost::{
     Message,
+    bytes::Bytes,
     encoding::{DecodeContext, WireType, decode_key, skip_field},
 };
 use serde::Serialize;
@@ -55,7 +56,7 @@ pub fn encode(record: &Record) -> Vec<u8> {
     // The headers go before the event in an envelope without one, so that the event, by far the
     // larger part, is written from where it lies.
     let headers = v1::Envelope {
-        id: record.id.as_u128().to_be_bytes().to_vec(),
+        id: Bytes::copy_from_slice(&record.id.as_u128().to_be_bytes()),
         key: record.key.clone(),
         source: record.source.clone(),
         sequence: record.sequence,
@@ -76,7 +77,7 @@ pub fn encode(record: &Record) -> Vec<u8> {
 /// Where the bytes are damaged, or of an event that only a newer version knows.
 pub fn decode(bytes: &[u8]) -> Result<Record, WireError> {
     let envelope = v1::Envelope::decode(bytes)?;
-    let id: [u8; 16] = envelope.id.try_into().map_err(|_| WireError::Header("id"))?;
+    let id: [u8; 16] = envelope.id.as_ref().try_into().map_err(|_| WireError::Header("id"))?;
     Ok(Record {
         id: RecordId::from_u128(u128::from_be_bytes(id)),
         key: envelope.key,

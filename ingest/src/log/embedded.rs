@@ -1,20 +1,14 @@
 //! The embedded log, on `fjall`: one journal, one sync for all that arrived meanwhile.
 //!
-//! One thread writes. It takes every batch that is waiting, writes them as one atomic batch with one
-//! sync, and only then lets readers see them and tells the callers. A failed sync stops the log for
+//! What is appended is gathered into blocks, and one thread writes all that came meanwhile as one atomic
+//! batch with one sync; only then it lets readers see it and tells the callers. A failed sync stops the log for
 //! good: what the disk then holds is unknown, so nothing is tried again and called durable. A disk
 //! that is full or read-only is noticed beforehand; nothing is taken then, until it has room again.
 //!
 //! What the disk loses later is noticed: every record has a checksum, the journals are looked through
 //! before the store opens them, and the ends are kept beside it.
 
-use std::{
-    collections::HashMap,
-    path::Path,
-    sync::{Arc, mpsc},
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{collections::HashMap, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
 
 use chrono::{DateTime, Utc};
 use fjall::{CompressionType, Database, DatabaseBuilder};
@@ -23,10 +17,11 @@ use tokio::sync::{oneshot, watch};
 use self::{
     block::{Block, Unpacker},
     ends::Ends,
+    gathering::{Append, GROUP_APPENDS, Gathering, NotTaken},
     keeper::Keeper,
     space::Space,
     streams::{Partition, Streams},
-    writer::{Append, Job, Writer},
+    writer::Writer,
 };
 use super::{Keep, Log, Pending};
 use crate::{
@@ -42,6 +37,7 @@ use crate::{
 mod block;
 mod ends;
 mod folder;
+mod gathering;
 mod journal;
 mod keeper;
 mod linked;
@@ -53,13 +49,11 @@ mod streams;
 mod tests;
 mod writer;
 
+pub(in crate::log) use gathering::Encoded;
 pub use stopped::StoppedLog;
-pub(in crate::log) use writer::Encoded;
 
-/// Batches that may wait for the writer; more make their callers wait.
-const QUEUE: usize = 1_024;
-/// How long a caller waits before it tries a full queue again; a sync takes about as long.
-const QUEUE_FULL_WAIT: Duration = Duration::from_millis(1);
+/// How long a caller waits where the next sync has no room; a sync takes about as long.
+const NO_ROOM_WAIT: Duration = Duration::from_millis(1);
 /// From so many records on they are encoded on all cores; fewer are done before threads have begun.
 const SPREAD_FROM: usize = 1_024;
 /// Blocks that the store keeps in memory once read.
@@ -132,7 +126,7 @@ pub fn each_of_row(
 #[derive(Debug)]
 pub struct EmbeddedLog {
     streams: Arc<Streams>,
-    queue: Option<mpsc::SyncSender<Job>>,
+    gathering: Arc<Gathering>,
     writer: Option<JoinHandle<()>>,
     keeper: Keeper,
     metrics: Metrics,
@@ -160,19 +154,23 @@ impl EmbeddedLog {
         let space = Space::of(folder, settings.reserve_bytes);
         let space = space.map_err(|source| opened(source.into()))?;
         let streams = Arc::new(Streams::open(&database, folder, &known, space, Partition::open)?);
-        let (queue, jobs) = mpsc::sync_channel(QUEUE);
-        let shared = Arc::clone(&streams);
-        let sync = settings.sync;
-        metrics.limited(QUEUE);
-        let writer = Writer { streams: shared, database, ends, sync, metrics: metrics.clone() };
+        let gathering = Arc::new(Gathering::new(Arc::clone(&streams)));
+        metrics.limited(GROUP_APPENDS);
+        let writer = Writer {
+            gathering: Arc::clone(&gathering),
+            streams: Arc::clone(&streams),
+            database,
+            ends,
+            sync: settings.sync,
+            metrics: metrics.clone(),
+        };
         let writer = std::thread::Builder::new()
             .name("log-writer".into())
-            .spawn(move || writer.run(&jobs))
+            .spawn(move || writer.run())
             .map_err(|source| opened(source.into()))?;
-        let keeper = Keeper::start(Arc::clone(&streams), queue.clone(), settings);
+        let keeper = Keeper::start(Arc::clone(&streams), Arc::clone(&gathering), settings);
         let keeper = keeper.map_err(|source| opened(source.into()))?;
-        let (queue, writer) = (Some(queue), Some(writer));
-        Ok(Self { streams, queue, writer, keeper, metrics, _claim: claim })
+        Ok(Self { streams, gathering, writer: Some(writer), keeper, metrics, _claim: claim })
     }
 
     /// Appends copies of another log's records, where they stand there. Offsets rise in each
@@ -237,19 +235,18 @@ impl EmbeddedLog {
         }
         let _waiting = self.metrics.begun();
         let (reply, answer) = oneshot::channel();
-        let mut job = Job::Append(Append { topic, records, reply });
-        let queue = self.queue.as_ref().ok_or_else(|| self.streams.stopped())?;
+        let mut append = Append { topic, records, reply };
         loop {
-            match queue.try_send(job) {
+            match self.gathering.append(append) {
                 Ok(()) => break,
-                // Waiting without blocking the runtime's thread; the writer empties the queue with
-                // every sync.
-                Err(mpsc::TrySendError::Full(back)) => {
-                    job = back;
-                    tokio::time::sleep(QUEUE_FULL_WAIT).await;
+                // Waiting without blocking the runtime's thread.
+                Err(NotTaken::Yet(back)) => {
+                    append = back;
+                    tokio::time::sleep(NO_ROOM_WAIT).await;
                 }
-                Err(mpsc::TrySendError::Disconnected(_)) => {
-                    return Err(self.streams.stopped().into());
+                Err(NotTaken::Refused(refused)) => {
+                    self.metrics.not_written(refused.code(), 1);
+                    return Err(refused.into());
                 }
             }
         }
@@ -260,7 +257,7 @@ impl EmbeddedLog {
 impl Drop for EmbeddedLog {
     fn drop(&mut self) {
         self.keeper.stop();
-        drop(self.queue.take());
+        self.gathering.end();
         if let Some(writer) = self.writer.take() {
             // A writer that panicked has stopped the log; there is nothing left to wait for.
             let _ = writer.join();

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use prost::bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::record::outside_id;
@@ -33,8 +34,8 @@ pub use panel::PanelChanged;
 /// Headers and event, as they lie in the log.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Envelope {
-    #[prost(bytes = "vec", tag = "1")]
-    pub id: Vec<u8>,
+    #[prost(bytes = "bytes", tag = "1")]
+    pub id: Bytes,
     #[prost(string, tag = "2")]
     pub key: String,
     #[prost(string, tag = "3")]

@@ -172,22 +172,27 @@ fn compressed(plain: &[u8]) -> io::Result<Vec<u8>> {
     })
 }
 
-/// Decompresses one block after the other, in the same memory.
+/// Decompresses one block after the other, in the same memory and by the thread's own decompressor.
 #[derive(Default)]
 pub(super) struct Unpacker {
-    decompressor: Option<Decompressor<'static>>,
     bytes: Vec<u8>,
 }
 
 impl Unpacker {
     fn unpack(&mut self, packed: &[u8], plain: usize) -> io::Result<&[u8]> {
-        let decompressor = match &mut self.decompressor {
-            Some(decompressor) => decompressor,
-            none => none.insert(Decompressor::new()?),
-        };
+        thread_local! {
+            static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> =
+                const { RefCell::new(None) };
+        }
         self.bytes.clear();
         self.bytes.reserve(plain);
-        decompressor.decompress_to_buffer(packed, &mut self.bytes)?;
+        DECOMPRESSOR.with_borrow_mut(|decompressor| {
+            let decompressor = match decompressor {
+                Some(decompressor) => decompressor,
+                none => none.insert(Decompressor::new()?),
+            };
+            decompressor.decompress_to_buffer(packed, &mut self.bytes)
+        })?;
         Ok(&self.bytes)
     }
 }

@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 use super::{
     Settings,
     block::{Block, Builder, KEY_BYTES, Unpacker, offset},
+    gathering::{Gathering, Replace},
     streams::Streams,
-    writer::{Job, Replace},
 };
 use crate::{
     error::LogError,
@@ -53,7 +53,7 @@ enum Asked {
 
 struct Work {
     streams: Arc<Streams>,
-    queue: mpsc::SyncSender<Job>,
+    gathering: Arc<Gathering>,
     keep: HashMap<Topic, Keep>,
     /// Up to where each register was looked through, and how many records were left of that.
     looked_through: HashMap<(Topic, u32), (u64, u64)>,
@@ -62,12 +62,12 @@ struct Work {
 impl Keeper {
     pub(super) fn start(
         streams: Arc<Streams>,
-        queue: mpsc::SyncSender<Job>,
+        gathering: Arc<Gathering>,
         settings: &Settings,
     ) -> io::Result<Self> {
         let (asked, asks) = mpsc::channel();
         let (keep, every) = (settings.keep.clone(), settings.keep_every);
-        let work = Work { streams, queue, keep, looked_through: HashMap::new() };
+        let work = Work { streams, gathering, keep, looked_through: HashMap::new() };
         let builder = std::thread::Builder::new().name("log-keeper".into());
         let thread = builder.spawn(move || work.run(&asks, every))?;
         Ok(Self { asked: Some(asked), thread: Some(thread) })
@@ -291,7 +291,7 @@ impl Work {
     fn replace(&self, replace: impl FnOnce(Done) -> Replace) -> Result<(), LogError> {
         let (reply, done) = oneshot::channel();
         let stopped = LogError::Stopped { sync_failed: false };
-        if self.queue.send(Job::Replace(replace(reply))).is_err() {
+        if !self.gathering.replace(replace(reply)) {
             return Err(stopped);
         }
         done.blocking_recv().unwrap_or(Err(stopped))

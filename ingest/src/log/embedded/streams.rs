@@ -152,7 +152,8 @@ impl Streams {
         self.goes_on().and_then(|()| self.space.has_room_to_remove())
     }
 
-    fn goes_on(&self) -> Result<(), Refused> {
+    /// Whether anything is taken at all.
+    pub(super) fn goes_on(&self) -> Result<(), Refused> {
         if self.sync_failed.load(Ordering::Acquire) { Err(self.stopped()) } else { Ok(()) }
     }
 

@@ -2,77 +2,23 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::Ordering, mpsc},
+    sync::{Arc, atomic::Ordering},
     time::Instant,
 };
 
 use fjall::{Database, OwnedWriteBatch, PersistMode};
-use prost::bytes::Bytes;
-use tokio::sync::oneshot;
 
 use super::{
     Sync,
-    block::{Builder, KEY_BYTES},
     ends::Ends,
-    space::Refused,
-    streams::{Partition, Streams},
+    gathering::{End, Gathering, Group, Job, Place, Placed, Replace, refuse},
+    streams::Streams,
 };
-use crate::{error::LogError, metrics::Metrics, record::Position, spread, topic::Topic};
-
-/// Records and their bytes that the writer puts under one sync, until it is one batch above.
-const GROUP_RECORDS: usize = 8_192;
-const GROUP_BYTES: usize = 8 << 20;
-
-/// A record on its way to the writer, already encoded.
-#[derive(Clone, Debug)]
-pub(in crate::log) struct Encoded {
-    pub partition: u32,
-    /// Where it has to stand, when that is given: a copy of another log keeps its offsets.
-    pub offset: Option<u64>,
-    /// In microseconds since 1970.
-    pub recorded_at: i64,
-    /// Counted, not copied, by whoever keeps them to append them again.
-    pub bytes: Bytes,
-}
-
-/// A block as the store gets it.
-type Row = ([u8; KEY_BYTES], Vec<u8>);
-
-/// What the writer is asked to do.
-pub(super) enum Job {
-    /// To append a batch and tell where it stands.
-    Append(Append),
-    /// To put other rows in the place of some: what retention and compaction leave.
-    Replace(Replace),
-}
-
-/// A batch to append.
-pub(super) struct Append {
-    pub topic: Topic,
-    pub records: Vec<Encoded>,
-    pub reply: oneshot::Sender<Result<Vec<Position>, LogError>>,
-}
-
-/// Rows of one partition to be put in the place of others. Nothing is synced: what a crash undoes is
-/// done again.
-pub(super) struct Replace {
-    pub topic: Topic,
-    pub partition: u32,
-    pub removed: Vec<[u8; KEY_BYTES]>,
-    pub put: Vec<Row>,
-    /// The first offset that is left, where that changes.
-    pub start: Option<u64>,
-    pub reply: oneshot::Sender<Result<(), LogError>>,
-}
-
-impl Append {
-    fn bytes(&self) -> usize {
-        self.records.iter().map(|record| record.bytes.len()).sum()
-    }
-}
+use crate::{error::LogError, metrics::Metrics, topic::Topic};
 
 /// What the thread owns.
 pub(super) struct Writer {
+    pub gathering: Arc<Gathering>,
     pub streams: Arc<Streams>,
     pub database: Database,
     pub ends: Ends,
@@ -80,43 +26,18 @@ pub(super) struct Writer {
     pub metrics: Metrics,
 }
 
-/// The blocks of one partition that a group fills.
-struct Filling {
-    builder: Builder,
-    full: Vec<Builder>,
-}
-
-impl Filling {
-    fn after(partition: &Partition) -> Self {
-        let (end, latest) =
-            (partition.end.load(Ordering::Acquire), partition.latest.load(Ordering::Acquire));
-        Self { builder: Builder::new(end, latest), full: Vec::new() }
-    }
-
-    /// Puts a record at the end, or where it has to stand; its offset.
-    fn push(&mut self, record: &Encoded) -> u64 {
-        debug_assert!(record.offset.is_none_or(|offset| offset >= self.builder.end()), "rising");
-        let offset = record.offset.unwrap_or(0).max(self.builder.end());
-        while !self.builder.push(offset, record.recorded_at, &record.bytes) {
-            let next = self.builder.next(offset);
-            self.full.push(std::mem::replace(&mut self.builder, next));
-        }
-        offset
-    }
-}
-
-type Fillings = HashMap<(Topic, u32), Filling>;
-
 impl Writer {
-    /// Writes until nobody can send any more.
-    pub(super) fn run(mut self, jobs: &mpsc::Receiver<Job>) {
+    /// Writes until nothing more comes.
+    pub(super) fn run(mut self) {
         for (topic, partition, end) in self.streams.ends() {
             self.metrics.ends_at(topic, partition, end);
         }
-        let mut next = None;
-        while let Some(job) = next.take().or_else(|| jobs.recv().ok()) {
+        let gathering = Arc::clone(&self.gathering);
+        // Also where it panics: nobody waits for what is not written then.
+        let _last = Last(&gathering);
+        while let Some(job) = gathering.next() {
             match job {
-                Job::Append(first) => next = self.take_group(first, jobs),
+                Job::Append(group) => self.write(group),
                 Job::Replace(replace) => self.replace(replace),
             }
         }
@@ -129,59 +50,29 @@ impl Writer {
         }
     }
 
-    /// Writes a batch with all that came meanwhile; what came and is not of the group.
-    fn take_group(&mut self, first: Append, jobs: &mpsc::Receiver<Job>) -> Option<Job> {
-        let (mut records, mut bytes) = (first.records.len(), first.bytes());
-        let (mut group, mut next) = (vec![first], None);
-        while records < GROUP_RECORDS && bytes < GROUP_BYTES {
-            match jobs.try_recv() {
-                Ok(Job::Append(later)) => {
-                    records += later.records.len();
-                    bytes += later.bytes();
-                    group.push(later);
-                }
-                Ok(other) => {
-                    next = Some(other);
-                    break;
-                }
-                Err(_) => break,
-            }
-        }
-        match self.streams.takes(bytes) {
-            Ok(()) => self.write(group),
-            Err(refused) => {
-                self.metrics.not_written(refused.code(), group.len());
-                refuse(group, &refused);
-            }
-        }
-        next
-    }
-
     /// Writes a group as one atomic batch with one sync, then shows and acknowledges it.
-    fn write(&mut self, group: Vec<Append>) {
-        let started = Instant::now();
-        let mut fillings = Fillings::new();
-        let positions: Vec<_> =
-            group.iter().map(|append| self.fill(append, &mut fillings)).collect();
-        let (mut ends, mut blocks) = (HashMap::new(), Vec::new());
-        for ((topic, partition), Filling { builder, full }) in fillings {
-            ends.insert((topic, partition), (builder.end(), builder.latest()));
-            let all = full.into_iter().chain([builder]);
-            blocks.extend(all.map(|block| (topic, partition, block)));
+    fn write(&mut self, group: Group) {
+        // It was taken before a write failed; what stands before it may be missing.
+        if let Err(refused) = self.streams.goes_on() {
+            self.metrics.not_written(refused.code(), group.appends.len());
+            return group.refuse(&refused);
         }
+        let (started, ends) = (Instant::now(), group.ends());
+        let (rows, appends) = group.packed();
         let mut batch = self.batch();
-        for (topic, (key, value)) in packed(blocks) {
+        for (topic, (key, value)) in rows {
             batch.insert(&self.streams.stream(topic).blocks, key, value);
         }
         let written = batch.commit();
-        self.metrics.synced(started.elapsed(), positions.iter().map(Vec::len).sum());
+        let records = appends.iter().map(|append| append.positions.len()).sum();
+        self.metrics.synced(started.elapsed(), records);
         if let Err(error) = written {
-            return self.stop(group, &error);
+            return self.stop(appends, &error);
         }
         if let Err(error) = self.note(&ends) {
-            return self.stop(group, &fjall::Error::Io(error));
+            return self.stop(appends, &fjall::Error::Io(error));
         }
-        self.acknowledge(group, positions);
+        self.acknowledge(appends);
     }
 
     fn batch(&self) -> OwnedWriteBatch {
@@ -192,20 +83,8 @@ impl Writer {
         }
     }
 
-    fn fill(&self, append: &Append, fillings: &mut Fillings) -> Vec<Position> {
-        let topic = append.topic;
-        let records = append.records.iter().map(|record| {
-            let partition = record.partition;
-            let filling = fillings
-                .entry((topic, partition))
-                .or_insert_with(|| Filling::after(self.streams.stream(topic).partition(partition)));
-            Position { partition, offset: filling.push(record) }
-        });
-        records.collect()
-    }
-
     /// Notes the ends beside the store, and then shows what is durable to readers.
-    fn note(&mut self, ends: &HashMap<(Topic, u32), (u64, i64)>) -> std::io::Result<()> {
+    fn note(&mut self, ends: &HashMap<Place, End>) -> std::io::Result<()> {
         let now = self.streams.ends().map(|(topic, partition, end)| {
             (topic, partition, ends.get(&(topic, partition)).map_or(end, |(end, _)| *end))
         });
@@ -220,10 +99,10 @@ impl Writer {
         Ok(())
     }
 
-    fn acknowledge(&self, group: Vec<Append>, positions: Vec<Vec<Position>>) {
+    fn acknowledge(&self, appends: Vec<Placed>) {
         let mut appended: HashMap<Topic, usize> = HashMap::new();
-        for (append, positions) in group.iter().zip(&positions) {
-            *appended.entry(append.topic).or_default() += positions.len();
+        for append in &appends {
+            *appended.entry(append.topic).or_default() += append.positions.len();
         }
         // Told before it is answered, so that who has the answer has also been told.
         for (topic, records) in appended {
@@ -231,12 +110,13 @@ impl Writer {
             let grown = &self.streams.stream(topic).grown;
             grown.send_modify(|count| *count += records as u64);
         }
-        for (append, positions) in group.into_iter().zip(positions) {
+        for append in appends {
             // Who does not wait any more needs no answer; the records are there all the same.
-            let _ = append.reply.send(Ok(positions));
+            let _ = append.reply.send(Ok(append.positions));
         }
     }
 
+    /// Puts rows in the place of others. What a crash undoes is done again.
     fn replace(&self, replace: Replace) {
         let Replace { topic, partition, removed, put, start, reply } = replace;
         let bytes = put.iter().map(|(_, value)| value.len()).sum();
@@ -266,24 +146,18 @@ impl Writer {
         let _ = reply.send(done);
     }
 
-    fn stop(&self, group: Vec<Append>, error: &fjall::Error) {
+    fn stop(&self, appends: Vec<Placed>, error: &fjall::Error) {
         self.metrics.failed(error);
         self.streams.stop();
-        refuse(group, &self.streams.stopped());
+        refuse(appends, &self.streams.stopped());
     }
 }
 
-/// Blocks as they are put, those that are worth it packed on all cores.
-fn packed(blocks: Vec<(Topic, u32, Builder)>) -> impl Iterator<Item = (Topic, Row)> {
-    let (large, small): (Vec<_>, Vec<_>) =
-        blocks.into_iter().partition(|(_, _, block)| block.is_large());
-    let pack = |(topic, partition, block): (_, _, Builder)| (topic, block.finish(partition));
-    spread::heavy(large, pack).into_iter().chain(small.into_iter().map(pack))
-}
+/// What the thread does at last.
+struct Last<'a>(&'a Gathering);
 
-fn refuse(group: Vec<Append>, refused: &Refused) {
-    for append in group {
-        // Who does not wait any more needs no answer.
-        let _ = append.reply.send(Err(refused.clone().into()));
+impl Drop for Last<'_> {
+    fn drop(&mut self) {
+        self.0.give_up();
     }
 }
