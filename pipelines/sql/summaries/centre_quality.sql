@@ -56,7 +56,7 @@ measured AS (
     COALESCE(abandoned, 0) AS abandoned,
     waited,
     talked,
-    ratings,
+    COALESCE(ratings, 0) AS ratings,
     rated,
     CASE WHEN called.judged > 0 THEN called.judged ELSE served.judged END AS judged,
     CASE WHEN called.judged > 0 THEN called.resolved ELSE served.resolved END AS resolved
@@ -175,6 +175,7 @@ whole AS (
     SUM(criteria_asked) AS criteria_asked,
     SUM(criteria_met) AS criteria_met,
     CAST(NULL AS BIGINT) AS quality_bp,
+    COALESCE(SUM(ratings), 0) AS ratings,
     MAX(centres.kind) AS kind,
     SUM(subsidy) AS for_services
   FROM (SELECT DISTINCT month FROM measured) AS months
@@ -200,7 +201,8 @@ SELECT
   criteria_asked,
   criteria_met,
   quality_bp,
-  subsidy
+  subsidy,
+  ratings
 FROM each
 UNION ALL
 SELECT
@@ -225,7 +227,8 @@ SELECT
       WHEN 'library' THEN base_library
       WHEN 'mobile' THEN base_mobile
     END + COALESCE(for_services, 0) AS DECIMAL(18, 2)
-  ) AS subsidy
+  ) AS subsidy,
+  ratings
 FROM whole
 LEFT JOIN tariffs
   ON tariffs.month = whole.month;

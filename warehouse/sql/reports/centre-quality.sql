@@ -2,16 +2,19 @@
 -- Inputs: centre_quality_current, registry_centres_current. Parameters: $from, $to, local days; the months
 --   that they touch; $fewest, the smallest count of clients of whom a mean is shown.
 -- Output: one row per month, centre and service, and one of the whole centre, without a service. How fewer
---   clients waited and what they rated is left empty; so is the whole centre's where it would tell that of
---   those few. What was done is counted for all: the subsidy is paid by it.
+--   clients waited is left empty, and what fewer rated, however many were answered; so is the whole centre's
+--   where it would tell that of those few. What was done is counted for all: the subsidy is paid by it.
 WITH few AS (
-  -- Months of centres where the clients of all services of which no mean is shown are too few as well.
-  SELECT month, centre_id
+  -- How many clients of a centre waited or rated in a month, of all services of which no mean is shown.
+  SELECT
+    month,
+    centre_id,
+    SUM(CASE WHEN answered < $fewest THEN answered ELSE 0 END) AS waited,
+    SUM(CASE WHEN ratings < $fewest THEN ratings ELSE 0 END) AS rated
   FROM centre_quality_current
   WHERE month >= date_trunc('month', CAST($from AS DATE)) AND month <= $to
-    AND service_id IS NOT NULL AND answered < $fewest
+    AND service_id IS NOT NULL
   GROUP BY month, centre_id
-  HAVING SUM(answered) > 0 AND SUM(answered) < $fewest
 )
 SELECT
   quality.month AS month,
@@ -22,9 +25,11 @@ SELECT
   quality.completed AS completed,
   quality.requested AS calls,
   quality.answered AS answered,
-  CASE WHEN quality.answered >= $fewest AND few.month IS NULL
+  CASE WHEN quality.answered >= $fewest
+    AND (few.waited IS NULL OR few.waited = 0 OR few.waited >= $fewest)
     THEN quality.mean_wait_seconds END AS mean_wait_seconds,
-  CASE WHEN quality.answered >= $fewest AND few.month IS NULL
+  CASE WHEN quality.ratings >= $fewest
+    AND (few.rated IS NULL OR few.rated = 0 OR few.rated >= $fewest)
     THEN quality.mean_rating END AS mean_rating,
   quality.criteria_met AS criteria_met,
   quality.criteria_asked AS criteria_asked,

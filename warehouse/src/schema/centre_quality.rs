@@ -26,6 +26,7 @@ pub(super) const TABLE: Table = Table {
         may("criteria_met", Kind::Long),
         may("quality_bp", Kind::Long),
         may("subsidy", Kind::Money),
+        may("ratings", Kind::Long),
         COMPUTED,
     ],
 };

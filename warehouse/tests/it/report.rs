@@ -178,28 +178,36 @@ async fn a_grantor_is_told_of_its_own_budgets_and_finance_of_all() {
 #[tokio::test]
 async fn a_centres_means_tell_of_no_few_clients_nor_by_their_difference() {
     let world = World::new();
-    let quality = |centre: &str, service: serde_json::Value, answered: i64, rating: &str| {
+    let quality = |centre: &str, service: serde_json::Value, clients: [i64; 2], rating: &str| {
+        let [answered, ratings] = clients;
         json!({"month": "2025-01-01", "centre_id": centre, "service_id": service,
             "requested": answered, "answered": answered, "mean_wait_seconds": 30,
-            "mean_rating": rating, "subsidy": "2.00"})
+            "mean_rating": rating, "subsidy": "2.00", "ratings": ratings})
     };
     let rows = [
+        // One of many clients rated the one service: the whole's less the other's would be theirs.
+        quality("cesis", json!(null), [20, 6], "4.333"),
+        quality("cesis", json!("PAK_01"), [10, 1], "1.000"),
+        quality("cesis", json!("PAK_03"), [10, 5], "5.000"),
         // One client of the one service: the whole's rating less the other's would be theirs.
-        quality("ogre", json!(null), 10, "4.500"),
-        quality("ogre", json!("PAK_01"), 1, "1.000"),
-        quality("ogre", json!("PAK_03"), 9, "4.888"),
+        quality("ogre", json!(null), [10, 10], "4.500"),
+        quality("ogre", json!("PAK_01"), [1, 1], "1.000"),
+        quality("ogre", json!("PAK_03"), [9, 9], "4.888"),
         // Four of one and four of another are eight, of whom the whole tells no one's.
-        quality("saldus", json!(null), 13, "4.000"),
-        quality("saldus", json!("PAK_01"), 4, "3.000"),
-        quality("saldus", json!("PAK_02"), 4, "3.000"),
-        quality("saldus", json!("PAK_03"), 5, "5.000"),
-        quality("talsi", json!(null), 5, "4.000"),
-        quality("talsi", json!("PAK_03"), 5, "4.000"),
+        quality("saldus", json!(null), [13, 13], "4.000"),
+        quality("saldus", json!("PAK_01"), [4, 4], "3.000"),
+        quality("saldus", json!("PAK_02"), [4, 4], "3.000"),
+        quality("saldus", json!("PAK_03"), [5, 5], "5.000"),
+        quality("talsi", json!(null), [5, 5], "4.000"),
+        quality("talsi", json!("PAK_03"), [5, 5], "4.000"),
     ];
     world.land("centre_quality", 1, &rows).await;
     let told = of_january("centre-quality", &world.session().await).await;
     let told: Vec<_> = told.iter().map(|row| (&*row[1], &*row[4], &*row[8], &*row[9])).collect();
     let expected = [
+        ("cesis", "", "30", ""),
+        ("cesis", "PAK_01", "30", ""),
+        ("cesis", "PAK_03", "30", "5.000"),
         ("ogre", "", "", ""),
         ("ogre", "PAK_01", "", ""),
         ("ogre", "PAK_03", "30", "4.888"),
