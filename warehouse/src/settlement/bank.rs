@@ -224,15 +224,14 @@ fn booked(entry: Node<'_, '_>, entries: &mut Vec<Entry>) -> Result<(), Warehouse
     }
     let details: Vec<_> =
         children(entry, "NtryDtls").flat_map(|details| children(details, "TxDtls")).collect();
-    if details.is_empty() {
-        return together(entry, entries);
-    }
+    let mut names_any = false;
     for one in &details {
         let Some(reference) = path(*one, &["Refs", "EndToEndId"]) else { continue };
         let reference = text(reference);
         if reference == "NOTPROVIDED" {
             continue;
         }
+        names_any = true;
         let direction = child(*one, "CdtDbtInd");
         let direction = direction.map_or_else(|| must(entry, "CdtDbtInd"), Ok)?;
         let outcome = match text(direction) {
@@ -248,17 +247,23 @@ fn booked(entry: Node<'_, '_>, entries: &mut Vec<Entry>) -> Result<(), Warehouse
         entries.push(Entry {
             about: About::Payment(reference.to_owned()),
             outcome,
-            cents: amount(amount_of)?,
+            cents: amount(amount_of.filter(|of| is_euro(*of)))?,
             reason: reason(*one, outcome),
         });
     }
-    Ok(())
+    if names_any { Ok(()) } else { together(entry, &details, entries) }
 }
 
-/// What an entry says that books an order as a whole, without its payments.
-fn together(entry: Node<'_, '_>, entries: &mut Vec<Entry>) -> Result<(), WarehouseError> {
+/// What an entry says that books an order as a whole: it names none of its payments, whether it has
+/// details or not.
+fn together<'a, 'i>(
+    entry: Node<'a, 'i>,
+    details: &[Node<'a, 'i>],
+    entries: &mut Vec<Entry>,
+) -> Result<(), WarehouseError> {
     let batch = path(entry, &["NtryDtls", "Btch"]);
-    let order = batch.and_then(|batch| child(batch, "PmtInfId").or_else(|| child(batch, "MsgId")));
+    let batch = batch.and_then(|batch| child(batch, "PmtInfId").or_else(|| child(batch, "MsgId")));
+    let order = batch.or_else(|| details.iter().find_map(|of| path(*of, &["Refs", "PmtInfId"])));
     let Some(order) = order else { return Ok(()) };
     let outcome = match (text(must(entry, "CdtDbtInd")?), is_reversal(entry)) {
         ("DBIT", _) => Outcome::Paid,
@@ -268,7 +273,7 @@ fn together(entry: Node<'_, '_>, entries: &mut Vec<Entry>) -> Result<(), Warehou
     entries.push(Entry {
         about: About::Order(text(order).to_owned()),
         outcome,
-        cents: amount(child(entry, "Amt"))?,
+        cents: amount(child(entry, "Amt").filter(|of| is_euro(*of)))?,
         reason: reason(entry, outcome),
     });
     Ok(())
@@ -278,10 +283,15 @@ fn is_reversal(entry: Node<'_, '_>) -> bool {
     child(entry, "RvslInd").is_some_and(|said| matches!(text(said), "true" | "1"))
 }
 
+/// Whether an amount is in what we pay in: an account has entries of others, in any currency.
+fn is_euro(amount: Node<'_, '_>) -> bool {
+    amount.attribute("Ccy") == Some("EUR")
+}
+
 /// An amount in euro, as cents.
 fn amount(of: Option<Node<'_, '_>>) -> Result<Option<i64>, WarehouseError> {
     let Some(of) = of else { return Ok(None) };
-    if of.attribute("Ccy") != Some("EUR") {
+    if !is_euro(of) {
         return Err(at(of, "the amount is not in EUR"));
     }
     let text = text(of);
@@ -409,7 +419,7 @@ impl Known {
             Some(cents) if cents != payable().map(|of| of.cents).sum::<i64>() => {
                 return Err("the amount is another");
             }
-            None if needs_amount => return Err("the bank names no amount"),
+            None if needs_amount => return Err("the bank names no amount in euro"),
             _ => {}
         }
         for statement in about.iter().filter(|_| needs_amount) {
@@ -498,6 +508,48 @@ mod tests {
     }
 
     #[test]
+    fn what_others_are_paid_in_other_currencies_does_not_spoil_an_account_statement() {
+        let one = |reference: &str, currency: &str| {
+            format!(
+                "<Ntry><Amt Ccy=\"{currency}\">12.101</Amt><CdtDbtInd>DBIT</CdtDbtInd>\
+                 <Sts>BOOK</Sts><NtryDtls><TxDtls><Refs><EndToEndId>{reference}</EndToEndId>\
+                 </Refs></TxDtls></NtryDtls></Ntry>"
+            )
+        };
+        let ours = one("a", "EUR").replace("12.101", "12.10");
+        let both = format!(
+            "<BkToCstmrStmt><GrpHdr><MsgId>S-2</MsgId></GrpHdr>\
+             <Stmt>{}{ours}</Stmt></BkToCstmrStmt>",
+            one("invoice-7", "TND")
+        );
+        let file = read(document("camt.053.001.08", &both).as_bytes()).expect("read");
+        let told: Vec<_> = file.entries.iter().map(|entry| (&entry.about, entry.cents)).collect();
+        let payment = |name: &str| About::Payment(name.into());
+        assert_eq!(told, [(&payment("invoice-7"), None), (&payment("a"), Some(1_210))]);
+    }
+
+    #[test]
+    fn an_order_is_booked_together_where_no_payment_of_it_is_named() {
+        for details in [
+            "<Btch><PmtInfId>riga-2025-01</PmtInfId></Btch>",
+            "<Btch><PmtInfId>riga-2025-01</PmtInfId></Btch>\
+             <TxDtls><Refs><PmtInfId>riga-2025-01</PmtInfId></Refs></TxDtls>",
+            "<TxDtls><Refs><PmtInfId>riga-2025-01</PmtInfId>\
+             <EndToEndId>NOTPROVIDED</EndToEndId></Refs></TxDtls>",
+        ] {
+            let inside = format!(
+                "<BkToCstmrStmt><GrpHdr><MsgId>S-3</MsgId></GrpHdr><Stmt><Ntry>\
+                 <Amt Ccy=\"EUR\">30.00</Amt><CdtDbtInd>DBIT</CdtDbtInd><Sts>BOOK</Sts>\
+                 <NtryDtls>{details}</NtryDtls></Ntry></Stmt></BkToCstmrStmt>"
+            );
+            let file = read(document("camt.053.001.08", &inside).as_bytes()).expect("read");
+            let [entry] = file.entries.as_slice() else { panic!("{details}: {file:?}") };
+            assert_eq!(entry.about, About::Order("riga-2025-01".into()), "{details}");
+            assert_eq!((entry.outcome, entry.cents), (Outcome::Paid, Some(3_000)), "{details}");
+        }
+    }
+
+    #[test]
     fn what_is_no_bank_file_is_refused_with_its_place() {
         let refused = |text: &str| read(text.as_bytes()).expect_err("refused").to_string();
         let bomb = "<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>";
@@ -505,8 +557,9 @@ mod tests {
         assert!(refused(&document("pain.001.001.09", "")).contains("pain.002"));
         let unknown = document("pain.002.001.10", &STATUS.replace("ACSC", "WHAT"));
         assert!(refused(&unknown).contains("TxSts: the status \"WHAT\""), "{}", refused(&unknown));
-        let dollars = booked("<Sts>BOOK</Sts>", "DBIT", "").replace("EUR", "USD");
-        assert!(refused(&dollars).contains("not in EUR"));
+        let dollars = "<OrgnlTxRef><Amt><InstdAmt Ccy=\"USD\">1.00</InstdAmt></Amt></OrgnlTxRef>";
+        let dollars = STATUS.replace("<StsRsnInf>", &format!("{dollars}<StsRsnInf>"));
+        assert!(refused(&document("pain.002.001.10", &dollars)).contains("not in EUR"));
         let thirds = booked("<Sts>BOOK</Sts>", "DBIT", "").replace("12.1", "12.101");
         assert!(refused(&thirds).contains("two decimals"));
         assert!(refused("nothing").contains("no bank file"));
