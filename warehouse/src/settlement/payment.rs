@@ -103,7 +103,8 @@ pub async fn orders(
     for told in payable() {
         let id = order_id(closing, &told.statement.number.grantor);
         first.entry(id).or_default().push(told);
-        if told.refusals > 0 && told.state == StatementState::Closed {
+        // What is sent again stays in its order: the first one names the attempt that was refused.
+        if told.refusals > 0 && told.state != StatementState::Paid {
             let id = told.order.clone().unwrap_or_default();
             again.entry(id).or_default().push(told);
         }

@@ -379,8 +379,20 @@ async fn what_a_bank_says_late_or_twice_is_never_paid_for_again() {
     assert_eq!(take(&world, 4, &late).await, [unknown, unknown]);
     let second = told(payment("riga-market-2025-01-R1"), Outcome::Paid, Some(2_299));
     assert_eq!(take(&world, 5, &[second]).await, [""; 0]);
+    // What is sent again is in the order by which it is, and what is paid is ordered no more.
+    let taken = told(payment("jurmala-corner-2025-01-R1"), Outcome::Accepted, None);
+    assert_eq!(take(&world, 6, &[taken]).await, [""; 0]);
+    let session = world.session().await;
+    let all = settlement::statements(&session, &closing).await.unwrap();
+    let orders = settlement::orders(&session, &closing, closing.closed.unwrap(), &all).await;
+    let again = orders.unwrap().into_iter().flat_map(|order| order.payments);
+    let again: Vec<_> = again
+        .filter(|of| of.refusals > 0)
+        .map(|of| (of.statement.to_string(), of.refusals))
+        .collect();
+    assert_eq!(again, [("jurmala-corner-2025-01".to_owned(), 1)]);
     let states = "SELECT statement, state, refusals FROM settlement_statements_current \
         WHERE payable > 0 ORDER BY statement";
     let states: Vec<_> = world.rows(states).await.iter().map(|row| row.join(" ")).collect();
-    assert_eq!(states, ["jurmala-corner-2025-01 closed 1", "riga-market-2025-01 paid 1"]);
+    assert_eq!(states, ["jurmala-corner-2025-01 sent 1", "riga-market-2025-01 paid 1"]);
 }

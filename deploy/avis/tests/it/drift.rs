@@ -63,7 +63,21 @@ fn late_demo(place: &Path, baskets: usize) -> PathBuf {
     std::fs::write(&answer, status_report(&numbers)).expect("written");
     let told = run(&folder, &["settle", "import", answer.to_str().expect("text")]);
     assert!(told.contains("rejected"), "{told}");
+    orders_of_another_day(&folder);
     folder
+}
+
+/// What a bank refused is ordered with the accounts of the day, so that a file of before may be another.
+fn orders_of_another_day(folder: &Path) {
+    let settlements = folder.join("settlements");
+    let out = settlements.to_str().expect("text");
+    let told = run(folder, &["settle", "export", "--period", "2025-01", "--out", out]);
+    let again = told.lines().map(str::trim).filter(|name| name.starts_with("pain001-AVIS-"));
+    let again: Vec<_> = again.filter(|name| name.contains("-R")).collect();
+    assert!(!again.is_empty(), "{told}");
+    for name in again {
+        std::fs::write(settlements.join(name), "of another day").expect("written");
+    }
 }
 
 /// The bank takes every other payment and refuses the rest.
