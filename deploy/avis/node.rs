@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use authoriser::{authorise::Parts, claims::Claims, fence::Fence, index::Index};
@@ -15,7 +16,11 @@ use connectors::{
 };
 use ingest::{
     clock::Clock,
-    log::{Log, embedded::EmbeddedLog, fluvio::FluvioLog},
+    log::{
+        Log,
+        embedded::EmbeddedLog,
+        fluvio::{self, FluvioLog},
+    },
     metrics::ClusterMetrics,
     vault::Vault,
 };
@@ -54,6 +59,9 @@ use crate::{
 
 /// Lies in a folder while a restore into it is not finished.
 pub const UNFINISHED: &str = "restore-unfinished";
+/// How long a command waits for a cluster to take what it appends: longer than what is in doubt is published
+/// anew. Whoever asks a node that serves has a deadline of their own.
+const APPENDING: Duration = Duration::from_secs(180);
 
 /// A node over a folder: `log`, `keys`, `index` and `warehouse` lie in it. Of one that has one role the keys, and
 /// what goes with them, lie in the folder of another, and the tables are elsewhere.
@@ -129,13 +137,19 @@ impl Metrics {
 
 impl Metrics {
     /// The streams, where the settings say that they are.
-    fn log(&self, folder: &Path, config: &Config) -> Result<Arc<dyn Log>, Failure> {
+    fn log(
+        &self,
+        folder: &Path,
+        config: &Config,
+        append_timeout: Option<Duration>,
+    ) -> Result<Arc<dyn Log>, Failure> {
         let (own, metrics) = (config.embedded()?, self.ingest.clone());
         Ok(match config.log.engine {
             LogEngine::Embedded => Arc::new(EmbeddedLog::open(&folder.join("log"), &own, metrics)?),
             LogEngine::Fluvio => {
                 let cluster = ClusterMetrics::register(&self.registry)?;
-                Arc::new(FluvioLog::open(folder, config.fluvio()?, metrics, cluster)?)
+                let settings = fluvio::Settings { append_timeout, ..config.fluvio()? };
+                Arc::new(FluvioLog::open(folder, settings, metrics, cluster)?)
             }
         })
     }
@@ -155,15 +169,15 @@ pub fn is_finished(folder: &Path) -> Result<(), Failure> {
 }
 
 impl Node {
-    /// Opens a node's folder, and makes it where there is none.
+    /// Opens a node's folder for a command, and makes it where there is none.
     ///
     /// # Errors
     /// Where another process has it, or it cannot be read.
     pub fn open(folder: &Path, config: &Config, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
-        Self::open_as(Roles::ALL, folder, config, clock)
+        Self::opened(Roles::ALL, folder, config, clock, Some(APPENDING))
     }
 
-    /// As [`open`](Self::open), with some roles alone.
+    /// As [`open`](Self::open), to serve, with some roles alone.
     ///
     /// # Errors
     /// As [`open`](Self::open), and where the keys of another role are not there.
@@ -173,12 +187,22 @@ impl Node {
         config: &Config,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Failure> {
+        Self::opened(roles, folder, config, clock, None)
+    }
+
+    fn opened(
+        roles: Roles,
+        folder: &Path,
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        append_timeout: Option<Duration>,
+    ) -> Result<Self, Failure> {
         std::fs::create_dir_all(folder)
             .map_err(|source| Failure::Folder { path: folder.to_path_buf(), source })?;
         is_finished(folder)?;
         let metrics = Metrics::new(folder)?;
         // The log first: its lock says in words that another process has the folder.
-        let log = metrics.log(folder, config)?;
+        let log = metrics.log(folder, config, append_timeout)?;
         let elsewhere = roles.keys_elsewhere(folder, config);
         let vault = match &elsewhere {
             Some(keys) => Vault::follow(&keys.join("keys"))?,

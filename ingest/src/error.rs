@@ -178,6 +178,16 @@ pub enum ClusterError {
         /// How long was waited.
         seconds: u64,
     },
+    /// What was appended did not come back in time.
+    #[error(
+        "Fluvio at {cluster} did not give back within {seconds} s what was appended; this node's outbox has it and publishes it when the cluster takes it, so look before it is told again"
+    )]
+    Unconfirmed {
+        /// The cluster.
+        cluster: String,
+        /// How long was waited.
+        seconds: u64,
+    },
     /// A topic that is there has another number of partitions.
     #[error(
         "the topic {topic} has {found} partitions on Fluvio, and {wanted} are needed: records of one key would change their partition"

@@ -13,6 +13,7 @@ use std::{
     path::Path,
     sync::{Arc, mpsc},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
@@ -27,7 +28,7 @@ use super::{
     embedded::{self, EmbeddedLog},
 };
 use crate::{
-    error::LogError,
+    error::{ClusterError, LogError},
     metrics::{ClusterMetrics, Metrics},
     record::{Position, Record, Stored},
     topic::{Topic, partition_of},
@@ -56,6 +57,7 @@ pub struct FluvioLog {
     outbox: Arc<EmbeddedLog>,
     mirror: Arc<EmbeddedLog>,
     lanes: Arc<Vec<Arc<Lane>>>,
+    patience: Patience,
     /// Dropping it ends the tasks.
     stop: Option<oneshot::Sender<()>>,
     tasks: Option<JoinHandle<()>>,
@@ -85,6 +87,7 @@ impl FluvioLog {
         // What was published goes from the outbox by itself.
         let own = embedded::Settings { keep: HashMap::new(), ..settings.local.clone() };
         let outbox = Arc::new(EmbeddedLog::open(&folder.join(OUTBOX), &own, metrics)?);
+        let patience = Patience { limit: settings.append_timeout, cluster: settings.name() };
         let start = Start::open(folder, Arc::clone(&outbox), settings, read, cluster)?;
         let (mirror, lanes) = (Arc::clone(&start.mirror), Arc::clone(&start.lanes));
         let (stop, stopped) = oneshot::channel();
@@ -108,7 +111,8 @@ impl FluvioLog {
                 drop(runtime);
             })
             .map_err(failed)?;
-        let log = Self { outbox, mirror, lanes, stop: Some(stop), tasks: Some(tasks) };
+        let (stop, tasks) = (Some(stop), Some(tasks));
+        let log = Self { outbox, mirror, lanes, patience, stop, tasks };
         let ended = || LogError::Stopped { sync_failed: false };
         started.recv().map_err(|_| ended())??;
         Ok(log)
@@ -129,10 +133,14 @@ impl FluvioLog {
             }
         }
         let mut positions = self.outbox.append(topic, records).await?;
-        for position in &mut positions {
-            let waiting = &waiting[&position.partition];
-            position.offset = waiting.place(position.offset).await?;
-        }
+        let back = async {
+            for position in &mut positions {
+                let waiting = &waiting[&position.partition];
+                position.offset = waiting.place(position.offset).await?;
+            }
+            Ok::<(), ClusterError>(())
+        };
+        self.patience.wait(back).await?;
         Ok(positions)
     }
 
@@ -140,6 +148,28 @@ impl FluvioLog {
         let lane =
             self.lanes.iter().find(|lane| (lane.topic, lane.partition) == (topic, partition));
         lane.expect("every partition of every topic has a lane")
+    }
+}
+
+/// How long whoever appends waits for which cluster.
+#[derive(Debug)]
+struct Patience {
+    limit: Option<Duration>,
+    cluster: String,
+}
+
+impl Patience {
+    /// Waits for what the outbox has by now and the cluster may never take.
+    async fn wait(
+        &self,
+        back: impl Future<Output = Result<(), ClusterError>>,
+    ) -> Result<(), ClusterError> {
+        let Some(limit) = self.limit else { return back.await };
+        let late = |_| ClusterError::Unconfirmed {
+            cluster: self.cluster.clone(),
+            seconds: limit.as_secs(),
+        };
+        tokio::time::timeout(limit, back).await.map_err(late)?
     }
 }
 
@@ -192,5 +222,23 @@ impl Log for FluvioLog {
 
     fn subscribe(&self, topic: Topic) -> watch::Receiver<u64> {
         self.mirror.subscribe(topic)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_appends_is_told_in_time_which_cluster_gives_nothing_back() {
+        let limit = Some(Duration::from_millis(1));
+        let patience = Patience { limit, cluster: "fluvio.example:9003".into() };
+        assert_eq!(patience.wait(ready(Ok(()))).await, Ok(()));
+        let error = patience.wait(pending()).await.expect_err("nothing comes back");
+        assert!(error.to_string().contains("fluvio.example:9003"), "{error}");
+        // It is in the outbox: to append it again would be to tell it twice.
+        assert!(!error.retry());
     }
 }

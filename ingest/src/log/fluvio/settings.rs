@@ -46,6 +46,9 @@ pub struct Settings {
     pub open_timeout: Duration,
     /// How long one request may take before the connection is given up.
     pub request_timeout: Duration,
+    /// How long an append waits until it came back; without it as long as that takes, which is for whoever
+    /// has a deadline of their own.
+    pub append_timeout: Option<Duration>,
     /// After so long without a record it is asked whether there are any.
     pub silence: Duration,
     /// The longest pause between two attempts to reach the cluster.
@@ -75,6 +78,7 @@ impl Settings {
             retention: Duration::from_secs(10 * 365 * 24 * 60 * 60),
             open_timeout: Duration::from_secs(60),
             request_timeout: Duration::from_secs(10),
+            append_timeout: None,
             silence: Duration::from_secs(5),
             longest_pause: Duration::from_secs(10),
             outbox_kept: Duration::from_secs(600),
