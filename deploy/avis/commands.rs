@@ -21,6 +21,7 @@ use ingest::{
 };
 use pipelines::{groups, own};
 use warehouse::{
+    error::WarehouseError,
     export::{self, Csv},
     open_data::{self, ckan::Portal},
     report::{REPORTS, Report},
@@ -98,7 +99,12 @@ pub fn streams(data: &Data) -> Result<(Arc<dyn Log>, Vec<String>), Failure> {
 /// Tables can be read while a node runs on the same folder.
 async fn session(data: &Data) -> Result<Session, Failure> {
     let config = Config::load(data.config.as_deref(), std::env::vars())?;
-    let session = Session::open(&config.warehouse(&data.folder)?).await?;
+    let tables = config.warehouse(&data.folder)?;
+    // In a folder that is no node's, as where it is misspelt, every table would be empty.
+    if tables.scheme() == "file" && tables.to_file_path().is_ok_and(|tables| !tables.exists()) {
+        has_streams(data)?;
+    }
+    let session = Session::open(&tables).await?;
     let keys = Roles::ALL.keys_elsewhere(&data.folder, &config);
     let keys = keys.as_deref().unwrap_or(&data.folder);
     Ok(session.rotated(Rotations::read(keys)?.days())?)
@@ -272,8 +278,8 @@ pub fn keep(file: &Path, text: &str) -> Result<(), Failure> {
         println!("{text}");
         return Ok(());
     }
-    let failed = |source| Failure::Read { path: file.to_path_buf(), source };
-    std::fs::write(file, text).map_err(failed)
+    let failed = |source| WarehouseError::Write { path: file.to_path_buf(), source };
+    Ok(std::fs::write(file, text).map_err(failed)?)
 }
 
 /// A registry file, read and checked; whom it lists is named by the vault's keyed hashes.

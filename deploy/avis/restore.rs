@@ -55,10 +55,10 @@ pub async fn run(arguments: RestoreArguments) -> Result<(), Failure> {
     check(&arguments.backup, &manifest, &progress)?;
     let from = arguments.keys.clone().unwrap_or_else(|| beside(&arguments.backup));
     let (mut copy, forgotten) = keys::newest(&from, &manifest.keys)?;
-    begin(folder)?;
-
     let notes = read_notes(&arguments.backup, &manifest)?;
     let erasures = erasures(&notes, &forgotten, arguments.erasures.as_deref())?;
+    begin(folder)?;
+
     let cuts = Cuts::find(&arguments.backup, &manifest, arguments.to)?;
     let records = streams(&arguments.backup, &manifest, &cuts, folder, &config, &progress).await?;
     put_notes(folder, notes, &erasures, instant)?;
@@ -254,9 +254,27 @@ fn erasures(
     Ok(erasures.filter(|erasure| seen.insert(erasure.person.clone())).collect())
 }
 
+/// A list that somebody names. One of anything else would have everybody remembered, so each line is looked
+/// at; one that was cut off has nothing done behind it.
 fn list_of(list: Option<&Path>) -> Result<String, Failure> {
     let Some(path) = list else { return Ok(String::new()) };
-    fs::read_to_string(path).map_err(|source| Failure::Read { path: path.to_owned(), source })
+    let text = fs::read_to_string(path);
+    let text = text.map_err(|source| Failure::Read { path: path.to_owned(), source })?;
+    for (number, line) in (1_usize..).zip(text.lines()) {
+        let is_one = match serde_json::from_str::<Erasure>(line) {
+            Ok(erasure) => RecipientId::parse(&erasure.person).is_some(),
+            Err(error) => error.is_eof(),
+        };
+        if !is_one {
+            let text = format!(
+                "{}, line {number}: this is no erasure as a node lists them in {}",
+                path.display(),
+                person::ERASURES
+            );
+            return Err(Failure::State(text));
+        }
+    }
+    Ok(text)
 }
 
 fn put_notes(

@@ -257,13 +257,21 @@ fn a_backup_under_load_is_restored_to_three_instants_and_goes_on() {
     // Into a folder that holds something nothing is restored, and a damaged backup is refused.
     let refused = restore(&from, &keys, None, &origin);
     assert_eq!(refused.status.code(), Some(1));
+    // A list that names nobody as a node does would have everybody remembered.
+    let (list, other) = (place.join("codes.txt"), place.join("never"));
+    std::fs::write(&list, "\n010180-12345\n").expect("written");
+    let mut command = avis();
+    command.arg("restore").arg(&from).arg("--keys").arg(&keys).arg("--data").arg(&other);
+    let refused = command.arg("--erasures").arg(&list).output().expect("run");
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(told.contains("codes.txt, line 2"), "{told}");
+    assert!(!refused.status.success() && !other.exists());
     let segment = std::fs::read_dir(from.join("streams")).expect("files").next();
     let segment = segment.expect("one").expect("a file").path();
     let mut bytes = std::fs::read(&segment).expect("read");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&segment, bytes).expect("written");
-    let other = place.join("never");
     let refused = restore(&from, &keys, None, &other);
     assert!(!refused.status.success() && !other.exists());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("damaged"));

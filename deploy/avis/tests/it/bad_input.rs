@@ -117,6 +117,25 @@ fn a_wrong_use_says_what_to_do() {
         avis().args(["settle", "check", "--data"]).arg(folder.path()).output().expect("run");
     assert_eq!(output.status.code(), Some(1), "the command is right, the folder is not");
     assert!(String::from_utf8_lossy(&output.stderr).contains("holds no node's data"));
+    let published = folder.path().join("published");
+    let published = published.to_str().expect("text");
+    for command in [
+        &["sql", "SELECT COUNT(*) FROM benefit_lines"][..],
+        &["report", "use-per-benefit", "--from", "2025-01-01", "--to", "2025-01-31"][..],
+        &["open-data", "publish", "--out", published][..],
+    ] {
+        let output = avis().args(command).arg("--data").arg(folder.path()).output().expect("run");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {told}");
+        assert!(told.contains("holds no node's data"), "{command:?}: {told}");
+    }
+    assert!(!folder.path().join("published").exists(), "empty sets are not published");
+    let node = folder.path().join("node");
+    std::fs::create_dir_all(node.join("log")).expect("a folder");
+    let nowhere = node.join("nowhere/registry.yaml");
+    let output = avis().args(["registry", "export"]).arg(nowhere).arg("--data").arg(&node).output();
+    let told = String::from_utf8_lossy(&output.expect("run").stderr).into_owned();
+    assert!(told.contains("cannot write") && told.contains("registry.yaml"), "{told}");
     assert!(data("baskets.ndjson.gz").is_file());
     let both = ["settle", "list", "--server", "http://[::1]:1", "--data", "somewhere"];
     assert_eq!(avis().args(both).output().expect("run").status.code(), Some(2));
