@@ -186,6 +186,14 @@ impl WarehouseError {
         }
     }
 
+    /// Whether a query names a table that its reader does not see. Of a file that is missing the storage says
+    /// that it was not found, too.
+    #[must_use]
+    pub fn is_unseen(&self) -> bool {
+        let Self::Query(error) = self else { return false };
+        matches!(error.find_root(), DataFusionError::Plan(told) if told.contains("not found"))
+    }
+
     /// Whether the storage did not do what was asked, or did not come to say so, and nobody else
     /// wrote.
     #[must_use]
@@ -231,5 +239,16 @@ mod tests {
         assert!(!WarehouseError::from(wrong).retry());
         let moved = WarehouseError::Moved { table: "means" };
         assert!(moved.retry() && !moved.is_outage());
+    }
+
+    #[test]
+    fn a_file_that_is_missing_is_no_table_that_is_not_seen() {
+        let unseen = DataFusionError::Plan("table 'avis.public.persons' not found".into());
+        assert!(WarehouseError::from(unseen.context("a report")).is_unseen());
+        let source = "no such file".into();
+        let missing = object_store::Error::NotFound { path: "part-0.parquet".into(), source };
+        let missing = DataFusionError::ObjectStore(Box::new(missing));
+        assert!(missing.to_string().contains("not found"), "{missing}");
+        assert!(!WarehouseError::from(missing).is_unseen());
     }
 }

@@ -11,7 +11,6 @@ use connectors::{problem::Problem, terminal::openapi::Refusals};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use warehouse::{
-    error::WarehouseError,
     export::{Csv, Format},
     report::{REPORTS, Report},
 };
@@ -86,11 +85,10 @@ pub(super) async fn one(
     let to = local_day("to", days.to.as_deref())?;
     let session = pulling.node.session().map_err(inside)?;
     let session = session.seen_by(&view).map_err(inside)?;
-    let rows = report.rows(&session, from, to).await.map_err(|error| match error {
-        WarehouseError::Query(error) if error.to_string().contains("not found") => {
-            Problem::forbidden("this report is not for your role")
-        }
-        other => inside(other),
+    let rows = report.rows(&session, from, to).await;
+    let rows = rows.map_err(|error| match error.is_unseen() {
+        true => Problem::forbidden("this report is not for your role"),
+        false => inside(error),
     })?;
     let written = |kind: &'static str, format: Format| {
         let bytes = rows.bytes(format).map_err(inside)?;
