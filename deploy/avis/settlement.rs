@@ -351,6 +351,21 @@ pub async fn prove_now(node: &Node) -> Result<Proof, Failure> {
     compared(&node.log, &session, &closings, &now).await
 }
 
+/// The same of a node that starts, up to offsets that have landed. Terminals are answered by then, and a
+/// month may be closed: one that is closed beyond those offsets is proved the next time.
+///
+/// # Errors
+/// As [`prove`], and where a table of settlements cannot be written.
+pub async fn prove_first(node: &Node, landed: &[u64]) -> Result<Proof, Failure> {
+    let closings = {
+        // Nobody closes a month between the tables of settlements and the closings that are proved.
+        let mut open = node.settling.lock().await;
+        catch_up_soon(node, &mut open).await?;
+        Closings::read(&node.log).await?.until(landed)
+    };
+    compared(&node.log, &node.session()?, &closings, landed).await
+}
+
 /// Whether a proof can be made a little later: what it is about still lands.
 #[must_use]
 pub fn is_landing(failure: &Failure) -> bool {

@@ -70,6 +70,18 @@ impl Closings {
         self.all.iter().filter(move |closing| closing.period == period)
     }
 
+    /// Those before the first that goes beyond some offsets, one per partition.
+    #[must_use]
+    pub fn until(mut self, ends: &[u64]) -> Self {
+        let is_within = |closing: &&Closing| {
+            let mut each = closing.end_offsets.iter().enumerate();
+            each.all(|(partition, end)| ends.get(partition).is_some_and(|last| end <= last))
+        };
+        let within = self.all.iter().take_while(is_within).count();
+        self.all.truncate(within);
+        self
+    }
+
     /// What the month's next closing would hold if it ended at these offsets.
     #[must_use]
     pub fn draft(&self, period: Month, end_offsets: Vec<u64>) -> Closing {
@@ -242,4 +254,27 @@ fn failed(
     source: WarehouseError,
 ) -> PipelineError {
     PipelineError::Table { pipeline: table.schema().name.to_owned(), attempted, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_closed_beyond_some_offsets_is_left_out() {
+        let month = |text: &str| Month::parse(text).expect("a month");
+        let mut closings = Closings::default();
+        for (period, ends) in [("2025-01", [5, 3]), ("2025-02", [7, 3]), ("2025-01", [7, 4])] {
+            let closing = closings.draft(month(period), ends.to_vec());
+            closings.all.push(closing);
+        }
+        let until = |ends: &[u64]| closings.clone().until(ends).all().len();
+        assert_eq!((until(&[7, 4]), until(&[9, 9])), (3, 3));
+        assert_eq!((until(&[7, 3]), until(&[6, 9])), (2, 1));
+        // A partition that nobody speaks of has nothing before its end.
+        assert_eq!((until(&[9]), until(&[])), (0, 0));
+        // What is left out is of the month's next closing.
+        let draft = closings.until(&[7, 3]).draft(month("2025-01"), vec![7, 3]);
+        assert_eq!((draft.correction, draft.from_offsets), (1, vec![5, 3]));
+    }
 }

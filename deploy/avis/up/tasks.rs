@@ -110,10 +110,7 @@ pub async fn settle_first(
     landed: Vec<u64>,
     stop: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
-    let proved = patiently(&node, &stop, || async {
-        settlement::follow(&node).await?;
-        settlement::prove(&node.log, &node.session()?, &landed).await
-    });
+    let proved = patiently(&node, &stop, || settlement::prove_first(&node, &landed));
     let proof = proved.await?;
     node.metrics().vitals.proved(proof.difference_cents(), node.clock.now());
     proof.balanced()
