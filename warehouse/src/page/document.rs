@@ -105,7 +105,21 @@ fn days(
     if days.iter().all(|day| day.cents <= 0) {
         return Ok(String::new());
     }
-    Ok(by_day("picture", title, &days, span))
+    Ok(by_day("picture", title, &days, shown(&days, span)))
+}
+
+/// How many days a picture shows though nothing is known of them.
+const DAYS_SHOWN: i64 = 1_100;
+
+/// The days that a picture shows: those that were asked for, or where these are of ages, those that have a
+/// figure and what lies between.
+fn shown(days: &[Figure], (from, to): (NaiveDate, NaiveDate)) -> (NaiveDate, NaiveDate) {
+    if (to - from).num_days() <= DAYS_SHOWN {
+        return (from, to);
+    }
+    let known = || days.iter().filter_map(|day| day.name.parse::<NaiveDate>().ok());
+    let known = known().min().zip(known().max());
+    known.map_or((from, from), |(first, last)| (from.max(first), to.min(last)))
 }
 
 /// How many bars a picture has at most; the table has all rows.

@@ -115,6 +115,19 @@ async fn every_report_is_a_table_and_a_page() {
     assert!(Report::named("none").is_err());
 }
 
+#[tokio::test]
+async fn a_picture_of_days_is_no_larger_than_what_there_is_to_show() {
+    let world = world().await;
+    let of_days = Report::named("use-per-merchant-and-day").unwrap();
+    let (from, to) = ("2025-01-01".parse().unwrap(), "2025-03-31".parse().unwrap());
+    let rows = of_days.rows(&world.session().await, from, to).await.unwrap();
+    // Whoever asks for all days there are is shown those on which there was anything.
+    let page = of_days.html(&rows, chrono::NaiveDate::MIN, chrono::NaiveDate::MAX).unwrap();
+    assert!(page.contains("Tue 2025-01-07: €1.50</title>"));
+    assert!(page.contains("Sat 2025-03-01: €9.00</title>"));
+    assert!(page.len() < 100_000, "{} bytes", page.len());
+}
+
 /// The picture on a report's page.
 async fn picture(world: &World, name: &str) -> String {
     let session = world.session().await;
