@@ -190,7 +190,11 @@ async fn import(node: &Node, path: &Path) -> Result<(), Failure> {
     let file = bank::read(&bytes)
         .map_err(|source| Failure::Bank { path: path.to_path_buf(), source: Box::new(source) })?;
     let hash = checksum(&bytes);
-    let taken = settlement::take(node, &file, &hash, node.clock.now()).await?;
+    let taken = settlement::take(node, &file, &hash, node.clock.now()).await;
+    let taken = taken.map_err(|error| match error {
+        Failure::State(text) => Failure::State(format!("{}: {text}", path.display())),
+        other => other,
+    })?;
     note(node, "settlement.import", hash).await?;
     let Some(matched) = taken else {
         println!("{}: read before; nothing changes", path.display());

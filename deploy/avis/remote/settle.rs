@@ -167,7 +167,9 @@ pub async fn import(server: &str, files: &[PathBuf]) -> Result<(), Failure> {
     let client = Client::of(server)?;
     for path in files {
         let request = client.request(Method::POST, &["bank-files"], &[]).body(bank_file(path)?);
-        let taken: Taken = client.told(request).await?;
+        let taken = client.told::<Taken>(request).await;
+        let taken =
+            taken.map_err(|error| Failure::Server(format!("{}: {error}", path.display())))?;
         if !taken.is_new {
             println!("{}: read before; nothing changes", path.display());
             continue;

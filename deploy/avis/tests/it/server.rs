@@ -97,6 +97,9 @@ fn what_a_running_node_does_is_asked_of_it() {
     let told = refused("finance", &["settle", "close", "--period", month]);
     assert!(told.contains("is not over yet"), "{told}");
     assert_eq!(of("finance", &["settle", "unmatched"]), "");
+    let answer = write("answer.xml", "<a/>");
+    let told = refused("finance", &["settle", "import", &answer]);
+    assert!(told.contains("answer.xml") && told.contains("camt.053"), "{told}");
 
     what_it_has_is_proved(&node, &registry);
     somebody_is_told_and_forgotten(&node, &write("person.ndjson", &person().to_string()));
