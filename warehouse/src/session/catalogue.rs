@@ -11,12 +11,12 @@ use datafusion::{
         CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
         MemorySchemaProvider, SchemaProvider,
     },
-    common::Result,
+    common::{Result, ScalarValue},
     datasource::{TableProvider, empty::EmptyTable},
     error::DataFusionError,
     execution::{SessionState, SessionStateBuilder},
     functions_window::expr_fn::row_number,
-    logical_expr::{Expr, ExprFunctionExt},
+    logical_expr::{Expr, ExprFunctionExt, cast},
     prelude::{DataFrame, SessionContext, col, lit},
 };
 use url::Url;
@@ -145,9 +145,32 @@ impl Catalogue {
             [] => landed,
             rows => Arc::new(TailProvider::new(landed, rows)),
         };
+        let whole = self.grown(table, whole).await?;
         let Some(next) = seen.and_then(|seen| seen.before.as_ref()) else { return Ok(whole) };
         let context = self.only([(table.name, whole)])?;
         Ok(context.table(table.name).await?.filter(before(next))?.into_view())
+    }
+
+    /// A table with every column of its schema. One that an earlier version wrote lacks those that came
+    /// since, until whoever writes it opens it.
+    async fn grown(
+        &self,
+        table: &'static schema::Table,
+        whole: Arc<dyn TableProvider>,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let there = whole.schema();
+        let is_there = |name: &str| there.field_with_name(name).is_ok();
+        if table.columns.iter().all(|column| is_there(column.name)) {
+            return Ok(whole);
+        }
+        let wanted = table.as_queried();
+        let columns = wanted.fields().iter().map(|field| match field.name().as_str() {
+            name if is_there(name) => col(name),
+            name => cast(lit(ScalarValue::Null), field.data_type().clone()).alias(name),
+        });
+        let columns: Vec<Expr> = columns.collect();
+        let context = self.only([(table.name, whole)])?;
+        Ok(context.table(table.name).await?.select(columns)?.into_view())
     }
 
     async fn entitlements(&self) -> Result<Arc<dyn TableProvider>> {

@@ -84,6 +84,21 @@ async fn new_columns_are_added_and_old_rows_have_no_value() {
 }
 
 #[tokio::test]
+async fn what_an_earlier_version_wrote_is_read_before_anybody_adds_its_columns() {
+    let world = World::new();
+    let old = open(&world, other("centre_quality", without("ratings"))).await.unwrap();
+    let row = json!({"month": "2025-01-01", "centre_id": "ogre", "answered": 7});
+    let mut rows = batch("centre_quality", &[row]);
+    rows.remove_column(rows.schema().index_of("ratings").unwrap());
+    let positions = Positions::from([("centre_quality/0".to_owned(), 1)]);
+    old.commit(vec![rows], &positions).await.unwrap();
+    for name in ["centre_quality", "centre_quality_current"] {
+        let sql = format!("SELECT answered, ratings FROM {name} WHERE centre_id = 'ogre'");
+        assert_eq!(world.rows(&sql).await, [["7", ""]], "{name}");
+    }
+}
+
+#[tokio::test]
 async fn columns_are_never_changed_or_removed() {
     let world = World::new();
     world.land("means", 1, &[json!({"token": "T"})]).await;
