@@ -134,6 +134,13 @@ impl LogError {
         matches!(self, Self::DiskFull { .. } | Self::ReadOnly { .. })
     }
 
+    /// Whether what was appended is durable all the same and comes to the stream by itself: appended
+    /// again, it would be told twice.
+    #[must_use]
+    pub const fn is_unconfirmed(&self) -> bool {
+        matches!(self, Self::Cluster(ClusterError::Unconfirmed { .. }))
+    }
+
     /// Why the record at an offset is none that this version reads.
     pub(crate) fn unread(topic: Topic, partition: u32, offset: u64, error: WireError) -> Self {
         match error {

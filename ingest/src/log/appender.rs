@@ -49,7 +49,7 @@ impl Appender {
     }
 
     /// Waits until all that was taken is on the stream. What an earlier call could not append is
-    /// appended again, as it was.
+    /// appended again, as it was, unless it comes to the stream by itself.
     ///
     /// # Errors
     /// Where the stream fails.
@@ -65,7 +65,13 @@ impl Appender {
         let done = appending.await;
         self.appending = None;
         match done.map_err(JoinError::try_into_panic) {
-            Ok(appended) => appended?,
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                if error.is_unconfirmed() {
+                    self.unsettled = Arc::default();
+                }
+                return Err(error);
+            }
             Err(Ok(panic)) => std::panic::resume_unwind(panic),
             // The runtime ends.
             Err(Err(_)) => return Err(LogError::Stopped { sync_failed: false }),
@@ -84,12 +90,17 @@ impl Appender {
 
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
+    use chrono::{DateTime, Utc};
+    use tokio::sync::watch;
 
     use super::*;
     use crate::{
-        log::model::{Fault, ModelLog},
-        record::outside_id,
+        error::ClusterError,
+        log::{
+            Pending,
+            model::{Fault, ModelLog},
+        },
+        record::{Position, Stored, outside_id},
         wire::v1::{Event, ServiceEvent},
     };
 
@@ -141,5 +152,59 @@ mod tests {
         appender.append(vec![record("2")]).await.expect("taken");
         appender.settle().await.expect("appended");
         assert_eq!(keys(&model).await, ["1", "2"]);
+    }
+
+    /// A log that has what it is given, and does not say so in time.
+    #[derive(Debug, Default)]
+    struct Silent(ModelLog);
+
+    impl Log for Silent {
+        fn append<'a>(&'a self, topic: Topic, records: &'a [Record]) -> Pending<'a, Vec<Position>> {
+            Box::pin(async move {
+                self.0.append(topic, records).await?;
+                let cluster = "fluvio.example:9003".into();
+                Err(LogError::from(ClusterError::Unconfirmed { cluster, seconds: 180 }))
+            })
+        }
+
+        fn read(
+            &self,
+            topic: Topic,
+            partition: u32,
+            from: u64,
+            most: usize,
+        ) -> Pending<'_, Vec<Stored>> {
+            self.0.read(topic, partition, from, most)
+        }
+
+        fn end(&self, topic: Topic, partition: u32) -> Result<u64, LogError> {
+            self.0.end(topic, partition)
+        }
+
+        fn start(&self, topic: Topic, partition: u32) -> Result<u64, LogError> {
+            self.0.start(topic, partition)
+        }
+
+        fn at(&self, topic: Topic, partition: u32, instant: DateTime<Utc>) -> Pending<'_, u64> {
+            self.0.at(topic, partition, instant)
+        }
+
+        fn partitions(&self, topic: Topic) -> u32 {
+            self.0.partitions(topic)
+        }
+
+        fn subscribe(&self, topic: Topic) -> watch::Receiver<u64> {
+            self.0.subscribe(topic)
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_to_the_stream_by_itself_is_not_appended_again() {
+        let silent = Arc::new(Silent::default());
+        let mut appender = Appender::new(silent.clone(), TOPIC);
+        appender.append(vec![record("1")]).await.expect("taken");
+        appender.settle().await.expect_err("nobody says that it is on the stream");
+        appender.settle().await.expect("there is nothing to append");
+        assert_eq!(keys(&silent.0).await, ["1"]);
     }
 }
