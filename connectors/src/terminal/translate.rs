@@ -1,9 +1,10 @@
 //! A transaction of a file as an upload of the stream.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use domain::{
+    basket::{Line, Lines},
     id::{IdempotencyKey, InstructionId, MeansToken, TerminalId},
     registry::Registry,
 };
@@ -94,10 +95,9 @@ fn upload(
     let receipt_number = fields.optional("receipt").and_then(|at| basket::receipt(&at));
     let spend_points =
         fields.optional("spend_points").map_or(Some(0), |at| basket::spend_points(&at));
-    let applied = fields.optional("applied");
-    let says_applied = applied.is_some();
-    let applied = applied.map(|at| at.elements()).unwrap_or_default();
-    let applied = applied.iter().filter_map(applied_line).collect();
+    let gave = fields.optional("applied");
+    let says_applied = gave.is_some();
+    let applied = gave.map(|at| applied(&at, lines.as_ref())).unwrap_or_default();
     let occurred_at = occurred_at?;
     let upload = TransactionUploaded {
         terminal_id: terminal?.to_string(),
@@ -112,6 +112,28 @@ fn upload(
         body_hash: Vec::new(),
     };
     Some((upload, occurred_at))
+}
+
+/// What the terminal says it gave. Nobody gives more on a line than it costs: where one says so its
+/// amounts are wrong, and none of them can be told from a right one.
+fn applied(at: &Cursor<'_>, lines: Option<&Lines>) -> Vec<AppliedLine> {
+    let elements = at.elements();
+    let applied: Vec<Option<AppliedLine>> = elements.iter().map(applied_line).collect();
+    if let Some(lines) = lines {
+        let price = |line: &Line| (line.number, line.total().cents());
+        let mut left: BTreeMap<u32, i64> = lines.iter().map(price).collect();
+        for (at, gave) in elements.iter().zip(&applied) {
+            let Some(AppliedLine { line, amount_cents, .. }) = gave else { continue };
+            match left.get_mut(line) {
+                None => at.fault("is on no line of the basket"),
+                Some(left) if *amount_cents > *left => {
+                    at.fault("makes it more than the line costs");
+                }
+                Some(left) => *left -= amount_cents,
+            }
+        }
+    }
+    applied.into_iter().flatten().collect()
 }
 
 fn applied_line(at: &Cursor<'_>) -> Option<AppliedLine> {

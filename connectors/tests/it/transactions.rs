@@ -42,6 +42,13 @@ pub fn with(key: &str, pointer: &str, value: Value) -> String {
     basket.to_string()
 }
 
+/// What a terminal says it gave on some lines.
+fn gave(on: &[(u32, i64)]) -> Value {
+    on.iter()
+        .map(|(line, cents)| json!({"instruction": "coupons", "line": line, "amount_cents": cents}))
+        .collect()
+}
+
 fn connector(node: &Node) -> TransactionFiles {
     TransactionFiles {
         terminals: Arc::new(Terminals::of(&real_registry().registry)),
@@ -121,6 +128,17 @@ async fn broken_lines_spoil_no_other() {
             Reason::InvalidQuantity,
             "exponent",
         ),
+        (with("b24", "/applied", gave(&[(1, 210)])), Reason::InvalidValue, "/applied/0: makes"),
+        (
+            with("b25", "/applied", gave(&[(1, 100), (2, 150), (1, 110)])),
+            Reason::InvalidValue,
+            "/applied/2: makes it more than the line costs",
+        ),
+        (
+            with("b26", "/applied", gave(&[(3, 1)])),
+            Reason::InvalidValue,
+            "/applied/0: is on no line",
+        ),
         ("[".repeat(100_000), Reason::MalformedJson, "column"),
         ("\u{0}\u{1}".into(), Reason::MalformedJson, "column"),
     ];
@@ -170,14 +188,16 @@ async fn a_transaction_is_what_the_terminal_sent() {
     let node = Node::new();
     let mut spending = basket("k");
     spending["spend_points"] = json!("max");
-    spending["applied"] = json!([{"instruction": "coupons", "line": 1, "amount_cents": 50}]);
+    // Half of one line at a time, and the whole of the other.
+    spending["applied"] = gave(&[(1, 50), (1, 159), (2, 150)]);
     load(&node, std::io::Cursor::new(spending.to_string()), "file").await;
     let upload = uploads(&node).await.pop().expect("an upload");
     assert_eq!(upload.terminal_id, "T-000381");
     assert_eq!(upload.occurred_at, 1_735_815_393_000_000);
     assert_eq!(upload.receipt_number.as_deref(), Some("31198676055"));
     assert_eq!((upload.spend_points, upload.says_applied), (-1, true));
-    assert_eq!(upload.applied[0].amount_cents, 50);
+    let applied = upload.applied.iter().map(|of| (of.line, of.amount_cents));
+    assert_eq!(applied.collect::<Vec<_>>(), [(1, 50), (1, 159), (2, 150)]);
     assert_eq!(upload.lines[0].quantity_thousandths, 1_000);
     assert_eq!(upload.lines[1].quantity_thousandths, 755);
     assert_eq!(upload.lines[1].attributes["brand"], "own");
