@@ -1,6 +1,9 @@
 //! What was refused, kept with the reason: nothing that came is dropped in silence.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use domain::{id::RecordId, period::LocalTime};
@@ -178,10 +181,14 @@ async fn each_open(
         let Stored { position, record } = stored;
         match record.event {
             Event::DeadLetter(mut letter) => {
-                trim(&mut letter);
                 let (id, recorded_at) = (record.id, record.recorded_at);
-                places.insert(id.to_string(), position);
-                letters.insert(position, Open { id, position, recorded_at, letter });
+                // Whoever sends the same again is refused again: it is the letter that is open already, and
+                // what is done about that is done about both.
+                if let Entry::Vacant(place) = places.entry(id.to_string()) {
+                    place.insert(position);
+                    trim(&mut letter);
+                    letters.insert(position, Open { id, position, recorded_at, letter });
+                }
             }
             Event::DeadLetterSettled(settled) => {
                 places.remove(&settled.letter_id).and_then(|place| letters.remove(&place));

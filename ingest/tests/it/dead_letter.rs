@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use ingest::{
-    dead_letter::{DeadLetter, LONGEST_PAYLOAD, Reason},
+    dead_letter::{DeadLetter, LONGEST_PAYLOAD, Outcome, Reason, listed, open},
     deduplication::{Deduplication, Known, Said},
     log::{Log, model::ModelLog},
     topic::Topic,
@@ -38,6 +38,36 @@ fn a_refused_line_is_sealed_and_known_again() {
     assert!(!event.payload.windows(8).any(|window| window == b"xxxxxxxx"), "the payload shows");
     assert_eq!(vault.unseal_for_node(&event.payload).expect("opened").len(), LONGEST_PAYLOAD);
     assert_eq!(event.payload_bytes, payload.len() as u64);
+}
+
+#[tokio::test]
+async fn what_is_refused_again_is_one_letter_and_is_dealt_with_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let vault = Vault::open(folder.path()).expect("a vault");
+    let log: Arc<dyn Log> = Arc::new(ModelLog::default());
+    let refused = |line| {
+        let letter = DeadLetter {
+            connector: "terminal",
+            reason: Reason::InvalidValue,
+            detail: "wrong".into(),
+            origin: "/v1/transactions:batch",
+            line,
+            payload: b"{}",
+            payload_bytes: 2,
+        };
+        letter.record(&vault, DateTime::<Utc>::UNIX_EPOCH).expect("a record")
+    };
+    let topic = Topic::DeadLetters;
+    log.append(topic, &[refused(1), refused(2), refused(1)]).await.expect("appended");
+    let letters = open(&log).await.expect("read");
+    let lines: Vec<_> = letters.iter().map(|open| open.letter.line).collect();
+    assert_eq!((lines, letters[0].position.offset), (vec![1, 2], 0));
+    assert_eq!(listed(&log).await.expect("read").len(), 2);
+    let dropped = letters[0].settled(Outcome::Dropped, "", DateTime::<Utc>::UNIX_EPOCH);
+    log.append(topic, &[dropped]).await.expect("appended");
+    assert_eq!(open(&log).await.expect("read").len(), 1, "both of them are dealt with");
+    log.append(topic, &[refused(1)]).await.expect("appended");
+    assert_eq!(open(&log).await.expect("read").len(), 2, "refused once more it is there once more");
 }
 
 #[tokio::test]
