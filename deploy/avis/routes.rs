@@ -100,7 +100,7 @@ pub async fn all(
     }
     if let Some(Deciding { handle, door }) = deciding {
         let of_recipients = recipient::http::routes(shared.recipients(&handle));
-        let of_terminals = http::routes(door.audited(shared.tell()));
+        let of_terminals = http::routes(door);
         routes = routes.merge(in_time(of_recipients, deadline)).merge(of_terminals);
     }
     if roles.tells() {

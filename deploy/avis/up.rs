@@ -116,7 +116,8 @@ async fn serve(
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
     let (roles, tokens) = (node.roles, node.tokens());
-    let (deciding, mut running) = decide(node, config, is_dev).await?;
+    let (auditor, told) = Auditor::new();
+    let (deciding, mut running) = decide(node, config, is_dev, &auditor).await?;
     let mut registers = Registers::new()?;
     if roles.registers() && deciding.is_none() {
         registers.refresh(&node.log).await?;
@@ -126,7 +127,6 @@ async fn serve(
     let parts = deciding.as_ref().map(|of| of.handle.parts().clone());
     let authoriser = deciding.as_ref().map(|of| of.handle.clone());
     let health = health::routes(Health { node: Arc::clone(node), authoriser, ready: is_ready });
-    let (auditor, told) = Auditor::new();
     let place = config.checkpoints()?;
     let mut auditing = tokio::spawn(audit::keep(Arc::clone(node), place, told));
     if roles.registers() {
@@ -239,6 +239,7 @@ async fn decide(
     node: &Arc<Node>,
     config: &Config,
     is_dev: bool,
+    auditor: &Auditor,
 ) -> Result<(Option<Deciding>, Option<Running>), Failure> {
     if !node.roles.decides() {
         return Ok((None, None));
@@ -257,6 +258,9 @@ async fn decide(
     };
     let (vault, metrics) = (node.vault.clone(), node.loading.metrics.clone());
     let door = Door::new(handle.clone(), vault, node.tokens(), metrics, config.doors());
+    let auditor = auditor.clone();
+    // Before it is shared: the stream's door is the same.
+    let door = door.audited(Arc::new(move |deed| auditor.tell(deed)));
     Ok((Some(Deciding { handle, door }), Some(running)))
 }
 

@@ -143,12 +143,16 @@ impl Door {
         Ok(terminal)
     }
 
-    /// The history of an authorisation, for whom it exists; to a grantor its own part of it.
+    /// The history of an authorisation, for whom it exists; to a grantor its own part of it. A terminal
+    /// looks within its pace, and of who else does the audit trail hears, by whichever door.
     pub(super) async fn look_up(
         &self,
         identity: &Identity,
         id: AuthorisationId,
     ) -> Result<History, Problem> {
+        if identity.role == Role::Terminal {
+            self.terminal(identity)?;
+        }
         let history = self.authoriser.look_up(id).await?;
         let decided = &history.decided;
         let own = match identity.role {
@@ -169,8 +173,20 @@ impl Door {
             Role::Recipient => decided.recipient_id.as_deref() == Some(&*identity.subject),
             _ => false,
         };
+        if !own {
+            return Err(Refusal::NotFound.into());
+        }
+        // A recipient sees what is their own, and a terminal what it did itself.
+        if matches!(identity.role, Role::Merchant | Role::Grantor) {
+            (self.tell)(Deed {
+                actor: identity.subject.to_string(),
+                role: identity.role.code().into(),
+                action: "authorisation.read",
+                object: id.to_string(),
+                outcome: "done".into(),
+            });
+        }
         match identity.role {
-            _ if !own => Err(Refusal::NotFound.into()),
             Role::Grantor => Ok(answer::part_of(&history, &identity.organisation)),
             _ => Ok(history),
         }
@@ -360,23 +376,10 @@ pub(super) async fn look_up(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let identity = access::identity(&door.tokens, &headers)?;
-    if identity.role == Role::Terminal {
-        door.terminal(&identity)?;
-    }
     let full =
         query.as_deref().is_some_and(|query| query.split('&').any(|of| of == "explain=full"));
     let id = authorisation_id(&id)?;
     let history = door.look_up(&identity, id).await?;
-    // A recipient sees what is their own, and a terminal what it did itself.
-    if matches!(identity.role, Role::Merchant | Role::Grantor) {
-        (door.tell)(Deed {
-            actor: identity.subject.to_string(),
-            role: identity.role.code().into(),
-            action: "authorisation.read",
-            object: id.to_string(),
-            outcome: "done".into(),
-        });
-    }
     let explain = match identity.role {
         Role::Grantor if full => Explain::OfGrantor(&identity.organisation),
         Role::Recipient if full => Explain::All,

@@ -27,7 +27,6 @@ use connectors::{
     terminal::{
         grpc,
         http::{self, Door},
-        wire::{self, request::What, response::Outcome, terminal_client::TerminalClient},
     },
 };
 use domain::id::IssuerId;
@@ -48,6 +47,7 @@ use tempfile::TempDir;
 use crate::client::{Answer, send};
 
 mod client;
+mod streams;
 
 const REGISTRY: &str = include_str!("terminals/registry.yaml");
 
@@ -549,52 +549,4 @@ fn opened(signed: &Value) -> (Value, Vec<u8>) {
     let verifying = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, &key);
     verifying.verify(said.as_bytes(), &decode(&part("signature"))).expect("a true signature");
     (serde_json::from_slice(&decode(&part("payload"))).expect("JSON"), key)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stream_of_grpc_answers_by_id_with_the_same_meaning() {
-    let (_folder, node) = node().await;
-    let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", node.grpc));
-    let channel = channel.expect("an address").connect().await.expect("connected");
-    let bearer = format!("Bearer {}", node.token(Role::Terminal, "shop", "T1"));
-    let with_token = move |mut request: tonic::Request<()>| {
-        request.metadata_mut().insert("authorization", bearer.parse().expect("a header"));
-        Ok(request)
-    };
-    let mut client = TerminalClient::with_interceptor(channel, with_token);
-    let ask = |n: u32| wire::Request {
-        id: format!("id-{n}"),
-        idempotency_key: format!("g{n}"),
-        what: Some(What::Authorise(wire::Basket {
-            terminal_id: "T1".into(),
-            occurred_at: noon().to_rfc3339(),
-            means: None,
-            mode: if n == 99 { "never".into() } else { "sale".into() },
-            lines: vec![wire::BasketLine {
-                line: 1,
-                item: "milk".into(),
-                category: "food.milk".into(),
-                quantity_thousandths: 1_000,
-                unit_price_cents: 150,
-                ..wire::BasketLine::default()
-            }],
-            ..wire::Basket::default()
-        })),
-    };
-    let asked = tokio_stream::iter((0..100).map(ask).collect::<Vec<_>>());
-    let mut answers = client.authorise(asked).await.expect("a stream").into_inner();
-    let mut told = std::collections::BTreeMap::new();
-    while let Some(answer) = answers.message().await.expect("an answer") {
-        told.insert(answer.id.clone(), answer.outcome.expect("an outcome"));
-    }
-    assert_eq!(told.len(), 100);
-    let Outcome::Problem(problem) = &told["id-99"] else { panic!("{:?}", told["id-99"]) };
-    assert_eq!((problem.status, problem.errors[0].pointer.as_str()), (422, "/mode"));
-    let Outcome::Authorisation(one) = &told["id-1"] else { panic!("{:?}", told["id-1"]) };
-    let over_http = json!({"terminal_id": "T1", "occurred_at": said(noon()), "mode": "sale",
-        "lines": [{"line": 1, "item": "milk", "category": "food.milk", "quantity": 1, "unit_price_cents": 150}]});
-    let same = node.ask("/v1/authorisations", "g1", &over_http).await;
-    assert_eq!(same.json(), serde_json::to_value(one).expect("JSON"), "one key, either door");
-    assert_eq!(node.clock.now(), noon());
-    node.running.stop().await.expect("stopped");
 }
