@@ -12,6 +12,11 @@ use domain::{
 use ingest::{dead_letter::Reason, document::Cursor, vault::Vault, wire::v1::BasketLine};
 use serde_json::Number;
 
+/// The largest number of a line.
+pub(super) const LARGEST_LINE: i64 = 1_000_000;
+/// The longest number of a receipt, in bytes.
+pub(super) const LONGEST_RECEIPT: usize = 64;
+
 /// The keyed hash of a means; its value goes no further than this.
 pub(crate) fn means(at: &Cursor<'_>, vault: &Vault) -> Option<MeansToken> {
     let fields = at.fields()?;
@@ -39,8 +44,8 @@ pub(crate) fn means_value<'a>(at: &Cursor<'a>) -> Option<&'a str> {
 /// A receipt's number; its register is not kept.
 pub(crate) fn receipt(at: &Cursor<'_>) -> Option<String> {
     let fields = at.fields()?;
-    let number = fields.required("number").and_then(|at| at.short_text(64));
-    fields.optional("register").and_then(|at| at.short_text(64));
+    let number = fields.required("number").and_then(|at| at.short_text(LONGEST_RECEIPT));
+    fields.optional("register").and_then(|at| at.short_text(LONGEST_RECEIPT));
     fields.finish();
     number.map(str::to_owned)
 }
@@ -61,14 +66,7 @@ pub(crate) fn lines(at: &Cursor<'_>) -> Option<Lines> {
     match Lines::new(lines) {
         Ok(lines) => Some(lines),
         Err(error) => {
-            let (place, reason) = match error {
-                LinesError::Empty | LinesError::TooMany => (None, Reason::InvalidValue),
-                LinesError::Twice { at, .. } | LinesError::Price { at } => {
-                    (Some(at), Reason::InvalidValue)
-                }
-                LinesError::Quantity { at } => (Some(at), Reason::InvalidQuantity),
-                LinesError::Overflow { at } => (Some(at), Reason::Overflow),
-            };
+            let (place, reason) = misfit(error);
             let place = place.and_then(|place| elements.get(place)).unwrap_or(at);
             place.fault_of(reason, error.to_string());
             None
@@ -76,9 +74,19 @@ pub(crate) fn lines(at: &Cursor<'_>) -> Option<Lines> {
     }
 }
 
+/// Which line keeps lines from being a basket, if it is one of them, and of which kind the fault is.
+pub(super) const fn misfit(error: LinesError) -> (Option<usize>, Reason) {
+    match error {
+        LinesError::Empty | LinesError::TooMany => (None, Reason::InvalidValue),
+        LinesError::Twice { at, .. } | LinesError::Price { at } => (Some(at), Reason::InvalidValue),
+        LinesError::Quantity { at } => (Some(at), Reason::InvalidQuantity),
+        LinesError::Overflow { at } => (Some(at), Reason::Overflow),
+    }
+}
+
 fn line(at: &Cursor<'_>) -> Option<Line> {
     let fields = at.fields()?;
-    let number = fields.required("line").and_then(|at| at.integer(1, 1_000_000));
+    let number = fields.required("line").and_then(|at| at.integer(1, LARGEST_LINE));
     let item = fields.required("item").and_then(|at| at.id(ItemId::new));
     let category = fields
         .optional("category")

@@ -5,11 +5,7 @@ use std::{sync::Arc, time::Instant};
 
 use authoriser::{command::Refusal, reply::Reply};
 use axum::{Router, http::HeaderMap};
-use domain::{
-    amount::Quantity,
-    id::{AuthorisationId, IdempotencyKey, TerminalId},
-    refund::ReturnedLine,
-};
+use domain::{amount::Quantity, id::AuthorisationId, refund::ReturnedLine};
 use ingest::traces::{self, Step};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
@@ -17,7 +13,7 @@ use tonic::{Request, Response, Status, Streaming, service::Routes};
 
 use super::{
     answer::{self, Explain},
-    http::{Door, own},
+    http::{Door, own, usable_key},
     request,
     wire::{
         self,
@@ -130,17 +126,16 @@ async fn answer(
     started: Instant,
 ) -> Result<Outcome, Problem> {
     if asked.id.len() > LONGEST_ID {
-        return Err(Problem::from(Refusal::NotFound));
+        return Err(Problem::invalid(format!("/id: must have at most {LONGEST_ID} characters")));
     }
-    let what = asked.what.ok_or_else(|| Problem::malformed("the request asks for nothing"))?;
+    let what = asked.what.ok_or_else(|| Problem::invalid("the request asks for nothing"))?;
     if let What::LookUp(look_up) = what {
         let history = door.look_up(identity, authorisation(&look_up.authorisation_id)?).await?;
         let told = answer::authorisation(&history, Explain::Applied);
         return Ok(Outcome::Authorisation(told));
     }
     let terminal = door.terminal(identity)?;
-    let key = IdempotencyKey::new(&asked.idempotency_key)
-        .map_err(|error| Problem::malformed(format!("/idempotency_key: {error}")))?;
+    let key = usable_key(&asked.idempotency_key)?;
     let reply = match what {
         What::Authorise(basket) => {
             let asked = request::basket(basket, key, &door.vault)?;
@@ -148,19 +143,15 @@ async fn answer(
             door.authoriser.authorise(asked.request, asked.body).await?
         }
         What::Reverse(reversal) => {
-            let named = TerminalId::new(&reversal.terminal_id)
-                .map_err(|error| Problem::malformed(format!("/terminal_id: {error}")))?;
-            own(&terminal, &named)?;
-            let undone = IdempotencyKey::new(&reversal.idempotency_key)
-                .map_err(|error| Problem::malformed(format!("/idempotency_key: {error}")))?;
-            let caller = request::reversed(named, key, &undone);
+            let (caller, undone) = request::reversal_of(&reversal, key)?;
+            own(&terminal, &caller.terminal)?;
             let reply = door.authoriser.reverse(caller, undone.clone()).await?;
             let told = answer::reversed(&reply, terminal.as_str(), undone.as_str());
             return Ok(Outcome::Reversed(told));
         }
         What::Capture(of) => {
             let id = authorisation(&of.authorisation_id)?;
-            let change = request::captured(id, terminal, key, of.receipt_number);
+            let change = request::capture_of(id, terminal, key, of.receipt_number)?;
             door.authoriser.change(change).await?
         }
         What::Void(of) => {

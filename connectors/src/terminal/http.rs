@@ -419,19 +419,21 @@ pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// The `Idempotency-Key` header, bare or as a quoted string.
 pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
-    let problem = |detail: &str| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            "idempotency_key",
-            "No usable Idempotency-Key",
-            detail,
-        )
-    };
     let value =
-        headers.get(IDEMPOTENCY_KEY).ok_or_else(|| problem("send an Idempotency-Key header"))?;
-    let text = value.to_str().map_err(|_| problem("the key must be ASCII"))?;
+        headers.get(IDEMPOTENCY_KEY).ok_or_else(|| no_key("send an Idempotency-Key header"))?;
+    let text = value.to_str().map_err(|_| no_key("the key must be ASCII"))?;
     let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
-    IdempotencyKey::new(bare).map_err(|error| problem(&format!("the key {error}")))
+    usable_key(bare)
+}
+
+/// A key as whoever asks says it.
+pub(super) fn usable_key(text: &str) -> Result<IdempotencyKey, Problem> {
+    IdempotencyKey::new(text).map_err(|error| no_key(&format!("the key {error}")))
+}
+
+fn no_key(detail: &str) -> Problem {
+    let (status, title) = (StatusCode::BAD_REQUEST, "No usable Idempotency-Key");
+    Problem::new(status, "idempotency_key", title, detail)
 }
 
 /// A request that is on its way.

@@ -117,7 +117,8 @@ fn means(written: &WrittenMeans<'_>, vault: &Vault) -> Option<MeansToken> {
 }
 
 fn receipt(written: &WrittenReceipt<'_>) -> Option<String> {
-    let fits = written.number.len() <= 64 && written.register.is_none_or(|of| of.len() <= 64);
+    let is_short = |text: &str| text.len() <= basket::LONGEST_RECEIPT;
+    let fits = is_short(written.number) && written.register.is_none_or(is_short);
     fits.then(|| written.number.to_owned())
 }
 
@@ -126,7 +127,7 @@ fn line(written: &WrittenLine<'_>) -> Option<Line> {
         Some(whole) => whole.checked_mul(1_000)?,
         None => basket::thousandths(&written.quantity.to_string())?,
     };
-    let fits = (1..=1_000_000).contains(&written.line)
+    let fits = (1..=basket::LARGEST_LINE).contains(&i64::from(written.line))
         && written.unit_price_cents.unsigned_abs() < 1_000_000_000_000;
     fits.then_some(())?;
     Some(Line {

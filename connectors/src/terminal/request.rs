@@ -128,10 +128,19 @@ pub fn basket(message: wire::Basket, key: IdempotencyKey, vault: &Vault) -> Resu
     let lines: Vec<Option<Line>> =
         lines.map(|(at, line)| faults.take(&format!("/lines/{at}"), self::line(line))).collect();
     let lines = lines.into_iter().collect::<Option<Vec<Line>>>();
-    let lines = lines.and_then(|lines| faults.take("/lines", Lines::new(lines)));
+    let lines = lines.and_then(|lines| match Lines::new(lines) {
+        Ok(lines) => Some(lines),
+        Err(error) => {
+            let (at, reason) = basket::misfit(error);
+            let path = at.map_or_else(|| "/lines".to_owned(), |at| format!("/lines/{at}"));
+            faults.0.push(fault(reason, &path, &error.to_string()));
+            None
+        }
+    });
     let receipt = message.receipt_number;
-    if receipt.as_ref().is_some_and(|number| number.len() > 64) {
-        faults.note("/receipt_number", "must have at most 64 characters");
+    faults.take(RECEIPT, receipt.as_deref().map_or(Ok(()), short_receipt));
+    if message.spend_points > Amount::LARGEST.cents() {
+        faults.note("/spend_points", &format!("must be at most {}", Amount::LARGEST.cents()));
     }
     let spend_points = points_wanted(message.spend_points);
     let request = (|| {
@@ -164,6 +173,9 @@ fn token(means: &wire::Means, vault: &Vault) -> Result<MeansToken, &'static str>
 }
 
 fn line(line: wire::BasketLine) -> Result<Line, String> {
+    if !(1..=basket::LARGEST_LINE).contains(&i64::from(line.line)) {
+        return Err(format!("line must be from 1 to {}", basket::LARGEST_LINE));
+    }
     let attributes: BTreeMap<String, String> = line.attributes.into_iter().collect();
     if attributes.len() > 32
         || attributes.iter().any(|(name, value)| name.len() > 64 || value.len() > 256)
@@ -223,6 +235,34 @@ pub fn capture(
     Ok(captured(id, terminal, key, receipt))
 }
 
+/// A capture of gRPC.
+///
+/// # Errors
+/// Where its receipt's number is too long.
+pub fn capture_of(
+    id: AuthorisationId,
+    terminal: TerminalId,
+    key: IdempotencyKey,
+    receipt: Option<String>,
+) -> Result<Change, Problem> {
+    receipt
+        .as_deref()
+        .map_or(Ok(()), short_receipt)
+        .map_err(|error| Problem::faults(&[fault(Reason::InvalidValue, RECEIPT, &error)]))?;
+    Ok(captured(id, terminal, key, receipt))
+}
+
+/// Where gRPC has a receipt's number.
+const RECEIPT: &str = "/receipt_number";
+
+fn short_receipt(number: &str) -> Result<(), String> {
+    let longest = basket::LONGEST_RECEIPT;
+    match number.len() > longest {
+        true => Err(format!("must have at most {longest} characters")),
+        false => Ok(()),
+    }
+}
+
 /// A capture with its receipt's number.
 #[must_use]
 pub fn captured(
@@ -278,7 +318,7 @@ pub fn refund(
 
 fn returned(at: &Cursor<'_>) -> Option<ReturnedLine> {
     let fields = at.fields()?;
-    let number = fields.required("line").and_then(|at| at.integer(1, 1_000_000));
+    let number = fields.required("line").and_then(|at| at.integer(1, basket::LARGEST_LINE));
     let quantity = fields.required("quantity").and_then(|at| basket::quantity(&at));
     fields.finish();
     Some(ReturnedLine { number: u32::try_from(number?).ok()?, quantity: quantity? })
@@ -310,6 +350,21 @@ pub fn reversal(bytes: &[u8], key: IdempotencyKey) -> Result<(Caller, Idempotenc
         let undone = fields.required("idempotency_key").and_then(|at| at.id(IdempotencyKey::new));
         Some((terminal?, undone?))
     })?;
+    Ok((reversed(terminal, key, &undone), undone))
+}
+
+/// A reversal of gRPC: who asks, and the key to undo.
+///
+/// # Errors
+/// Every fault of the message, with its pointer.
+pub fn reversal_of(
+    message: &wire::Reversal,
+    key: IdempotencyKey,
+) -> Result<(Caller, IdempotencyKey), Problem> {
+    let mut faults = Faults::default();
+    let terminal = faults.take("/terminal_id", TerminalId::new(&message.terminal_id));
+    let undone = faults.take("/idempotency_key", IdempotencyKey::new(&message.idempotency_key));
+    let (terminal, undone) = terminal.zip(undone).ok_or_else(|| Problem::faults(&faults.0))?;
     Ok((reversed(terminal, key, &undone), undone))
 }
 

@@ -139,7 +139,7 @@ fn applied(at: &Cursor<'_>, lines: Option<&Lines>) -> Vec<AppliedLine> {
 fn applied_line(at: &Cursor<'_>) -> Option<AppliedLine> {
     let fields = at.fields()?;
     let instruction = fields.required("instruction").and_then(|at| at.id(InstructionId::new));
-    let line = fields.required("line").and_then(|at| at.integer(1, 1_000_000));
+    let line = fields.required("line").and_then(|at| at.integer(1, basket::LARGEST_LINE));
     let amount = fields.required("amount_cents").and_then(|at| at.amount());
     fields.finish();
     Some(AppliedLine {

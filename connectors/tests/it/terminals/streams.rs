@@ -121,3 +121,62 @@ async fn a_terminal_looks_by_grpc_within_its_pace_too() {
     assert!(status(404) >= 2 && status(429) >= 4, "{told:?}");
     node.running.stop().await.expect("stopped");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_http_refuses_grpc_refuses_by_the_same_code() {
+    let (_folder, node) = node().await;
+    let held = node.ask("/v1/authorisations", "r1", &basket("reserve", "04A1", 1)).await.json();
+    let id = held["authorisation_id"].as_str().expect("an id").to_owned();
+    let path = format!("/v1/authorisations/{id}");
+    let with = |change: &dyn Fn(&mut BasketLine)| {
+        let mut basket = sale();
+        change(&mut basket.lines[0]);
+        What::Authorise(basket)
+    };
+    let long = Some("9".repeat(65));
+    let undo = |terminal: &str| {
+        let (terminal_id, idempotency_key) = (terminal.into(), "x y".into());
+        What::Reverse(wire::Reversal { terminal_id, idempotency_key })
+    };
+    let asked = [
+        ("line-0", with(&|line| line.line = 0), "invalid_value", "/lines/0"),
+        ("line-1000001", with(&|line| line.line = 1_000_001), "invalid_value", "/lines/0"),
+        ("none", with(&|line| line.quantity_thousandths = 0), "invalid_quantity", "/lines/0"),
+        ("dear", with(&|line| line.unit_price_cents = i64::MAX), "overflow", "/lines/0"),
+        (
+            "points",
+            What::Authorise(wire::Basket { spend_points: i64::MAX, ..sale() }),
+            "invalid_value",
+            "/spend_points",
+        ),
+        (
+            "receipt",
+            What::Capture(wire::Capture { authorisation_id: id, receipt_number: long }),
+            "invalid_value",
+            "/receipt_number",
+        ),
+        ("key", undo("T1"), "invalid_value", "/idempotency_key"),
+    ];
+    let requests = asked.iter().map(|(id, what, ..)| request(id, what.clone())).collect();
+    let token = node.token(Role::Terminal, "shop", "T1");
+    let told = node.stream(&token, requests).await;
+    for (id, _, code, pointer) in &asked {
+        let problem = problem(&told, id);
+        let pointers: Vec<_> = problem.errors.iter().map(|fault| &*fault.pointer).collect();
+        assert_eq!(
+            (problem.status, &*problem.code, pointers),
+            (422, *code, vec![*pointer]),
+            "{id}"
+        );
+    }
+    let keyless = wire::Request { idempotency_key: String::new(), ..request("k", undo("T1")) };
+    let nothing = wire::Request { what: None, ..request("n", undo("T1")) };
+    let longest = "l".repeat(65);
+    let told = node.stream(&token, vec![keyless, nothing, request(&longest, undo("T1"))]).await;
+    let code = |id: &str| (problem(&told, id).status, problem(&told, id).code.clone());
+    assert_eq!(code("k"), (400, "idempotency_key".into()), "as without the header");
+    assert_eq!([code("n"), code(&longest)], [(422, "invalid_value".into()), code("n")]);
+    let still = node.get(Role::Terminal, "shop", "T1", &path).await;
+    assert_eq!(still.json()["status"], "reserved");
+    node.running.stop().await.expect("stopped");
+}
