@@ -121,7 +121,9 @@ impl Till {
         // As often as they like: what is measured is how fast it goes.
         let settings =
             http::Settings { per_second: u32::MAX, at_once: u32::MAX, ..Default::default() };
-        let door = Door::new(handle.clone(), vault.clone(), issuing, metrics.clone(), settings);
+        let streams = context.streams.clone();
+        let door =
+            Door::new(handle.clone(), vault.clone(), issuing, metrics.clone(), streams, settings);
         let http =
             serve(edge::around(http::routes(door.clone()), Default::default(), metrics)).await?;
         let grpc = serve(grpc::routes(door).await?).await?;

@@ -256,8 +256,9 @@ async fn decide(
             service::start(authoriser, bounds)?
         }
     };
-    let (vault, metrics) = (node.vault.clone(), node.loading.metrics.clone());
-    let door = Door::new(handle.clone(), vault, node.tokens(), metrics, config.doors());
+    let (vault, tokens, settings) = (node.vault.clone(), node.tokens(), config.doors());
+    let (metrics, streams) = (node.loading.metrics.clone(), node.loading.streams.clone());
+    let door = Door::new(handle.clone(), vault, tokens, metrics, streams, settings);
     let auditor = auditor.clone();
     // Before it is shared: the stream's door is the same.
     let door = door.audited(Arc::new(move |deed| auditor.tell(deed)));

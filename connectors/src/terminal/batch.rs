@@ -205,6 +205,9 @@ impl Batch {
             steps.push((line, step));
         }
         let lost = self.append(Topic::TerminalTransactions, &uploads, until).await.err();
+        if lost.is_none() {
+            self.door.metrics.taken("terminal", uploads.len() as u64);
+        }
         let (mut answers, mut is_late) = (Vec::new(), false);
         for (line, step) in steps {
             let answer = match (step, &lost) {
@@ -269,6 +272,7 @@ impl Batch {
         let body = body_hash(&upload.body_hash);
         match handle.known(key).await {
             Ok(Some((known, reply))) => {
+                self.door.metrics.already_there("terminal");
                 let watched = Claim::Known(known, reply);
                 return Ok(Step::Watched { key, body, watched });
             }
@@ -277,9 +281,10 @@ impl Batch {
         }
         self.check_age(&record)?;
         let watched = handle.watch(key);
-        // One that is decided, or being decided, needs no second record.
-        if matches!(&watched, Claim::Wait(waiting) if waiting.body.is_none()) {
-            uploads.push(record);
+        match &watched {
+            Claim::Wait(waiting) if waiting.body.is_none() => uploads.push(record),
+            // One that is decided, or being decided, needs no second record.
+            _ => self.door.metrics.already_there("terminal"),
         }
         Ok(Step::Watched { key, body, watched })
     }
@@ -320,6 +325,7 @@ impl Batch {
             payload_bytes: length,
         };
         self.door.metrics.refused("terminal");
+        self.door.streams.refused("terminal", refused.reason);
         let record = letter.record(&self.door.vault, self.door.authoriser.parts().clock.now());
         match record {
             Ok(record) => Some(record),

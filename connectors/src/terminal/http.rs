@@ -86,6 +86,8 @@ pub struct Door {
     pub tokens: Tokens,
     /// What operators see.
     pub metrics: Metrics,
+    /// What they see of the streams: dead letters.
+    pub streams: ingest::metrics::Metrics,
     /// What offline terminals need.
     pub kits: Arc<Kits>,
     pace: Arc<Pace<TerminalId>>,
@@ -108,6 +110,7 @@ impl Door {
         vault: Vault,
         tokens: Tokens,
         metrics: Metrics,
+        streams: ingest::metrics::Metrics,
         settings: Settings,
     ) -> Self {
         let log = Arc::clone(&authoriser.parts().log);
@@ -118,7 +121,19 @@ impl Door {
         let (write, tell) = (move || decides.write(), move |limit| told.may_be_decided(limit));
         tokio::spawn(Admission::follow(Arc::downgrade(&admission), write, tell));
         let (patience, tell): (_, Tell) = (settings.patience, Arc::new(|_| ()));
-        Self { authoriser, log, vault, tokens, metrics, kits, pace, patience, admission, tell }
+        Self {
+            authoriser,
+            log,
+            vault,
+            tokens,
+            metrics,
+            streams,
+            kits,
+            pace,
+            patience,
+            admission,
+            tell,
+        }
     }
 
     /// The same, with an audit trail that hears who else than its terminal looks up an authorisation.

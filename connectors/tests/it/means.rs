@@ -94,7 +94,9 @@ impl Node {
         let (vault, metrics) = (context.vault.clone(), context.metrics.clone());
         let settings = http::Settings::default();
         let people = Arc::clone(handle.people());
-        let till = http::Door::new(handle, vault, tokens.clone(), metrics.clone(), settings);
+        let streams = context.streams.clone();
+        let till =
+            http::Door::new(handle, vault, tokens.clone(), metrics.clone(), streams, settings);
         let (registry, told) = (registry::Current::default(), Arc::<Mutex<Vec<Deed>>>::default());
         let deeds = Arc::clone(&told);
         let tell = Arc::new(move |deed| deeds.lock().expect("no panic").push(deed));

@@ -188,8 +188,9 @@ impl Node {
         let tokens = Tokens::of(&context.vault, Arc::clone(&context.clock));
         let (vault, metrics) = (context.vault.clone(), context.metrics.clone());
         let settings = terminals::Settings::default();
+        let (own, streams) = (tokens.clone(), context.streams.clone());
         let tills =
-            terminals::Door::new(handle.clone(), vault, tokens.clone(), metrics.clone(), settings);
+            terminals::Door::new(handle.clone(), vault, own, metrics.clone(), streams, settings);
         let told: Arc<Mutex<Vec<Deed>>> = Arc::default();
         let deeds = Arc::clone(&told);
         let tell = Arc::new(move |deed| deeds.lock().expect("no panic").push(deed));

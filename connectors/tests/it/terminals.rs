@@ -48,6 +48,7 @@ use crate::client::{Answer, send};
 
 mod client;
 mod streams;
+mod uploads;
 
 const REGISTRY: &str = include_str!("terminals/registry.yaml");
 
@@ -68,6 +69,8 @@ struct Node {
     clock: Arc<ManualClock>,
     /// What the audit trail was told.
     told: Arc<Mutex<Vec<Deed>>>,
+    /// What operators see.
+    prometheus: prometheus::Registry,
 }
 
 impl Node {
@@ -109,12 +112,13 @@ impl Node {
         let told: Arc<Mutex<Vec<Deed>>> = Arc::default();
         let deeds = Arc::clone(&told);
         let tell = Arc::new(move |deed| deeds.lock().expect("no panic").push(deed));
-        let door = Door::new(handle, vault, tokens.clone(), metrics.clone(), settings);
+        let (own, streams) = (tokens.clone(), context.streams);
+        let door = Door::new(handle, vault, own, metrics.clone(), streams, settings);
         let door = door.audited(tell);
         let routes = edge::around(http::routes(door.clone()), Default::default(), metrics);
         let http = open(routes).await;
         let grpc = open(grpc::routes(door).await.expect("routes")).await;
-        Self { http, grpc, tokens, log, running, clock: manual, told }
+        Self { http, grpc, tokens, log, running, clock: manual, told, prometheus }
     }
 
     fn token(&self, role: Role, organisation: &str, subject: &str) -> String {
