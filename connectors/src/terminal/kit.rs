@@ -253,6 +253,17 @@ impl Kits {
         Some((hashes(blocked), hashes(free)))
     }
 
+    /// All that are blocked now. Groups may be those of a look some minutes ago, but what was lost since
+    /// would be taken for a week by whoever goes offline with their first kit.
+    async fn blocked(&self, members: &Members) -> BTreeSet<u64> {
+        let mut all = members.blocked.clone();
+        if let Some((blocked, free)) = self.changed(members.version.means).await {
+            all.extend(blocked);
+            all.retain(|hash| !free.contains(hash));
+        }
+        all
+    }
+
     fn sign(&self, kit: &Kit) -> Option<SignedKit> {
         let signing = self.signing.as_ref()?;
         let key = URL_SAFE_NO_PAD.encode(signing.public_key());
@@ -372,8 +383,10 @@ async fn make(door: &Door, terminal: &TerminalId, since: Option<&str>) -> Result
         None => None,
     };
     let earlier = earlier.filter(|_| changed.is_some());
-    let (blocked, unblocked) =
-        changed.unwrap_or_else(|| (members.blocked.clone(), BTreeSet::new()));
+    let (blocked, unblocked) = match changed {
+        Some(changed) => changed,
+        None => (door.kits.blocked(&members).await, BTreeSet::new()),
+    };
     let is_same = |of: Edition| of.read.registry == edition.read.registry && of.day == edition.day;
     let same_rules = earlier.is_some_and(is_same);
     let merchant = rules.site(index).merchant.as_str();

@@ -43,6 +43,7 @@ use utoipa::OpenApi;
 use crate::client::{Answer, send};
 
 mod batch;
+mod kits;
 mod trail;
 mod under_token;
 
