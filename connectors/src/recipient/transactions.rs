@@ -124,7 +124,9 @@ fn read(cursor: &str) -> Option<Place> {
 
 fn told(history: &History, names: &Names) -> OwnTransaction {
     let decided = &*history.decided;
-    let captured = history.changes.iter().rev().find_map(|change| change.receipt_number.clone());
+    // What came back since names the receipt that the reservation had, if it had one.
+    let captured = history.changes.iter().find(|change| change.transition == "capture");
+    let captured = captured.and_then(|change| change.receipt_number.clone());
     OwnTransaction {
         occurred_at: instant(decided.occurred_at),
         date: decided.date.clone(),
@@ -156,6 +158,25 @@ fn instant(micros: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_receipt_is_that_of_the_capture_whatever_has_come_back_since() {
+        let change = |transition: &str, receipt: &str| {
+            records::Shared::from(v1::AuthorisationChanged {
+                transition: transition.into(),
+                receipt_number: Some(receipt.into()),
+                ..v1::AuthorisationChanged::default()
+            })
+        };
+        let receipt_number = Some("order 7".into());
+        let decided = v1::AuthorisationDecided { receipt_number, ..Default::default() };
+        let mut history = History::of(decided.into());
+        let receipt = |history: &History| told(history, &Names::default()).receipt_number;
+        assert_eq!(receipt(&history).as_deref(), Some("order 7"));
+        history.changes.push(change("capture", "17"));
+        history.changes.push(change("refund", "order 7"));
+        assert_eq!(receipt(&history).as_deref(), Some("17"));
+    }
 
     #[test]
     fn a_cursor_is_read_back_and_nothing_else_is_one() {
