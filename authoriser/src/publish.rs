@@ -1,5 +1,7 @@
 //! Decisions as records of the `authorisations` stream.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     basket::{PointsWanted, Request},
@@ -253,13 +255,17 @@ pub const fn points_wanted(wanted: PointsWanted) -> i64 {
 fn lines(facts: &Facts<'_>, decision: &Decision) -> Vec<v1::AuthorisationLine> {
     let asked = facts.request.lines.iter().zip(&facts.categories);
     let decided = asked.zip(&decision.lines);
+    let mut beyond: BTreeMap<u32, Vec<&Excess>> = BTreeMap::new();
+    for excess in &facts.excess {
+        beyond.entry(excess.line).or_default().push(excess);
+    }
     let line = |((line, category), decided): (
         (&domain::basket::Line, &String),
         &domain::decision::LineDecision,
     )| {
         let mut benefits: Vec<_> =
             decided.benefits.iter().map(|given| benefit(decision, given)).collect();
-        for excess in facts.excess.iter().filter(|excess| excess.line == line.number) {
+        for excess in beyond.get(&line.number).into_iter().flatten() {
             add_excess(&mut benefits, excess);
         }
         v1::AuthorisationLine {

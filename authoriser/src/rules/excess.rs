@@ -4,20 +4,44 @@
 //! do, and never more than its price. So where it gave by one instruction what we give by another,
 //! that is not paid for twice.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use domain::{
-    amount::allocate, basket::Request, decision::Decision, grantor::ExcessBearer, id::GrantorId,
+    amount::allocate,
+    basket::{Applied, Request},
+    decision::{Decision, LineDecision},
+    grantor::ExcessBearer,
+    id::{GrantorId, InstructionId},
     period::LocalTime,
 };
 
 use super::RuleSet;
 use crate::publish::Excess;
 
+/// The lines of a decision by their numbers.
+type Lines<'a> = BTreeMap<u32, &'a LineDecision>;
+
 /// The excess of an upload that says what it gave, per line and instruction; it counts toward no
 /// limit. Empty where the upload does not say.
 #[must_use]
 pub fn excess(rules: &RuleSet, request: &Request, decision: &Decision) -> Vec<Excess> {
+    let applied = request.applied.as_deref().unwrap_or_default();
+    if applied.is_empty() {
+        return Vec::new();
+    }
+    let lines: Lines<'_> = decision.lines.iter().map(|line| (line.number, line)).collect();
+    let mut found = given(rules, request, applied);
+    for excess in &mut found {
+        excess.cents = excess.cents.saturating_sub(ours(&lines, excess));
+    }
+    found.retain(|excess| excess.cents > 0);
+    keep_within_lines(applied, &lines, &mut found);
+    found
+}
+
+/// All that the terminal gave, in the order in which it says so; what it says by parts together. There may
+/// be thousands of entries, and while they are looked through nobody else's basket is decided.
+fn given(rules: &RuleSet, request: &Request, applied: &[Applied]) -> Vec<Excess> {
     let day = LocalTime::of(request.occurred_at).date;
     let terminal = rules.terminal(&request.terminal);
     let bearer = |grantor: Option<&GrantorId>| {
@@ -25,64 +49,64 @@ pub fn excess(rules: &RuleSet, request: &Request, decision: &Decision) -> Vec<Ex
         known.map_or(ExcessBearer::Merchant, |(at, of)| rules.excess_bearer(at, of, day))
     };
     let mut found: Vec<Excess> = Vec::new();
-    for applied in request.applied.iter().flatten() {
-        let known = found.iter_mut().find(|excess| {
-            excess.line == applied.line && excess.instruction == applied.instruction
-        });
-        if let Some(known) = known {
+    let mut places: BTreeMap<(u32, &InstructionId), usize> = BTreeMap::new();
+    for applied in applied {
+        let (line, instruction) = (applied.line, &applied.instruction);
+        let place = *places.entry((line, instruction)).or_insert(found.len());
+        if let Some(known) = found.get_mut(place) {
             known.cents = known.cents.saturating_add(applied.amount.cents());
             continue;
         }
-        let rule = rules.rule_on(&applied.instruction, day);
+        let rule = rules.rule_on(instruction, day);
         found.push(Excess {
-            line: applied.line,
-            instruction: applied.instruction.clone(),
+            line,
+            instruction: instruction.clone(),
             version: rule.map_or(0, |rule| rule.instruction.version),
             benefit: rule.map(|rule| (rule.outcome.benefit.clone(), rule.outcome.grantor.clone())),
             cents: applied.amount.cents(),
             borne_by: bearer(rule.map(|rule| &rule.outcome.grantor)),
         });
     }
-    for excess in &mut found {
-        let lines = decision.lines.iter().filter(|line| line.number == excess.line);
-        let ours = lines
-            .flat_map(|line| &line.benefits)
-            .filter(|benefit| benefit.instruction == excess.instruction)
-            .map(|benefit| benefit.amount.cents())
-            .sum::<i64>();
-        excess.cents = excess.cents.saturating_sub(ours);
-    }
-    found.retain(|excess| excess.cents > 0);
-    keep_within_lines(request, decision, &mut found);
     found
+}
+
+/// What we give by the same instruction on the same line.
+fn ours(lines: &Lines<'_>, excess: &Excess) -> i64 {
+    let benefits = lines.get(&excess.line).into_iter().flat_map(|line| &line.benefits);
+    benefits
+        .filter(|benefit| benefit.instruction == excess.instruction)
+        .map(|benefit| benefit.amount.cents())
+        .sum()
 }
 
 /// Leaves of the excess on each line no more than the terminal gave there beyond all that we give
 /// there, cut in proportion; nothing on a line that was not sold.
-fn keep_within_lines(request: &Request, decision: &Decision, found: &mut Vec<Excess>) {
-    let lines: BTreeSet<u32> = found.iter().map(|excess| excess.line).collect();
-    for line in lines {
-        let on_line = |excess: &Excess| excess.line == line;
-        let weights: Vec<i64> = found.iter().filter(|of| on_line(of)).map(|of| of.cents).collect();
+fn keep_within_lines(applied: &[Applied], lines: &Lines<'_>, found: &mut Vec<Excess>) {
+    let mut gave: BTreeMap<u32, i64> = BTreeMap::new();
+    for applied in applied {
+        let sum = gave.entry(applied.line).or_default();
+        *sum = sum.saturating_add(applied.amount.cents());
+    }
+    let mut by_line: BTreeMap<u32, Vec<&mut Excess>> = BTreeMap::new();
+    for excess in found.iter_mut() {
+        by_line.entry(excess.line).or_default().push(excess);
+    }
+    for (line, on_line) in by_line {
+        let weights: Vec<i64> = on_line.iter().map(|of| of.cents).collect();
         let all = weights.iter().fold(0_i64, |sum, cents| sum.saturating_add(*cents));
-        let most = most_on(request, decision, line);
+        let gave = gave.get(&line).copied().unwrap_or(0);
+        let most = lines.get(&line).map_or(0, |decided| most_on(decided, gave));
         if all <= most {
             continue;
         }
         let parts = allocate(most, &weights);
-        let of_line = found.iter_mut().filter(|of| on_line(of));
-        of_line.zip(parts).for_each(|(excess, part)| excess.cents = part);
+        on_line.into_iter().zip(parts).for_each(|(excess, part)| excess.cents = part);
     }
     found.retain(|excess| excess.cents > 0);
 }
 
-/// What the terminal can have given on a line beyond ours.
-fn most_on(request: &Request, decision: &Decision, line: u32) -> i64 {
-    let Some(decided) = decision.lines.iter().find(|decided| decided.number == line) else {
-        return 0;
-    };
-    let applied = request.applied.iter().flatten().filter(|applied| applied.line == line);
-    let gave = applied.fold(0_i64, |sum, of| sum.saturating_add(of.amount.cents()));
+/// What a terminal that `gave` so much on a line can have given there beyond ours.
+fn most_on(decided: &LineDecision, gave: i64) -> i64 {
     let ours: i64 = decided.benefits.iter().map(|benefit| benefit.amount.cents()).sum();
     gave.saturating_sub(ours).min(decided.payable.cents()).max(0)
 }

@@ -1,6 +1,8 @@
 //! Rules of our own for what the published cases leave out: attributes, excess, refunds that are
 //! decided again, faults of a set.
 
+use std::time::{Duration, Instant};
+
 use authoriser::rules::{self, Refunded, RuleSet, analyse};
 use domain::{
     amount::{Amount, Quantity},
@@ -323,6 +325,27 @@ fn nobody_pays_an_excess_for_what_was_given_by_another_instruction_or_beyond_the
     assert!(excess(&[("gone", 2, 80)]).is_empty(), "no such line was sold");
     let two = excess(&[("gone", 1, 60), ("lost", 1, 30)]);
     assert_eq!(two, [("gone".to_owned(), 27), ("lost".to_owned(), 13)], "40, in proportion");
+    assert_eq!(excess(&[("half", 1, 1); 80]), one("half", 30), "said cent by cent");
+}
+
+/// Entry by entry against each that came before, it would take minutes; nobody else is decided meanwhile.
+#[test]
+fn what_was_given_is_looked_through_once_however_much_is_said() {
+    let effect = json!({"effect": {"percent_off_bp": 5000}});
+    let rules = rule_set(json!([instruction("half", "B-city", 1, effect)]));
+    let sold = sell(
+        &rules,
+        &lines(json!([{"line": 1, "item": "x", "quantity": 1, "unit_price_cents": 100}])),
+    );
+    let names: Vec<_> = (0..300_000).map(|at| format!("gone-{at}")).collect();
+    let applied: Vec<_> = names.iter().map(|name| (name.as_str(), 1, 1)).collect();
+    let upload = offline(&sold, &applied);
+    let started = Instant::now();
+    let excess = rules::excess(&rules, &upload, &sold.decision);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    let found = excess.iter().map(|of| (of.instruction.to_string(), of.cents));
+    let first = names.into_iter().take(50).map(|name| (name, 1_i64));
+    assert!(found.eq(first), "what is left of the price, to those that are told of first");
 }
 
 #[test]
