@@ -77,7 +77,7 @@ pub struct LineAnswer {
     tag = "offline",
     operation_id = "upload_transactions",
     params(super::openapi::KeyNotNeeded),
-    request_body(content = String, content_type = "application/x-ndjson", description = "One transaction per line: the request of `POST /v1/authorisations` with `mode` `offline`, its `idempotency_key`, and optionally `applied`: what the terminal gave, on no line more than it costs"),
+    request_body(content = String, content_type = "application/x-ndjson", description = "One transaction per line: the request of `POST /v1/authorisations` with `mode` `offline`, its `idempotency_key`, and optionally `applied`: what the terminal gave, on no line more than it costs, nor by more than 100 instructions"),
     responses(
         (status = 200, description = "One answer per line, in order; where the rest is not read, a last one that says so", body = LineAnswer, content_type = "application/x-ndjson"),
         super::openapi::Refusals,

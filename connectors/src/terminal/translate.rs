@@ -1,6 +1,6 @@
 //! A transaction of a file as an upload of the stream.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -19,6 +19,10 @@ use prost::Message;
 
 use super::basket;
 use crate::{connector::Refusal, json};
+
+/// The most instructions by which a terminal gave something on one line: far more than there can be, and
+/// few enough to stand beside each other in every record of it.
+const MOST_ON_LINE: usize = 100;
 
 /// The terminals of the registry.
 #[derive(Debug, Default)]
@@ -120,16 +124,24 @@ fn applied(at: &Cursor<'_>, lines: Option<&Lines>) -> Vec<AppliedLine> {
     let elements = at.elements();
     let applied: Vec<Option<AppliedLine>> = elements.iter().map(applied_line).collect();
     if let Some(lines) = lines {
-        let price = |line: &Line| (line.number, line.total().cents());
-        let mut left: BTreeMap<u32, i64> = lines.iter().map(price).collect();
+        let on_line = |line: &Line| (line.number, (line.total().cents(), BTreeSet::new()));
+        let mut on_lines: BTreeMap<u32, (i64, BTreeSet<&str>)> =
+            lines.iter().map(on_line).collect();
         for (at, gave) in elements.iter().zip(&applied) {
-            let Some(AppliedLine { line, amount_cents, .. }) = gave else { continue };
-            match left.get_mut(line) {
+            let Some(AppliedLine { instruction_id, line, amount_cents }) = gave else { continue };
+            match on_lines.get_mut(line) {
                 None => at.fault("is on no line of the basket"),
-                Some(left) if *amount_cents > *left => {
+                Some((left, _)) if *amount_cents > *left => {
                     at.fault("makes it more than the line costs");
                 }
-                Some(left) => *left -= amount_cents,
+                Some((left, instructions)) => {
+                    *left -= amount_cents;
+                    instructions.insert(instruction_id);
+                    if instructions.len() > MOST_ON_LINE {
+                        let most = MOST_ON_LINE;
+                        at.fault(format!("makes it more than {most} instructions on the line"));
+                    }
+                }
             }
         }
     }

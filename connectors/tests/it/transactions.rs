@@ -44,9 +44,11 @@ pub fn with(key: &str, pointer: &str, value: Value) -> String {
 
 /// What a terminal says it gave on some lines.
 fn gave(on: &[(u32, i64)]) -> Value {
-    on.iter()
-        .map(|(line, cents)| json!({"instruction": "coupons", "line": line, "amount_cents": cents}))
-        .collect()
+    on.iter().map(|(line, cents)| given("coupons", *line, *cents)).collect()
+}
+
+fn given(instruction: &str, line: u32, cents: i64) -> Value {
+    json!({"instruction": instruction, "line": line, "amount_cents": cents})
 }
 
 fn connector(node: &Node) -> TransactionFiles {
@@ -139,6 +141,11 @@ async fn broken_lines_spoil_no_other() {
             Reason::InvalidValue,
             "/applied/0: is on no line",
         ),
+        (
+            with("b27", "/applied", (0..=100).map(|of| given(&format!("i{of}"), 1, 1)).collect()),
+            Reason::InvalidValue,
+            "/applied/100: makes it more than 100 instructions on the line",
+        ),
         ("[".repeat(100_000), Reason::MalformedJson, "column"),
         ("\u{0}\u{1}".into(), Reason::MalformedJson, "column"),
     ];
@@ -203,6 +210,14 @@ async fn a_transaction_is_what_the_terminal_sent() {
     assert_eq!(upload.lines[1].attributes["brand"], "own");
     let token = upload.means_token.expect("a token");
     assert!(!token.contains("6F4D") && token.len() == 26);
+}
+
+#[tokio::test]
+async fn what_one_instruction_gave_may_be_said_cent_by_cent() {
+    let node = Node::new();
+    let said = with("k", "/applied", gave(&[(1, 1); 209]));
+    let account = load(&node, std::io::Cursor::new(said), "file").await;
+    assert_eq!(account.taken, 1, "{account:?}");
 }
 
 #[tokio::test]
