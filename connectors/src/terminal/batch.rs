@@ -150,7 +150,13 @@ impl Cutting {
 
 /// What one line is until it is answered.
 enum Step {
-    Watched { key: RecordId, body: BodyHash, watched: Claim },
+    Watched {
+        key: RecordId,
+        body: BodyHash,
+        watched: Claim,
+        /// Its record goes to the stream.
+        is_new: bool,
+    },
     Refused(Problem),
 }
 
@@ -214,10 +220,13 @@ impl Batch {
                 (Step::Refused(problem), _) => Err(problem),
                 // Perhaps it is on no stream: then nobody decides it.
                 (Step::Watched { watched: Claim::Wait(_), .. }, Some(lost)) => Err(lost.clone()),
-                (Step::Watched { key, body, watched }, _) => {
+                (Step::Watched { key, body, watched, is_new }, _) => {
                     let verdict = self.door.authoriser.verdict(watched, key, body);
                     let verdict = timeout_at(until, verdict).await.unwrap_or(Err(Refusal::Late));
                     is_late |= matches!(verdict, Err(Refusal::Late));
+                    if verdict.is_ok() && !is_new {
+                        self.door.metrics.already_there("terminal");
+                    }
                     verdict.map_err(|refusal| {
                         letters.extend(self.refused_later(&refusal, line));
                         Problem::from(refusal)
@@ -272,21 +281,20 @@ impl Batch {
         let body = body_hash(&upload.body_hash);
         match handle.known(key).await {
             Ok(Some((known, reply))) => {
-                self.door.metrics.already_there("terminal");
                 let watched = Claim::Known(known, reply);
-                return Ok(Step::Watched { key, body, watched });
+                return Ok(Step::Watched { key, body, watched, is_new: false });
             }
             Ok(None) => {}
             Err(refusal) => return Ok(Step::Refused(refusal.into())),
         }
         self.check_age(&record)?;
         let watched = handle.watch(key);
-        match &watched {
-            Claim::Wait(waiting) if waiting.body.is_none() => uploads.push(record),
-            // One that is decided, or being decided, needs no second record.
-            _ => self.door.metrics.already_there("terminal"),
+        // One that is decided, or being decided, needs no second record.
+        let is_new = matches!(&watched, Claim::Wait(waiting) if waiting.body.is_none());
+        if is_new {
+            uploads.push(record);
         }
-        Ok(Step::Watched { key, body, watched })
+        Ok(Step::Watched { key, body, watched, is_new })
     }
 
     /// A terminal uploads its own, a merchant those of its terminals.

@@ -50,9 +50,12 @@ async fn operators_see_what_becomes_of_uploads() {
     for _ in 0..2 {
         node.upload(&lines).await;
     }
+    let other = node.upload(&[offline("u1", 2, None)]).await;
+    assert_eq!(other[0]["problem"]["code"], "key_reused");
     for (what, count) in [
         (r#"avis_ingest_dead_letters_total{reason="missing_field",source="terminal"}"#, 2),
-        (r#"avis_connectors_requests_total{connector="terminal",status="refused"}"#, 2),
+        (r#"avis_ingest_dead_letters_total{reason="duplicate_key",source="terminal"}"#, 1),
+        (r#"avis_connectors_requests_total{connector="terminal",status="refused"}"#, 3),
         (r#"avis_connectors_requests_total{connector="terminal",status="taken"}"#, 2),
         (r#"avis_connectors_requests_total{connector="terminal",status="already_there"}"#, 2),
     ] {
