@@ -212,7 +212,9 @@ impl Kits {
         let mut last = self.members.lock().await;
         let version = read(&self.people).version;
         if let Some(members) = &*last {
-            let serves = members.version == version || now - members.at < FRESH;
+            // Of more changes a kit would not learn what is blocked by now.
+            let is_near = version.means.abs_diff(members.version.means) <= MOST_CHANGES;
+            let serves = members.version == version || (now - members.at < FRESH && is_near);
             let whole = wanted.iter().all(|group| members.groups.contains_key(group));
             if serves && whole && members.day == day {
                 return Ok(Arc::clone(members));
@@ -255,13 +257,14 @@ impl Kits {
 
     /// All that are blocked now. Groups may be those of a look some minutes ago, but what was lost since
     /// would be taken for a week by whoever goes offline with their first kit.
-    async fn blocked(&self, members: &Members) -> BTreeSet<u64> {
+    async fn blocked(&self, members: &Members) -> Result<BTreeSet<u64>, Problem> {
+        let changed = self.changed(members.version.means).await;
+        let unread = || Problem::unavailable("which means are blocked cannot be read now");
+        let (blocked, free) = changed.ok_or_else(unread)?;
         let mut all = members.blocked.clone();
-        if let Some((blocked, free)) = self.changed(members.version.means).await {
-            all.extend(blocked);
-            all.retain(|hash| !free.contains(hash));
-        }
-        all
+        all.extend(blocked);
+        all.retain(|hash| !free.contains(hash));
+        Ok(all)
     }
 
     fn sign(&self, kit: &Kit) -> Option<SignedKit> {
@@ -385,7 +388,7 @@ async fn make(door: &Door, terminal: &TerminalId, since: Option<&str>) -> Result
     let earlier = earlier.filter(|_| changed.is_some());
     let (blocked, unblocked) = match changed {
         Some(changed) => changed,
-        None => (door.kits.blocked(&members).await, BTreeSet::new()),
+        None => (door.kits.blocked(&members).await?, BTreeSet::new()),
     };
     let is_same = |of: Edition| of.read.registry == edition.read.registry && of.day == edition.day;
     let same_rules = earlier.is_some_and(is_same);
