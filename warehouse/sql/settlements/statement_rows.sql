@@ -48,22 +48,44 @@ rates AS (
     AND closing_contracts.valid_from <= days.date
     AND (closing_contracts.valid_to IS NULL OR closing_contracts.valid_to >= days.date)
   GROUP BY days.grantor_id, days.merchant_id, days.date
+),
+-- Baskets are grouped before they are counted: groups go to the disk where memory ends, a set of all that are
+-- distinct cannot.
+baskets AS (
+  SELECT
+    month_lines.grantor_id AS grantor_id,
+    month_lines.merchant_id AS merchant_id,
+    month_lines.instruction_id AS instruction_id,
+    rates.vat_bp AS vat_bp,
+    month_lines.authorisation_id AS authorisation_id,
+    COUNT(CASE WHEN month_lines.kind = 'captured' THEN 1 END) AS captured_lines,
+    SUM(month_lines.units) AS units,
+    SUM(month_lines.amount) AS amount,
+    SUM(month_lines.grantor_amount) AS grantor_amount,
+    SUM(month_lines.grantor_excess) AS grantor_excess
+  FROM month_lines
+  LEFT JOIN rates
+    ON rates.grantor_id = month_lines.grantor_id
+    AND rates.merchant_id = month_lines.merchant_id
+    AND rates.date = month_lines.date
+  GROUP BY
+    month_lines.grantor_id,
+    month_lines.merchant_id,
+    month_lines.instruction_id,
+    rates.vat_bp,
+    month_lines.authorisation_id
 )
 SELECT
-  month_lines.grantor_id AS grantor_id,
-  month_lines.merchant_id AS merchant_id,
-  month_lines.instruction_id AS instruction_id,
-  rates.vat_bp AS vat_bp,
-  COUNT(DISTINCT CASE WHEN month_lines.kind = 'captured' THEN month_lines.authorisation_id END) AS uses,
-  COUNT(CASE WHEN month_lines.kind = 'captured' THEN 1 END) AS captured_lines,
-  SUM(month_lines.units) AS units,
-  SUM(month_lines.amount) AS benefit,
-  SUM(month_lines.grantor_amount) AS grantor_part,
-  SUM(month_lines.grantor_excess) AS grantor_excess
-FROM month_lines
-LEFT JOIN rates
-  ON rates.grantor_id = month_lines.grantor_id
-  AND rates.merchant_id = month_lines.merchant_id
-  AND rates.date = month_lines.date
-GROUP BY month_lines.grantor_id, month_lines.merchant_id, month_lines.instruction_id, rates.vat_bp
+  grantor_id,
+  merchant_id,
+  instruction_id,
+  vat_bp,
+  COUNT(CASE WHEN captured_lines > 0 THEN 1 END) AS uses,
+  SUM(captured_lines) AS captured_lines,
+  SUM(units) AS units,
+  SUM(amount) AS benefit,
+  SUM(grantor_amount) AS grantor_part,
+  SUM(grantor_excess) AS grantor_excess
+FROM baskets
+GROUP BY grantor_id, merchant_id, instruction_id, vat_bp
 ORDER BY grantor_id, merchant_id, instruction_id, vat_bp NULLS FIRST;
