@@ -22,6 +22,7 @@ use sink::Sink;
 use source::Source;
 
 pub(crate) mod lines;
+pub(crate) mod rows;
 mod sink;
 mod source;
 mod values;

@@ -1,8 +1,7 @@
 //! Reads a table's files: one of lines, or all of a folder in the order of their names.
 
 use std::{
-    borrow::Cow,
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     fs::{self, File},
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -10,29 +9,22 @@ use std::{
 };
 
 use arrow::{
-    array::{BooleanArray, RecordBatch, RecordBatchOptions},
+    array::{RecordBatch, RecordBatchOptions},
     compute::{CastOptions, cast_with_options},
-    datatypes::{DataType, Field, Schema, SchemaRef},
+    datatypes::SchemaRef,
     error::ArrowError,
-    json::{ReaderBuilder, reader::Decoder},
 };
 use datafusion::parquet::arrow::{
     ProjectionMask,
     arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
 };
-use serde::{Deserialize, de::IgnoredAny};
-use serde_json::{
-    json,
-    value::{RawValue, to_raw_value},
-};
 
-use super::wrong;
+use super::{rows::Rows, wrong};
 use crate::{
-    dataflow::time::RETRACT,
     dialect::{
         Connector, TableDefinition,
         connector::{Filesystem, local},
-        format::{Format, JsonFormat},
+        format::Format,
     },
     error::PipelineError,
     pipeline::Pipeline,
@@ -64,13 +56,11 @@ impl Source {
             other => return Err(elsewhere(&name, table, other)),
         };
         let reader = match &table.format {
-            Some(format @ (Format::Json(_) | Format::RawString)) => {
-                let json = table.columns.iter().filter(|column| column.json);
-                let json = json.map(|column| column.name.clone());
-                let json = json.filter(|name| columns.index_of(name).is_ok()).collect();
-                let lines = Lines::new(name.clone(), columns, json, Holds::of(format), most);
-                let lines = lines.map_err(|error| pipeline.failed(error.into()))?;
-                Reader::Lines(Box::new(lines))
+            Some(Format::Json(_) | Format::RawString) => {
+                let rows = Rows::new(table, columns, most);
+                let rows = rows.map_err(|error| pipeline.failed(error.into()))?;
+                let (pipeline, path) = (name.clone(), PathBuf::new());
+                Reader::Lines(Box::new(Lines { pipeline, path, lines: None, rows, most }))
             }
             Some(Format::Parquet(_)) => {
                 let pipeline = name.clone();
@@ -132,63 +122,16 @@ fn elsewhere(pipeline: &str, table: &TableDefinition, connector: &Connector) -> 
     wrong(pipeline, reason)
 }
 
-/// Reads lines of JSON.
+/// Reads lines.
 struct Lines {
     pipeline: String,
     path: PathBuf,
     lines: Option<std::iter::Enumerate<std::io::Lines<BufReader<File>>>>,
-    decoder: Decoder,
-    columns: SchemaRef,
-    /// The columns that hold the text of whatever JSON a line has there.
-    json: Vec<String>,
+    rows: Rows,
     most: usize,
-    holds: Holds,
-}
-
-/// What a line holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Holds {
-    Row,
-    Change,
-    /// One value of JSON.
-    Value,
-    /// A text, which may be empty.
-    Text,
-}
-
-impl Holds {
-    const fn of(format: &Format) -> Self {
-        match format {
-            Format::Json(JsonFormat { unstructured: true, .. }) => Self::Value,
-            Format::Json(JsonFormat { debezium: true, .. }) => Self::Change,
-            Format::RawString => Self::Text,
-            _ => Self::Row,
-        }
-    }
 }
 
 impl Lines {
-    fn new(
-        pipeline: String,
-        columns: SchemaRef,
-        json: Vec<String>,
-        holds: Holds,
-        most: usize,
-    ) -> Result<Self, ArrowError> {
-        // A line of changes is two rows at most; the decoder takes no more than it was told.
-        let decoder = ReaderBuilder::new(Arc::clone(&columns)).with_batch_size(2 * most);
-        Ok(Self {
-            pipeline,
-            path: PathBuf::new(),
-            lines: None,
-            decoder: decoder.build_decoder()?,
-            columns,
-            json,
-            most,
-            holds,
-        })
-    }
-
     fn begin(&mut self, path: PathBuf, file: File) {
         self.path = path;
         self.lines = Some(BufReader::new(file).lines().enumerate());
@@ -196,91 +139,28 @@ impl Lines {
 
     fn read(&mut self) -> Result<Option<RecordBatch>, PipelineError> {
         let Some(lines) = &mut self.lines else { return Ok(None) };
-        let (mut back, mut first) = (Vec::new(), None);
+        let mut first = None;
         let read: Vec<_> = lines.by_ref().take(self.most).collect();
         for (at, line) in read {
             first.get_or_insert(at + 1);
             let line = line.map_err(|error| self.unreadable(at + 1, &error))?;
-            if self.holds != Holds::Text && line.trim().is_empty() {
+            if self.rows.passes_over(&line) {
                 continue;
             }
-            let rows = self.rows(&line).map_err(|error| self.unreadable(at + 1, &error))?;
-            for (row, retract) in rows {
-                let Some(row) = row else { continue };
-                let decoded = self.decoder.decode(row.as_bytes());
-                decoded.map_err(|error| self.unreadable(at + 1, &error))?;
-                back.push(retract);
-            }
+            let taken = self.rows.take(&line);
+            taken.map_err(|error| self.unreadable(at + 1, &error))?;
         }
         let Some(first) = first else {
             self.lines = None;
             return Ok(None);
         };
-        let batch = self.decoder.flush().map_err(|error| self.unreadable(first, &error))?;
-        let batch = batch.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(&self.columns)));
-        self.with_back(batch, back).map(Some)
-    }
-
-    /// A line's rows, and whether each takes back an earlier one. They stay text, as a decimal has
-    /// more digits than a float.
-    fn rows<'a>(&self, line: &'a str) -> serde_json::Result<[(Option<Cow<'a, str>>, bool); 2]> {
-        if matches!(self.holds, Holds::Value | Holds::Text) {
-            let row = json!({"value": line}).to_string();
-            return Ok([(None, true), (Some(row.into()), false)]);
-        }
-        if self.holds == Holds::Change {
-            // What was there is taken back, what is there now comes.
-            let change: Change<'a> = serde_json::from_str(line)?;
-            let text =
-                |row: Option<&'a RawValue>| row.map(|row| self.with_texts(row.get())).transpose();
-            return Ok([(text(change.before)?, true), (text(change.after)?, false)]);
-        }
-        // The decoder would take several objects of a line, and what is no number if unread.
-        serde_json::from_str::<IgnoredAny>(line)?;
-        Ok([(None, true), (Some(self.with_texts(line)?), false)])
-    }
-
-    /// A row in which columns of JSON hold the text of what stands there, which the decoder takes.
-    fn with_texts<'a>(&self, row: &'a str) -> serde_json::Result<Cow<'a, str>> {
-        if self.json.is_empty() {
-            return Ok(row.into());
-        }
-        let mut fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(row)?;
-        for name in &self.json {
-            let Some(value) = fields.get_mut(name).filter(|value| value.get() != "null") else {
-                continue;
-            };
-            *value = to_raw_value(value.get())?;
-        }
-        Ok(serde_json::to_string(&fields)?.into())
-    }
-
-    /// Rows of changes say which of them take back an earlier one.
-    fn with_back(&self, batch: RecordBatch, back: Vec<bool>) -> Result<RecordBatch, PipelineError> {
-        if self.holds != Holds::Change {
-            return Ok(batch);
-        }
-        let field = Field::new(RETRACT, DataType::Boolean, false);
-        let fields =
-            batch.schema().fields().iter().cloned().chain([Arc::new(field)]).collect::<Vec<_>>();
-        let mut columns = batch.columns().to_vec();
-        columns.push(Arc::new(BooleanArray::from(back)));
-        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
-            .map_err(|error| self.unreadable(0, &error))
+        let rows = self.rows.flush();
+        rows.map(Some).map_err(|error| self.unreadable(first, &error))
     }
 
     fn unreadable(&self, line: usize, error: &dyn std::fmt::Display) -> PipelineError {
         wrong(&self.pipeline, format!("{} from line {line}: {error}", self.path.display()))
     }
-}
-
-/// A debezium line.
-#[derive(Deserialize)]
-struct Change<'a> {
-    #[serde(borrow)]
-    before: Option<&'a RawValue>,
-    #[serde(borrow)]
-    after: Option<&'a RawValue>,
 }
 
 /// Reads Parquet: the declared columns by their names, cast.
