@@ -98,6 +98,9 @@ fn what(plan: &Plan) -> String {
             span(plan.time_to_live),
             gathered(&plan.aggregation)
         ),
+        Plan::Lookup(plan) if plan.outside.is_some() => {
+            "a join with rows of redis, as they are then".into()
+        }
         Plan::Lookup(_) => "a join with the newest rows of a table".into(),
         Plan::Join(plan) => format!("a join of rows kept for {}", span(plan.time_to_live)),
     }

@@ -1,5 +1,5 @@
 //! Runs a file over files: sources and sinks are `single_file` or `filesystem`, and the run ends with the
-//! sources.
+//! sources. What it makes may go to `redis`, too, and its rows be looked up there.
 //!
 //! This is how an analyst tries a pipeline before a cluster or a node runs it, and how the dialect's
 //! own tests are run.
@@ -14,6 +14,7 @@ use datafusion::common::Result as EngineResult;
 
 use crate::{
     dataflow::{Flow, state::State, time::RETRACT},
+    dialect::Connector,
     error::PipelineError,
     pipeline::Pipeline,
     planner,
@@ -58,7 +59,7 @@ impl Default for Settings {
 pub struct Written {
     /// The sink's table.
     pub table: String,
-    /// Its file or folder.
+    /// Its file or folder; of Redis the word, and where it was asked first.
     pub path: PathBuf,
     /// Rows in it, each a line where it is JSON.
     pub lines: u64,
@@ -90,7 +91,7 @@ async fn one(pipeline: &Pipeline, settings: Settings) -> Result<Written, Pipelin
     let partitions = vec![1; pipeline.inputs.len()];
     let start = || Flow::start(&pipeline.blueprint, &partitions).map_err(failed);
     let mut read = read(pipeline, settings.batch)?;
-    let (mut flow, mut sink) = (start()?, Sink::create(pipeline)?);
+    let (mut flow, mut sink) = (start()?, Sink::create(pipeline).await?);
     let mut late = 0;
     while read.iter().any(|table| !table.ended) {
         for table in read.iter_mut().filter(|table| !table.ended) {
@@ -101,11 +102,11 @@ async fn one(pipeline: &Pipeline, settings: Settings) -> Result<Written, Pipelin
                     Some(rows) => flow.take(*input, 0, seen(rows, columns).map_err(failed)?).await,
                     None => flow.end(*input).await,
                 };
-                sink.write(&made.map_err(failed)?)?;
+                sink.write(&made.map_err(failed)?).await?;
             }
             late += flow.take_late().iter().map(RecordBatch::num_rows).sum::<usize>() as u64;
             if settings.kept != Kept::Not {
-                sink.write(&flow.flush().await.map_err(failed)?)?;
+                sink.write(&flow.flush().await.map_err(failed)?).await?;
                 let state = flow.save().and_then(|state| state.encode(pipeline.query));
                 let state = state.and_then(|state| State::decode(&state, pipeline.query));
                 let state = state.map_err(failed)?;
@@ -116,7 +117,7 @@ async fn one(pipeline: &Pipeline, settings: Settings) -> Result<Written, Pipelin
             }
         }
     }
-    sink.write(&flow.flush().await.map_err(failed)?)?;
+    sink.write(&flow.flush().await.map_err(failed)?).await?;
     sink.finish(late)
 }
 
@@ -132,7 +133,9 @@ struct Read {
 fn read(pipeline: &Pipeline, most: usize) -> Result<Vec<Read>, PipelineError> {
     let mut tables: Vec<&str> = Vec::new();
     for input in &pipeline.inputs {
-        if !tables.contains(&input.table.name.as_str()) {
+        // Its rows are asked for one by one, where they are looked up.
+        let is_asked = matches!(input.table.connector, Connector::Redis(_));
+        if !is_asked && !tables.contains(&input.table.name.as_str()) {
             tables.push(&input.table.name);
         }
     }

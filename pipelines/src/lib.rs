@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod own;
 pub mod pipeline;
 pub mod planner;
+mod redis;
 pub mod runner;
 pub mod session;
 pub mod settlements;

@@ -37,7 +37,7 @@ mod rules;
 mod window;
 
 use computed::{check_computed, of_scan};
-use draft::{Draft, Read, Tables};
+use draft::{Draft, LookedUp, Read, Tables};
 use hidden::is_hidden;
 
 /// A file: its name without the ending, and its text.
@@ -457,7 +457,10 @@ impl Tables for (&Catalogue, &SessionState) {
         }
         let schema = Arc::new(held.project(&columns)?);
         let project = generated.then_some(project);
-        let lookup = (table.table_type == TableType::Lookup).then(|| table.primary_key.clone());
+        let lookup = (table.table_type == TableType::Lookup).then(|| LookedUp {
+            key: table.primary_key.clone(),
+            outside: matches!(table.connector, Connector::Redis(_)),
+        });
         Ok(Read { columns, schema, project, updating: table.is_updating(), lookup })
     }
 }

@@ -33,7 +33,8 @@ pub enum PipelinesCommand {
         #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
         files: Vec<PathBuf>,
     },
-    /// Run a file over files: its sources and sinks have connector = 'single_file' or 'filesystem'.
+    /// Run a file over files: its sources and sinks have connector = 'single_file' or 'filesystem'. Its
+    /// rows may go to 'redis', too, and be looked up there.
     #[command(after_help = "Example:\n  avis pipelines run mine.sql")]
     Run {
         /// The file.

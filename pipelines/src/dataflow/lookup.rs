@@ -1,18 +1,26 @@
 //! Lookup joins: each row meets the newest row of the table that it is looked up in, as of when it is
-//! read. A row of the table changes what later rows meet, and nothing that came before.
+//! read. A row of the table changes what later rows meet, and nothing that came before. A table outside is
+//! asked for the rows of a batch's keys, once for each batch, and nothing of it is kept.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef};
-use datafusion::{common::Result as EngineResult, physical_plan::PhysicalExpr};
+use arrow::{
+    array::{AsArray, RecordBatch},
+    compute::{cast, concat_batches},
+    datatypes::{DataType, SchemaRef},
+};
+use datafusion::{
+    common::Result as EngineResult, error::DataFusionError, physical_plan::PhysicalExpr,
+};
 
 use super::{
     keys::{Key, Keys, sorted},
     stage::Stage,
 };
+use crate::redis::{Reader, Table};
 
 /// What is joined.
 #[derive(Clone, Debug)]
@@ -23,6 +31,22 @@ pub struct Plan {
     pub on: [Vec<Arc<dyn PhysicalExpr>>; 2],
     /// The types of that.
     pub keys: SchemaRef,
+    /// The table, where it lies outside: the first of the keys is that of its rows, a text.
+    pub(crate) outside: Option<Outside>,
+}
+
+/// A table that is asked for rows.
+#[derive(Clone, Debug)]
+pub(crate) struct Outside {
+    /// What is done to its rows before they are joined.
+    pub right: Stage,
+    pub table: Arc<Table>,
+}
+
+impl Outside {
+    fn reader(&self) -> Box<(Stage, Reader)> {
+        Box::new((self.right.clone(), Reader::new(Arc::clone(&self.table))))
+    }
 }
 
 /// The table's newest rows.
@@ -31,6 +55,7 @@ pub struct Lookup {
     plan: Arc<Plan>,
     keys: Keys,
     newest: BTreeMap<Key, RecordBatch>,
+    outside: Option<Box<(Stage, Reader)>>,
 }
 
 impl Lookup {
@@ -40,18 +65,23 @@ impl Lookup {
     /// Where what has to be equal is of a type that cannot be a key.
     pub fn new(plan: Arc<Plan>) -> EngineResult<Self> {
         let keys = Keys::new(&plan.keys)?;
-        Ok(Self { plan, keys, newest: BTreeMap::new() })
+        let outside = plan.outside.as_ref().map(Outside::reader);
+        Ok(Self { plan, keys, newest: BTreeMap::new(), outside })
     }
 
     /// Takes rows: of input 0 they are looked up and come out, of input 1 they are the table's.
     ///
     /// # Errors
-    /// Where the join fails.
+    /// Where the join fails, or a table outside does not answer.
     pub async fn take(
         &mut self,
         input: usize,
         rows: &RecordBatch,
     ) -> EngineResult<Vec<RecordBatch>> {
+        if let Some((right, reader)) = self.outside.as_deref_mut() {
+            let met = asked(&self.plan.on[0][0], right, reader, rows).await?;
+            return self.plan.stage.run(vec![vec![rows.clone()], met]).await;
+        }
         let keys = self.keys.evaluated(&self.plan.on[input], rows)?;
         if input == 1 {
             self.keep(rows, keys)?;
@@ -106,4 +136,22 @@ impl Lookup {
         let sizes = self.newest.iter();
         sizes.map(|(key, row)| key.len() + row.get_array_memory_size()).sum()
     }
+}
+
+/// The rows of a table outside that have the keys of some rows.
+async fn asked(
+    key: &Arc<dyn PhysicalExpr>,
+    right: &Stage,
+    reader: &mut Reader,
+    rows: &RecordBatch,
+) -> EngineResult<Vec<RecordBatch>> {
+    let keys = key.evaluate(rows)?.into_array(rows.num_rows())?;
+    let keys = cast(&keys, &DataType::Utf8)?;
+    let wanted: BTreeSet<&str> = keys.as_string::<i32>().iter().flatten().collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = reader.rows(&wanted).await;
+    let found = found.map_err(|trouble| DataFusionError::External(Box::new(trouble)))?;
+    right.run(vec![vec![found]]).await
 }

@@ -16,12 +16,12 @@ mod filesystem;
 mod redis;
 mod refusal;
 
+pub use self::redis::{
+    ListOperation, LookupCache, Redis, RedisAddress, RedisConnection, RedisTable, RedisTarget,
+};
 pub use filesystem::{
     FileNaming, FileSink, FileSource, FilenameStrategy, Filesystem, Multipart, Partitioning,
     RollingPolicy, SinkVersion, SourceCompression, local,
-};
-pub use redis::{
-    ListOperation, LookupCache, Redis, RedisAddress, RedisConnection, RedisTable, RedisTarget,
 };
 
 /// What a table stands for.

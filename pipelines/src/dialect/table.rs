@@ -122,11 +122,11 @@ impl TableDefinition {
         Schema::new(self.columns.iter().map(Column::field).collect::<Vec<_>>())
     }
 
-    /// The columns that records hold, without what is generated or comes from metadata.
+    /// The columns that records hold, with what is known beside them and without what is generated.
     #[must_use]
     pub fn record_schema(&self) -> Schema {
-        let declared = self.columns.iter().filter(|column| column.origin == Origin::Declared);
-        Schema::new(declared.map(Column::field).collect::<Vec<_>>())
+        let held = self.columns.iter().filter(|column| !column.is_generated());
+        Schema::new(held.map(Column::field).collect::<Vec<_>>())
     }
 
     /// Whether its records are changes of rows rather than rows.

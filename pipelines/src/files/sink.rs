@@ -1,5 +1,5 @@
-//! Writes a table's rows: to a file of lines as they come, or to a folder, where its files appear whole
-//! at the end.
+//! Writes a table's rows: to a file of lines or to Redis as they come, or to a folder, where its files
+//! appear whole at the end.
 
 use std::{
     fs::File,
@@ -12,10 +12,15 @@ use warehouse::{error::WarehouseError, table::Positions};
 
 use super::{Written, lines::Lines, wrong};
 use crate::{
-    dialect::{Connector, connector::Filesystem, format::Format},
+    dialect::{
+        Connector,
+        connector::{Filesystem, Redis, RedisTable},
+        format::Format,
+    },
     error::PipelineError,
     folder::{Aside, Folder},
     pipeline::Pipeline,
+    redis::Writer,
 };
 
 /// A sink.
@@ -30,10 +35,11 @@ pub(super) struct Sink {
 enum To {
     File(BufWriter<File>, Lines),
     Folder(Box<Folder>, Box<Aside>),
+    Redis(Box<Writer>),
 }
 
 impl Sink {
-    pub(super) fn create(pipeline: &Pipeline) -> Result<Self, PipelineError> {
+    pub(super) async fn create(pipeline: &Pipeline) -> Result<Self, PipelineError> {
         let (sink, name) = (&pipeline.sink, pipeline.name.clone());
         let (path, to) = match (&sink.connector, &sink.format) {
             (Connector::SingleFile(file), Some(Format::Json(format))) => {
@@ -53,10 +59,19 @@ impl Sink {
                 let aside = folder.begin().map_err(|source| failed(&name, source))?;
                 (path, To::Folder(Box::new(folder), Box::new(aside)))
             }
+            (
+                Connector::Redis(Redis { connection, table: RedisTable::Sink(target) }),
+                Some(Format::Json(format)),
+            ) => {
+                let writer = Writer::open(connection, target.clone(), Lines::of(format)).await;
+                let writer = writer.map_err(|error| unwritten(&name, &sink.name, &error))?;
+                (format!("redis {}", writer.address()).into(), To::Redis(Box::new(writer)))
+            }
             (other, _) => {
                 let (table, other) = (&sink.name, other.name());
                 let reason = format!(
-                    "table {table} is {other}; only single_file with JSON, and filesystem, run over files"
+                    "table {table} is {other}; only single_file and redis with JSON, and \
+                     filesystem, are filled when files are read"
                 );
                 return Err(wrong(&name, reason));
             }
@@ -64,7 +79,7 @@ impl Sink {
         Ok(Self { pipeline: name, table: sink.name.clone(), path, rows: 0, to })
     }
 
-    pub(super) fn write(&mut self, rows: &[RecordBatch]) -> Result<(), PipelineError> {
+    pub(super) async fn write(&mut self, rows: &[RecordBatch]) -> Result<(), PipelineError> {
         for batch in rows {
             match &mut self.to {
                 To::File(file, lines) => {
@@ -74,6 +89,10 @@ impl Sink {
                 To::Folder(folder, aside) => {
                     let written = folder.write(aside, batch);
                     written.map_err(|source| failed(&self.pipeline, source))?;
+                }
+                To::Redis(writer) => {
+                    let written = writer.write(batch).await;
+                    written.map_err(|error| unwritten(&self.pipeline, &self.table, &error))?;
                 }
             }
             self.rows += batch.num_rows() as u64;
@@ -91,6 +110,7 @@ impl Sink {
                 let committed = folder.commit(*aside, &Positions::new());
                 committed.map_err(|source| failed(&pipeline, source))?;
             }
+            To::Redis(_) => {}
         }
         Ok(Written { table: self.table, path: self.path, lines: self.rows, late })
     }

@@ -22,6 +22,8 @@ use datafusion::{
 
 mod joins;
 
+pub use joins::{LookedUp, Lookup};
+
 use super::{
     hidden::{hidden, hidden_field, is_hidden, timestamp},
     over,
@@ -76,7 +78,7 @@ pub enum Work {
     Gather(Gather),
     Held(Query),
     Join { query: Query, on: Vec<(Expr, Expr)>, sides: [DFSchemaRef; 2] },
-    Lookup { query: Query, on: Vec<(Expr, Expr)>, sides: [DFSchemaRef; 2] },
+    Lookup(Box<Lookup>),
 }
 
 /// An aggregate over windows, or an updating one.
@@ -103,9 +105,8 @@ pub struct Built {
     pub window: Option<Window>,
     pub fields: Vec<usize>,
     pub updating: bool,
-    /// The PRIMARY KEY of the table in which its rows are looked up, if they are; they come without
-    /// time.
-    pub lookup: Option<Vec<String>>,
+    /// The table in which its rows are looked up, if they are; they come without time.
+    pub lookup: Option<LookedUp>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -134,8 +135,8 @@ pub struct Read {
     pub project: Option<Vec<Expr>>,
     /// Whether its rows can be taken back.
     pub updating: bool,
-    /// The table's PRIMARY KEY, if they are looked up.
-    pub lookup: Option<Vec<String>>,
+    /// How they are looked up, if they are.
+    pub lookup: Option<LookedUp>,
 }
 
 impl Draft {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::{
     common::{
-        DFSchema, DataFusionError, Result as EngineResult, ScalarValue, not_impl_err,
+        DFSchema, DataFusionError, Result as EngineResult, ScalarValue, not_impl_err, plan_err,
         tree_node::{Transformed, TreeNode},
     },
     execution::{SessionState, context::ExecutionProps},
@@ -20,19 +20,22 @@ use datafusion::{
 
 use super::{
     Catalogue,
-    draft::{Draft, DraftSource, Gather, Query, Work},
+    draft::{self, Draft, DraftSource, Gather, Query, Work},
     hidden::hidden_field,
     window::Window,
 };
-use crate::dataflow::{
-    Blueprint, NodePlan, SourcePlan, TimePlan,
-    groups::Aggregation,
-    join, lookup,
-    operator::Plan,
-    session,
-    stage::Stage,
-    time::{RETRACT, TIMESTAMP, WATERMARK},
-    updating, windowed,
+use crate::{
+    dataflow::{
+        Blueprint, Edge, NodePlan, SourcePlan, TimePlan,
+        groups::Aggregation,
+        join, lookup,
+        operator::Plan,
+        session,
+        stage::Stage,
+        time::{RETRACT, TIMESTAMP, WATERMARK},
+        updating, windowed,
+    },
+    redis::Table,
 };
 
 /// Plans every part of a draft.
@@ -44,14 +47,14 @@ pub async fn finish(
     catalogue: &Catalogue,
     draft: Draft,
 ) -> EngineResult<Blueprint> {
-    let missing = || DataFusionError::Internal("a source that nothing reads".into());
+    let missing = || internal("a source that nothing reads");
     let mut blueprint = Blueprint::default();
     for source in draft.sources {
         let to = source.to.ok_or_else(missing)?;
         let (columns, time) = source_plan(state, catalogue, &source)?;
         blueprint.sources.push(SourcePlan { table: source.table, columns, time, to });
     }
-    for node in draft.nodes {
+    for (at, node) in draft.nodes.into_iter().enumerate() {
         let plan = match node.work {
             Work::Union => Plan::Union,
             Work::Stage(query) => Plan::Stage(stage(state, query).await?),
@@ -63,10 +66,19 @@ pub async fn finish(
                 let time_to_live = draft.time_to_live;
                 Plan::Join(Arc::new(join::Plan { stage, on, keys, time_to_live }))
             }
-            Work::Lookup { query, on, sides } => {
-                let stage = stage(state, query).await?;
+            Work::Lookup(joined) => {
+                let draft::Lookup { query, on, sides, outside } = *joined;
                 let (on, keys) = equal(state, on, &sides)?;
-                Plan::Lookup(Arc::new(lookup::Plan { stage, on, keys }))
+                let outside = match outside {
+                    Some(right) => {
+                        let table = outside_table(catalogue, &blueprint.sources, (at, 1), &keys)?;
+                        let right = stage(state, right).await?;
+                        Some(lookup::Outside { right, table: Arc::new(table) })
+                    }
+                    None => None,
+                };
+                let stage = stage(state, query).await?;
+                Plan::Lookup(Arc::new(lookup::Plan { stage, on, keys, outside }))
             }
         };
         blueprint.nodes.push(NodePlan { plan, inputs: node.inputs, to: node.to });
@@ -77,6 +89,30 @@ pub async fn finish(
 async fn stage(state: &SessionState, query: Query) -> EngineResult<Stage> {
     let plan = state.create_physical_plan(&query.plan).await?;
     Ok(Stage::new(plan, query.slots, state.task_ctx()))
+}
+
+/// The table that a node asks for the rows of some keys.
+fn outside_table(
+    catalogue: &Catalogue,
+    sources: &[SourcePlan],
+    read_by: Edge,
+    keys: &Schema,
+) -> EngineResult<Table> {
+    let key = keys.field(0).data_type();
+    if !key.is_string() {
+        return plan_err!(
+            "the left-side of a look-up join condition must be TEXT, as a key of redis is, but it \
+             is {key}"
+        );
+    }
+    let missing = || internal("a lookup without its table");
+    let source = sources.iter().find(|source| source.to == read_by).ok_or_else(missing)?;
+    let definition = catalogue.table(&source.table)?;
+    Table::of(definition, Arc::clone(&source.columns)).ok_or_else(missing)
+}
+
+fn internal(what: &str) -> DataFusionError {
+    DataFusionError::Internal(what.into())
 }
 
 /// The columns that a source reads, and how it tells time.

@@ -14,6 +14,7 @@ mod late;
 mod lookup;
 mod people;
 mod power_cut;
+mod redis;
 mod settlements;
 mod shipped;
 mod slow;

@@ -122,7 +122,13 @@ impl Redis {
             password: options.text("password")?,
         };
         let (table, table_type) = match options.need("type")?.as_str() {
-            "sink" => (RedisTable::Sink(target(options, columns)?), TableType::Sink),
+            "sink" => {
+                if columns.iter().any(|column| column.origin != Origin::Declared) {
+                    let reason = "redis as a sink can't have virtual fields";
+                    return Err(Fault::Wrong(reason.into()));
+                }
+                (RedisTable::Sink(target(options, columns)?), TableType::Sink)
+            }
             "lookup" => {
                 check_key(columns, primary_key)?;
                 let cache = LookupCache {

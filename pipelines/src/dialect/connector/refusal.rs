@@ -54,16 +54,10 @@ impl Connector {
             Self::SingleFile(SingleFile { wait_for_control: Some(true), .. }) => {
                 "wait_for_control (only tests of a cluster use it)"
             }
-            Self::Redis(_) if table_type == TableType::Lookup => {
-                "the connector redis for lookups (write connector = 'stream', which looks up the newest \
-                 row of each key)"
-            }
-            Self::Redis(_) => {
-                "the connector redis as a sink (write connector = 'delta' or 'filesystem')"
-            }
             Self::Delta(_)
             | Self::SingleFile(_)
             | Self::Stream(_)
+            | Self::Redis(_)
             | Self::Impulse(_)
             | Self::Memory => return None,
         };
@@ -79,6 +73,8 @@ impl Connector {
             (Self::SingleFile(_) | Self::Filesystem(_), Format::RawString) => {
                 table_type == TableType::Source
             }
+            (Self::Redis(_), Format::Json(json)) => !json.debezium && plain(json),
+            (Self::Redis(_), Format::RawString) => table_type == TableType::Lookup,
             (Self::Delta(_) | Self::Filesystem(_), Format::Parquet(_)) | (Self::Impulse(_), _) => {
                 true
             }

@@ -3,19 +3,38 @@
 use std::sync::Arc;
 
 use datafusion::{
-    common::{Column, JoinType, Result as EngineResult, not_impl_err, plan_err},
+    common::{Column, DFSchemaRef, JoinType, Result as EngineResult, not_impl_err, plan_err},
     logical_expr::{Expr, Join, LogicalPlan},
 };
 
-use super::{Built, Draft, Origin, Tables, Work, origin_of, over, owned};
+use super::{Built, Draft, Origin, Query, Tables, Work, origin_of, over, owned};
 use crate::planner::window::Window;
+
+/// A table in which rows are looked up.
+#[derive(Clone, Debug)]
+pub struct LookedUp {
+    /// Its PRIMARY KEY.
+    pub key: Vec<String>,
+    /// Whether it is asked for each row, and does not come as rows itself.
+    pub outside: bool,
+}
+
+/// A join with rows that are looked up.
+#[derive(Debug)]
+pub struct Lookup {
+    pub query: Query,
+    pub on: Vec<(Expr, Expr)>,
+    pub sides: [DFSchemaRef; 2],
+    /// What is done to the rows of a table that is asked for them.
+    pub outside: Option<Query>,
+}
 
 impl Draft {
     pub(super) fn join(&mut self, tables: &dyn Tables, node: Join) -> EngineResult<Built> {
         let left = self.build(tables, owned(Arc::clone(&node.left)))?;
         let right = self.with_lookups(tables, owned(Arc::clone(&node.right)))?;
-        if let Some(key) = &right.lookup {
-            check_key(key, &right.plan, &node.on)?;
+        if let Some(table) = &right.lookup {
+            check_key(&table.key, &right.plan, &node.on)?;
             return self.lookup(left, right, node);
         }
         let window = match (left.window, right.window) {
@@ -67,7 +86,7 @@ impl Draft {
         Ok(built)
     }
 
-    /// Rows with the newest row of a lookup table that has the same key.
+    /// Rows with the row of a lookup table that has the same key, the newest where there are several.
     fn lookup(&mut self, left: Built, right: Built, node: Join) -> EngineResult<Built> {
         if !matches!(node.join_type, JoinType::Inner | JoinType::Left) {
             return plan_err!("a lookup join is an inner or a left join");
@@ -82,11 +101,18 @@ impl Draft {
         let sides = [&left, &right].map(|side| Arc::clone(side.plan.schema()));
         let on = node.on.clone();
         let query = over::lookup(&left, &right, node)?;
-        let reads = [self.close(left), self.close(right)];
+        let left = self.close(left);
+        let (right, outside) = if right.lookup.as_ref().is_some_and(|table| table.outside) {
+            // Its rows come where they are asked for, so what is done to them is done there.
+            (right.origin, Some(Query { plan: right.plan, slots: vec![right.slot] }))
+        } else {
+            (self.close(right), None)
+        };
         let output = Arc::clone(query.plan.schema());
         // What is looked up tells no time, so it counts as no input of its own.
-        let into = self.add(Work::Lookup { query, on, sides }, 1);
-        for (input, origin) in reads.into_iter().enumerate() {
+        let joined = Box::new(Lookup { query, on, sides, outside });
+        let into = self.add(Work::Lookup(joined), 1);
+        for (input, origin) in [left, right].into_iter().enumerate() {
             self.connect(origin, (into, input));
         }
         let mut built = origin_of(Origin::Node(into), &output)?;
