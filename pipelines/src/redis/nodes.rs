@@ -23,6 +23,8 @@ use crate::dialect::connector::{RedisAddress, RedisConnection};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// So many commands go to Redis at once, which bounds the memory of both.
 const TOGETHER: usize = 1_024;
+/// So often a key is asked for: where the nodes agree, the second one has it.
+const FOLLOWED: usize = 8;
 
 /// Connections to the nodes that were asked.
 pub(super) struct Nodes {
@@ -89,7 +91,7 @@ impl Nodes {
     async fn ask_together(&mut self, commands: &[Cmd]) -> Result<Vec<Value>, Trouble> {
         let mut answers: Vec<Option<Value>> = vec![None; commands.len()];
         let mut homes = vec![self.first.clone(); commands.len()];
-        loop {
+        for _ in 0..FOLLOWED {
             let mut of_node: BTreeMap<String, Vec<usize>> = BTreeMap::new();
             for at in (0..commands.len()).filter(|at| answers[*at].is_none()) {
                 of_node.entry(homes[at].clone()).or_default().push(at);
@@ -111,6 +113,7 @@ impl Nodes {
                 }
             }
         }
+        Err(Trouble(format!("redis at {}: its nodes name each other for a key", self.first)))
     }
 
     /// The node that a cluster's node names for a key which it has not.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Write, stderr},
+    io::{Read, Write, stderr},
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
@@ -275,13 +275,13 @@ async fn keys_of_a_cluster_are_found_where_they_are() {
 async fn a_redis_that_is_away_is_told_of() {
     let folder = tempfile::tempdir().expect("a folder");
     let port = free_port();
-    let who = ["name", "word"].join(":");
+    let who = ["name", "hushed"].join(":");
     let at = format!("address = 'redis://{who}@127.0.0.1:{port}'");
     let strings = "target = 'string', 'target.key_prefix' = 'person:', 'target.key_column' = 'id'";
     let refused = run(&people(folder.path(), &at, strings), 1).await.expect_err("away");
     let wanted = format!("case: cannot write kept: redis at 127.0.0.1:{port}: ");
     assert!(refused.starts_with(&wanted), "{refused}");
-    assert!(!refused.contains("word"), "{refused}");
+    assert!(!refused.contains("hushed"), "{refused}");
     let refused = run(&sales(folder.path(), &at, BY_PERSON), 1).await.expect_err("away");
     assert!(refused.starts_with("case: its query failed: "), "{refused}");
     assert!(refused.contains(&format!("redis at 127.0.0.1:{port}: ")), "{refused}");
@@ -301,6 +301,28 @@ async fn a_redis_that_says_nothing_is_waited_for_ten_seconds() {
     let refused = run(&people(folder.path(), &at, strings), 1).await.expect_err("silent");
     assert!(refused.contains("gives no answer in 10 seconds"), "{refused}");
     assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn nodes_that_name_each_other_are_not_followed_for_long() {
+    let node = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let at = node.local_addr().expect("an address");
+    // A node that has no key, and names itself for each.
+    std::thread::spawn(move || {
+        let (mut asked, _) = node.accept().expect("a connection");
+        let mut bytes = [0; 4_096];
+        while let Ok(read @ 1..) = asked.read(&mut bytes) {
+            let commands = bytes[..read].iter().filter(|byte| **byte == b'*').count();
+            let moved = format!("-MOVED 1 {at}\r\n").repeat(commands);
+            asked.write_all(moved.as_bytes()).expect("an answer");
+        }
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let cluster = format!("'cluster.addresses' = 'redis://{at}'");
+    let strings = "target = 'string', 'target.key_prefix' = 'person:'";
+    let refused = run(&people(folder.path(), &cluster, strings), 1).await.expect_err("no home");
+    let told = format!("redis at {at}: its nodes name each other for a key");
+    assert!(refused.contains(&told), "{refused}");
 }
 
 #[tokio::test]
