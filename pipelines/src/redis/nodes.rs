@@ -145,7 +145,8 @@ impl Nodes {
         }
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE))
+            // Whoever asks waits so long, with what connecting took of it.
+            .set_response_timeout(None)
             .set_number_of_retries(1)
             .set_max_delay(Duration::from_millis(50));
         let opened = Client::open(self.info.clone().set_addr(address))
