@@ -1,8 +1,10 @@
 //! What operators see of the pipelines.
 
 use std::{
+    collections::HashMap,
     fmt::{Debug, Display},
-    time::Duration,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
@@ -33,7 +35,19 @@ pub struct Metrics {
     visible: HistogramVec,
     waiting_since: GaugeVec,
     restarts: IntCounter,
+    late_told: Arc<Mutex<HashMap<String, LateTold>>>,
 }
+
+/// What the log was told of a pipeline's late records.
+#[derive(Debug)]
+struct LateTold {
+    at: Instant,
+    /// Those since then.
+    untold: u64,
+}
+
+/// The log is told of a pipeline's late records so often at most: thousands of batches may have some.
+const LATE_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// Bounds of freshness: one at the service level of 2 seconds.
 const FRESHNESS_BOUNDS: [f64; 14] =
@@ -58,6 +72,7 @@ impl Metrics {
             visible: HistogramVec::new(visible.buckets(FRESHNESS_BOUNDS.into()), &["pipeline"])?,
             waiting_since: GaugeVec::new(since, &["pipeline"])?,
             restarts: IntCounter::new(RESTARTS, "pipelines began again after a failure")?,
+            late_told: Arc::default(),
         };
         let all: [Box<dyn Collector>; 6] = [
             Box::new(metrics.lag.clone()),
@@ -112,6 +127,42 @@ impl Metrics {
     /// Records came after their window had closed, and are in none.
     pub fn late(&self, pipeline: &str, records: u64) {
         self.late.with_label_values(&[pipeline]).inc_by(records);
-        tracing::warn!(pipeline, records, "records came after their window had closed");
+        if let Some(records) = self.to_tell(pipeline, records, Instant::now()) {
+            tracing::warn!(pipeline, records, "records came after their window had closed");
+        }
+    }
+
+    /// How many late records the log is told of now, with those that it was not told of before; none
+    /// where it was told of some a moment ago.
+    fn to_tell(&self, pipeline: &str, records: u64, now: Instant) -> Option<u64> {
+        let mut told = self.late_told.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(last) = told.get_mut(pipeline) else {
+            told.insert(pipeline.to_owned(), LateTold { at: now, untold: 0 });
+            return Some(records);
+        };
+        last.untold += records;
+        if now.duration_since(last.at) < LATE_TOLD_EVERY {
+            return None;
+        }
+        last.at = now;
+        Some(std::mem::take(&mut last.untold))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_told_of_all_late_records_and_of_some_at_once() {
+        let metrics = Metrics::register(&Registry::new()).expect("metrics");
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        assert_eq!(metrics.to_tell("a", 3, now), Some(3));
+        assert_eq!(metrics.to_tell("b", 1, now), Some(1), "each pipeline for itself");
+        for after in 1..60 {
+            assert_eq!(metrics.to_tell("a", 2, now + after * second), None);
+        }
+        assert_eq!(metrics.to_tell("a", 2, now + 60 * second), Some(120));
+        assert_eq!(metrics.to_tell("a", 5, now + 61 * second), None);
     }
 }
