@@ -30,6 +30,7 @@ use readers::Readers;
 use restricted::Restricted;
 
 mod catalogue;
+mod kept_side;
 pub(crate) mod plain;
 pub(crate) mod readers;
 pub(crate) mod restricted;
@@ -79,6 +80,7 @@ pub(crate) fn template() -> Result<SessionState, WarehouseError> {
     Ok(SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
+        .with_physical_optimizer_rules(kept_side::rules())
         .with_default_features()
         .build())
 }

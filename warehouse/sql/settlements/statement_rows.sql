@@ -21,8 +21,8 @@ WITH month_lines AS (
       WHEN benefit_lines.excess_borne_by = 'grantor' THEN benefit_lines.excess_amount
       ELSE 0
     END AS grantor_excess
-  FROM benefit_lines
-  JOIN closing_offsets ON closing_offsets.source_partition = benefit_lines.source_partition
+  FROM closing_offsets
+  JOIN benefit_lines ON benefit_lines.source_partition = closing_offsets.source_partition
   WHERE benefit_lines.date BETWEEN $from AND $to
     AND benefit_lines.source_offset >= closing_offsets.from_offset
     AND benefit_lines.source_offset < closing_offsets.end_offset
@@ -34,58 +34,70 @@ WITH month_lines AS (
       OR (benefit_lines.excess_borne_by = 'grantor' AND benefit_lines.excess_amount <> 0)
     )
 ),
--- Two contracts of a pair never overlap; should they, the higher rate is taken, and once.
-rates AS (
+-- Baskets are grouped before they are counted: groups go to the disk where memory ends, a set of all that are
+-- distinct cannot. A basket is captured on one day.
+baskets AS (
+  SELECT
+    grantor_id,
+    merchant_id,
+    instruction_id,
+    date,
+    authorisation_id,
+    COUNT(CASE WHEN kind = 'captured' THEN 1 END) AS captured_lines,
+    SUM(units) AS units,
+    SUM(amount) AS amount,
+    SUM(grantor_amount) AS grantor_amount,
+    SUM(grantor_excess) AS grantor_excess
+  FROM month_lines
+  GROUP BY grantor_id, merchant_id, instruction_id, date, authorisation_id
+),
+days AS (
+  SELECT
+    grantor_id,
+    merchant_id,
+    instruction_id,
+    date,
+    COUNT(CASE WHEN captured_lines > 0 THEN 1 END) AS uses,
+    SUM(captured_lines) AS captured_lines,
+    SUM(units) AS units,
+    SUM(amount) AS amount,
+    SUM(grantor_amount) AS grantor_amount,
+    SUM(grantor_excess) AS grantor_excess
+  FROM baskets
+  GROUP BY grantor_id, merchant_id, instruction_id, date
+),
+-- Two contracts of a pair never overlap; should they, the higher rate is taken, and the day counts once.
+rated AS (
   SELECT
     days.grantor_id AS grantor_id,
     days.merchant_id AS merchant_id,
-    days.date AS date,
-    MAX(closing_contracts.vat_bp) AS vat_bp
-  FROM (SELECT DISTINCT grantor_id, merchant_id, date FROM month_lines) AS days
-  JOIN closing_contracts
+    days.instruction_id AS instruction_id,
+    MAX(closing_contracts.vat_bp) AS vat_bp,
+    MAX(days.uses) AS uses,
+    MAX(days.captured_lines) AS captured_lines,
+    MAX(days.units) AS units,
+    MAX(days.amount) AS amount,
+    MAX(days.grantor_amount) AS grantor_amount,
+    MAX(days.grantor_excess) AS grantor_excess
+  FROM days
+  LEFT JOIN closing_contracts
     ON closing_contracts.grantor_id = days.grantor_id
     AND closing_contracts.merchant_id = days.merchant_id
     AND closing_contracts.valid_from <= days.date
     AND (closing_contracts.valid_to IS NULL OR closing_contracts.valid_to >= days.date)
-  GROUP BY days.grantor_id, days.merchant_id, days.date
-),
--- Baskets are grouped before they are counted: groups go to the disk where memory ends, a set of all that are
--- distinct cannot.
-baskets AS (
-  SELECT
-    month_lines.grantor_id AS grantor_id,
-    month_lines.merchant_id AS merchant_id,
-    month_lines.instruction_id AS instruction_id,
-    rates.vat_bp AS vat_bp,
-    month_lines.authorisation_id AS authorisation_id,
-    COUNT(CASE WHEN month_lines.kind = 'captured' THEN 1 END) AS captured_lines,
-    SUM(month_lines.units) AS units,
-    SUM(month_lines.amount) AS amount,
-    SUM(month_lines.grantor_amount) AS grantor_amount,
-    SUM(month_lines.grantor_excess) AS grantor_excess
-  FROM month_lines
-  LEFT JOIN rates
-    ON rates.grantor_id = month_lines.grantor_id
-    AND rates.merchant_id = month_lines.merchant_id
-    AND rates.date = month_lines.date
-  GROUP BY
-    month_lines.grantor_id,
-    month_lines.merchant_id,
-    month_lines.instruction_id,
-    rates.vat_bp,
-    month_lines.authorisation_id
+  GROUP BY days.grantor_id, days.merchant_id, days.instruction_id, days.date
 )
 SELECT
   grantor_id,
   merchant_id,
   instruction_id,
   vat_bp,
-  COUNT(CASE WHEN captured_lines > 0 THEN 1 END) AS uses,
+  SUM(uses) AS uses,
   SUM(captured_lines) AS captured_lines,
   SUM(units) AS units,
   SUM(amount) AS benefit,
   SUM(grantor_amount) AS grantor_part,
   SUM(grantor_excess) AS grantor_excess
-FROM baskets
+FROM rated
 GROUP BY grantor_id, merchant_id, instruction_id, vat_bp
 ORDER BY grantor_id, merchant_id, instruction_id, vat_bp NULLS FIRST;
