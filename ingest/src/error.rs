@@ -305,6 +305,40 @@ pub enum ClusterError {
         /// Why not.
         reason: String,
     },
+    /// A topic that is none of our streams is not there.
+    #[error("there is no topic {topic} on Fluvio at {cluster}")]
+    NoTopic {
+        /// Its name.
+        topic: String,
+        /// The cluster.
+        cluster: String,
+    },
+    /// A record of such a topic does not come.
+    #[error(
+        "the topic {topic} partition {partition}: {} does not come although Fluvio has it; what a producer has compressed cannot be read", offset.map_or_else(|| "the first record".to_owned(), |offset| format!("offset {offset}"))
+    )]
+    Withheld {
+        /// Its name.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The next offset to read; none where nothing has been read.
+        offset: Option<u64>,
+    },
+    /// Records of such a topic are gone that were there when it was opened.
+    #[error(
+        "the topic {topic} partition {partition}: Fluvio has evicted everything before {first}, and {wanted} was not read yet; read the topic again"
+    )]
+    Outrun {
+        /// Its name.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The next offset to read.
+        wanted: u64,
+        /// The first one that is left.
+        first: u64,
+    },
     /// Fluvio holds records of this node's outbox that the outbox never had.
     #[error(
         "{topic} partition {partition}: the outbox ends at {end} and Fluvio has {published} records of it; the outbox was replaced by an older copy"
@@ -344,6 +378,7 @@ impl ClusterError {
                 | Self::Interrupted { .. }
                 | Self::Skipped { .. }
                 | Self::Stalled { .. }
+                | Self::Withheld { .. }
         )
     }
 }

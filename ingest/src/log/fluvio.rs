@@ -42,9 +42,11 @@ mod reader;
 mod sent;
 mod settings;
 mod start;
+mod topic;
 mod topics;
 
 pub use settings::{Cluster, Settings, Tls};
+pub use topic::{TopicBatch, TopicReader};
 
 /// The outbox's folder, the same as of a log that needs no cluster: its records are then published.
 const OUTBOX: &str = "log";

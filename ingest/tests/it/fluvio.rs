@@ -190,7 +190,7 @@ async fn topics_of_another_shape_are_refused() {
 }
 
 /// So many records of the test are about 20 MB in the log.
-fn records() -> u64 {
+pub fn records() -> u64 {
     40_000 * scale()
 }
 
@@ -427,7 +427,7 @@ pub async fn append(log: &Arc<dyn Log>, key: &str, from: u64, to: u64) {
     }
 }
 
-async fn flood(log: &Arc<dyn Log>, records: u64) {
+pub async fn flood(log: &Arc<dyn Log>, records: u64) {
     let mut tasks = tokio::task::JoinSet::new();
     for producer in 0..PRODUCERS {
         let log = Arc::clone(log);

@@ -10,6 +10,7 @@ mod engines;
 mod fluvio;
 mod fluvio_kept;
 mod fluvio_tls;
+mod fluvio_topic;
 mod folder;
 mod keep;
 mod power_cut;

@@ -11,7 +11,7 @@ use futures::{Stream, StreamExt, stream::BoxStream};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::settings::{Cluster, Settings};
-use crate::{error::ClusterError, metrics::ClusterMetrics, topic::Topic};
+use crate::{error::ClusterError, metrics::ClusterMetrics};
 
 /// What a stream of records brings.
 pub(super) type Item = Result<Fetched, ErrorCode>;
@@ -26,12 +26,13 @@ const LARGEST_RECORD_BYTES: usize = 64 << 20;
 /// A connection that several tasks share.
 pub(super) struct Connection {
     settings: Arc<Settings>,
-    metrics: ClusterMetrics,
+    /// None where nobody asks for them.
+    metrics: Option<ClusterMetrics>,
     current: tokio::sync::Mutex<Option<Arc<Fluvio>>>,
 }
 
 impl Connection {
-    pub(super) fn new(settings: Arc<Settings>, metrics: ClusterMetrics) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, metrics: Option<ClusterMetrics>) -> Self {
         Self { settings, metrics, current: tokio::sync::Mutex::new(None) }
     }
 
@@ -45,12 +46,15 @@ impl Connection {
         let config = self.settings.client()?;
         // What the other side expected it does not say.
         let attempted = match &self.settings.cluster {
-            Cluster::Profile(_) => "connect",
+            Cluster::Profile(_) | Cluster::Current => "connect",
             Cluster::Endpoint(_) if self.settings.tls.is_some() => "connect with TLS",
             Cluster::Endpoint(_) => "connect without TLS",
         };
-        let connected = self.within(attempted, Fluvio::connect_with_config(&config)).await?;
-        self.metrics.connected();
+        let connecting = Box::pin(Fluvio::connect_with_config(&config));
+        let connected = self.within(attempted, connecting).await?;
+        if let Some(metrics) = &self.metrics {
+            metrics.connected();
+        }
         let client = Arc::new(connected);
         *current = Some(Arc::clone(&client));
         Ok(client)
@@ -62,17 +66,21 @@ impl Connection {
         current.take_if(|now| Arc::ptr_eq(now, client));
     }
 
-    /// The records of a partition from an offset on, for as long as the connection lives.
+    /// The records of a topic's partition from an offset on, or from the first that is there, for as
+    /// long as the connection lives.
     pub(super) async fn follow(
         &self,
         client: &Fluvio,
-        topic: Topic,
+        topic: &str,
         partition: u32,
-        from: u64,
+        from: Option<u64>,
     ) -> Result<BoxStream<'static, Item>, ClusterError> {
-        let from = i64::try_from(from).ok().and_then(|from| Offset::absolute(from).ok());
-        // An offset that Fluvio cannot count to was never given by it.
-        self.stream(client, topic, partition, from.unwrap_or_else(Offset::end), false).await
+        let from = from.map_or_else(Offset::beginning, |from| {
+            let from = i64::try_from(from).ok().and_then(|from| Offset::absolute(from).ok());
+            // An offset that Fluvio cannot count to was never given by it.
+            from.unwrap_or_else(Offset::end)
+        });
+        self.stream(client, topic, partition, from, false).await
     }
 
     /// The offset after the last record that the replicas have; none where there is nothing to
@@ -80,7 +88,7 @@ impl Connection {
     pub(super) async fn end(
         &self,
         client: &Fluvio,
-        topic: Topic,
+        topic: &str,
         partition: u32,
     ) -> Result<Option<u64>, ClusterError> {
         // The client answers for the end in no other way than by the last record.
@@ -95,13 +103,13 @@ impl Connection {
     async fn stream(
         &self,
         client: &Fluvio,
-        topic: Topic,
+        topic: &str,
         partition: u32,
         from: Offset,
         only_what_is_there: bool,
     ) -> Result<BoxStream<'static, Item>, ClusterError> {
         let config = ConsumerConfigExtBuilder::default()
-            .topic(self.settings.topic(topic))
+            .topic(topic.to_owned())
             .partition(partition)
             .offset_start(from)
             .isolation(Isolation::ReadCommitted)
@@ -119,7 +127,7 @@ impl Connection {
     pub(super) async fn producer(
         &self,
         client: &Fluvio,
-        topic: Topic,
+        topic: &str,
         partition: u32,
     ) -> Result<TopicProducerPool, ClusterError> {
         let config = TopicProducerConfigBuilder::default()
@@ -139,7 +147,7 @@ impl Connection {
             }))
             .build()
             .map_err(|error| self.refused("publish", &error))?;
-        let made = Box::pin(client.topic_producer_with_config(self.settings.topic(topic), config));
+        let made = Box::pin(client.topic_producer_with_config(topic.to_owned(), config));
         self.within("publish", made).await
     }
 
@@ -164,6 +172,10 @@ impl Connection {
             cluster: self.settings.name(),
             seconds: limit.as_secs(),
         })
+    }
+
+    pub(super) fn missing(&self, topic: &str) -> ClusterError {
+        ClusterError::NoTopic { topic: topic.to_owned(), cluster: self.settings.name() }
     }
 
     pub(super) fn refused(

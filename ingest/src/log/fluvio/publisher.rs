@@ -94,10 +94,11 @@ impl Publisher {
     async fn publish(&mut self, client: &Fluvio) -> Result<std::convert::Infallible, ClusterError> {
         let (topic, partition) = (self.lane.topic, self.lane.partition);
         // Asked before a producer is made, which would wait for a missing leader without end.
-        let end = self.connection.end(client, topic, partition).await?.unwrap_or(0);
+        let name = self.settings.topic(topic);
+        let end = self.connection.end(client, &name, partition).await?.unwrap_or(0);
         let read = self.lane.until(&self.lane.next, end);
         self.connection.within("read to the end", read).await?;
-        let producer = self.connection.producer(client, topic, partition).await?;
+        let producer = self.connection.producer(client, &name, partition).await?;
         self.lane.sent().clear();
         let mut sent = *self.lane.back.borrow();
         loop {

@@ -114,7 +114,8 @@ impl Reader {
         // The last record is read again: it tells that these are still the records that were read.
         let mut check = self.mark.last.is_some();
         let from = self.mark.next - u64::from(check);
-        let followed = self.connection.follow(client, topic, partition, from).await?;
+        let name = self.settings.topic(topic);
+        let followed = self.connection.follow(client, &name, partition, Some(from)).await?;
         let mut followed: BoxStream<'_, Vec<Item>> = followed.ready_chunks(CHUNK).boxed();
         loop {
             match tokio::time::timeout(self.settings.silence, followed.next()).await {
@@ -129,7 +130,8 @@ impl Reader {
     async fn after_silence(&mut self, client: &Fluvio, check: bool) -> Result<(), ClusterError> {
         let (topic, partition) = (self.lane.topic, self.lane.partition);
         self.write_mark();
-        let end = self.connection.end(client, topic, partition).await?.unwrap_or(0);
+        let name = self.settings.topic(topic);
+        let end = self.connection.end(client, &name, partition).await?.unwrap_or(0);
         if end > self.mark.next {
             return Err(self.interrupted());
         }
@@ -361,6 +363,7 @@ impl Reader {
     }
 }
 
-fn offset(record: &Fetched) -> u64 {
+/// Where a record stands.
+pub(super) fn offset(record: &Fetched) -> u64 {
     u64::try_from(record.offset()).unwrap_or(0)
 }

@@ -13,6 +13,8 @@ pub enum Cluster {
     Endpoint(String),
     /// A profile of Fluvio's own configuration file, which also says what TLS it takes.
     Profile(String),
+    /// The profile that is current in that file.
+    Current,
 }
 
 /// Encrypted connections, on which both sides show a certificate.
@@ -70,8 +72,14 @@ impl Settings {
     /// The settings for a controller at `host:port`, everything else as it should be.
     #[must_use]
     pub fn of(endpoint: &str) -> Self {
+        Self::at(Cluster::Endpoint(endpoint.to_owned()))
+    }
+
+    /// The settings for a cluster, everything else as it should be.
+    #[must_use]
+    pub fn at(cluster: Cluster) -> Self {
         Self {
-            cluster: Cluster::Endpoint(endpoint.to_owned()),
+            cluster,
             tls: None,
             prefix: String::new(),
             replication: 2,
@@ -93,6 +101,7 @@ impl Settings {
         match &self.cluster {
             Cluster::Endpoint(endpoint) => endpoint.clone(),
             Cluster::Profile(profile) => format!("profile {profile}"),
+            Cluster::Current => "the current profile".to_owned(),
         }
     }
 
@@ -116,6 +125,12 @@ impl Settings {
                 FluvioClusterConfig::load_with_profile(profile)
                     .map_err(|error| unknown(error.to_string()))?
                     .ok_or_else(|| unknown("there is none of this name".to_owned()))
+            }
+            Cluster::Current => {
+                FluvioClusterConfig::load().map_err(|error| ClusterError::Profile {
+                    profile: "that is current".to_owned(),
+                    reason: error.to_string(),
+                })
             }
         }
     }

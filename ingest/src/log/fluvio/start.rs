@@ -80,7 +80,7 @@ impl Start {
     }
 
     fn connection(&self) -> Arc<Connection> {
-        Arc::new(Connection::new(Arc::clone(&self.settings), self.metrics.clone()))
+        Arc::new(Connection::new(Arc::clone(&self.settings), Some(self.metrics.clone())))
     }
 
     fn reader(&self, lane: &Arc<Lane>, connection: &Arc<Connection>) -> Result<Reader, LogError> {
@@ -120,7 +120,8 @@ impl Start {
             let mut ends = Vec::with_capacity(self.lanes.len());
             for lane in self.lanes.iter() {
                 let (topic, partition) = (lane.topic, lane.partition);
-                let end = connection.end(&client, topic, partition).await?.unwrap_or(0);
+                let name = self.settings.topic(topic);
+                let end = connection.end(&client, &name, partition).await?.unwrap_or(0);
                 let kept = self.mirror.end(topic, partition).unwrap_or(0);
                 if end < kept {
                     return Err(ClusterError::Behind { topic, partition, read: kept });

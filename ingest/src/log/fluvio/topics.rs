@@ -33,6 +33,19 @@ pub(super) async fn prepare(
     provisioned(connection, &admin, settings).await
 }
 
+/// How many partitions a topic has, whoever made it.
+pub(super) async fn partitions(
+    connection: &Connection,
+    client: &Fluvio,
+    topic: &str,
+) -> Result<u32, ClusterError> {
+    let admin = client.admin().await;
+    let there = connection.within("list the topics", Box::pin(admin.all::<TopicSpec>())).await?;
+    let found = there.iter().find(|found| found.name == topic);
+    let found = found.ok_or_else(|| connection.missing(topic))?;
+    Ok(found.spec.replicas().partitions())
+}
+
 fn check(topic: Topic, spec: &TopicSpec, settings: &Settings) -> Result<(), ClusterError> {
     let (found, wanted) = (spec.replicas().partitions(), topic.partitions());
     if found != wanted {
