@@ -1,5 +1,6 @@
 //! Runs a file over files: sources and sinks are `single_file` or `filesystem`, and the run ends with the
-//! sources. What it makes may go to `redis`, too, and its rows be looked up there.
+//! sources. A source may be a topic of a Fluvio cluster, too, which ends where it ended at the start.
+//! What the run makes may go to `redis`, and its rows be looked up there.
 //!
 //! This is how an analyst tries a pipeline before a cluster or a node runs it, and how the dialect's
 //! own tests are run.
@@ -26,12 +27,13 @@ pub(crate) mod lines;
 pub(crate) mod rows;
 mod sink;
 mod source;
+mod topic;
 mod values;
 
 /// How a file is run.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Lines of a source read at once.
+    /// Lines, or records, of a source read at once.
     pub batch: usize,
     /// What happens with everything gathered after each batch.
     pub kept: Kept,
@@ -73,8 +75,8 @@ pub type Run<'a> = Pin<Box<dyn Future<Output = Result<Vec<Written>, PipelineErro
 /// Runs every query of a file to the end of its sources.
 ///
 /// # Errors
-/// Where the file does not plan, reads or fills something else than files, or a line is not what its
-/// source declares.
+/// Where the file does not plan, reads something else than files and topics, fills something else than
+/// files, or a line or record is not what its source declares; and where a cluster does not answer.
 pub fn run<'a>(name: &'a str, text: &'a str, settings: Settings) -> Run<'a> {
     Box::pin(async move {
         let mut written = Vec::new();
@@ -88,18 +90,26 @@ pub fn run<'a>(name: &'a str, text: &'a str, settings: Settings) -> Run<'a> {
 async fn one(pipeline: &Pipeline, settings: Settings) -> Result<Written, PipelineError> {
     let _turn = Arc::clone(&pipeline.turn).lock_owned().await;
     let failed = |source| pipeline.failed(source);
-    let partitions = vec![1; pipeline.inputs.len()];
+    let mut read = read(pipeline, settings.batch).await?;
+    let mut partitions = vec![1; pipeline.inputs.len()];
+    for table in &read {
+        for (input, _) in &table.inputs {
+            partitions[*input] = table.source.partitions();
+        }
+    }
     let start = || Flow::start(&pipeline.blueprint, &partitions).map_err(failed);
-    let mut read = read(pipeline, settings.batch)?;
     let (mut flow, mut sink) = (start()?, Sink::create(pipeline).await?);
     let mut late = 0;
     while read.iter().any(|table| !table.ended) {
         for table in read.iter_mut().filter(|table| !table.ended) {
-            let rows = table.source.read()?;
+            let rows = table.source.read().await?;
             table.ended = rows.is_none();
             for (input, columns) in &table.inputs {
                 let made = match &rows {
-                    Some(rows) => flow.take(*input, 0, seen(rows, columns).map_err(failed)?).await,
+                    Some((partition, rows)) => {
+                        let rows = seen(rows, columns).map_err(failed)?;
+                        flow.take(*input, *partition, rows).await
+                    }
                     None => flow.end(*input).await,
                 };
                 sink.write(&made.map_err(failed)?).await?;
@@ -130,7 +140,7 @@ struct Read {
 }
 
 /// The tables that a pipeline reads.
-fn read(pipeline: &Pipeline, most: usize) -> Result<Vec<Read>, PipelineError> {
+async fn read(pipeline: &Pipeline, most: usize) -> Result<Vec<Read>, PipelineError> {
     let mut tables: Vec<&str> = Vec::new();
     for input in &pipeline.inputs {
         // Its rows are asked for one by one, where they are looked up.
@@ -151,7 +161,7 @@ fn read(pipeline: &Pipeline, most: usize) -> Result<Vec<Read>, PipelineError> {
         }
         let Some((_, first)) = of.first() else { continue };
         let columns = Arc::new(Schema::new(columns));
-        let source = Source::open(pipeline, &first.table, columns, most)?;
+        let source = Source::open(pipeline, &first.table, columns, most).await?;
         let inputs = of.iter().map(|(at, input)| {
             let names = input.columns.fields().iter().map(|field| field.name().clone());
             (*at, names.collect())

@@ -33,8 +33,10 @@ pub enum PipelinesCommand {
         #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
         files: Vec<PathBuf>,
     },
-    /// Run a file over files: its sources and sinks have connector = 'single_file' or 'filesystem'. Its
-    /// rows may go to 'redis', too, and be looked up there.
+    /// Run a file over files: its sources and sinks have connector = 'single_file' or 'filesystem'.
+    ///
+    /// A source may be a topic of 'fluvio', too, up to where it ends when the run begins. Rows may go
+    /// to 'redis', too, and be looked up there.
     #[command(after_help = "Example:\n  avis pipelines run mine.sql")]
     Run {
         /// The file.

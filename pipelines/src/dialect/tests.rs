@@ -441,6 +441,28 @@ fn lookups_are_temporary_tables_with_a_key() {
 }
 
 #[test]
+fn a_topic_runs_as_a_source_that_begins_at_its_beginning() {
+    let topic = "connector = 'fluvio', topic = 't', 'source.offset' = 'earliest', type = 'source'";
+    for (columns, more, refused) in [
+        ("a INT", "format = 'json'", None),
+        ("id INT PRIMARY KEY", "format = 'debezium_json'", None),
+        ("value TEXT", "format = 'raw_string'", None),
+        ("a INT", "format = 'parquet'", Some("format = 'parquet' (write format = 'json')")),
+        ("a INT", "format = 'json', bad_data = 'drop'", Some("bad_data = 'drop' (a record")),
+    ] {
+        let said = with(columns, &format!("{topic}, {more}")).expect(more).refusal();
+        match (&said, refused) {
+            (None, None) => {}
+            (Some(said), Some(refused)) => assert!(said.starts_with(refused), "{more}: {said}"),
+            _ => panic!("{more}: {said:?}"),
+        }
+    }
+    let sink = "connector = 'fluvio', topic = 't', type = 'sink', format = 'json'";
+    let refused = with("a INT", sink).expect("a sink").refusal().expect("it does not run here");
+    assert!(refused.starts_with("the connector fluvio as a sink (write"), "{refused}");
+}
+
+#[test]
 fn the_other_connectors_are_read() {
     let impulse = one("CREATE TABLE t WITH (connector = 'impulse', event_rate = '10.5', \
                        message_count = 20)")
@@ -463,8 +485,8 @@ fn the_other_connectors_are_read() {
     assert_eq!(json.timestamp_format, TimestampFormat::UnixMillis);
     assert_eq!(json.decimal_encoding, DecimalEncoding::String);
     assert_eq!((fluvio.bad_data, fluvio.idle), (BadData::Drop, None));
-    let refused = fluvio.refusal().expect("it does not run here");
-    assert!(refused.starts_with("the connector fluvio as a source (write connector = 'stream'"));
+    let refused = fluvio.refusal().expect("it would read nothing");
+    assert!(refused.starts_with("source.offset = 'latest' of fluvio"), "{refused}");
     let files = with(
         "a INT",
         "connector = 'filesystem', path = '/data', type = 'source', format = 'json', \

@@ -1,4 +1,5 @@
-//! Rows from texts, as a table's format says: each a line of a file, or a value under a key.
+//! Rows from texts, as a table's format says: each a line of a file, a record of a topic, or a value
+//! under a key.
 
 use std::{borrow::Cow, collections::BTreeMap, error::Error, sync::Arc};
 
@@ -147,7 +148,7 @@ impl Rows {
     }
 }
 
-/// A debezium line.
+/// A debezium text.
 #[derive(Deserialize)]
 struct Change<'a> {
     #[serde(borrow)]

@@ -1,4 +1,4 @@
-//! Reads a table's files: one of lines, or all of a folder in the order of their names.
+//! Reads a table: a file of lines, all files of a folder in the order of their names, or a topic.
 
 use std::{
     collections::VecDeque,
@@ -19,7 +19,7 @@ use datafusion::parquet::arrow::{
     arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
 };
 
-use super::{rows::Rows, wrong};
+use super::{rows::Rows, topic::Topic, wrong};
 use crate::{
     dialect::{
         Connector, TableDefinition,
@@ -31,7 +31,13 @@ use crate::{
 };
 
 /// A table's rows.
-pub(super) struct Source {
+pub(super) enum Source {
+    Files(Files),
+    Topic(Box<Topic>),
+}
+
+/// The rows of files.
+pub(super) struct Files {
     pipeline: String,
     files: VecDeque<PathBuf>,
     reader: Reader,
@@ -43,7 +49,42 @@ enum Reader {
 }
 
 impl Source {
-    pub(super) fn open(
+    pub(super) async fn open(
+        pipeline: &Pipeline,
+        table: &TableDefinition,
+        columns: SchemaRef,
+        most: usize,
+    ) -> Result<Self, PipelineError> {
+        let (Connector::Fluvio(fluvio), Some(Format::Json(_) | Format::RawString)) =
+            (&table.connector, &table.format)
+        else {
+            return Files::open(pipeline, table, columns, most).map(Self::Files);
+        };
+        let rows = Rows::new(table, columns, most);
+        let rows = rows.map_err(|error| pipeline.failed(error.into()))?;
+        let opened = Topic::open(&pipeline.name, fluvio, rows, most);
+        Ok(Self::Topic(Box::new(Box::pin(opened).await?)))
+    }
+
+    /// How many partitions it has; files are one.
+    pub(super) fn partitions(&self) -> usize {
+        match self {
+            Self::Files(_) => 1,
+            Self::Topic(topic) => topic.partitions(),
+        }
+    }
+
+    /// The next rows, and their partition; none at the end.
+    pub(super) async fn read(&mut self) -> Result<Option<(usize, RecordBatch)>, PipelineError> {
+        match self {
+            Self::Files(files) => Ok(files.read()?.map(|rows| (0, rows))),
+            Self::Topic(topic) => Box::pin(topic.read()).await,
+        }
+    }
+}
+
+impl Files {
+    fn open(
         pipeline: &Pipeline,
         table: &TableDefinition,
         columns: SchemaRef,
@@ -72,7 +113,7 @@ impl Source {
     }
 
     /// The next rows, of one file; none at the end.
-    pub(super) fn read(&mut self) -> Result<Option<RecordBatch>, PipelineError> {
+    fn read(&mut self) -> Result<Option<RecordBatch>, PipelineError> {
         loop {
             let rows = match &mut self.reader {
                 Reader::Lines(lines) => lines.read()?,
@@ -116,8 +157,8 @@ fn files(pipeline: &str, folder: &str) -> Result<VecDeque<PathBuf>, PipelineErro
 fn elsewhere(pipeline: &str, table: &TableDefinition, connector: &Connector) -> PipelineError {
     let (table, name) = (&table.name, connector.name());
     let reason = format!(
-        "table {table} is {name}; only single_file with JSON or raw_string, and filesystem with \
-         these or Parquet, run over files"
+        "table {table} is {name}; a run reads single_file and fluvio with JSON or raw_string, and \
+         filesystem with these or Parquet"
     );
     wrong(pipeline, reason)
 }

@@ -93,11 +93,18 @@ impl TableDefinition {
         matches!(self.connector, Connector::Stream(_))
     }
 
-    /// The time of a source that tells none: of files it is when they are read.
+    /// The time of a source that tells none: of files it is when they are read. A cluster takes that at
+    /// which Fluvio took a record, so without a watermark a topic would mean something else here.
     fn no_time(&self) -> EngineResult<(Expr, Expr)> {
         if self.is_stream() {
             return plan_err!(
                 "{} declares no WATERMARK FOR, and no event_time TIMESTAMP",
+                self.name
+            );
+        }
+        if matches!(self.connector, Connector::Fluvio(_)) {
+            return plan_err!(
+                "{} declares no WATERMARK FOR: Fluvio's own time of a record is not read",
                 self.name
             );
         }

@@ -5,6 +5,7 @@ mod backfill;
 mod dialect;
 mod evaluation;
 mod flow;
+mod fluvio;
 mod folder;
 mod generated;
 mod groups;

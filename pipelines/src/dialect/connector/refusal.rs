@@ -1,6 +1,6 @@
 //! What a cluster runs and this runtime does not, with what to write instead.
 
-use super::{Connector, SingleFile};
+use super::{Connector, Fluvio, SingleFile, SourceOffset};
 use crate::dialect::{
     format::{BadData, Format, JsonCompression, JsonFormat},
     table::{TableDefinition, TableType},
@@ -43,9 +43,9 @@ impl Connector {
                 "the connector fluvio as a sink (write connector = 'delta' or 'filesystem'; a node \
                  tells Fluvio of its own streams only)"
             }
-            Self::Fluvio(_) => {
-                "the connector fluvio as a source (write connector = 'stream' for a stream of the \
-                 node, which an export makes fluvio; a topic of your own is read on a cluster)"
+            Self::Fluvio(Fluvio { offset: SourceOffset::Latest, .. }) => {
+                "source.offset = 'latest' of fluvio, as it is where nothing is said (a run ends \
+                 where the topic ended when it began: write 'earliest')"
             }
             Self::Filesystem(files) => return files.refusal().map(ToOwned::to_owned),
             Self::Delta(sink) if !sink.is_plain() => {
@@ -56,6 +56,7 @@ impl Connector {
             }
             Self::Delta(_)
             | Self::SingleFile(_)
+            | Self::Fluvio(_)
             | Self::Stream(_)
             | Self::Redis(_)
             | Self::Impulse(_)
@@ -69,8 +70,10 @@ impl Connector {
             (Self::Stream(_), Format::Json(json)) => {
                 !json.debezium && !json.unstructured && plain(json)
             }
-            (Self::SingleFile(_) | Self::Filesystem(_), Format::Json(json)) => plain(json),
-            (Self::SingleFile(_) | Self::Filesystem(_), Format::RawString) => {
+            (Self::SingleFile(_) | Self::Filesystem(_) | Self::Fluvio(_), Format::Json(json)) => {
+                plain(json)
+            }
+            (Self::SingleFile(_) | Self::Filesystem(_) | Self::Fluvio(_), Format::RawString) => {
                 table_type == TableType::Source
             }
             (Self::Redis(_), Format::Json(json)) => !json.debezium && plain(json),
