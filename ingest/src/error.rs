@@ -315,15 +315,27 @@ pub enum ClusterError {
     },
     /// A record of such a topic does not come.
     #[error(
-        "the topic {topic} partition {partition}: {} does not come although Fluvio has it; what a producer has compressed cannot be read", offset.map_or_else(|| "the first record".to_owned(), |offset| format!("offset {offset}"))
+        "the topic {topic} partition {partition}: offset {offset} does not come although Fluvio has it"
     )]
     Withheld {
         /// Its name.
         topic: String,
         /// The partition.
         partition: u32,
-        /// The next offset to read; none where nothing has been read.
-        offset: Option<u64>,
+        /// The next offset to read.
+        offset: u64,
+    },
+    /// A record of such a topic was compressed by whoever made it.
+    #[error(
+        "the topic {topic} partition {partition}: what stands at offset {offset} is compressed, and such is not read; let its producer compress nothing"
+    )]
+    Compressed {
+        /// Its name.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// Its offset.
+        offset: u64,
     },
     /// Records of such a topic are gone that were there when it was opened.
     #[error(

@@ -11,7 +11,11 @@ use fluvio::{
 use futures::StreamExt;
 use ingest::{
     error::{ClusterError, LogError},
-    log::{embedded::Sync, fluvio::Settings, partition},
+    log::{
+        embedded::Sync,
+        fluvio::{Settings, TopicReader},
+        partition,
+    },
     metrics::{END_OFFSET, FLUVIO_STOPPED},
 };
 use prometheus::Registry;
@@ -51,6 +55,16 @@ async fn what_was_evicted_is_an_alarm_and_never_skipped() {
     for (folder, kept) in [(&away, 10), (&away, 10), (&fresh, 0)] {
         refused(folder.path(), &settings, kept).await;
     }
+    // Who reads the topic as somebody else's begins with what is left.
+    let name = format!("{}{TOPIC}", settings.prefix);
+    let mut reader = TopicReader::open(settings, &name, 1_000).await.expect("a topic");
+    let mut begins = None;
+    while let Some(batch) = reader.next().await.expect("a batch") {
+        if batch.partition == partition {
+            begins.get_or_insert(batch.first);
+        }
+    }
+    assert!(begins.is_some_and(|begins| i64::try_from(begins).is_ok_and(|begins| begins >= first)));
     // Who has read it goes on.
     append(&log, KEY, 6_000, 6_100).await;
     check(&log, 6_100).await;

@@ -1,11 +1,11 @@
 //! The way to the cluster: connects, connects again, and never waits without a deadline.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use fluvio::{
     Fluvio, Isolation, Offset, TopicProducerConfigBuilder, TopicProducerPool,
-    consumer::{ConsumerConfigExtBuilder, Record as Fetched, RetryMode},
-    dataplane::link::ErrorCode,
+    consumer::{ConsumerConfigBuilder, ConsumerConfigExtBuilder, Record as Fetched, RetryMode},
+    dataplane::{link::ErrorCode, record::Batch},
 };
 use futures::{Stream, StreamExt, stream::BoxStream};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -15,6 +15,9 @@ use crate::{error::ClusterError, metrics::ClusterMetrics};
 
 /// What a stream of records brings.
 pub(super) type Item = Result<Fetched, ErrorCode>;
+/// What a stream of batches brings: a word of Fluvio's instead of a batch, or none where the client
+/// cannot read it, since it is compressed.
+pub(super) type BatchItem = Result<Batch, Option<ErrorCode>>;
 
 /// The first pause after a failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -22,6 +25,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// one that is larger by itself goes alone.
 const BATCH_BYTES: usize = 768 << 10;
 const LARGEST_RECORD_BYTES: usize = 64 << 20;
+const COMPRESSED: &str = "the last records are compressed, and such are not read";
 
 /// A connection that several tasks share.
 pub(super) struct Connection {
@@ -66,21 +70,26 @@ impl Connection {
         current.take_if(|now| Arc::ptr_eq(now, client));
     }
 
-    /// The records of a topic's partition from an offset on, or from the first that is there, for as
-    /// long as the connection lives.
+    /// The records of a topic's partition from an offset on, for as long as the connection lives.
     pub(super) async fn follow(
         &self,
         client: &Fluvio,
         topic: &str,
         partition: u32,
-        from: Option<u64>,
+        from: u64,
     ) -> Result<BoxStream<'static, Item>, ClusterError> {
-        let from = from.map_or_else(Offset::beginning, |from| {
-            let from = i64::try_from(from).ok().and_then(|from| Offset::absolute(from).ok());
-            // An offset that Fluvio cannot count to was never given by it.
-            from.unwrap_or_else(Offset::end)
-        });
-        self.stream(client, topic, partition, from, false).await
+        let config = ConsumerConfigExtBuilder::default()
+            .topic(topic.to_owned())
+            .partition(partition)
+            .offset_start(absolute(from))
+            .isolation(Isolation::ReadCommitted)
+            .max_bytes(self.settings.fetch_bytes)
+            // The client's own retry goes on past what is evicted.
+            .retry_mode(RetryMode::Disabled)
+            .build()
+            .map_err(|error| self.refused("read", &error))?;
+        let opened = Box::pin(client.consumer_with_config(config));
+        Ok(boxed(self.within("read", opened).await?))
     }
 
     /// The offset after the last record that the replicas have; none where there is nothing to
@@ -91,36 +100,38 @@ impl Connection {
         topic: &str,
         partition: u32,
     ) -> Result<Option<u64>, ClusterError> {
-        // The client answers for the end in no other way than by the last record.
-        let mut last = self.stream(client, topic, partition, Offset::from_end(1), true).await?;
+        // The client answers for the end in no other way than by what is last. Of records it gives
+        // none at all where they are compressed, as where there are none.
+        let last = Offset::from_end(1);
+        let mut last = self.batches(client, topic, partition, last, true).await?;
         match self.deadline("read the end", last.next()).await? {
             None => Ok(None),
-            Some(Ok(record)) => Ok(u64::try_from(record.offset()).ok().map(|last| last + 1)),
-            Some(Err(error)) => Err(self.refused("read the end", &error)),
+            Some(Ok(batch)) => Ok(u64::try_from(batch.get_last_offset()).ok().map(|last| last + 1)),
+            Some(Err(Some(error))) => Err(self.refused("read the end", &error)),
+            Some(Err(None)) => Err(self.refused("read the end", &COMPRESSED)),
         }
     }
 
-    async fn stream(
+    /// The batches of a partition, from the one on that an offset is in.
+    #[expect(deprecated, reason = "what the client has instead gives records alone")]
+    pub(super) async fn batches(
         &self,
         client: &Fluvio,
         topic: &str,
         partition: u32,
         from: Offset,
         only_what_is_there: bool,
-    ) -> Result<BoxStream<'static, Item>, ClusterError> {
-        let config = ConsumerConfigExtBuilder::default()
-            .topic(topic.to_owned())
-            .partition(partition)
-            .offset_start(from)
+    ) -> Result<BoxStream<'static, BatchItem>, ClusterError> {
+        let config = ConsumerConfigBuilder::default()
             .isolation(Isolation::ReadCommitted)
             .max_bytes(self.settings.fetch_bytes)
             .disable_continuous(only_what_is_there)
-            // The client's own retry goes on past what is evicted.
-            .retry_mode(RetryMode::Disabled)
             .build()
             .map_err(|error| self.refused("read", &error))?;
-        let opened = Box::pin(client.consumer_with_config(config));
-        Ok(boxed(self.within("read", opened).await?))
+        let consumer = Box::pin(client.partition_consumer(topic, partition));
+        let consumer = self.within("read", consumer).await?;
+        let opened = Box::pin(consumer.stream_batches_with_config(from, config));
+        Ok(readable(self.within("read", opened).await?))
     }
 
     /// A producer to one partition.
@@ -195,6 +206,27 @@ fn boxed(stream: impl Stream<Item = Item> + Send + 'static) -> BoxStream<'static
     stream.boxed()
 }
 
+/// Batches, up to one that the client cannot read: it takes what is compressed for records as they
+/// are, and gives fewer, others, or panics, as the bytes will have it.
+fn readable(
+    batches: impl Stream<Item = Result<Batch, ErrorCode>> + Send + 'static,
+) -> BoxStream<'static, BatchItem> {
+    let batches = AssertUnwindSafe(batches).catch_unwind();
+    let batches = batches.map(|batch| match batch {
+        Ok(Ok(batch)) if batch.get_compression().is_err() => Err(None),
+        Ok(batch) => batch.map_err(Some),
+        Err(_) => Err(None),
+    });
+    batches.boxed()
+}
+
+/// An offset as the client takes it.
+pub(super) fn absolute(offset: u64) -> Offset {
+    let offset = i64::try_from(offset).ok().and_then(|offset| Offset::absolute(offset).ok());
+    // One that Fluvio cannot count to was never given by it.
+    offset.unwrap_or_else(Offset::end)
+}
+
 /// Pauses between attempts: twice as long each time, to a limit, and never the same on two nodes.
 #[derive(Debug)]
 pub(super) struct Pauses {
@@ -220,5 +252,31 @@ impl Pauses {
         let half = self.next / 2;
         tokio::time::sleep(half + half * u32::from(random[0]) / 255).await;
         self.next = (self.next * 2).min(self.longest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fluvio::dataplane::record::Record;
+    use futures::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn batches_come_up_to_one_that_is_compressed() {
+        let mut compressed: Batch = vec![Record::new("a")].into();
+        compressed.header.attributes = 1;
+        let whole: Batch = vec![Record::new("b")].into();
+        let mut read = readable(stream::iter([Ok(whole), Ok(compressed)]));
+        assert!(matches!(read.next().await, Some(Ok(_))));
+        assert!(matches!(read.next().await, Some(Err(None))));
+        // And where the client does not survive it.
+        let mut read = readable(stream::iter([false, true]).map(|is_compressed| {
+            assert!(!is_compressed, "capacity overflow");
+            Ok(Batch::default())
+        }));
+        assert!(matches!(read.next().await, Some(Ok(_))));
+        assert!(matches!(read.next().await, Some(Err(None))));
+        assert!(read.next().await.is_none());
     }
 }

@@ -115,7 +115,7 @@ impl Reader {
         let mut check = self.mark.last.is_some();
         let from = self.mark.next - u64::from(check);
         let name = self.settings.topic(topic);
-        let followed = self.connection.follow(client, &name, partition, Some(from)).await?;
+        let followed = self.connection.follow(client, &name, partition, from).await?;
         let mut followed: BoxStream<'_, Vec<Item>> = followed.ready_chunks(CHUNK).boxed();
         loop {
             match tokio::time::timeout(self.settings.silence, followed.next()).await {
@@ -363,7 +363,6 @@ impl Reader {
     }
 }
 
-/// Where a record stands.
-pub(super) fn offset(record: &Fetched) -> u64 {
+fn offset(record: &Fetched) -> u64 {
     u64::try_from(record.offset()).unwrap_or(0)
 }

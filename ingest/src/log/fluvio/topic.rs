@@ -10,16 +10,21 @@ use std::{
     time::Instant,
 };
 
-use fluvio::{Fluvio, consumer::Record as Fetched, dataplane::link::ErrorCode};
-use futures::{StreamExt, stream::BoxStream};
+use fluvio::{Fluvio, dataplane::link::ErrorCode};
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 
 use super::{
-    connection::{Connection, Item, Pauses},
-    reader::offset,
+    connection::{BatchItem, Connection, Pauses, absolute},
     settings::Settings,
     topics,
 };
 use crate::error::ClusterError;
+
+/// A record's offset and value, or what came instead of a batch.
+type Item = Result<(u64, Vec<u8>), Option<ErrorCode>>;
 
 /// A topic of a cluster, of whatever records, that is read to its end.
 pub struct TopicReader {
@@ -46,8 +51,8 @@ pub struct TopicBatch {
 
 struct Partition {
     number: u32,
-    /// The next offset to read; none before the first record.
-    next: Option<u64>,
+    /// The next offset to read; of what is evicted it is not known before it is asked for.
+    next: u64,
     /// The offset after the last record to read.
     end: u64,
     /// What comes from there on, where it is open.
@@ -55,25 +60,17 @@ struct Partition {
 }
 
 impl Partition {
-    fn is_over(&self) -> bool {
-        self.next.unwrap_or(0) >= self.end
+    const fn is_over(&self) -> bool {
+        self.next >= self.end
     }
 
-    /// Takes a record; whether it was the next one.
-    fn take(&mut self, record: &Fetched, batch: &mut TopicBatch) -> bool {
-        let offset = offset(record);
-        let next = *self.next.get_or_insert(offset);
-        if offset != next {
+    /// Takes a record, if it is the next one; whether it is.
+    fn take(&mut self, offset: u64, value: Vec<u8>, batch: &mut TopicBatch) -> bool {
+        if offset != self.next {
             return false;
         }
-        self.next = Some(offset + 1);
-        // All that was there at the opening may be gone since: then this one came later.
-        if offset < self.end {
-            if batch.values.is_empty() {
-                batch.first = offset;
-            }
-            batch.values.push(record.value().to_vec());
-        }
+        self.next += 1;
+        batch.values.push(value);
         true
     }
 }
@@ -88,7 +85,8 @@ impl TopicReader {
     /// Opens a topic by its whole name, to be read in batches of at most so many records.
     ///
     /// # Errors
-    /// Where the cluster does not answer in time, or has no such topic.
+    /// Where the cluster does not answer in time, or has no such topic, or what is last in it is
+    /// compressed.
     pub async fn open(settings: Settings, topic: &str, most: usize) -> Result<Self, ClusterError> {
         let settings = Arc::new(settings);
         let connection = Connection::new(Arc::clone(&settings), None);
@@ -96,7 +94,7 @@ impl TopicReader {
         let mut partitions = Vec::new();
         for number in 0..topics::partitions(&connection, &client, topic).await? {
             let end = connection.end(&client, topic, number).await?.unwrap_or(0);
-            partitions.push(Partition { number, next: None, end, followed: None });
+            partitions.push(Partition { number, next: 0, end, followed: None });
         }
         let (topic, most) = (topic.to_owned(), most.max(1));
         Ok(Self { topic, most, settings, connection, partitions, next: 0 })
@@ -108,22 +106,33 @@ impl TopicReader {
         self.partitions.len()
     }
 
-    /// The next records, of the partitions in turn; none at the end.
+    /// The next records, of the partitions in turn; none at the end. A batch is empty where all that
+    /// a partition had has been evicted.
     ///
     /// # Errors
-    /// Where a record does not come within the time that opening a log may take, or is gone.
+    /// Where a record does not come within the time that opening a log may take, is gone, or is
+    /// compressed.
     pub async fn next(&mut self) -> Result<Option<TopicBatch>, ClusterError> {
         let Some(at) = self.in_turn() else { return Ok(None) };
         let mut pauses = Pauses::new(self.settings.longest_pause);
         let begun = Instant::now();
         loop {
-            match self.attempt(at).await {
-                Err(error) if error.retry() && begun.elapsed() < self.settings.open_timeout => {
-                    tracing::warn!(%error, "the topic is opened again");
-                    pauses.pause().await;
+            let error = match self.attempt(at).await {
+                Ok(batch) if !batch.values.is_empty() || self.partitions[at].is_over() => {
+                    return Ok(Some(batch));
                 }
-                taken => return taken.map(Some),
+                // The connection is as good as the client can make it.
+                Ok(_) => self.withheld(at),
+                Err(error) if error.retry() => {
+                    tracing::warn!(%error, "the topic is opened again");
+                    error
+                }
+                Err(error) => return Err(error),
+            };
+            if begun.elapsed() >= self.settings.open_timeout {
+                return Err(error);
             }
+            pauses.pause().await;
         }
     }
 
@@ -141,29 +150,39 @@ impl TopicReader {
         let taken = self.take(&client, at).await;
         if taken.is_err() {
             self.connection.give_up(&client).await;
+            // What the others follow came the same way.
+            for partition in &mut self.partitions {
+                partition.followed = None;
+            }
         }
         taken
     }
 
-    /// Takes what comes of a partition, up to what is wrong in it.
+    /// Takes what comes of a partition, up to what is wrong in it: nothing where it is wrong at once.
     async fn take(&mut self, client: &Fluvio, at: usize) -> Result<TopicBatch, ClusterError> {
         let partition = &mut self.partitions[at];
-        let (number, from) = (partition.number, partition.next);
+        let (number, first) = (partition.number, partition.next);
         // It is put back where nothing is wrong with it, and else opened again.
         let mut followed = match partition.followed.take() {
             Some(followed) => followed,
             None => {
-                let followed = self.connection.follow(client, &self.topic, number, from).await?;
-                followed.ready_chunks(self.most).boxed()
+                let (topic, from) = (&self.topic, absolute(first));
+                let batches = self.connection.batches(client, topic, number, from, false).await?;
+                let records = batches.flat_map(move |batch| stream::iter(records(batch, first)));
+                records.ready_chunks(self.most).boxed()
             }
         };
         let came = tokio::time::timeout(self.settings.silence, followed.next()).await;
-        let mut batch = TopicBatch { partition: number, first: 0, values: Vec::new() };
+        let Ok(Some(came)) = came else { return Err(self.withheld(at)) };
+        let mut batch = TopicBatch { partition: number, first, values: Vec::new() };
         let mut is_sound = true;
-        for item in came.ok().flatten().unwrap_or_default() {
+        for item in came {
             match item {
-                Ok(record) => is_sound = partition.take(&record, &mut batch),
-                Err(error) if batch.values.is_empty() => return Err(self.ended(at, &error)),
+                Ok((offset, value)) => is_sound = partition.take(offset, value, &mut batch),
+                Err(error) if batch.values.is_empty() => {
+                    self.instead(at, error)?;
+                    return Ok(batch);
+                }
                 // What came before it is taken first.
                 Err(_) => is_sound = false,
             }
@@ -171,32 +190,71 @@ impl TopicReader {
                 break;
             }
         }
-        if partition.is_over() {
-            return Ok(batch);
-        }
-        if batch.values.is_empty() {
-            return Err(self.withheld(at));
-        }
-        if is_sound {
+        if is_sound && !partition.is_over() {
             partition.followed = Some(followed);
         }
         Ok(batch)
     }
 
-    /// What the server said instead of a record.
-    fn ended(&self, at: usize, error: &ErrorCode) -> ClusterError {
-        let ErrorCode::OffsetEvicted { next_available, .. } = error else {
-            return self.connection.refused("read", error);
-        };
-        let Partition { number, next, .. } = &self.partitions[at];
-        // Before anything was read another attempt begins with what is there then.
-        let Some(wanted) = *next else { return self.withheld(at) };
-        let first = u64::try_from(*next_available).unwrap_or(0);
-        ClusterError::Outrun { topic: self.topic.clone(), partition: *number, wanted, first }
+    /// What came instead of the next record is wrong, unless it says where the first one is.
+    fn instead(&mut self, at: usize, error: Option<ErrorCode>) -> Result<(), ClusterError> {
+        let Partition { number, next, .. } = &mut self.partitions[at];
+        let (topic, partition, offset) = (self.topic.clone(), *number, *next);
+        match error {
+            Some(ErrorCode::OffsetEvicted { next_available, .. }) => {
+                let first = u64::try_from(next_available).unwrap_or(0);
+                if offset > 0 {
+                    return Err(ClusterError::Outrun { topic, partition, wanted: offset, first });
+                }
+                *next = first;
+                Ok(())
+            }
+            Some(error) => Err(self.connection.refused("read", &error)),
+            None => Err(ClusterError::Compressed { topic, partition, offset }),
+        }
     }
 
     fn withheld(&self, at: usize) -> ClusterError {
         let Partition { number, next, .. } = &self.partitions[at];
         ClusterError::Withheld { topic: self.topic.clone(), partition: *number, offset: *next }
+    }
+}
+
+/// The records of a batch from an offset on, before which it may begin.
+fn records(batch: BatchItem, from: u64) -> Vec<Item> {
+    let batch = match batch {
+        Ok(batch) => batch,
+        Err(error) => return vec![Err(error)],
+    };
+    let first = u64::try_from(batch.get_base_offset()).unwrap_or(0);
+    let records = (first..).zip(batch.own_records()).filter(|(offset, _)| *offset >= from);
+    records.map(|(offset, record)| Ok((offset, record.into_value().into_vec()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use fluvio::dataplane::record::{Batch, Record};
+
+    use super::*;
+
+    #[test]
+    fn records_of_a_batch_are_counted_from_its_own_offset() {
+        let batch: Batch = vec![Record::new("a"), Record::new("b"), Record::new("c")].into();
+        let wanted: [Item; 2] = [Ok((8, b"b".to_vec())), Ok((9, b"c".to_vec()))];
+        assert_eq!(records(Ok(batch.base_offset(7)), 8), wanted);
+        let wanted: [Item; 1] = [Err(None)];
+        assert_eq!(records(Err(None), 8), wanted);
+    }
+
+    #[test]
+    fn a_partition_takes_no_record_past_a_hole() {
+        let mut partition = Partition { number: 0, next: 5, end: 7, followed: None };
+        let mut batch = TopicBatch { partition: 0, first: 5, values: Vec::new() };
+        assert!(partition.take(5, b"a".to_vec(), &mut batch));
+        assert!(!partition.take(7, b"c".to_vec(), &mut batch));
+        assert!(!partition.is_over());
+        assert!(partition.take(6, b"b".to_vec(), &mut batch));
+        assert!(partition.is_over());
+        assert_eq!(batch.values, [b"a".to_vec(), b"b".to_vec()]);
     }
 }
