@@ -60,6 +60,7 @@ mod rewrite;
 mod running;
 pub(crate) mod statement;
 mod stopping;
+mod wide;
 
 /// What clients see the database called.
 pub const DATABASE: &str = "avis";

@@ -13,6 +13,7 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
     common::ParamValues,
     error::DataFusionError,
+    execution::TaskContext,
     logical_expr::LogicalPlan,
     physical_plan::{SendableRecordBatchStream, execute_stream},
     prelude::SessionContext,
@@ -29,6 +30,7 @@ use super::{
     Endpoint, Entry, Tell,
     statement::{self, Asked, Refused},
     stopping::{Wanted, stoppable},
+    wide,
 };
 use crate::{
     access::Reader,
@@ -79,6 +81,7 @@ pub(crate) fn plan<'a>(
         let statement = parser::Statement::Statement(Box::new(statement));
         let plan = context.state().statement_to_plan(statement).await?;
         reading().verify_plan(&plan)?;
+        wide::check(&plan)?;
         Ok(plan)
     })
 }
@@ -151,7 +154,11 @@ fn begin(
     Box::pin(async move {
         let plan = with_parameters(plan(&context, statement).await?, parameters)?;
         let plan = context.execute_logical_plan(plan).await?.create_physical_plan().await?;
-        Ok(plain::stream(execute_stream(stoppable(plan, &wanted)?, context.task_ctx())?))
+        let config = context.copied_config();
+        let at_once = wide::at_once(&plan, config.batch_size())?;
+        let task = TaskContext::from(&context).with_session_config(config.with_batch_size(at_once));
+        let plan = stoppable(plan, &wanted, at_once)?;
+        Ok(plain::stream(execute_stream(plan, Arc::new(task))?))
     })
 }
 

@@ -34,6 +34,8 @@ use datafusion::{
 };
 use tokio::time::Instant;
 
+use super::wide::narrow;
+
 /// By whom an answer is wanted, and until when.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
@@ -48,12 +50,15 @@ impl Wanted {
     }
 }
 
-/// A plan of which every part gives way now and then, and whose joins end when it is not wanted any more.
+/// A plan of which every part gives way now and then and makes no batch too large, where so many rows are worked on at
+/// once, and whose joins end when it is not wanted any more.
 pub(super) fn stoppable(
     plan: Arc<dyn ExecutionPlan>,
     wanted: &Wanted,
+    at_once: usize,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let wrapped = plan.transform_up(|part| {
+        let part = narrow(part, at_once)?;
         Ok(match part.children().is_empty() {
             // What reads gives way already.
             true => Transformed::no(part),

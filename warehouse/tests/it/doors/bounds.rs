@@ -29,6 +29,66 @@ const JOINS: [&str; 4] = [
     "SELECT COUNT(*) FROM generate_series(1, 1000000) AS a(x) \
         WHERE a.x % 2 IN (SELECT b.y % 2 FROM generate_series(1, 1000000) AS b(y))",
 ];
+/// Statements that put lists beside one another, by how often.
+const WIDE: [(&str, &str); 7] = [
+    ("0A000", "SELECT array_agg(x) OVER () FROM generate_series(1, 100000) AS a(x)"),
+    (
+        "0A000",
+        "SELECT string_agg(CAST(x AS TEXT), ',') OVER (ORDER BY x) \
+         FROM generate_series(1, 100000) AS a(x)",
+    ),
+    (
+        "53200",
+        "SELECT list, y FROM (SELECT array_agg(x) AS list FROM generate_series(1, 100000) AS a(x)) \
+         AS b, generate_series(1, 30000) AS c(y)",
+    ),
+    (
+        "53200",
+        "SELECT (SELECT array_agg(x) FROM generate_series(1, 100000) AS a(x)), y \
+         FROM generate_series(1, 30000) AS c(y)",
+    ),
+    (
+        "53200",
+        "SELECT unnest(list), t FROM (SELECT array_agg(x) AS list, \
+             string_agg(CAST(x AS TEXT), ',') AS t FROM generate_series(1, 100000) AS a(x)) AS b",
+    ),
+    ("53200", "SELECT COUNT(*) OVER () FROM generate_series(1, 1000000000000) AS a(x)"),
+    (
+        "53200",
+        "SELECT MAX(t) OVER () FROM (SELECT CASE x WHEN 1 THEN repeat('x', 1000) END AS t \
+         FROM generate_series(1, 1000000) AS a(x)) AS b",
+    ),
+];
+/// Statements of the same kinds that answer, and with what.
+const NARROW: [(&str, &str); 5] = [
+    (
+        "SELECT CAST(MAX(items) AS BIGINT) FROM (SELECT x % 3 AS g, \
+             array_length(array_agg(x)) AS items \
+         FROM generate_series(1, 30000) AS a(x) GROUP BY x % 3) AS b",
+        "10000",
+    ),
+    (
+        "SELECT CAST(SUM(array_length(list)) AS BIGINT) FROM (SELECT array_agg(x) AS list \
+         FROM generate_series(1, 1000) AS a(x)) AS b, generate_series(1, 30000) AS c(y)",
+        "30000000",
+    ),
+    (
+        "SELECT CAST(MAX(array_position(range(1, 20001), x)) AS BIGINT) \
+         FROM generate_series(1, 2000) AS a(x)",
+        "2000",
+    ),
+    (
+        "SELECT COUNT(*) FROM (SELECT x, SUM(x) OVER (ORDER BY x) AS s, MAX(x) OVER () AS m \
+         FROM generate_series(1, 100000) AS a(x)) AS b WHERE m = 100000 AND s >= x",
+        "100000",
+    ),
+    (
+        "SELECT COUNT(DISTINCT x) FROM (SELECT unnest(list) AS x, least FROM (SELECT \
+             array_agg(x) AS list, MIN(x) AS least FROM generate_series(1, 100000) AS a(x)) AS b) \
+         AS c WHERE least <= x",
+        "100000",
+    ),
+];
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -126,6 +186,20 @@ async fn the_limit_of_memory_that_is_met_is_told() {
         assert!(refusal.text.contains(told), "{refusal:?}");
         // What a statement kept is free when it has ended.
         assert_eq!(client.ask("SELECT 1 AS one").await.unwrap().value(), "1");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_beside_many_rows_is_narrow_or_refused() {
+    let world = World::new();
+    let doors = Doors::open(&world).await;
+    let mut client = Client::connect(doors.postgres, "analyst").await.unwrap();
+    for (code, sql) in WIDE {
+        let refusal = refused(&mut client, sql).await;
+        assert_eq!(refusal.code, code, "{sql}: {refusal:?}");
+    }
+    for (sql, answer) in NARROW {
+        assert_eq!(client.ask(sql).await.unwrap().value(), answer, "{sql}");
     }
 }
 
