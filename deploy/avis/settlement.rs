@@ -205,15 +205,15 @@ pub async fn take(
     let mut open = node.settling.lock().await;
     catch_up(node, &mut open).await?;
     for known in bank_files(&node.log).await? {
-        if known.kind != file.kind.code() || known.message_id != file.message_id {
+        if !is_named(&known, file) {
             continue;
         }
         if known.file_hash == file_hash {
             return Ok(None);
         }
         return Err(Failure::State(format!(
-            "another {} with the id {} was read before; a bank gives an id once",
-            known.kind, known.message_id
+            "another {} of {} with the id {} was read before; a bank gives an id once",
+            known.kind, file.sender, known.message_id
         )));
     }
     let matched = bank::matched(&node.session()?, file).await?;
@@ -237,11 +237,20 @@ pub async fn take(
         told: told.collect(),
         unmatched: unmatched.collect(),
         read_at: now.timestamp_micros(),
+        sender: file.sender.clone(),
     };
-    let id = format!("{}/{}", event.kind, event.message_id);
+    let id = format!("{}/{}/{}", event.kind, event.sender, event.message_id);
     append(node, &id, now, Event::BankFileRead(event)).await?;
     catch_up(node, &mut open).await?;
     Ok(Some(matched))
+}
+
+/// Whether a file that was read is named as another one: each bank gives its own ids. Who sent the
+/// files of before was not noted; their ids count for every sender.
+fn is_named(known: &BankFileRead, file: &BankFile) -> bool {
+    known.kind == file.kind.code()
+        && known.message_id == file.message_id
+        && (known.sender.is_empty() || known.sender == file.sender)
 }
 
 /// Every bank file that was read, in order.

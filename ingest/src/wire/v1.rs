@@ -537,6 +537,10 @@ pub struct BankFileRead {
     #[prost(int64, tag = "6")]
     #[serde(with = "instant")]
     pub read_at: i64,
+    /// The bank, order or account whose ids the message is named by; none of a file that an earlier
+    /// version read.
+    #[prost(string, tag = "7")]
+    pub sender: String,
 }
 
 /// What a bank says of one statement's payment.

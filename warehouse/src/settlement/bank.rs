@@ -26,7 +26,10 @@ const PAYABLE: &str = include_str!("../../sql/settlements/payable.sql");
 pub struct BankFile {
     /// Which kind of message.
     pub kind: Kind,
-    /// The bank's id of it.
+    /// Whose ids it is named by: the bank, or where it does not say so what it is about, the order or
+    /// the account.
+    pub sender: String,
+    /// The sender's id of it.
     pub message_id: String,
     /// What it says, in its order.
     pub entries: Vec<Entry>,
@@ -154,9 +157,14 @@ pub fn read(bytes: &[u8]) -> Result<BankFile, WarehouseError> {
 }
 
 fn pain002(report: Node<'_, '_>) -> Result<BankFile, WarehouseError> {
-    let message_id = text(must(must(report, "GrpHdr")?, "MsgId")?).to_owned();
+    let header = must(report, "GrpHdr")?;
+    let message_id = text(must(header, "MsgId")?).to_owned();
     let group = must(report, "OrgnlGrpInfAndSts")?;
     let order = text(must(group, "OrgnlMsgId")?).to_owned();
+    let bank = path(header, &["DbtrAgt", "FinInstnId"]);
+    // Older versions call its code so, newer ones another way.
+    let bank = bank.and_then(|bank| child(bank, "BICFI").or_else(|| child(bank, "BIC")));
+    let sender = bank.map_or_else(|| order.clone(), |bank| text(bank).to_owned());
     let mut entries = Vec::new();
     for payments in children(report, "OrgnlPmtInfAndSts") {
         for one in children(payments, "TxInfAndSts") {
@@ -179,7 +187,7 @@ fn pain002(report: Node<'_, '_>) -> Result<BankFile, WarehouseError> {
         let reason = reason(group, outcome);
         entries.push(Entry { about: About::Order(order), outcome, cents: None, reason });
     }
-    Ok(BankFile { kind: Kind::Pain002, message_id, entries })
+    Ok(BankFile { kind: Kind::Pain002, sender, message_id, entries })
 }
 
 /// What a status means; none while nothing is decided.
@@ -205,13 +213,16 @@ fn reason(of: Node<'_, '_>, outcome: Outcome) -> Option<String> {
 
 fn camt053(message: Node<'_, '_>) -> Result<BankFile, WarehouseError> {
     let message_id = text(must(must(message, "GrpHdr")?, "MsgId")?).to_owned();
+    let account = path(message, &["Stmt", "Acct", "Id"]);
+    let account = account.and_then(|id| child(id, "IBAN").or_else(|| path(id, &["Othr", "Id"])));
+    let sender = account.map(|account| text(account).to_owned()).unwrap_or_default();
     let mut entries = Vec::new();
     for statement in children(message, "Stmt") {
         for entry in children(statement, "Ntry") {
             booked(entry, &mut entries)?;
         }
     }
-    Ok(BankFile { kind: Kind::Camt053, message_id, entries })
+    Ok(BankFile { kind: Kind::Camt053, sender, message_id, entries })
 }
 
 /// What a booked entry says of our payments; what is pending is told again when it is booked.
@@ -467,6 +478,25 @@ mod tests {
                 (payment("b"), Outcome::Rejected, Some("AC04".into())),
             ]
         );
+    }
+
+    #[test]
+    fn a_file_says_whose_ids_it_is_named_by() {
+        let sender = |message: &str, inside: &str| {
+            read(document(message, inside).as_bytes()).expect("read").sender
+        };
+        assert_eq!(sender("pain.002.001.10", STATUS), "riga-2025-01");
+        let bank = "</MsgId><DbtrAgt><FinInstnId><BIC>HABALV22</BIC></FinInstnId></DbtrAgt>";
+        let said = sender("pain.002.001.03", &STATUS.replace("</MsgId>", bank));
+        assert_eq!(said, "HABALV22");
+        for account in ["<IBAN>LV58RIKO0000002013131</IBAN>", "<Othr><Id>77</Id></Othr>"] {
+            let inside = format!(
+                "<BkToCstmrStmt><GrpHdr><MsgId>S-1</MsgId></GrpHdr>\
+                 <Stmt><Acct><Id>{account}</Id></Acct></Stmt></BkToCstmrStmt>"
+            );
+            let said = sender("camt.053.001.08", &inside);
+            assert!(!said.is_empty() && account.contains(&said), "{said}");
+        }
     }
 
     #[test]

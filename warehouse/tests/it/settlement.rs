@@ -313,7 +313,8 @@ fn told(about: About, outcome: Outcome, cents: Option<i64>) -> Entry {
 async fn take(world: &World, offset: u64, entries: &[Entry]) -> Vec<&'static str> {
     let session = world.session().await;
     let (kind, message_id) = (Kind::Camt053, format!("B-{offset}"));
-    let file = BankFile { kind, message_id, entries: entries.to_vec() };
+    let sender = "HABALV22".to_owned();
+    let file = BankFile { kind, sender, message_id, entries: entries.to_vec() };
     let matched = bank::matched(&session, &file).await.unwrap();
     let changes: Vec<_> = matched
         .told

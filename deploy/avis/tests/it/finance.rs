@@ -49,4 +49,29 @@ fn what_comes_after_a_month_is_closed_is_a_correction() {
     let lines = "SELECT SUM(amount) FROM benefit_lines \
         WHERE date >= '2025-01-01' AND date < '2025-02-01'";
     assert_eq!(sql(&folder, stated), sql(&folder, lines));
+    banks_name_files_alike(place.path(), &folder);
+}
+
+/// Two banks may give the same id to a file each; one bank gives it once.
+fn banks_name_files_alike(place: &Path, folder: &Path) {
+    let import = |name: &str, account: &str, more: &str| {
+        let file = place.join(name);
+        let text = format!(
+            "<Document xmlns=\"urn:iso:std:iso:20022:tech:xsd:camt.053.001.08\"><BkToCstmrStmt>\
+             <GrpHdr><MsgId>S-1</MsgId></GrpHdr><Stmt><Acct><Id><IBAN>{account}</IBAN></Id></Acct>\
+             </Stmt>{more}</BkToCstmrStmt></Document>"
+        );
+        std::fs::write(&file, text).expect("written");
+        let mut import = avis();
+        import.args(["settle", "import"]).arg(&file).arg("--data").arg(folder);
+        import.output().expect("run")
+    };
+    for (name, account) in [("a.xml", "LV58RIKO0000002013131"), ("b.xml", "LV65HABA0000055100001")]
+    {
+        assert!(succeeded(&import(name, account, "")).contains("camt.053 S-1"));
+        assert!(succeeded(&import(name, account, "")).contains("read before"));
+        let other = import("other.xml", account, "<SplmtryData/>");
+        let told = String::from_utf8_lossy(&other.stderr).into_owned();
+        assert!(!other.status.success() && told.contains(account), "{told}");
+    }
 }

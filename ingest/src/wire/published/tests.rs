@@ -151,6 +151,7 @@ fn bank_file() -> v1::BankFileRead {
         told: vec![told],
         unmatched: vec![unmatched],
         read_at: MICROS,
+        sender: "LV58RIKO0000002013131".into(),
     }
 }
 
