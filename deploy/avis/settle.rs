@@ -139,9 +139,10 @@ async fn export(
     grantor: Option<&str>,
     out: &Path,
 ) -> Result<(), Failure> {
+    let today = LocalTime::of(node.clock.now()).date;
     for closing in settlement::closings(&node.log, period).await? {
         let session = node.session()?;
-        let (told, files) = statements::export(&session, &closing, grantor, out).await?;
+        let (told, files) = statements::export(&session, &closing, grantor, out, today).await?;
         let state = if closing.closed.is_some() { "closed" } else { "open: drafts" };
         let name = closing.name();
         println!("{} statements of {name} ({state}) in {}", told.len(), out.display());

@@ -14,7 +14,7 @@ use arrow::{
     array::{Int32Array, Int64Array, RecordBatch},
     datatypes::{DataType, Field, Schema},
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     amount::mul_div_half_away,
     period::Month,
@@ -28,6 +28,7 @@ use crate::{
 };
 
 pub mod bank;
+mod banking;
 mod files;
 pub mod kept;
 mod ledger;
@@ -304,8 +305,8 @@ impl File {
     }
 }
 
-/// Writes a closing's statements in every form, and of a closed one the payment orders; answers the
-/// statements and the names of the files.
+/// Writes a closing's statements in every form, and of a closed one the payment orders as of a local
+/// day; answers the statements and the names of the files.
 ///
 /// # Errors
 /// Where the statements cannot be made, an account is missing, or a file cannot be written. The
@@ -315,6 +316,7 @@ pub async fn export(
     closing: &Closing,
     grantor: Option<&str>,
     folder: &Path,
+    today: NaiveDate,
 ) -> Result<(Vec<Told>, Vec<String>), WarehouseError> {
     let mut told = statements(session, closing).await?;
     told.retain(|told| grantor.is_none_or(|of| told.statement.number.grantor.as_str() == of));
@@ -325,7 +327,7 @@ pub async fn export(
         names.push(name);
     }
     let Some(closed) = closing.closed else { return Ok((told, names)) };
-    for order in orders(session, closing, closed, &told).await? {
+    for order in orders(session, closing, closed, &told, today).await? {
         let name = order.file_name();
         file::write(&folder.join(&name), &order.xml()?)?;
         names.push(name);

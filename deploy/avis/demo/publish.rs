@@ -89,7 +89,8 @@ async fn settle(
         }
         for closing in settlement::closings(&node.log, month).await? {
             let session = node.session()?;
-            let (told, _) = statements::export(&session, &closing, None, &folder).await?;
+            let today = LocalTime::of(clock.now()).date;
+            let (told, _) = statements::export(&session, &closing, None, &folder, today).await?;
             months.push((closing, told));
         }
         month = month.next();

@@ -249,7 +249,8 @@ impl Pulling {
         let mut all = statements::statements(&session, closing).await.map_err(early)?;
         let grantor = &told.statement.number.grantor;
         all.retain(|told| told.statement.number.grantor == *grantor);
-        let orders = statements::orders(&session, closing, closed, &all).await;
+        let today = LocalTime::of(self.node.clock.now()).date;
+        let orders = statements::orders(&session, closing, closed, &all, today).await;
         let orders = orders.map_err(|error| match error {
             WarehouseError::Payment { .. } => {
                 Problem::new(StatusCode::CONFLICT, "state", "Not in this state", error.to_string())

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use domain::period::LocalTime;
 use warehouse::{
     session::Session,
     settlement::{self, Closing, File, Order, Told},
@@ -39,7 +40,9 @@ pub async fn compare(
             }
         };
         files(closing, &told, folder, findings)?;
-        let orders = match settlement::orders(session, closing, closed, &told).await {
+        // Of the orders only the first are compared, which are the same on every day.
+        let day = LocalTime::of(closed.at).date;
+        let orders = match settlement::orders(session, closing, closed, &told, day).await {
             Ok(orders) => orders,
             Err(error) => {
                 // A party without an account has statements and no payment, and finance is told so.

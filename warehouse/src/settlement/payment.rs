@@ -2,12 +2,13 @@
 //!
 //! Everything in an order comes from the closing and from what was known at it, so the same order is
 //! the same bytes. What a bank refused is ordered again under an id of its own, with the accounts as
-//! they are known by then. The shape is that of the European Payments Council's guidelines for credit
-//! transfers (EPC132-08): `SEPA`, `SLEV`, a remittance text of at most 140 letters.
+//! they are known by then, for a day that has not passed: a bank refuses one that has. The shape is
+//! that of the European Payments Council's guidelines for credit transfers (EPC132-08): `SEPA`, `SLEV`,
+//! a remittance text of at most 140 letters.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use domain::{
     amount::Amount, iban::Iban, id::GrantorId, period::LocalTime, settlement::StatementNumber,
     settlement::StatementState,
@@ -18,7 +19,7 @@ use quick_xml::{
 };
 
 use super::{
-    Closed, Closing, FAR_FUTURE, Told,
+    Closed, Closing, FAR_FUTURE, Told, banking,
     sepa::{latin, reference},
 };
 use crate::{
@@ -41,6 +42,8 @@ pub struct Order {
     pub grantor: Party,
     /// The instant that it carries.
     pub created_at: DateTime<Utc>,
+    /// The local day on which it is to be paid.
+    pub pays_on: NaiveDate,
     /// What is paid, one payment per statement.
     pub payments: Vec<Payment>,
 }
@@ -84,7 +87,8 @@ pub(super) fn payment_reference(statement: &str, refusals: u32) -> String {
     }
 }
 
-/// The orders of a closing: the first of each grantor, and those for what a bank refused.
+/// The orders of a closing: the first of each grantor, which are the same on every day, and those for
+/// what a bank refused, which are paid from today, a local day, on.
 ///
 /// # Errors
 /// Where a party's account is missing or wrong; all such parties are named.
@@ -93,6 +97,7 @@ pub async fn orders(
     closing: &Closing,
     closed: Closed,
     told: &[Told],
+    today: NaiveDate,
 ) -> Result<Vec<Order>, WarehouseError> {
     let payable = || told.iter().filter(|told| told.statement.payable_cents() > 0);
     if payable().next().is_none() {
@@ -111,10 +116,12 @@ pub async fn orders(
     }
     one_number_each(payable())?;
     let known = Parties::at(session, closed.at).await?;
-    let mut orders = known.orders(first, closed.at, |_| 0)?;
+    let closed_on = LocalTime::of(closed.at).date;
+    let mut orders = known.orders(first, (closed.at, closed_on), |_| 0)?;
     if !again.is_empty() {
         let known = Parties::at(session, FAR_FUTURE).await?;
-        orders.extend(known.orders(again, closed.at, |told| told.refusals)?);
+        let pays_on = banking::first_from(today.max(closed_on));
+        orders.extend(known.orders(again, (closed.at, pays_on), |told| told.refusals)?);
     }
     Ok(orders)
 }
@@ -174,11 +181,11 @@ impl Parties {
         }
     }
 
-    /// Orders by id; statements of one grantor each.
+    /// Orders by id, made at an instant and paid on a day; statements of one grantor each.
     fn orders(
         &self,
         by_id: BTreeMap<String, Vec<&Told>>,
-        created_at: DateTime<Utc>,
+        (created_at, pays_on): (DateTime<Utc>, NaiveDate),
         refusals: impl Fn(&Told) -> u32,
     ) -> Result<Vec<Order>, WarehouseError> {
         let mut missing = Vec::new();
@@ -194,7 +201,8 @@ impl Parties {
             // An order's id is of one grantor.
             let grantor = told.first().map_or("", |told| told.statement.number.grantor.as_str());
             let grantor = self.party("grantor", grantor, &mut missing);
-            orders.extend(grantor.map(|grantor| Order { id, grantor, created_at, payments }));
+            let order = |grantor| Order { id, grantor, created_at, pays_on, payments };
+            orders.extend(grantor.map(order));
         }
         missing.sort();
         missing.dedup();
@@ -238,7 +246,7 @@ impl Order {
         to.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
         let count = self.payments.len().to_string();
         let created = self.created_at.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let day = LocalTime::of(self.created_at).date.to_string();
+        let day = self.pays_on.to_string();
         to.create_element("Document").with_attribute(("xmlns", NAMESPACE)).write_inner_content(
             |to| {
                 within(to, "CstmrCdtTrfInitn", |to| {

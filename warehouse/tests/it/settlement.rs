@@ -1,5 +1,6 @@
 //! Statements over a small set of lines made by hand.
 
+use chrono::NaiveDate;
 use domain::{period::Month, settlement::StatementState};
 use serde_json::{Value, json};
 use warehouse::{
@@ -148,7 +149,7 @@ async fn a_closed_period_gives_the_same_bytes_whatever_comes_later() {
     for _ in 0..2 {
         let session = world.session().await;
         let (told, files) =
-            settlement::export(&session, &closing, None, folder.path()).await.unwrap();
+            settlement::export(&session, &closing, None, folder.path(), day()).await.unwrap();
         assert_eq!(told.len(), 2);
         assert_eq!(files.last().unwrap(), "pain001-riga-2025-01.xml");
         let read = |name: &String| std::fs::read(folder.path().join(name)).unwrap();
@@ -284,7 +285,8 @@ async fn a_party_without_an_account_is_named_and_nothing_is_ordered() {
     keep(&world, &closing).await;
     let folder = tempfile::tempdir().unwrap();
     let session = world.session().await;
-    let refused = settlement::export(&session, &closing, None, folder.path()).await.unwrap_err();
+    let refused =
+        settlement::export(&session, &closing, None, folder.path(), day()).await.unwrap_err();
     let text = refused.to_string();
     assert!(text.contains("the merchant kiosk has no account"), "{text}");
     assert!(folder.path().join("statements-2025-01.csv").is_file());
@@ -302,6 +304,11 @@ async fn what_has_not_landed_is_not_settled() {
     // A closing whose statements are not kept yet is early, too.
     let found = settlement::statements(&session, &closing("2025-01", 6)).await;
     assert!(matches!(found, Err(WarehouseError::NotLanded { .. })), "{found:?}");
+}
+
+/// The day on which files are made, a Saturday.
+fn day() -> NaiveDate {
+    "2025-02-08".parse().unwrap()
 }
 
 fn told(about: About, outcome: Outcome, cents: Option<i64>) -> Entry {
@@ -364,12 +371,15 @@ async fn what_a_bank_says_late_or_twice_is_never_paid_for_again() {
     assert_eq!(take(&world, 3, &back).await, [""; 0]);
     let session = world.session().await;
     let all = settlement::statements(&session, &closing).await.unwrap();
-    let orders = settlement::orders(&session, &closing, closing.closed.unwrap(), &all).await;
+    let orders = settlement::orders(&session, &closing, closing.closed.unwrap(), &all, day()).await;
     let orders = orders.unwrap();
     let named: Vec<_> = orders.iter().map(|order| (order.id.as_str(), order.file_name())).collect();
     let files: std::collections::BTreeSet<_> = named.iter().map(|(_, file)| file).collect();
     assert_eq!((orders.len(), files.len()), (4, 4), "{named:?}");
     assert!(orders.iter().all(|order| order.payments.len() == 1), "{named:?}");
+    // What is ordered again is paid on the next day on which banks work, as that of the closing has passed.
+    let days: Vec<_> = orders.iter().map(|order| order.pays_on.to_string()).collect();
+    assert_eq!(days, ["2025-02-03", "2025-02-03", "2025-02-10", "2025-02-10"]);
 
     // What is said of the first attempt changes nothing of the second.
     let late = [
@@ -385,7 +395,7 @@ async fn what_a_bank_says_late_or_twice_is_never_paid_for_again() {
     assert_eq!(take(&world, 6, &[taken]).await, [""; 0]);
     let session = world.session().await;
     let all = settlement::statements(&session, &closing).await.unwrap();
-    let orders = settlement::orders(&session, &closing, closing.closed.unwrap(), &all).await;
+    let orders = settlement::orders(&session, &closing, closing.closed.unwrap(), &all, day()).await;
     let again = orders.unwrap().into_iter().flat_map(|order| order.payments);
     let again: Vec<_> = again
         .filter(|of| of.refusals > 0)
