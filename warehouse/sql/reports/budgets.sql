@@ -2,7 +2,8 @@
 -- Inputs: registry_limits, registry_instructions_current, benefit_lines. Parameters: $from, not used by
 --   anything but the days shown; $to, the local day on which the budgets are looked at.
 -- Output: one row per instruction in force on that day and limit across all recipients. Used is counted from
---   the first day of the limit's period; expected is what it comes to by the period's last day at the same
+--   the first day of the limit's period, as limits count it: a refund gives back to the period of its sale, and
+--   a use only when all its cents are back; expected is what it comes to by the period's last day at the same
 --   pace; a period without end has no forecast. Amounts in euro, uses and units as counts.
 WITH budgets AS (
   SELECT
@@ -34,22 +35,35 @@ WITH budgets AS (
     AND (instructions.valid_to IS NULL OR instructions.valid_to >= $to)
     AND CAST($from AS DATE) <= $to
 ),
-used AS (
+sold AS (
   SELECT
     budgets.instruction AS instruction,
     budgets.measure AS measure,
     budgets.period AS period,
-    CASE budgets.measure
-      WHEN 'amount_cents' THEN SUM(lines.amount) * 1.0
-      WHEN 'units' THEN SUM(lines.units) * 1.0
-      ELSE COUNT(DISTINCT CASE WHEN lines.kind = 'captured' THEN lines.authorisation_id END) * 1.0
-    END AS used
+    lines.authorisation_id AS authorisation_id,
+    SUM(lines.amount) AS amount,
+    SUM(lines.units) AS units
   FROM budgets
   JOIN benefit_lines AS lines
     ON lines.instruction_id = budgets.instruction
     AND lines.date BETWEEN budgets.first_day AND $to
     AND lines.amount <> 0
-  GROUP BY budgets.instruction, budgets.measure, budgets.period
+  GROUP BY budgets.instruction, budgets.measure, budgets.period, lines.authorisation_id
+  -- What was sold before the period is given back to that.
+  HAVING COUNT(CASE WHEN lines.kind = 'captured' THEN lines.line END) > 0
+),
+used AS (
+  SELECT
+    sold.instruction AS instruction,
+    sold.measure AS measure,
+    sold.period AS period,
+    CASE sold.measure
+      WHEN 'amount_cents' THEN SUM(sold.amount) * 1.0
+      WHEN 'units' THEN SUM(sold.units) * 1.0
+      ELSE COUNT(CASE WHEN sold.amount > 0 THEN sold.authorisation_id END) * 1.0
+    END AS used
+  FROM sold
+  GROUP BY sold.instruction, sold.measure, sold.period
 ),
 paced AS (
   SELECT

@@ -176,6 +176,43 @@ async fn a_grantor_is_told_of_its_own_budgets_and_finance_of_all() {
 }
 
 #[tokio::test]
+async fn a_refund_gives_back_to_the_budget_as_it_does_to_the_limit() {
+    let world = World::new();
+    let instruction = json!({"entry_id": "seniors/1", "instruction_id": "seniors",
+        "benefit_id": "food", "valid_from": "2024-01-01", "source_offset": 0});
+    world.land("registry_instructions", 1, &[instruction]).await;
+    let limit = |measure: &str| {
+        json!({"entry_id": "seniors/1", "instruction_id": "seniors", "per": "instruction",
+            "period": "year", "measure": measure, "most": 1_000, "source_offset": 0})
+    };
+    let limits = ["amount_cents", "units", "uses"].map(limit);
+    world.land("registry_limits", 1, &limits).await;
+    let line = |of: &str, kind: &str, date: &str, amount: &str, units: i64| {
+        json!({"authorisation_id": of, "grantor_id": "riga", "instruction_id": "seniors",
+            "kind": kind, "date": date, "amount": amount, "units": units})
+    };
+    let lines = [
+        line("A-0", "captured", "2024-12-30", "4.00", 4),
+        // It is given back to the year in which it was sold.
+        line("A-0", "refunded", "2025-01-02", "-4.00", -4),
+        line("A-1", "captured", "2025-01-07", "2.00", 2),
+        line("A-1", "refunded", "2025-01-08", "-0.75", -1),
+        line("A-2", "captured", "2025-01-07", "3.00", 3),
+        line("A-2", "refunded", "2025-01-08", "-3.00", -3),
+    ];
+    world.land("benefit_lines", 6, &lines).await;
+    let told = of_january("budgets", &world.session().await).await;
+    let told: Vec<_> = told.iter().map(|row| [&row[2], &row[6], &row[7], &row[8]]).collect();
+    let expected = [
+        ["amount_cents", "10.00", "1.25", "8.75"],
+        ["units", "1000.00", "1.00", "999.00"],
+        // A use is back when all its cents are.
+        ["uses", "1000.00", "1.00", "999.00"],
+    ];
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
 async fn a_centres_means_tell_of_no_few_clients_nor_by_their_difference() {
     let world = World::new();
     let quality = |centre: &str, service: serde_json::Value, clients: [i64; 2], rating: &str| {
