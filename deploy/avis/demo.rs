@@ -44,7 +44,7 @@ pub async fn run(arguments: DemoArguments) -> Result<(), Failure> {
     let mut summary = Summary::read(&node, &published).await?;
     summary.took(started.elapsed(), streamed);
     summary.print(&arguments)?;
-    node.metrics().vitals.proved(published.proof.difference_cents(), node.clock.now());
+    node.metrics().vitals.proved(&published.proof, node.clock.now());
     published.proof.balanced()
 }
 

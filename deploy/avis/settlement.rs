@@ -299,6 +299,12 @@ impl Proof {
         self.differences.iter().map(books::Difference::cents).chain(faults).sum()
     }
 
+    /// How many statements differ, be it by no cent.
+    #[must_use]
+    pub const fn differing(&self) -> usize {
+        self.differences.len() + self.faults.len()
+    }
+
     /// An error that names every statement that differs.
     ///
     /// # Errors
@@ -449,12 +455,60 @@ fn faults(kept: &[Statement], again: &[Statement]) -> Vec<Fault> {
             return None;
         }
         let payable = |of: Option<&Statement>| of.map_or(0, Statement::payable_cents);
+        let vat = |of: Option<&Statement>| of.map_or(0, Statement::vat_cents);
+        let [was, is] = [kept, again].map(|of| (payable(of), vat(of)));
+        let lines = if was == is { "; their lines differ" } else { "" };
         let text = format!(
-            "{number}: kept with {} cents to pay, computed again with {}",
-            payable(kept),
-            payable(again)
+            "{number}: kept with {} cents to pay and {} of VAT, computed again with {} and {}{}",
+            was.0, was.1, is.0, is.1, lines
         );
-        Some(Fault { text, cents: (payable(kept) - payable(again)).abs() })
+        Some(Fault { text, cents: (was.0 - is.0).abs() + (was.1 - is.1).abs() })
     };
     numbers.into_iter().filter_map(fault).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::id::{GrantorId, MerchantId};
+    use warehouse::settlement::StatementRow;
+
+    use super::*;
+
+    #[test]
+    fn a_statement_that_differs_counts_also_where_it_differs_by_no_cent() {
+        let number = StatementNumber {
+            grantor: GrantorId::new("riga").expect("an id"),
+            merchant: MerchantId::new("market").expect("an id"),
+            period: Month::parse("2025-01").expect("a month"),
+            correction: 0,
+        };
+        let row = StatementRow {
+            instruction: "bread".into(),
+            vat_bp: Some(2_100),
+            uses: 1,
+            lines: 1,
+            units: 1,
+            amount_cents: 121,
+            grantor_cents: 121,
+            excess_cents: 0,
+            vat_cents: 21,
+        };
+        let of = |row: &StatementRow| Statement {
+            number: number.clone(),
+            carried_in_cents: 0,
+            rows: vec![row.clone()],
+        };
+        let kept = of(&row);
+        let untaxed = of(&StatementRow { vat_bp: None, vat_cents: 0, ..row.clone() });
+        let counted = of(&StatementRow { lines: 2, ..row });
+        for (again, cents, told) in [(untaxed, 21, "121 and 0"), (counted, 0, "their lines differ")]
+        {
+            let faults = faults(std::slice::from_ref(&kept), &[again]);
+            let proof = Proof { faults, ..Proof::default() };
+            assert_eq!((proof.differing(), proof.difference_cents()), (1, cents));
+            assert!(proof.faults[0].text.contains(told), "{:?}", proof.faults);
+        }
+        let same = std::slice::from_ref(&kept);
+        assert_eq!(faults(same, same), []);
+    }
 }

@@ -13,7 +13,7 @@ use prometheus::{
     Counter, Gauge, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, core::Collector,
 };
 
-use crate::failure::Failure;
+use crate::{failure::Failure, settlement::Proof};
 
 mod certificate;
 mod process;
@@ -23,6 +23,8 @@ use process::Process;
 
 /// What the books differ by, in cents: 0, always.
 pub const BOOKS_DIFFERENCE: &str = "avis_books_difference_cents";
+/// How many statements are not what the stream adds up to, be it by no cent: 0, always.
+pub const BOOKS_DIFFERING: &str = "avis_books_differing_statements";
 /// When the books were last proved.
 pub const BOOKS_PROVED: &str = "avis_books_proved_timestamp_seconds";
 /// How many statements stand where.
@@ -63,6 +65,7 @@ pub const START_TIME: &str = "avis_process_start_time_seconds";
 pub struct Vitals {
     folder: PathBuf,
     books: IntGauge,
+    differing: IntGauge,
     proved: Gauge,
     statements: IntGaugeVec,
     unmatched: IntGauge,
@@ -92,6 +95,10 @@ impl Vitals {
         let vitals = Self {
             folder: folder.to_path_buf(),
             books: IntGauge::new(BOOKS_DIFFERENCE, "what statements and stream differ by")?,
+            differing: IntGauge::new(
+                BOOKS_DIFFERING,
+                "statements that are not what the stream adds up to",
+            )?,
             proved: Gauge::new(BOOKS_PROVED, "when the books were last proved")?,
             statements: IntGaugeVec::new(states, &["state"])?,
             unmatched: IntGauge::new(UNMATCHED, "entries of banks that fit no statement")?,
@@ -119,8 +126,9 @@ impl Vitals {
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let started = Gauge::new(START_TIME, "when the process began")?;
         set(&started, Utc::now());
-        let all: [Box<dyn Collector>; 18] = [
+        let all: [Box<dyn Collector>; 19] = [
             Box::new(vitals.books.clone()),
+            Box::new(vitals.differing.clone()),
             Box::new(vitals.proved.clone()),
             Box::new(vitals.statements.clone()),
             Box::new(vitals.unmatched.clone()),
@@ -159,9 +167,10 @@ impl Vitals {
         self.threads.set(signed(process.threads));
     }
 
-    /// The books were proved: so many cents differ.
-    pub fn proved(&self, difference_cents: i64, now: DateTime<Utc>) {
-        self.books.set(difference_cents);
+    /// The books were proved: so many cents differ, and so many statements.
+    pub fn proved(&self, proof: &Proof, now: DateTime<Utc>) {
+        self.books.set(proof.difference_cents());
+        self.differing.set(i64::try_from(proof.differing()).unwrap_or(i64::MAX));
         set(&self.proved, now);
     }
 

@@ -112,7 +112,7 @@ pub async fn settle_first(
 ) -> Result<(), Failure> {
     let proved = patiently(&node, &stop, || settlement::prove_first(&node, &landed));
     let proof = proved.await?;
-    node.metrics().vitals.proved(proof.difference_cents(), node.clock.now());
+    node.metrics().vitals.proved(&proof, node.clock.now());
     proof.balanced()
 }
 
@@ -161,7 +161,7 @@ pub async fn prove(node: Arc<Node>, first: Duration) -> Result<(), Failure> {
         pause = PROVED_EVERY.max(began.elapsed().saturating_mul(PROVED_SPARINGLY));
         match proof {
             Ok(proof) => {
-                node.metrics().vitals.proved(proof.difference_cents(), node.clock.now());
+                node.metrics().vitals.proved(&proof, node.clock.now());
                 if let Err(error) = proof.balanced() {
                     tracing::error!(%error, "the books do not balance");
                 }
