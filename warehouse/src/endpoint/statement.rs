@@ -30,6 +30,8 @@ pub(crate) enum Asked {
     Begin,
     Commit,
     Rollback,
+    /// A transaction goes on from a savepoint.
+    RollbackTo,
     /// A cursor over a query.
     Declare(String, Box<Statement>),
     /// Rows of a cursor: so many, or all.
@@ -111,6 +113,7 @@ pub(crate) fn asked(statement: Statement) -> Result<Asked, Refused> {
         }
         Statement::StartTransaction { .. } => Ok(Asked::Begin),
         Statement::Commit { .. } => Ok(Asked::Commit),
+        Statement::Rollback { savepoint: Some(_), .. } => Ok(Asked::RollbackTo),
         Statement::Rollback { .. } => Ok(Asked::Rollback),
         Statement::Savepoint { .. } => Ok(Asked::Ignored("SAVEPOINT")),
         Statement::ReleaseSavepoint { .. } => Ok(Asked::Ignored("RELEASE")),

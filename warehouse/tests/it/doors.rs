@@ -22,6 +22,7 @@ mod client;
 mod copies;
 mod drivers;
 mod roles;
+mod transactions;
 
 /// Whoever names a role is in it; of a grantor or merchant the name says which: `grantor:riga`.
 #[derive(Debug)]

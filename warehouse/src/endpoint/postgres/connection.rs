@@ -32,6 +32,7 @@ use pgwire::{
         PgWireBackendMessage,
         extendedquery::{Describe, Execute, TARGET_TYPE_BYTE_PORTAL},
         response::TransactionStatus,
+        simplequery::Query,
         startup::ParameterStatus,
     },
     types::format::FormatOptions,
@@ -239,6 +240,14 @@ impl Connection {
                 let tag = if committed { "COMMIT" } else { "ROLLBACK" };
                 Ok(Response::TransactionEnd(Tag::new(tag)))
             }
+            // Whatever the statements since it did, there is nothing to undo: they only read.
+            Asked::RollbackTo => match self.state().transaction.is_some() {
+                true => Ok(done("ROLLBACK")),
+                false => {
+                    let text = "ROLLBACK TO SAVEPOINT can only be used in transaction blocks";
+                    Err(fault("25P01", text))
+                }
+            },
             Asked::Declare(name, statement) => {
                 let rows = self.query(statement, &Format::UnifiedText, parameters).await?;
                 self.state().cursors.insert(name.clone(), rows);
@@ -375,6 +384,14 @@ fn done(tag: &str) -> Response {
     Response::Execution(Tag::new(tag))
 }
 
+/// A transaction that has failed goes on: what answers hears so before it is asked, since it takes a
+/// failed one for failed until its end.
+fn resume<C: ClientInfo>(client: &mut C) {
+    if client.transaction_status() == TransactionStatus::Error {
+        client.set_transaction_status(TransactionStatus::Transaction);
+    }
+}
+
 /// What `SHOW` answers with.
 fn shown(name: &str) -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new(name, DataType::Utf8, false)]))
@@ -382,6 +399,23 @@ fn shown(name: &str) -> SchemaRef {
 
 #[async_trait::async_trait]
 impl SimpleQueryHandler for Connection {
+    async fn on_query<C>(&self, client: &mut C, query: Query) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        if client.transaction_status() == TransactionStatus::Error {
+            // What is no SQL is told of when it is answered.
+            let statements = self.endpoint.parse(&query.query).unwrap_or_default();
+            if let Some(Statement::Rollback { savepoint: Some(_), .. }) = statements.first() {
+                resume(client);
+            }
+        }
+        self._on_query(client, query).await
+    }
+
     async fn do_query<C>(&self, client: &mut C, query: &str) -> PgWireResult<Vec<Response>>
     where
         C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
@@ -486,7 +520,13 @@ impl ExtendedQueryHandler for Extended {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
-        let portal = match client.portal_store().get_portal(name) {
+        let portal = client.portal_store().get_portal(name);
+        if let Some(Entry::Value(portal)) = &portal
+            && matches!(portal.statement.statement.asked.as_ref(), Asked::RollbackTo)
+        {
+            resume(client);
+        }
+        let portal = match portal {
             Some(Entry::Value(portal)) if message.max_rows == 0 => portal,
             _ => return self._on_execute(client, message).await,
         };
