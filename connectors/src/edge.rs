@@ -12,7 +12,7 @@ mod serve;
 mod turn;
 
 pub use answers::Answers;
-pub use deadline::{Deadline, detached};
+pub use deadline::{Deadline, detached, while_wanted};
 pub use keyed::keyed;
 pub use patience::Patient;
 pub use secured::Secured;

@@ -8,6 +8,7 @@ use std::num::NonZero;
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::oneshot,
+    task::JoinSet,
 };
 
 use crate::failure::Failure;
@@ -61,6 +62,23 @@ impl Drop for Background {
     }
 }
 
+/// Does work on other threads, for as long as somebody waits for it.
+///
+/// # Errors
+/// Where those threads are gone, or the work panics.
+pub async fn on<T: Send + 'static>(
+    threads: &Handle,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Failure> {
+    // Whoever drops it ends what is in it.
+    let mut working = JoinSet::new();
+    working.spawn_on(work, threads);
+    match working.join_next().await {
+        Some(done) => Ok(done?),
+        None => Err(Failure::Server("nobody works on it".into())),
+    }
+}
+
 /// Does what reads whole streams on a thread of its own at that priority, and answers what came of it.
 /// A node that stops does not wait for it.
 ///
@@ -90,4 +108,33 @@ where
 #[must_use]
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(2, NonZero::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_is_done_elsewhere_and_ends_with_whoever_waits() {
+        let threads = Background::start("avis-other", 1).expect("threads");
+        let name = on(threads.handle(), async { std::thread::current().name().map(str::to_owned) });
+        assert_eq!(name.await.expect("done").as_deref(), Some("avis-other"));
+        let (held, ended) = oneshot::channel::<()>();
+        let (begin, begun) = oneshot::channel();
+        let work = async move {
+            let _held = held;
+            let _ = begin.send(());
+            std::future::pending::<()>().await;
+        };
+        let waiting = tokio::spawn({
+            let handle = threads.handle().clone();
+            async move { on(&handle, work).await }
+        });
+        begun.await.expect("begun");
+        waiting.abort();
+        let gone = tokio::time::timeout(Duration::from_secs(60), ended).await;
+        assert!(gone.expect("it ends").is_err(), "and tells nothing");
+    }
 }

@@ -15,7 +15,10 @@ use connectors::{
     registry::registrar::Registrar,
 };
 use ingest::audit::Deed;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, SemaphorePermit},
+};
 use utoipa::OpenApi;
 use warehouse::{access::View, settlement::bank};
 
@@ -86,6 +89,8 @@ pub struct Pulling {
     pub auditor: Auditor,
     /// Who is forgotten leaves the registers by it.
     pub registrar: Registrar,
+    /// Where reports are computed: on threads that nobody at a till waits for.
+    pub answering: Handle,
 }
 
 impl Pulling {
@@ -93,8 +98,6 @@ impl Pulling {
     pub fn tables(self) -> Router {
         let routes = Router::new()
             .route("/v1/groups/{id}/members:count", get(groups::count))
-            .route("/v1/reports", get(reports::all))
-            .route("/v1/reports/{name}", get(reports::one))
             .route("/v1/settlements", get(settlements::list).post(settlements::close))
             .route("/v1/settlements/{id}", get(settlements::one))
             .route("/v1/settlements/{id}/files/{form}", get(settlements::file))
@@ -104,6 +107,14 @@ impl Pulling {
             .route("/v1/verification", get(proofs::stores))
             .route("/v1/pipelines", get(landing::list))
             .route("/v1/persons:export", post(persons::export));
+        self.serve(routes)
+    }
+
+    /// The routes of reports, which end with whoever asks for one.
+    pub fn reports(self) -> Router {
+        let routes = Router::new()
+            .route("/v1/reports", get(reports::all))
+            .route("/v1/reports/{name}", get(reports::one));
         self.serve(routes)
     }
 

@@ -31,6 +31,7 @@ use connectors::{
     vpvkac::{self, desk::Desk},
 };
 use pipelines::groups;
+use tokio::runtime;
 use utoipa::{OpenApi as _, openapi::OpenApi};
 use warehouse::settlement::bank;
 
@@ -65,16 +66,19 @@ struct Shared<'a> {
     people: Arc<RwLock<People>>,
     auditor: Auditor,
     answers: Answers,
+    /// Where answers are computed that tables give.
+    answering: runtime::Handle,
 }
 
 /// The routes of this process's roles, with those of `health` beside them; and through what the registry changes.
+/// Where tables are asked, somebody answers that is no thread of a door.
 ///
 /// # Errors
 /// Where the streams of calls or the answers cannot be read, or a setting is none.
 pub async fn all(
     node: &Arc<Node>,
     config: &Config,
-    deciding: Option<Deciding>,
+    (deciding, answering): (Option<Deciding>, Option<runtime::Handle>),
     people: Arc<RwLock<People>>,
     auditor: &Auditor,
     health: Router,
@@ -91,6 +95,7 @@ pub async fn all(
         book,
         people,
         answers,
+        answering: answering.unwrap_or_else(runtime::Handle::current),
     };
     let (roles, tokens, deadline) = (node.roles, node.tokens(), config.http.deadline());
     // What terminals ask is finished by the authoriser, whoever hangs up.
@@ -107,6 +112,8 @@ pub async fn all(
         let of_tables = shared.pulling().tables();
         // Who closes a month reads all of it.
         routes = routes.merge(in_time(shared.keyed(of_tables), deadline.of_reading()));
+        let while_wanted = middleware::from_fn_with_state(deadline, edge::while_wanted);
+        routes = routes.merge(shared.pulling().reports().layer(while_wanted));
     }
     let known_first = middleware::from_fn_with_state(tokens, edge::known_first);
     routes = routes.layer(known_first).merge(health);
@@ -210,7 +217,8 @@ impl Shared<'_> {
     /// What is asked of tables and streams.
     fn pulling(&self) -> pull::Pulling {
         let (node, registrar) = (Arc::clone(self.node), self.registrar.clone());
-        pull::Pulling { node, tokens: self.node.tokens(), auditor: self.auditor.clone(), registrar }
+        let (auditor, answering) = (self.auditor.clone(), self.answering.clone());
+        pull::Pulling { node, tokens: self.node.tokens(), auditor, registrar, answering }
     }
 
     /// Routes whose every `POST` may have a key.

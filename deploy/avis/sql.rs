@@ -19,6 +19,18 @@ use crate::{
 /// How much of a statement stands in the audit trail.
 const LONGEST: usize = 4_096;
 
+/// The threads that answer what tables are asked.
+///
+/// # Errors
+/// Where none are to be had.
+pub fn answering(config: &Config) -> Result<Background, Failure> {
+    let threads = match config.sql.threads {
+        0 => background::cores() / 2,
+        threads => threads as usize,
+    };
+    Background::start("avis-sql", threads)
+}
+
 /// The open doors.
 pub struct Doors {
     // A statement may be in the middle of something when these end.
@@ -27,7 +39,7 @@ pub struct Doors {
 }
 
 impl Doors {
-    /// Opens both doors; they close when told to stop.
+    /// Opens both doors, behind which these threads answer; they close when told to stop.
     ///
     /// # Errors
     /// Where the passwords cannot be read, or no threads are to be had.
@@ -37,14 +49,10 @@ impl Doors {
         (over_postgres, over_flight): (TcpListener, TcpListener),
         secured: Option<TlsAcceptor>,
         auditor: Auditor,
+        answers: Background,
         stop: &watch::Receiver<bool>,
     ) -> Result<Self, Failure> {
-        let threads = match config.sql.threads {
-            0 => background::cores() / 2,
-            threads => threads as usize,
-        };
-        let (doors, answers) =
-            (Background::start("avis-doors", 1)?, Background::start("avis-sql", threads)?);
+        let doors = Background::start("avis-doors", 1)?;
         let tables = Arc::clone(node);
         let open = Arc::new(move || tables.tables());
         let tell = Arc::new(move |entry: &Entry<'_>| auditor.tell(asked(entry)));

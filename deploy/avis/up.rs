@@ -44,7 +44,7 @@ use crate::{
     rotation,
     routes::{self, Deciding},
     settlement,
-    sql::Doors,
+    sql::{self, Doors},
     tls,
     traces::Traces,
 };
@@ -134,7 +134,10 @@ async fn serve(
         person::forget(node).await?;
         rotation::finish(node).await?;
     }
-    let (routes, registrar) = routes::all(node, config, deciding, people, &auditor, health).await?;
+    let answers = roles.tells().then(|| sql::answering(config)).transpose()?;
+    let answering = answers.as_ref().map(|answers| answers.handle().clone());
+    let (routes, registrar) =
+        routes::all(node, config, (deciding, answering), people, &auditor, health).await?;
     listening.tell();
     let Listening { http, grpc, postgres, flight, tls } = listening;
     let mut inside = vec![tokio::spawn(open((http, tls.http), routes, stop.clone()))];
@@ -156,19 +159,14 @@ async fn serve(
         asking.spawn(async { Ok(heartbeats.run().await?) });
     }
     let mut sql = None;
-    match (postgres, flight) {
-        (Some(postgres), Some(flight)) => {
+    match (postgres, flight, answers) {
+        (Some(postgres), Some(flight), Some(answers)) => {
             settle(node, config, landed, behind, &stop, &mut asking).await?;
-            sql = Some(Doors::open(
-                node,
-                config,
-                (postgres, flight),
-                tls.sql,
-                auditor.clone(),
-                &stop,
-            )?);
+            let doors = (postgres, flight);
+            let auditor = auditor.clone();
+            sql = Some(Doors::open(node, config, doors, tls.sql, auditor, answers, &stop)?);
         }
-        (_, Some(flight)) => {
+        (_, Some(flight), _) => {
             let gate = Arc::new(Keeper::open(&node.keys, &node.vault, tokens.clone())?);
             let (tails, metrics) = (node.tails.clone(), node.metrics().warehouse.clone());
             let told = tails::serve(tails, gate, metrics, flight, tls.sql, stop.clone());

@@ -54,11 +54,30 @@ pub async fn detached(State(deadline): State<Deadline>, request: Request, next: 
     }
 }
 
+/// Ends a request whose caller has hung up, or is told that it takes too long: it only reads, and nobody
+/// finds done what it has computed.
+pub async fn while_wanted(
+    State(deadline): State<Deadline>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let within = deadline.of(request.method());
+    match tokio::time::timeout(within, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::late().into_response(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use axum::{Router, body::Bytes, middleware, routing::post};
+    use axum::{
+        Router,
+        body::Bytes,
+        middleware,
+        routing::{get, post},
+    };
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::{TcpListener, TcpStream},
@@ -73,6 +92,7 @@ mod tests {
     /// Streams that take nothing until they are told to.
     #[derive(Default)]
     struct Held {
+        begun: Notify,
         take: Notify,
         taken: AtomicBool,
         told: Notify,
@@ -85,17 +105,37 @@ mod tests {
         "taken"
     }
 
+    /// Tells when nobody works on a request any more.
+    struct Ended(Arc<Held>);
+
+    impl Drop for Ended {
+        fn drop(&mut self) {
+            self.0.told.notify_one();
+        }
+    }
+
+    async fn read(State(held): State<Arc<Held>>) -> &'static str {
+        let _ended = Ended(Arc::clone(&held));
+        held.begun.notify_one();
+        held.take.notified().await;
+        "read"
+    }
+
     async fn answered(mut stream: TcpStream) -> String {
         let mut told = Vec::new();
         let _ = stream.read_to_end(&mut told).await;
         String::from_utf8_lossy(&told).into_owned()
     }
 
-    async fn asked(routes: Router, parts: &[&str], pause: Duration) -> String {
+    async fn connected(routes: Router) -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        let mut stream = TcpStream::connect(address).await.expect("connected");
+        TcpStream::connect(address).await.expect("connected")
+    }
+
+    async fn asked(routes: Router, parts: &[&str], pause: Duration) -> String {
+        let mut stream = connected(routes).await;
         for part in parts {
             stream.write_all(part.as_bytes()).await.expect("sent");
             tokio::time::sleep(pause).await;
@@ -132,6 +172,31 @@ mod tests {
             "POST / HTTP/1.1\r\nhost: avis\r\nconnection: close\r\ncontent-length: 3\r\n\r\n";
         let told = asked(routes, &[head, "a", "b", "c"], SOON * 2).await;
         assert!(told.starts_with("HTTP/1.1 200") && told.ends_with('3'), "{told}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_only_reads_ends_with_whoever_asks() {
+        let held = Arc::new(Held::default());
+        let routes = |reading| {
+            Router::new()
+                .route("/", get(read))
+                .layer(middleware::from_fn_with_state(
+                    Deadline { changing: LONG, reading },
+                    while_wanted,
+                ))
+                .with_state(Arc::clone(&held))
+        };
+        let head = "GET / HTTP/1.1\r\nhost: avis\r\nconnection: close\r\n\r\n";
+        let told = asked(routes(SOON), &[head], Duration::ZERO).await;
+        assert!(told.starts_with("HTTP/1.1 503") && told.contains("\"late\""), "{told}");
+        let ended = || tokio::time::timeout(LONG, held.told.notified());
+        ended().await.expect("it ends when that is told");
+        held.begun.notified().await;
+        let mut stream = connected(routes(LONG * 2)).await;
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        held.begun.notified().await;
+        drop(stream);
+        ended().await.expect("it ends when nobody waits");
     }
 
     #[test]

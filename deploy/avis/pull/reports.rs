@@ -1,5 +1,7 @@
 //! Reports over HTTP.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::{Path, Query, State},
@@ -13,9 +15,11 @@ use utoipa::{IntoParams, ToSchema};
 use warehouse::{
     export::{Csv, Format},
     report::{REPORTS, Report},
+    session::Rows,
 };
 
 use super::{Pulling, XLSX, inside};
+use crate::background;
 
 /// A report that there is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -83,23 +87,37 @@ pub(super) async fn one(
     let report = report.map_err(|_| Problem::not_found("there is no such report"))?;
     let from = local_day("from", days.from.as_deref())?;
     let to = local_day("to", days.to.as_deref())?;
-    let session = pulling.node.session().map_err(inside)?;
-    let session = session.seen_by(&view).map_err(inside)?;
-    let rows = report.rows(&session, from, to).await;
-    let rows = rows.map_err(|error| match error.is_unseen() {
-        true => Problem::forbidden("this report is not for your role"),
-        false => inside(error),
-    })?;
+    let node = Arc::clone(&pulling.node);
+    let work = async move {
+        let session = node.session().map_err(inside)?;
+        let session = session.seen_by(&view).map_err(inside)?;
+        let rows = report.rows(&session, from, to).await;
+        let rows = rows.map_err(|error| match error.is_unseen() {
+            true => Problem::forbidden("this report is not for your role"),
+            false => inside(error),
+        })?;
+        written(report, &rows, (from, to), days.format.as_deref().unwrap_or("json"))
+    };
+    background::on(&pulling.answering, work).await.map_err(inside)?
+}
+
+/// A report's rows over some days, in a format.
+fn written(
+    report: &Report,
+    rows: &Rows,
+    (from, to): (NaiveDate, NaiveDate),
+    format: &str,
+) -> Result<Response, Problem> {
     let written = |kind: &'static str, format: Format| {
         let bytes = rows.bytes(format).map_err(inside)?;
         Ok(([(header::CONTENT_TYPE, kind)], bytes).into_response())
     };
-    match days.format.as_deref().unwrap_or("json") {
+    match format {
         "json" => written("application/json", Format::Json),
         "csv" => written("text/csv; charset=utf-8", Format::Csv(Csv::SPREADSHEET)),
         "xlsx" => written(XLSX, Format::Xlsx),
         "html" => {
-            let page = report.html(&rows, from, to).map_err(inside)?;
+            let page = report.html(rows, from, to).map_err(inside)?;
             Ok(([(header::CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response())
         }
         _ => Err(Problem::invalid("format is json, csv, xlsx or html")),
