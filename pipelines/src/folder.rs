@@ -88,7 +88,8 @@ impl Folder {
             Connector::Filesystem(Filesystem::Sink(sink)) => sink.clone(),
             other => return Err(wrong(format!("{} is no folder", other.name()))),
         };
-        let form = pipeline.sink.format.as_ref().and_then(Form::of);
+        let format = pipeline.sink.format.as_ref();
+        let form = format.and_then(|format| Form::of(format, &pipeline.output));
         let form = form.ok_or_else(|| wrong("a folder holds JSON or Parquet".into()))?;
         let path = PathBuf::from(local(&sink.path));
         let columns = Arc::clone(&pipeline.output);

@@ -32,6 +32,7 @@ mod computed;
 mod draft;
 mod finish;
 mod hidden;
+mod json_columns;
 mod over;
 mod rules;
 mod window;
@@ -205,10 +206,12 @@ async fn pipeline(
             LogicalPlan::Union(union.map_err(failed)?)
         }
     };
+    let json = json_columns::of(catalogue, &sink, &plan);
     let state = context.state();
     let plan = rules::prepare(&state, plan).map_err(failed)?;
     let (blueprint, output, updating) =
         flow(&state, catalogue, plan, queries.len()).await.map_err(failed)?;
+    let output = json_columns::told(&output, &json);
     let inputs = blueprint.sources.iter().map(|source| Input {
         table: catalogue.tables[&source.table].clone(),
         columns: Arc::clone(&source.columns),

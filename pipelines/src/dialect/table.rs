@@ -101,6 +101,21 @@ pub(super) struct Body {
     pub watermark: Option<Watermark>,
 }
 
+/// What a field says of itself whose texts are JSON.
+const JSON: &str = "json";
+
+/// A field that says that its texts are JSON.
+pub(crate) fn told_as_json(field: &Field) -> Field {
+    let mut told = field.metadata().clone();
+    told.insert(JSON.to_owned(), String::new());
+    field.clone().with_metadata(told)
+}
+
+/// Whether a field says that its texts are JSON.
+pub(crate) fn holds_json(field: &Field) -> bool {
+    field.metadata().contains_key(JSON)
+}
+
 impl Column {
     /// The column as a field.
     #[must_use]

@@ -45,7 +45,8 @@ impl Sink {
             (Connector::SingleFile(file), Some(Format::Json(format))) => {
                 let created = File::create(&file.path);
                 let created = created.map_err(|error| unwritten(&name, &file.path, &error))?;
-                (PathBuf::from(&file.path), To::File(BufWriter::new(created), Lines::of(format)))
+                let lines = Lines::of(format, &pipeline.output);
+                (PathBuf::from(&file.path), To::File(BufWriter::new(created), lines))
             }
             (Connector::Filesystem(Filesystem::Sink(_)), _) => {
                 let folder = Folder::open(pipeline)?;

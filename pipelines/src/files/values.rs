@@ -1,15 +1,20 @@
 //! How values stand in the JSON of a file: as Arroyo writes them, where Arrow would otherwise.
 
 use arrow::{
-    array::{Array, AsArray, Int64Array},
+    array::{Array, AsArray, Int64Array, StringArray},
     compute::cast,
     datatypes::{DataType, Decimal128Type, FieldRef, Int64Type, TimeUnit},
     error::ArrowError,
     json::{Encoder, EncoderFactory, EncoderOptions, writer::NullableEncoder},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use serde::de::IgnoredAny;
+use serde_json::Value;
 
-use crate::dialect::format::{DecimalEncoding, JsonFormat, TimestampFormat};
+use crate::dialect::{
+    format::{DecimalEncoding, JsonFormat, TimestampFormat},
+    table::holds_json,
+};
 
 /// Writes values as a table's format says.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +32,7 @@ impl Values {
 impl EncoderFactory for Values {
     fn make_default_encoder<'a>(
         &self,
-        _: &'a FieldRef,
+        field: &'a FieldRef,
         array: &'a dyn Array,
         _: &'a EncoderOptions,
     ) -> Result<Option<NullableEncoder<'a>>, ArrowError> {
@@ -45,6 +50,9 @@ impl EncoderFactory for Values {
                     String => Box::new(Texts(|row| decimals.value_as_string(row))),
                     Bytes => Box::new(Texts(|row| base64(decimals.value(row).to_be_bytes()))),
                 }
+            }
+            (DataType::Utf8, ..) if holds_json(field) => {
+                Box::new(Embedded(array.as_string::<i32>()))
             }
             (DataType::Binary, ..) => {
                 let bytes = array.as_binary::<i32>();
@@ -77,5 +85,22 @@ impl<F: Fn(usize) -> String> Encoder for Texts<F> {
         to.push(b'"');
         to.extend_from_slice(self.0(row).as_bytes());
         to.push(b'"');
+    }
+}
+
+/// Texts that are JSON, as the JSON that they are; what is none stays a text.
+struct Embedded<'a>(&'a StringArray);
+
+impl Encoder for Embedded<'_> {
+    fn encode(&mut self, row: usize, to: &mut Vec<u8>) {
+        let text = self.0.value(row);
+        if serde_json::from_str::<IgnoredAny>(text).is_err() {
+            // A record of a stream may have any text there.
+            to.extend_from_slice(Value::from(text).to_string().as_bytes());
+            return;
+        }
+        // Within a text of JSON a line's end is escaped; between its parts it would end the row.
+        let is_end = |byte: u8| matches!(byte, b'\n' | b'\r');
+        to.extend(text.bytes().map(|byte| if is_end(byte) { b' ' } else { byte }));
     }
 }

@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Schema, SchemaRef},
+};
 use datafusion::parquet::{
     arrow::ArrowWriter,
     basic::{Compression, GzipLevel, ZstdLevel},
@@ -32,9 +35,10 @@ pub(super) enum Encoder {
 }
 
 impl Form {
-    pub(super) fn of(format: &Format) -> Option<Self> {
+    /// For rows of some columns.
+    pub(super) fn of(format: &Format, columns: &Schema) -> Option<Self> {
         match format {
-            Format::Json(format) => Some(Self::Json(Lines::of(format))),
+            Format::Json(format) => Some(Self::Json(Lines::of(format, columns))),
             Format::Parquet(format) => Some(Self::Parquet(format.clone())),
             _ => None,
         }
@@ -52,7 +56,7 @@ impl Form {
     pub(super) fn begin(&self, file: File, columns: &SchemaRef) -> io::Result<Encoder> {
         Ok(match self {
             Self::Json(lines) => {
-                Encoder::Json { file: BufWriter::new(file), lines: *lines, bytes: 0 }
+                Encoder::Json { file: BufWriter::new(file), lines: lines.clone(), bytes: 0 }
             }
             Self::Parquet(format) => {
                 let properties = Some(properties(format));

@@ -10,6 +10,7 @@ mod folder;
 mod generated;
 mod groups;
 mod history;
+mod json_columns;
 mod landing;
 mod late;
 mod lookup;
