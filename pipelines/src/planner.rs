@@ -10,7 +10,7 @@ use datafusion::{
     execution::SessionState,
     logical_expr::{Expr, LogicalPlan, Projection, TableScan, cast},
     prelude::{SessionContext, ident},
-    sql::parser::Statement as EngineStatement,
+    sql::{parser::Statement as EngineStatement, resolve::resolve_table_references},
 };
 use sqlparser::ast::{Query as SqlQuery, Statement as Ast};
 
@@ -33,6 +33,7 @@ mod draft;
 mod finish;
 mod hidden;
 mod json_columns;
+mod memory;
 mod over;
 mod rules;
 mod window;
@@ -150,7 +151,9 @@ fn unheld_column(table: &TableDefinition) -> Option<String> {
 async fn file(file: &str, text: &str, shared: &Catalogue) -> Result<Vec<Pipeline>, PipelineError> {
     let mut catalogue = shared.clone();
     let (mut sinks, mut inserts) = (Vec::new(), BTreeMap::<String, Vec<SqlQuery>>::new());
-    for statement in parse(file, text)? {
+    let statements = parse(file, text)?;
+    memory::check_order(file, &statements)?;
+    for statement in statements {
         match statement {
             Statement::Table(table) => {
                 refuse_table(file, &table)?;
@@ -194,7 +197,7 @@ async fn pipeline(
     let context = catalogue.context().await.map_err(failed)?;
     let mut plans = Vec::new();
     for query in queries {
-        catalogue.check_names(file, &context, query).map_err(failed)??;
+        catalogue.check_names(file, query).map_err(failed)??;
         let plan = read(&context, query).await.map_err(failed)?;
         plans.push(into_sink(file, &sink, plan)?);
     }
@@ -276,6 +279,13 @@ async fn read(context: &SessionContext, query: &SqlQuery) -> EngineResult<Logica
     let state = context.state();
     let plan = state.statement_to_plan(EngineStatement::Statement(Box::new(statement))).await?;
     json::serialise(plan)
+}
+
+/// The tables and views that a query names.
+fn names(query: &SqlQuery) -> EngineResult<Vec<String>> {
+    let statement = EngineStatement::Statement(Box::new(Ast::Query(Box::new(query.clone()))));
+    let (named, _) = resolve_table_references(&statement, true)?;
+    Ok(named.iter().map(|name| name.table().to_owned()).collect())
 }
 
 /// A query's columns as its sink has them: by their places, cast.
@@ -403,16 +413,10 @@ impl Catalogue {
     }
 
     /// Names a table that a query reads and nothing declares.
-    fn check_names(
-        &self,
-        file: &str,
-        context: &SessionContext,
-        query: &SqlQuery,
-    ) -> EngineResult<Result<(), PipelineError>> {
-        let statement = EngineStatement::Statement(Box::new(Ast::Query(Box::new(query.clone()))));
-        for name in context.state().resolve_table_references(&statement)? {
-            let name = name.table();
-            if !self.tables.contains_key(name) && self.views.iter().all(|(view, ..)| view != name) {
+    fn check_names(&self, file: &str, query: &SqlQuery) -> EngineResult<Result<(), PipelineError>> {
+        for name in names(query)? {
+            let is_view = self.views.iter().any(|(view, ..)| *view == name);
+            if !is_view && !self.tables.contains_key(&name) {
                 return Ok(Err(wrong(file, format!("there is no source {name}"))));
             }
         }

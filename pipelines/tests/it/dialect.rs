@@ -133,6 +133,31 @@ async fn a_memory_table_is_filled_with_all_its_columns() {
 }
 
 #[tokio::test]
+async fn a_memory_table_is_read_below_the_insert_that_fills_it() {
+    let fills = "INSERT INTO m SELECT cents FROM records; ";
+    let reads = file("SELECT a FROM m");
+    let of_its_own = file("WITH m AS (SELECT cents AS a FROM records) SELECT a FROM m");
+    let of_view = "CREATE VIEW v AS SELECT a FROM m; ".to_owned() + &file("SELECT a FROM v");
+    let into =
+        |table| format!("INSERT INTO {table} reads the memory table m, which an INSERT above");
+    for (statements, refused) in [
+        (fills.to_owned() + &reads, None),
+        (of_its_own + fills, None),
+        (reads.clone() + fills, Some(into("out"))),
+        ("INSERT INTO m SELECT a FROM m; ".to_owned() + &reads, Some(into("m"))),
+        (fills.to_owned() + &of_view, Some("the view v reads the memory table m, and".into())),
+        (of_view + fills, Some("the view v reads the memory table m, and".into())),
+    ] {
+        let text = "CREATE TABLE m (a BIGINT); ".to_owned() + &statements;
+        let planned = planner::plan(&[SOURCE], &[("out", &text)]).await;
+        let told = planned.err().map(|error| error.to_string());
+        assert_eq!(told.is_some(), refused.is_some(), "{text}: {told:?}");
+        let told = told.unwrap_or_default();
+        assert!(told.contains(&refused.unwrap_or_default()), "{text}: {told}");
+    }
+}
+
+#[tokio::test]
 async fn a_tumble_may_be_said_in_each_way_that_the_dialect_has() {
     for width in ["INTERVAL '1 minute'", "INTERVAL '1' MINUTE", "'60 seconds'", "'1 minutes'"] {
         let query = format!(
