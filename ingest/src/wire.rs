@@ -39,6 +39,9 @@ pub enum WireError {
     /// A header is missing or out of range.
     #[error("the record's {0} is missing or out of range")]
     Header(&'static str),
+    /// Every version writes a number, and later ones larger numbers.
+    #[error("the record's schema version is no whole number from 1 on")]
+    SchemaVersion,
     /// There are headers alone.
     #[error("the record holds no event")]
     NoEvent,

@@ -2,7 +2,8 @@
 //! Arroyo reads as it is and from which the record can be read back.
 
 use domain::id::RecordId;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use super::{FlatRecord, WireError, json, v1::Event};
 use crate::record::{Position, Record};
@@ -36,6 +37,9 @@ struct Written<'a> {
 /// What every object has; the rest is the event's.
 #[derive(Deserialize)]
 struct Headers {
+    /// None where it is none; the first where it is missing.
+    #[serde(default = "first", deserialize_with = "version")]
+    schema_version: Option<u64>,
     record_id: String,
     #[serde(default)]
     outbox: String,
@@ -77,13 +81,17 @@ pub fn encode(outbox: &str, place: Position, record: &Record) -> Result<Vec<u8>,
     Ok(object)
 }
 
-/// The record of an object. Fields that it does not know are skipped, those that are missing are
-/// filled.
+/// The record of an object, of this schema version or a later one: a version adds fields and re-means
+/// none. Fields that are not known here are skipped, those that are missing are filled.
 ///
 /// # Errors
-/// Where the object is none, or of an event that only a newer version knows.
+/// Where the object is none, its schema version is no whole number from 1 on, or it is of an event that
+/// only a newer version knows.
 pub fn decode(object: &[u8]) -> Result<Published, WireError> {
     let headers: Headers = serde_json::from_slice(object)?;
+    if headers.schema_version.is_none() {
+        return Err(WireError::SchemaVersion);
+    }
     let instant = |text: &str, name| {
         let micros = json::micros::<serde_json::Error>(text).ok();
         micros.and_then(super::instant).ok_or(WireError::Header(name))
@@ -98,6 +106,15 @@ pub fn decode(object: &[u8]) -> Result<Published, WireError> {
         event: event(&headers.kind, object)?,
     };
     Ok(Published { outbox: headers.outbox, outbox_sequence: headers.outbox_sequence, record })
+}
+
+const fn first() -> Option<u64> {
+    Some(1)
+}
+
+/// A schema version, whatever stands in its place: so that what is none is told by its name.
+fn version<'a, D: Deserializer<'a>>(from: D) -> Result<Option<u64>, D::Error> {
+    Ok(Value::deserialize(from)?.as_u64().filter(|version| *version > 0))
 }
 
 /// The event in an object. Not by the enum's own tag: serde would keep the object in a form of its

@@ -65,6 +65,29 @@ fn an_event_of_a_later_version_is_never_skipped_and_told_by_its_kind() {
     }
 }
 
+#[test]
+fn an_object_of_a_later_schema_version_is_read_without_what_is_new_in_it() {
+    let (newer, known) = (kept("newer/fields.json"), kept("v1/means_changed.json"));
+    let read = |object: &[u8]| published::decode(object).expect("read");
+    assert_eq!(read(&newer), read(&known));
+    let text = String::from_utf8(newer).expect("text");
+    let said = |version: &str| {
+        let changed =
+            text.replace("\"schema_version\": 2", &format!("\"schema_version\": {version}"));
+        assert!(version == "2" || changed != text, "the fixture says 2");
+        published::decode(changed.as_bytes())
+    };
+    for version in ["1", "2", "4294967296"] {
+        assert_eq!(said(version).expect(version), read(&known), "{version}");
+    }
+    for none in ["0", "-1", "1.5", "2.0", "\"2\"", "null", "[1]", "true"] {
+        let refused = said(none).expect_err(none);
+        assert!(matches!(refused, WireError::SchemaVersion), "{none}: {refused}");
+        let told = "the record's schema version is no whole number from 1 on";
+        assert_eq!(refused.to_string(), told, "{none}");
+    }
+}
+
 proptest! {
     #[test]
     fn records_come_back_as_they_went(key in "[A-Za-z0-9-]{1,20}", number in any::<u64>()) {
