@@ -14,7 +14,10 @@ use arrow::{
     compute::cast,
     datatypes::{SchemaRef, TimestampNanosecondType},
 };
-use datafusion::{common::Result as EngineResult, physical_plan::PhysicalExpr};
+use datafusion::{
+    common::{Result as EngineResult, utils::memory::RecordBatchMemoryCounter},
+    physical_plan::PhysicalExpr,
+};
 
 pub mod cells;
 pub mod groups;
@@ -354,6 +357,16 @@ fn told_before(
         }
         mark => told.iter().map(|told| std::mem::replace(mark, (*mark).max(told))).collect(),
     }
+}
+
+/// Bytes of memory of batches. Those that were read from a file share one piece of it, as parts of one
+/// batch do, which counts once.
+fn bytes<'a>(batches: impl Iterator<Item = &'a RecordBatch>) -> usize {
+    let mut counter = RecordBatchMemoryCounter::new();
+    for batch in batches {
+        counter.count_batch(batch);
+    }
+    counter.memory_usage()
 }
 
 fn evaluate(expression: &Arc<dyn PhysicalExpr>, rows: &RecordBatch) -> EngineResult<ArrayRef> {

@@ -9,6 +9,7 @@ use arrow::{array::RecordBatch, compute::concat_batches};
 use datafusion::common::Result as EngineResult;
 
 use super::{
+    bytes,
     stage::Stage,
     time::{TIMESTAMP, instants, split},
 };
@@ -90,7 +91,6 @@ impl Held {
     /// Bytes of memory.
     #[must_use]
     pub fn size(&self) -> usize {
-        let rows = self.inputs.iter().flat_map(BTreeMap::values).flatten();
-        rows.map(RecordBatch::get_array_memory_size).sum()
+        bytes(self.inputs.iter().flat_map(BTreeMap::values).flatten())
     }
 }

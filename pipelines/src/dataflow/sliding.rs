@@ -11,7 +11,10 @@ use std::collections::VecDeque;
 use arrow::array::RecordBatch;
 use datafusion::common::Result as EngineResult;
 
-use super::groups::{Aggregation, Groups};
+use super::{
+    bytes,
+    groups::{Aggregation, Groups},
+};
 
 /// The panes that windows still to fire hold.
 #[derive(Debug)]
@@ -115,8 +118,7 @@ impl Sliding {
     #[must_use]
     pub fn size(&self) -> usize {
         let panes = self.panes.iter().map(|(_, pane)| pane);
-        let states = panes.chain(&self.older).chain(&self.newer);
-        states.map(RecordBatch::get_array_memory_size).sum()
+        bytes(panes.chain(&self.older).chain(&self.newer))
     }
 }
 

@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use arrow::{array::RecordBatch, compute::concat_batches};
 use datafusion::common::{Result as EngineResult, exec_datafusion_err};
 
-use super::time::{TIMESTAMP, bin, chosen, instants, refused, split};
+use super::{
+    bytes,
+    time::{TIMESTAMP, bin, chosen, instants, refused, split},
+};
 
 /// How long a slice is, in nanoseconds.
 const SLICE: i64 = 10_000_000_000;
@@ -80,7 +83,7 @@ impl Waiting {
     /// Bytes of memory.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.0.values().flatten().map(RecordBatch::get_array_memory_size).sum()
+        bytes(self.0.values().flatten())
     }
 }
 

@@ -16,6 +16,7 @@ use arrow::{
 use datafusion::common::Result as EngineResult;
 
 use super::{
+    bytes,
     groups::{Aggregation, Groups},
     sliding::Sliding,
     time::{TIMESTAMP, bin, chosen, instants, refused, split, told, windows},
@@ -233,8 +234,7 @@ impl Pane {
     }
 
     fn size(&self) -> usize {
-        let states = self.states.iter().map(RecordBatch::get_array_memory_size);
-        self.groups.as_ref().map_or(0, Groups::size) + states.sum::<usize>()
+        self.groups.as_ref().map_or(0, Groups::size) + bytes(self.states.iter())
     }
 }
 

@@ -11,6 +11,7 @@ mod generated;
 mod groups;
 mod history;
 mod json_columns;
+mod kept;
 mod landing;
 mod late;
 mod lookup;
