@@ -109,6 +109,22 @@ impl Groups {
         Ok(Self { values, accumulators: aggregation.accumulators()?, of_row: Vec::new() })
     }
 
+    /// What some partial states hold together. They are in the order of coming, which counts for a
+    /// first or a last value.
+    ///
+    /// # Errors
+    /// Where one is not of these aggregates.
+    pub fn of<'a>(
+        aggregation: &Aggregation,
+        states: impl IntoIterator<Item = &'a RecordBatch>,
+    ) -> EngineResult<Self> {
+        let mut groups = Self::new(aggregation)?;
+        for state in states {
+            groups.merge(aggregation, state)?;
+        }
+        Ok(groups)
+    }
+
     /// Gathers rows.
     ///
     /// # Errors
@@ -123,11 +139,7 @@ impl Groups {
         Ok(())
     }
 
-    /// Adds partial state.
-    ///
-    /// # Errors
-    /// Where it is not of these aggregates.
-    pub fn merge(&mut self, aggregation: &Aggregation, state: &RecordBatch) -> EngineResult<()> {
+    fn merge(&mut self, aggregation: &Aggregation, state: &RecordBatch) -> EngineResult<()> {
         self.intern(aggregation.key_columns(state), state.num_rows())?;
         let total = self.count();
         let mut first = aggregation.keys.fields().len();

@@ -50,7 +50,7 @@ impl Sliding {
         pane: RecordBatch,
     ) -> EngineResult<()> {
         self.newer = Some(match self.newer.take() {
-            Some(newer) => sum(aggregation, [&newer, &pane])?.state(aggregation)?,
+            Some(newer) => Groups::of(aggregation, [&newer, &pane])?.state(aggregation)?,
             None => pane.clone(),
         });
         self.panes.push_back((start, pane));
@@ -74,7 +74,7 @@ impl Sliding {
     /// # Errors
     /// Where an aggregate fails.
     pub fn window(&self, aggregation: &Aggregation) -> EngineResult<Groups> {
-        sum(aggregation, self.older.last().into_iter().chain(&self.newer))
+        Groups::of(aggregation, self.older.last().into_iter().chain(&self.newer))
     }
 
     /// Goes on to the window after the next, and lets go of panes that it does not hold.
@@ -101,7 +101,7 @@ impl Sliding {
         self.newer = None;
         for (_, pane) in self.panes.iter().rev() {
             let whole = match self.older.last() {
-                Some(later) => sum(aggregation, [later, pane])?.state(aggregation)?,
+                Some(later) => Groups::of(aggregation, [later, pane])?.state(aggregation)?,
                 None => pane.clone(),
             };
             self.older.push(whole);
@@ -120,15 +120,4 @@ impl Sliding {
         let panes = self.panes.iter().map(|(_, pane)| pane);
         bytes(panes.chain(&self.older).chain(&self.newer))
     }
-}
-
-fn sum<'a>(
-    aggregation: &Aggregation,
-    states: impl IntoIterator<Item = &'a RecordBatch>,
-) -> EngineResult<Groups> {
-    let mut groups = Groups::new(aggregation)?;
-    for state in states {
-        groups.merge(aggregation, state)?;
-    }
-    Ok(groups)
 }

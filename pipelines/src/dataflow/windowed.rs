@@ -50,7 +50,8 @@ pub struct Windowed {
     late: Vec<RecordBatch>,
 }
 
-/// What has been gathered of one pane: groups at work, and partial state written down before.
+/// What has been gathered of one pane: groups at work, and partial state written down before, the
+/// oldest first.
 #[derive(Debug, Default)]
 struct Pane {
     groups: Option<Groups>,
@@ -180,7 +181,8 @@ impl Windowed {
         let mut parts = Vec::new();
         for (start, pane) in &mut self.panes {
             if let Some(mut groups) = pane.groups.take() {
-                pane.states.push(groups.state(&self.plan.aggregation)?);
+                let state = groups.state(&self.plan.aggregation)?;
+                pane.keep(&self.plan.aggregation, state)?;
             }
             let states = pane.states.iter();
             parts.extend(states.map(|state| (format!("open {start}"), state.clone())));
@@ -205,7 +207,9 @@ impl Windowed {
         self.closed = watermark.map(|watermark| bin(watermark, self.plan.slide));
         for (name, state) in parts {
             match super::state::number(&name)? {
-                ("open", start) => self.panes.entry(start).or_default().states.push(state),
+                ("open", start) => {
+                    self.panes.entry(start).or_default().keep(&self.plan.aggregation, state)?;
+                }
                 ("pane", start) => self.sliding.push(&self.plan.aggregation, start, state)?,
                 (_, end) => self.sliding.set_next_end(end),
             }
@@ -221,16 +225,29 @@ impl Windowed {
 }
 
 impl Pane {
+    /// Keeps partial state that is newer than all before.
+    ///
+    /// States before it that have less than twice as many rows are merged with it. So all of them
+    /// together have at most twice as many rows as there are groups, however often they were written
+    /// down, and a state of many rows is merged only once as half as many have gathered after it.
+    fn keep(&mut self, aggregation: &Aggregation, mut state: RecordBatch) -> EngineResult<()> {
+        while let Some(before) =
+            self.states.pop_if(|before| before.num_rows() < 2 * state.num_rows())
+        {
+            state = Groups::of(aggregation, [&before, &state])?.state(aggregation)?;
+        }
+        self.states.push(state);
+        Ok(())
+    }
+
     /// Everything that was gathered, in one.
     fn whole(self, aggregation: &Aggregation) -> EngineResult<Groups> {
-        let mut groups = match self.groups {
-            Some(groups) => groups,
-            None => Groups::new(aggregation)?,
-        };
-        for state in &self.states {
-            groups.merge(aggregation, state)?;
+        let Some(mut groups) = self.groups else { return Groups::of(aggregation, &self.states) };
+        if self.states.is_empty() {
+            return Ok(groups);
         }
-        Ok(groups)
+        let newest = groups.state(aggregation)?;
+        Groups::of(aggregation, self.states.iter().chain([&newest]))
     }
 
     fn size(&self) -> usize {

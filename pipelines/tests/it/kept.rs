@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::{array::RecordBatch, json::ReaderBuilder};
+use arrow::{array::RecordBatch, json::ReaderBuilder, util::pretty::pretty_format_batches};
 use pipelines::{
     dataflow::{Flow, state::State},
     pipeline::Pipeline,
@@ -76,4 +76,71 @@ async fn what_is_taken_up_again_takes_the_memory_that_it_took() {
         let (before, after) = (flow.size(), restored(&pipeline, &state).size());
         assert!(after <= 2 * before, "{window}: {after} bytes of {before}");
     }
+}
+
+/// How many batches a state has.
+fn parts(state: &State) -> usize {
+    state.nodes.iter().map(|node| node.parts.len()).sum()
+}
+
+/// The rows that come out in the end.
+async fn ended(mut flow: Flow) -> Vec<String> {
+    let rows = flow.end(0).await.expect("ended");
+    let text = pretty_format_batches(&rows).expect("a table").to_string();
+    let mut lines: Vec<String> = text.lines().map(ToOwned::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[tokio::test]
+async fn an_open_window_takes_no_more_for_being_saved_often() {
+    let pipeline = planned(BY_HOUR).await;
+    let (mut kept, mut whole) = (start(&pipeline), start(&pipeline));
+    let mut first = None;
+    for commit in 0..200 {
+        let rows = came(&pipeline, commit);
+        whole.take(0, 0, rows.clone()).await.expect("taken");
+        kept.take(0, 0, rows).await.expect("taken");
+        let state = kept.save().expect("a state");
+        let written = state.encode(pipeline.query).expect("bytes").len();
+        let (least, few) = *first.get_or_insert((kept.size(), written));
+        assert!(parts(&state) <= 4, "commit {commit}: {} parts", parts(&state));
+        assert!(kept.size() <= 4 * least, "commit {commit}: {} of {least}", kept.size());
+        assert!(written <= 4 * few, "commit {commit}: {written} of {few}");
+        if commit % 50 == 20 {
+            kept = restored(&pipeline, &state);
+        }
+    }
+    // What came since the last commit counts as well.
+    let rows = came(&pipeline, 200);
+    whole.take(0, 0, rows.clone()).await.expect("taken");
+    kept.take(0, 0, rows).await.expect("taken");
+    let rows = ended(kept).await;
+    assert!(rows.len() > SHOPS, "{rows:?}");
+    assert_eq!(rows, ended(whole).await);
+}
+
+#[tokio::test]
+async fn states_that_were_never_merged_are_read() {
+    let pipeline = planned(BY_HOUR).await;
+    let mut whole = start(&pipeline);
+    // A window's state was written once for each commit.
+    let mut written: Option<State> = None;
+    for commit in 0..50 {
+        let mut flow = start(&pipeline);
+        for flow in [&mut flow, &mut whole] {
+            flow.take(0, 0, came(&pipeline, commit)).await.expect("taken");
+        }
+        let state = flow.save().expect("a state");
+        let Some(written) = &mut written else {
+            written = Some(state);
+            continue;
+        };
+        for (all, one) in written.nodes.iter_mut().zip(state.nodes) {
+            all.parts.extend(one.parts);
+        }
+    }
+    let mut flow = restored(&pipeline, &written.expect("a state"));
+    assert!(parts(&flow.save().expect("a state")) <= 4);
+    assert_eq!(ended(flow).await, ended(whole).await);
 }
