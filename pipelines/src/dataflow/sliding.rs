@@ -101,7 +101,7 @@ impl Sliding {
         self.newer = None;
         for (_, pane) in self.panes.iter().rev() {
             let whole = match self.older.last() {
-                Some(later) => Groups::of(aggregation, [later, pane])?.state(aggregation)?,
+                Some(later) => Groups::of(aggregation, [pane, later])?.state(aggregation)?,
                 None => pane.clone(),
             };
             self.older.push(whole);

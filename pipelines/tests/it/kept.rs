@@ -9,6 +9,8 @@ use pipelines::{
     planner,
 };
 
+use crate::flow::Case;
+
 const TABLES: &str = "
 CREATE TABLE sales (at TIMESTAMP NOT NULL, shop TEXT, cents BIGINT, WATERMARK FOR at)
 WITH (connector = 'single_file', path = 'sales.json', format = 'json', type = 'source');
@@ -143,4 +145,19 @@ async fn states_that_were_never_merged_are_read() {
     let mut flow = restored(&pipeline, &written.expect("a state"));
     assert!(parts(&flow.save().expect("a state")) <= 4);
     assert_eq!(ended(flow).await, ended(whole).await);
+}
+
+#[tokio::test]
+async fn a_hops_first_and_last_value_are_of_the_rows_that_came_first_and_last() {
+    let line = |minute| format!(r#"{{"at":"2025-03-01T10:0{minute}:00Z","cents":{minute}}}"#);
+    let lines: Vec<String> = (0..6).map(line).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let columns = "at TIMESTAMP NOT NULL, cents BIGINT, WATERMARK FOR at";
+    let query = "SELECT earliest, latest FROM (
+      SELECT hop(INTERVAL '1 minute', INTERVAL '3 minutes') AS w,
+             FIRST_VALUE(cents) AS earliest, LAST_VALUE(cents) AS latest
+      FROM sales GROUP BY w)";
+    let row = |(first, last)| format!(r#"{{"earliest":{first},"latest":{last}}}"#);
+    let wanted = [(0, 0), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 5), (5, 5)].map(row);
+    assert_eq!(Case::new().source("sales", columns, &lines).rows(query).await, wanted);
 }
