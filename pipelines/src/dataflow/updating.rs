@@ -48,6 +48,8 @@ pub struct Updating {
     plan: Arc<Plan>,
     keys: Keys,
     live: BTreeMap<Key, Entry>,
+    /// The same by when a row touched them last: each step of time asks which have been left alone.
+    by_touch: BTreeSet<(i64, Key)>,
     /// Keys that changed since the last flush.
     changed: BTreeSet<Key>,
 }
@@ -84,7 +86,8 @@ impl Updating {
     /// Where a key's type cannot be one.
     pub fn new(plan: Arc<Plan>) -> EngineResult<Self> {
         let keys = Keys::new(&plan.aggregation.keys)?;
-        Ok(Self { plan, keys, live: BTreeMap::new(), changed: BTreeSet::new() })
+        let (live, by_touch, changed) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        Ok(Self { plan, keys, live, by_touch, changed })
     }
 
     /// Gathers rows.
@@ -107,7 +110,9 @@ impl Updating {
                 }
             };
             let latest = times[run.clone()].iter().max().copied();
+            self.by_touch.remove(&(entry.touched, Arc::clone(&key)));
             entry.touched = entry.touched.max(latest.unwrap_or(i64::MIN));
+            self.by_touch.insert((entry.touched, Arc::clone(&key)));
             entry.gather(&all, back.as_ref(), run)?;
             self.changed.insert(key);
         }
@@ -126,7 +131,7 @@ impl Updating {
             if entry.told == holds {
                 // What came and was taken back before anything was said of it has left nothing.
                 if entry.rows == 0 {
-                    self.live.remove(&key);
+                    self.let_go(&key);
                 }
                 continue;
             }
@@ -139,7 +144,7 @@ impl Updating {
                 back.push(retract);
             }
             if holds.is_none() {
-                self.live.remove(&key);
+                self.let_go(&key);
             } else {
                 entry.told = holds;
             }
@@ -157,8 +162,19 @@ impl Updating {
     /// Lets go of keys that nothing has touched for the time to live.
     pub fn advance(&mut self, watermark: i64) {
         let before = watermark.saturating_sub(self.plan.time_to_live);
-        let changed = &self.changed;
-        self.live.retain(|key, entry| entry.touched >= before || changed.contains(key));
+        let left = self.by_touch.iter().take_while(|(touched, _)| *touched < before);
+        // What has not been said yet is said first.
+        let left = left.filter(|(_, key)| !self.changed.contains(key));
+        let left: Vec<Key> = left.map(|(_, key)| Arc::clone(key)).collect();
+        for key in left {
+            self.let_go(&key);
+        }
+    }
+
+    fn let_go(&mut self, key: &Key) {
+        if let Some(entry) = self.live.remove(key) {
+            self.by_touch.remove(&(entry.touched, Arc::clone(key)));
+        }
     }
 
     /// The keys that live, with what was gathered; whoever saves has flushed before.
@@ -250,6 +266,7 @@ impl Updating {
                 Gathered::Cells(cells)
             };
             let (rows, touched) = (stand.value(row), touched.value(row));
+            self.by_touch.insert((touched, Arc::clone(key)));
             self.live.insert(key.clone(), Entry { gathered, rows, touched, told: None });
         }
         Ok(keys)
@@ -285,7 +302,8 @@ impl Updating {
     /// Bytes of memory.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.live.iter().map(|(key, entry)| key.len() + entry.size()).sum()
+        let touch = size_of::<(i64, Key)>();
+        self.live.iter().map(|(key, entry)| key.len() + touch + entry.size()).sum()
     }
 }
 

@@ -27,7 +27,11 @@ const BY_HOUR: &str = "SELECT shop, n, cents, earliest, latest FROM (
 const SHOPS: usize = 300;
 
 async fn planned(query: &str) -> Pipeline {
-    let text = format!("{TABLES}{query};");
+    planned_with("", query).await
+}
+
+async fn planned_with(setting: &str, query: &str) -> Pipeline {
+    let text = format!("{setting}{TABLES}{query};");
     planner::standalone(&[], "kept", &text).await.expect("it plans").remove(0)
 }
 
@@ -160,4 +164,45 @@ async fn a_hops_first_and_last_value_are_of_the_rows_that_came_first_and_last() 
     let row = |(first, last)| format!(r#"{{"earliest":{first},"latest":{last}}}"#);
     let wanted = [(0, 0), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 5), (5, 5)].map(row);
     assert_eq!(Case::new().source("sales", columns, &lines).rows(query).await, wanted);
+}
+
+/// How many keys an updating query keeps.
+fn keys(state: &State) -> usize {
+    let parts = state.nodes.iter().flat_map(|node| &node.parts);
+    parts.filter(|(name, _)| name == "keys 0").map(|(_, rows)| rows.num_rows()).sum()
+}
+
+#[tokio::test]
+async fn a_key_is_let_go_of_when_no_row_has_touched_it_for_the_time_to_live() {
+    let query = "SELECT shop, SUM(cents) AS cents FROM sales GROUP BY shop";
+    let pipeline = planned_with("SET updating_ttl = INTERVAL '10 minutes';", query).await;
+    let minute = |minute: usize, shop| sales(&pipeline, 0, [(minute * 60, shop, 1)]);
+    for restarts in [false, true] {
+        let mut flow = start(&pipeline);
+        // What comes, and how many keys live after it.
+        for (came, live) in [
+            (minute(0, 0), 1),
+            (minute(0, 1), 2),
+            (minute(5, 2), 3),
+            // This one's time goes on, also where an older row comes last.
+            (minute(6, 1), 3),
+            (minute(3, 1), 3),
+            // The first one's ten minutes are over only after this instant.
+            (minute(10, 3), 4),
+            (minute(11, 3), 3),
+            (minute(15, 3), 3),
+            // Of two whose time is over by now one has changed, which has not been said yet.
+            (sales(&pipeline, 0, [(20 * 60, 3, 1), (5 * 60, 2, 1)]), 2),
+            (minute(20, 3), 2),
+            (minute(21, 3), 1),
+        ] {
+            flow.take(0, 0, came).await.expect("taken");
+            flow.flush().await.expect("flushed");
+            let state = flow.save().expect("a state");
+            assert_eq!(keys(&state), live);
+            if restarts {
+                flow = restored(&pipeline, &state);
+            }
+        }
+    }
 }
