@@ -73,24 +73,15 @@ impl Cells {
         self.0.iter_mut().map(|cell| cell.evaluate()).collect()
     }
 
-    /// The aggregates' values so far.
+    /// The aggregates' values so far. An accumulator may give away what it holds when it tells its
+    /// state, so these are made anew from what they told.
     ///
     /// # Errors
     /// Where one cannot be told.
     pub fn so_far(&mut self, aggregation: &Aggregation) -> EngineResult<Vec<ScalarValue>> {
-        let state = self.state(aggregation)?;
-        Self::told(aggregation, &state)?.evaluate()
-    }
-
-    /// Everything that was gathered. An accumulator may give away what it holds when it tells its
-    /// state, so these are made anew from what they told.
-    ///
-    /// # Errors
-    /// Where an aggregate cannot tell its state.
-    pub fn state(&mut self, aggregation: &Aggregation) -> EngineResult<Vec<ScalarValue>> {
         let state = self.give_state()?;
         *self = Self::told(aggregation, &state)?;
-        Ok(state)
+        Self::told(aggregation, &state)?.evaluate()
     }
 
     /// Everything that was gathered, of cells that gather no more.

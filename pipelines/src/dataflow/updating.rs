@@ -25,6 +25,7 @@ use super::{
     cells::{Arguments, Cells, arguments, columns},
     groups::Aggregation,
     keys::{Key, Keys, sorted},
+    packed::{Packed, Packing},
     time::{RETRACT, TIMESTAMP, instants},
     windowed::fitted,
 };
@@ -47,6 +48,7 @@ pub struct Plan {
 pub struct Updating {
     plan: Arc<Plan>,
     keys: Keys,
+    packing: Packing,
     live: BTreeMap<Key, Entry>,
     /// The same by when a row touched them last: each step of time asks which have been left alone.
     by_touch: BTreeSet<(i64, Key)>,
@@ -68,9 +70,18 @@ struct Entry {
 #[derive(Debug)]
 enum Gathered {
     /// Rows only come.
-    Cells(Cells),
+    Rows(Rows),
     /// Rows come and are taken back: of each aggregate, its arguments and how often each stands.
     Counts(Vec<Counts>),
+}
+
+/// What rows that only come have left.
+#[derive(Debug)]
+struct Rows {
+    /// None where no row has come since `packed` was made.
+    at_work: Option<Cells>,
+    /// The aggregates as they were saved last.
+    packed: Packed,
 }
 
 #[derive(Debug)]
@@ -86,8 +97,9 @@ impl Updating {
     /// Where a key's type cannot be one.
     pub fn new(plan: Arc<Plan>) -> EngineResult<Self> {
         let keys = Keys::new(&plan.aggregation.keys)?;
+        let packing = Packing::new(&plan.aggregation)?;
         let (live, by_touch, changed) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        Ok(Self { plan, keys, live, by_touch, changed })
+        Ok(Self { plan, keys, packing, live, by_touch, changed })
     }
 
     /// Gathers rows.
@@ -113,7 +125,7 @@ impl Updating {
             self.by_touch.remove(&(entry.touched, Arc::clone(&key)));
             entry.touched = entry.touched.max(latest.unwrap_or(i64::MIN));
             self.by_touch.insert((entry.touched, Arc::clone(&key)));
-            entry.gather(&all, back.as_ref(), run)?;
+            entry.gather(&plan, &self.packing, &all, back.as_ref(), run)?;
             self.changed.insert(key);
         }
         Ok(())
@@ -127,7 +139,8 @@ impl Updating {
         let (mut keys, mut values, mut times, mut back) = (vec![], vec![], vec![], vec![]);
         for key in std::mem::take(&mut self.changed) {
             let Some(entry) = self.live.get_mut(&key) else { continue };
-            let holds = if entry.rows > 0 { Some(entry.evaluate(&self.plan)?) } else { None };
+            let stands = entry.rows > 0;
+            let holds = stands.then(|| entry.evaluate(&self.plan, &self.packing)).transpose()?;
             if entry.told == holds {
                 // What came and was taken back before anything was said of it has left nothing.
                 if entry.rows == 0 {
@@ -195,14 +208,28 @@ impl Updating {
                 parts.push((format!("counts {aggregate}"), self.counts(aggregate)?));
             }
         } else {
-            let cells = self.live.values_mut().map(|entry| match &mut entry.gathered {
-                Gathered::Cells(cells) => cells.state(&self.plan.aggregation),
-                Gathered::Counts(_) => Ok(Vec::new()),
-            });
-            made.extend(columns(cells.collect::<EngineResult<_>>()?)?);
+            made.extend(self.states()?);
         }
         parts.insert(0, ("keys 0".to_owned(), unnamed(made)?));
         Ok(parts)
+    }
+
+    /// What the aggregates of all keys have gathered. Accumulators tell it of those keys alone that rows
+    /// have come for since it was asked last.
+    fn states(&mut self) -> EngineResult<Vec<ArrayRef>> {
+        let at_work = self.live.values_mut().filter_map(|entry| match &mut entry.gathered {
+            Gathered::Rows(rows) => Some((rows.at_work.take()?, &mut rows.packed)),
+            Gathered::Counts(_) => None,
+        });
+        let (cells, places): (Vec<Cells>, Vec<&mut Packed>) = at_work.unzip();
+        let packed = if cells.is_empty() { Vec::new() } else { self.packing.pack(cells)? };
+        for (place, packed) in places.into_iter().zip(packed) {
+            *place = packed;
+        }
+        self.packing.columns(self.live.values().filter_map(|entry| match &entry.gathered {
+            Gathered::Rows(rows) => Some(&rows.packed),
+            Gathered::Counts(_) => None,
+        }))
     }
 
     /// One aggregate's arguments, how often each stands, and the place of its key.
@@ -244,7 +271,8 @@ impl Updating {
         }
         for entry in self.live.values_mut() {
             // Nothing is said of a key of which no row stands.
-            entry.told = if entry.rows > 0 { Some(entry.evaluate(&plan)?) } else { None };
+            let stands = entry.rows > 0;
+            entry.told = stands.then(|| entry.evaluate(&plan, &self.packing)).transpose()?;
         }
         Ok(())
     }
@@ -254,16 +282,16 @@ impl Updating {
         let width = plan.aggregation.keys.fields().len();
         let keys = self.keys.of(plan.aggregation.key_columns(rows), rows.num_rows())?;
         let (stand, touched) = (numbers(rows, width)?, numbers(rows, width + 1)?);
+        let mut packed = Vec::new();
+        if !plan.over_updates {
+            let states = rows.columns().get(width + 2..).unwrap_or_default();
+            packed = self.packing.of(states, rows.num_rows())?;
+        }
+        let mut packed = packed.into_iter();
         for (row, key) in keys.iter().enumerate() {
-            let gathered = if plan.over_updates {
-                let none = |_| Ok(Counts { keys: Keys::new(&empty())?, counts: BTreeMap::new() });
-                Gathered::Counts(
-                    plan.aggregation.aggregates.iter().map(none).collect::<EngineResult<_>>()?,
-                )
-            } else {
-                let mut cells = Cells::new(&plan.aggregation)?;
-                cells.merge(&plan.aggregation, rows.slice(row, 1).columns(), width + 2)?;
-                Gathered::Cells(cells)
+            let gathered = match packed.next() {
+                Some(packed) => Gathered::Rows(Rows { at_work: None, packed }),
+                None => no_counts(plan)?,
             };
             let (rows, touched) = (stand.value(row), touched.value(row));
             self.by_touch.insert((touched, Arc::clone(key)));
@@ -315,13 +343,16 @@ impl Entry {
             };
             Gathered::Counts(all.iter().map(counts).collect::<EngineResult<_>>()?)
         } else {
-            Gathered::Cells(Cells::new(&plan.aggregation)?)
+            let at_work = Some(Cells::new(&plan.aggregation)?);
+            Gathered::Rows(Rows { at_work, packed: Packed::default() })
         };
         Ok(Self { gathered, rows: 0, touched: i64::MIN, told: None })
     }
 
     fn gather(
         &mut self,
+        plan: &Plan,
+        packing: &Packing,
         all: &Arguments,
         back: Option<&BooleanArray>,
         run: std::ops::Range<usize>,
@@ -329,7 +360,9 @@ impl Entry {
         let sign = |row: usize| if back.is_some_and(|back| back.value(row)) { -1 } else { 1 };
         self.rows += run.clone().map(sign).sum::<i64>();
         match &mut self.gathered {
-            Gathered::Cells(cells) => cells.update(all, run.start, run.len()),
+            Gathered::Rows(rows) => {
+                rows.cells(&plan.aggregation, packing)?.update(all, run.start, run.len())
+            }
             Gathered::Counts(each) => {
                 for (counts, arguments) in each.iter_mut().zip(all) {
                     let values: Vec<ArrayRef> = arguments
@@ -354,9 +387,9 @@ impl Entry {
         }
     }
 
-    fn evaluate(&mut self, plan: &Plan) -> EngineResult<Vec<ScalarValue>> {
+    fn evaluate(&mut self, plan: &Plan, packing: &Packing) -> EngineResult<Vec<ScalarValue>> {
         let each = match &mut self.gathered {
-            Gathered::Cells(cells) => return cells.so_far(&plan.aggregation),
+            Gathered::Rows(rows) => return rows.so_far(&plan.aggregation, packing),
             Gathered::Counts(each) => each,
         };
         let mut values = Vec::with_capacity(each.len());
@@ -372,7 +405,9 @@ impl Entry {
 
     fn size(&self) -> usize {
         match &self.gathered {
-            Gathered::Cells(cells) => cells.size(),
+            Gathered::Rows(rows) => {
+                rows.at_work.as_ref().map_or(0, Cells::size) + rows.packed.len()
+            }
             Gathered::Counts(each) => {
                 let bytes = |counts: &Counts| {
                     counts
@@ -385,6 +420,32 @@ impl Entry {
             }
         }
     }
+}
+
+impl Rows {
+    /// Aggregates that gather on.
+    fn cells(&mut self, aggregation: &Aggregation, packing: &Packing) -> EngineResult<&mut Cells> {
+        match &mut self.at_work {
+            Some(cells) => Ok(cells),
+            none => Ok(none.insert(unpacked(aggregation, packing, &self.packed)?)),
+        }
+    }
+
+    /// The aggregates' values so far.
+    fn so_far(
+        &mut self,
+        aggregation: &Aggregation,
+        packing: &Packing,
+    ) -> EngineResult<Vec<ScalarValue>> {
+        match &mut self.at_work {
+            Some(cells) => cells.so_far(aggregation),
+            None => unpacked(aggregation, packing, &self.packed)?.evaluate(),
+        }
+    }
+}
+
+fn unpacked(aggregation: &Aggregation, packing: &Packing, packed: &Packed) -> EngineResult<Cells> {
+    Cells::of(aggregation, &packing.columns(std::iter::once(packed))?)
 }
 
 impl Counts {
@@ -400,8 +461,12 @@ impl Counts {
     }
 }
 
-fn empty() -> SchemaRef {
-    Arc::new(Schema::empty())
+/// Of a key that was saved, before its arguments are read.
+fn no_counts(plan: &Plan) -> EngineResult<Gathered> {
+    let schema = Arc::new(Schema::empty());
+    let none = |_| Ok(Counts { keys: Keys::new(&schema)?, counts: BTreeMap::new() });
+    let each = plan.aggregation.aggregates.iter().map(none);
+    Ok(Gathered::Counts(each.collect::<EngineResult<_>>()?))
 }
 
 /// The types of columns.

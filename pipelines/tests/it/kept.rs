@@ -206,3 +206,25 @@ async fn a_key_is_let_go_of_when_no_row_has_touched_it_for_the_time_to_live() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_key_that_was_saved_is_a_few_bytes_and_gathers_on() {
+    // A COUNT(DISTINCT text) takes kilobytes before it has counted anything.
+    let query = "SELECT shop, COUNT(*) AS n, LAST_VALUE(cents) AS latest,
+                        COUNT(DISTINCT CAST(cents AS TEXT)) AS amounts FROM sales GROUP BY shop";
+    let pipeline = planned(query).await;
+    let (mut kept, mut whole) = (start(&pipeline), start(&pipeline));
+    for commit in 0..12 {
+        let rows = came(&pipeline, commit);
+        whole.take(0, 0, rows.clone()).await.expect("taken");
+        kept.take(0, 0, rows).await.expect("taken");
+        let said = kept.flush().await.expect("flushed");
+        assert_eq!(said, whole.flush().await.expect("flushed"), "commit {commit}");
+        let state = kept.save().expect("a state");
+        assert_eq!(keys(&state), SHOPS);
+        assert!(kept.size() < SHOPS * 1_024, "commit {commit}: {} bytes", kept.size());
+        if commit % 5 == 3 {
+            kept = restored(&pipeline, &state);
+        }
+    }
+}
