@@ -27,6 +27,7 @@ pub mod keys;
 pub mod lookup;
 pub mod operator;
 pub mod packed;
+pub mod pieces;
 pub mod session;
 pub mod sliding;
 pub mod stage;

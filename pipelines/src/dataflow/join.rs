@@ -3,19 +3,20 @@
 //! told. The query says so of each pair, so it is not seen when exactly rows are let go of, nor that a
 //! flow that takes up what was saved forgets when the last were.
 
-use std::{collections::BTreeMap, sync::Arc};
-
-use arrow::{
-    array::{Array, RecordBatch},
-    compute::concat_batches,
-    datatypes::SchemaRef,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
+
+use arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef};
 use datafusion::{common::Result as EngineResult, physical_plan::PhysicalExpr};
 
 use super::{
+    bytes,
     keys::{Key, Keys, sorted},
+    pieces::Pieces,
     stage::Stage,
-    time::{TIMESTAMP, instants},
+    time::{TIMESTAMP, bin, instants, split},
 };
 
 /// What is joined.
@@ -31,15 +32,23 @@ pub struct Plan {
     pub time_to_live: i64,
 }
 
-/// Rows of one key with the latest event time among them.
-type Kept = (i64, RecordBatch);
+/// Rows of one key: the slice of time in which they lie, the place of the first, and their number.
+type Place = (i64, usize, usize);
+
+/// The rows of one side.
+#[derive(Debug, Default)]
+struct Side {
+    /// By slices of time, so that those that are past their time go together.
+    slices: BTreeMap<i64, Pieces>,
+    places: BTreeMap<Key, Vec<Place>>,
+}
 
 /// The rows that are kept.
 #[derive(Debug)]
 pub struct Join {
     plan: Arc<Plan>,
     keys: Keys,
-    sides: [BTreeMap<Key, Vec<Kept>>; 2],
+    sides: [Side; 2],
     /// What lies before is let go of.
     kept_from: i64,
 }
@@ -66,9 +75,7 @@ impl Join {
         let other = 1 - side;
         let mut met = Vec::new();
         for key in self.keep(side, rows)? {
-            if let Some(kept) = self.sides[other].get(&key) {
-                met.extend(kept.iter().map(|(_, rows)| rows.clone()));
-            }
+            met.extend(self.sides[other].of(&key));
         }
         if met.is_empty() {
             return Ok(Vec::new());
@@ -80,17 +87,23 @@ impl Join {
         self.plan.stage.run(inputs).await
     }
 
-    fn keep(&mut self, side: usize, rows: &RecordBatch) -> EngineResult<Vec<Key>> {
-        let keys = self.keys.evaluated(&self.plan.on[side], rows)?;
-        let times = instants(rows, TIMESTAMP)?.values().clone();
-        let (rows, runs) = sorted(rows, keys, &times)?;
-        let times = instants(&rows, TIMESTAMP)?.values();
-        let mut came = Vec::with_capacity(runs.len());
-        for (key, run) in runs {
-            let latest = times[run.clone()].iter().max().copied().unwrap_or(i64::MIN);
-            let kept = (latest, rows.slice(run.start, run.len()));
-            self.sides[side].entry(key.clone()).or_default().push(kept);
-            came.push(key);
+    /// Keeps rows of a side; the keys that they have.
+    fn keep(&mut self, side: usize, rows: &RecordBatch) -> EngineResult<BTreeSet<Key>> {
+        let width = self.plan.slice();
+        let times = instants(rows, TIMESTAMP)?.values().iter();
+        let slices: Vec<i64> = times.map(|at| bin(*at, width)).collect();
+        let mut came = BTreeSet::new();
+        for (slice, rows) in split(rows, &slices)? {
+            let keys = self.keys.evaluated(&self.plan.on[side], &rows)?;
+            let times = instants(&rows, TIMESTAMP)?.values().clone();
+            let (rows, runs) = sorted(&rows, keys, &times)?;
+            let Side { slices, places } = &mut self.sides[side];
+            let first = slices.entry(slice).or_default().push(rows)?;
+            for (key, run) in runs {
+                let place = (slice, first + run.start, run.len());
+                places.entry(Arc::clone(&key)).or_default().push(place);
+                came.insert(key);
+            }
         }
         Ok(came)
     }
@@ -98,16 +111,14 @@ impl Join {
     /// Lets go of rows that are past their time.
     pub fn advance(&mut self, watermark: i64) {
         let from = watermark.saturating_sub(self.plan.time_to_live);
-        // Looking through everything is worth it when a tenth of the time to live has passed.
-        if from < self.kept_from.saturating_add(self.plan.time_to_live / 10) {
+        let slice = self.plan.slice();
+        // Looking through all keys is worth it when a slice of time has passed.
+        if from < self.kept_from.saturating_add(slice) {
             return;
         }
         self.kept_from = from;
         for side in &mut self.sides {
-            side.retain(|_, kept| {
-                kept.retain(|(latest, _)| *latest >= from);
-                !kept.is_empty()
-            });
+            side.let_go(from.saturating_sub(slice).saturating_add(1));
         }
     }
 
@@ -118,7 +129,7 @@ impl Join {
     pub fn save(&self) -> EngineResult<Vec<(String, RecordBatch)>> {
         let mut parts = Vec::new();
         for (side, kept) in self.sides.iter().enumerate() {
-            let rows: Vec<_> = kept.values().flatten().map(|(_, rows)| rows).collect();
+            let rows: Vec<_> = kept.batches().collect();
             if let Some(first) = rows.first() {
                 parts.push((format!("side {side}"), concat_batches(&first.schema(), rows)?));
             }
@@ -145,9 +156,37 @@ impl Join {
     /// Bytes of memory.
     #[must_use]
     pub fn size(&self) -> usize {
-        let rows = self.sides.iter().flat_map(BTreeMap::values).flatten();
-        let columns = rows.flat_map(|(_, rows)| rows.columns());
-        // The keys of a batch share its memory, each a part of it.
-        columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
+        bytes(self.sides.iter().flat_map(|side| side.batches()))
+    }
+}
+
+impl Plan {
+    /// How long a slice of time is, in nanoseconds.
+    fn slice(&self) -> i64 {
+        (self.time_to_live / 10).max(1)
+    }
+}
+
+impl Side {
+    /// The rows of a key.
+    fn of(&self, key: &Key) -> impl Iterator<Item = RecordBatch> {
+        let places = self.places.get(key).into_iter().flatten();
+        places.filter_map(move |(slice, first, rows)| self.slices.get(slice)?.get(*first, *rows))
+    }
+
+    /// Lets go of the slices before an instant.
+    fn let_go(&mut self, instant: i64) {
+        let kept = self.slices.split_off(&instant);
+        if std::mem::replace(&mut self.slices, kept).is_empty() {
+            return;
+        }
+        self.places.retain(|_, places| {
+            places.retain(|(slice, ..)| *slice >= instant);
+            !places.is_empty()
+        });
+    }
+
+    fn batches(&self) -> impl Iterator<Item = &RecordBatch> {
+        self.slices.values().flat_map(|slice| slice.batches())
     }
 }

@@ -91,8 +91,12 @@ fn parts(state: &State) -> usize {
 
 /// The rows that come out in the end.
 async fn ended(mut flow: Flow) -> Vec<String> {
-    let rows = flow.end(0).await.expect("ended");
-    let text = pretty_format_batches(&rows).expect("a table").to_string();
+    lines(&flow.end(0).await.expect("ended"))
+}
+
+/// Rows in the order of their text.
+fn lines(rows: &[RecordBatch]) -> Vec<String> {
+    let text = pretty_format_batches(rows).expect("a table").to_string();
     let mut lines: Vec<String> = text.lines().map(ToOwned::to_owned).collect();
     lines.sort();
     lines
@@ -166,10 +170,10 @@ async fn a_hops_first_and_last_value_are_of_the_rows_that_came_first_and_last() 
     assert_eq!(Case::new().source("sales", columns, &lines).rows(query).await, wanted);
 }
 
-/// How many keys an updating query keeps.
-fn keys(state: &State) -> usize {
+/// How many rows a state has under a name.
+fn under(state: &State, wanted: &str) -> usize {
     let parts = state.nodes.iter().flat_map(|node| &node.parts);
-    parts.filter(|(name, _)| name == "keys 0").map(|(_, rows)| rows.num_rows()).sum()
+    parts.filter(|(name, _)| name == wanted).map(|(_, rows)| rows.num_rows()).sum()
 }
 
 #[tokio::test]
@@ -199,7 +203,7 @@ async fn a_key_is_let_go_of_when_no_row_has_touched_it_for_the_time_to_live() {
             flow.take(0, 0, came).await.expect("taken");
             flow.flush().await.expect("flushed");
             let state = flow.save().expect("a state");
-            assert_eq!(keys(&state), live);
+            assert_eq!(under(&state, "keys 0"), live);
             if restarts {
                 flow = restored(&pipeline, &state);
             }
@@ -221,10 +225,36 @@ async fn a_key_that_was_saved_is_a_few_bytes_and_gathers_on() {
         let said = kept.flush().await.expect("flushed");
         assert_eq!(said, whole.flush().await.expect("flushed"), "commit {commit}");
         let state = kept.save().expect("a state");
-        assert_eq!(keys(&state), SHOPS);
+        assert_eq!(under(&state, "keys 0"), SHOPS);
         assert!(kept.size() < SHOPS * 1_024, "commit {commit}: {} bytes", kept.size());
         if commit % 5 == 3 {
             kept = restored(&pipeline, &state);
         }
     }
+}
+
+#[tokio::test]
+async fn a_joins_rows_are_kept_for_the_time_to_live_also_over_restarts() {
+    let query = "SELECT one.cents AS one, other.cents AS other
+      FROM sales one JOIN sales other ON one.shop = other.shop";
+    let pipeline = planned_with("SET updating_ttl = INTERVAL '10 minutes';", query).await;
+    let (mut kept, mut whole) = (start(&pipeline), start(&pipeline));
+    let (mut made, mut wanted) = (Vec::new(), Vec::new());
+    for minute in 0..60 {
+        for source in [0, 1] {
+            // Some at once, of which a few are an older one's neighbours, and some alone.
+            let shops = 0..if minute % 4 == 0 { 3 } else { 1 };
+            let rows = shops.map(|shop| (minute * 60 - shop * minute, shop, minute));
+            let rows = sales(&pipeline, source, rows);
+            wanted.extend(whole.take(source, 0, rows.clone()).await.expect("taken"));
+            made.extend(kept.take(source, 0, rows).await.expect("taken"));
+            let state = kept.save().expect("a state");
+            let side = format!("side {source}");
+            // Eleven minutes, and the one that is under way.
+            assert!(under(&state, &side) <= 3 * 4 + 2 * 12, "{}", under(&state, &side));
+            kept = restored(&pipeline, &state);
+        }
+    }
+    assert!(made.iter().map(RecordBatch::num_rows).sum::<usize>() > 600);
+    assert_eq!(lines(&made), lines(&wanted));
 }
