@@ -8,8 +8,8 @@ use std::{
 };
 
 use arrow::{
-    array::{AsArray, RecordBatch},
-    compute::{cast, concat_batches},
+    array::{AsArray, RecordBatch, UInt64Array},
+    compute::{cast, interleave_record_batch, take_record_batch},
     datatypes::{DataType, SchemaRef},
 };
 use datafusion::{
@@ -17,6 +17,7 @@ use datafusion::{
 };
 
 use super::{
+    bytes,
     keys::{Key, Keys, sorted},
     stage::Stage,
 };
@@ -49,12 +50,20 @@ impl Outside {
     }
 }
 
+/// Rows beyond twice as many as there are keys, from which on the newest are brought together.
+const REPLACED: usize = 1_024;
+
 /// The table's newest rows.
 #[derive(Debug)]
 pub struct Lookup {
     plan: Arc<Plan>,
     keys: Keys,
-    newest: BTreeMap<Key, RecordBatch>,
+    /// The rows in batches, with some that newer ones have replaced.
+    batches: Vec<RecordBatch>,
+    /// How many rows these are.
+    rows: usize,
+    /// The batch and the row of it that is each key's newest.
+    newest: BTreeMap<Key, (usize, usize)>,
     outside: Option<Box<(Stage, Reader)>>,
 }
 
@@ -66,7 +75,8 @@ impl Lookup {
     pub fn new(plan: Arc<Plan>) -> EngineResult<Self> {
         let keys = Keys::new(&plan.keys)?;
         let outside = plan.outside.as_ref().map(Outside::reader);
-        Ok(Self { plan, keys, newest: BTreeMap::new(), outside })
+        let (batches, newest) = (Vec::new(), BTreeMap::new());
+        Ok(Self { plan, keys, batches, rows: 0, newest, outside })
     }
 
     /// Takes rows: of input 0 they are looked up and come out, of input 1 they are the table's.
@@ -88,18 +98,42 @@ impl Lookup {
             return Ok(Vec::new());
         }
         let wanted: BTreeSet<Key> = keys.into_iter().collect();
-        let met = wanted.iter().filter_map(|key| self.newest.get(key)).cloned().collect();
+        let met = wanted.iter().filter_map(|key| self.newest.get(key));
+        let met = met.map(|(batch, row)| self.batches[*batch].slice(*row, 1)).collect();
         self.plan.stage.run(vec![vec![rows.clone()], met]).await
     }
 
     /// The last row of each key takes the place of the one before.
     fn keep(&mut self, rows: &RecordBatch, keys: Vec<Key>) -> EngineResult<()> {
         let (rows, runs) = sorted(rows, keys, &vec![0; rows.num_rows()])?;
-        for (key, run) in runs {
-            // A copy, so that a row does not keep its whole batch in memory.
-            let last = rows.slice(run.end - 1, 1);
-            self.newest.insert(key, concat_batches(&last.schema(), [&last])?);
+        let last = runs.iter().map(|(_, run)| run.end as u64 - 1);
+        let last = take_record_batch(&rows, &UInt64Array::from_iter_values(last))?;
+        let batch = self.batches.len();
+        self.rows += last.num_rows();
+        self.batches.push(last);
+        for (row, (key, _)) in runs.into_iter().enumerate() {
+            self.newest.insert(key, (batch, row));
         }
+        if self.rows > 2 * self.newest.len() + REPLACED {
+            self.bring_together()?;
+        }
+        Ok(())
+    }
+
+    /// Makes one batch of the newest rows, in the order of their keys, and lets go of the others.
+    fn bring_together(&mut self) -> EngineResult<()> {
+        // A key has one row in a batch.
+        if self.batches.len() < 2 {
+            return Ok(());
+        }
+        let batches: Vec<&RecordBatch> = self.batches.iter().collect();
+        let places: Vec<(usize, usize)> = self.newest.values().copied().collect();
+        let rows = interleave_record_batch(&batches, &places)?;
+        for (row, place) in self.newest.values_mut().enumerate() {
+            *place = (0, row);
+        }
+        self.rows = rows.num_rows();
+        self.batches = vec![rows];
         Ok(())
     }
 
@@ -107,10 +141,9 @@ impl Lookup {
     ///
     /// # Errors
     /// Never in practice: they have one schema.
-    pub fn save(&self) -> EngineResult<Vec<(String, RecordBatch)>> {
-        let Some(first) = self.newest.values().next() else { return Ok(Vec::new()) };
-        let rows = concat_batches(&first.schema(), self.newest.values())?;
-        Ok(vec![("rows 0".to_owned(), rows)])
+    pub fn save(&mut self) -> EngineResult<Vec<(String, RecordBatch)>> {
+        self.bring_together()?;
+        Ok(self.batches.iter().map(|rows| ("rows 0".to_owned(), rows.clone())).collect())
     }
 
     /// Takes up what was saved.
@@ -133,8 +166,9 @@ impl Lookup {
     /// Bytes of memory.
     #[must_use]
     pub fn size(&self) -> usize {
-        let sizes = self.newest.iter();
-        sizes.map(|(key, row)| key.len() + row.get_array_memory_size()).sum()
+        let place = size_of::<(Key, (usize, usize))>();
+        let keys = self.newest.keys().map(|key| key.len() + place);
+        keys.sum::<usize>() + bytes(self.batches.iter())
     }
 }
 

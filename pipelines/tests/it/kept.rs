@@ -50,7 +50,11 @@ fn sales(
         let at = format!("2025-03-01T10:{:02}:{:02}Z", second / 60, second % 60);
         format!("{{\"at\":\"{at}\",\"shop\":\"shop {shop}\",\"cents\":{cents}}}\n")
     };
-    let text: String = sales.into_iter().map(line).collect();
+    read(pipeline, source, &sales.into_iter().map(line).collect::<String>())
+}
+
+/// Rows of a source, each a line of JSON.
+fn read(pipeline: &Pipeline, source: usize, text: &str) -> RecordBatch {
     let columns = Arc::clone(&pipeline.blueprint.sources[source].columns);
     let mut reader = ReaderBuilder::new(columns).build(text.as_bytes()).expect("a reader");
     reader.next().expect("rows").expect("rows")
@@ -257,4 +261,30 @@ async fn a_joins_rows_are_kept_for_the_time_to_live_also_over_restarts() {
     }
     assert!(made.iter().map(RecordBatch::num_rows).sum::<usize>() > 600);
     assert_eq!(lines(&made), lines(&wanted));
+}
+
+#[tokio::test]
+async fn a_looked_up_row_is_let_go_of_when_a_newer_one_has_replaced_it() {
+    let table = "CREATE TEMPORARY TABLE merchants (id TEXT, kind TEXT)
+      WITH (connector = 'stream', topic = 'registry-changes', format = 'json');";
+    let query = "SELECT cents, kind FROM sales JOIN merchants ON merchants.id = shop";
+    let pipeline = planned_with(table, query).await;
+    let mut sources = pipeline.blueprint.sources.iter();
+    let merchants = sources.position(|source| source.table == "merchants").expect("it is read");
+    let mut flow = start(&pipeline);
+    for change in 0..200 {
+        let line = |shop| format!("{{\"id\":\"shop {shop}\",\"kind\":\"kind {change}\"}}\n");
+        let changed = read(&pipeline, merchants, &(0..100).map(line).collect::<String>());
+        flow.take(merchants, 0, changed).await.expect("taken");
+        assert!(flow.size() < 256 * 1_024, "change {change}: {} bytes", flow.size());
+        if change % 50 == 49 {
+            let state = flow.save().expect("a state");
+            assert_eq!(under(&state, "rows 0"), 100);
+            flow = restored(&pipeline, &state);
+        }
+    }
+    let sold = sales(&pipeline, 1 - merchants, [(0, 7, 1), (0, 100, 2)]);
+    let made = lines(&flow.take(1 - merchants, 0, sold).await.expect("taken"));
+    let kinds: Vec<_> = made.iter().filter(|line| line.contains("kind 1")).collect();
+    assert!(kinds.len() == 1 && kinds[0].contains("kind 199"), "{made:?}");
 }
