@@ -19,6 +19,8 @@ pub type Call = Arc<dyn Fn(&[ArrayRef]) -> Result<ArrayRef> + Send + Sync>;
 pub struct Collected {
     columns: Vec<Vec<ArrayRef>>,
     types: Vec<DataType>,
+    /// Bytes of all pieces.
+    bytes: usize,
     call: Call,
 }
 
@@ -30,7 +32,7 @@ impl fmt::Debug for Collected {
 
 impl Collected {
     pub fn new(types: &[DataType], call: Call) -> Self {
-        Self { columns: vec![Vec::new(); types.len()], types: types.to_vec(), call }
+        Self { columns: vec![Vec::new(); types.len()], types: types.to_vec(), bytes: 0, call }
     }
 
     fn whole(&self) -> Result<Vec<ArrayRef>> {
@@ -48,6 +50,7 @@ impl Collected {
 impl Accumulator for Collected {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         for (pieces, values) in self.columns.iter_mut().zip(values) {
+            self.bytes += own_bytes(values);
             pieces.push(Arc::clone(values));
         }
         Ok(())
@@ -56,9 +59,11 @@ impl Accumulator for Collected {
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
         for (pieces, states) in self.columns.iter_mut().zip(states) {
             let lists = states.as_list::<i32>();
-            pieces.extend(
-                (0..lists.len()).filter(|row| lists.is_valid(*row)).map(|row| lists.value(row)),
-            );
+            for row in (0..lists.len()).filter(|row| lists.is_valid(*row)) {
+                let values = lists.value(row);
+                self.bytes += own_bytes(&values);
+                pieces.push(values);
+            }
         }
         Ok(())
     }
@@ -75,7 +80,13 @@ impl Accumulator for Collected {
     }
 
     fn size(&self) -> usize {
-        let pieces = self.columns.iter().flatten();
-        size_of_val(self) + pieces.map(|piece| piece.get_array_memory_size()).sum::<usize>()
+        let pieces: usize = self.columns.iter().map(Vec::capacity).sum();
+        size_of_val(self) + pieces * size_of::<ArrayRef>() + self.bytes
     }
+}
+
+/// Bytes of a piece without those of the batch around it, whose other parts other groups count.
+fn own_bytes(piece: &ArrayRef) -> usize {
+    let own = piece.to_data().get_slice_memory_size();
+    own.unwrap_or_else(|_| piece.get_array_memory_size())
 }

@@ -1,6 +1,10 @@
 //! The functions with which Arroyo tests its own, and what they give there.
 
-use arrow::util::pretty::pretty_format_batches;
+use arrow::{
+    array::{Array, UInt64Array},
+    util::pretty::pretty_format_batches,
+};
+use datafusion::logical_expr::Accumulator;
 
 use super::*;
 use crate::session::session;
@@ -69,4 +73,18 @@ async fn aggregate_functions_see_a_group_at_once() {
 async fn a_function_that_panics_fails_its_query() {
     let query = format!("SELECT broken(c) FROM {ROWS}");
     assert_eq!(shown(&query).await, "Execution error: the function broken panicked");
+}
+
+#[test]
+fn a_group_counts_its_own_rows_of_a_batch() {
+    let batch: ArrayRef = Arc::new(UInt64Array::from_iter_values(0..10_000));
+    let first = |columns: &[ArrayRef]| -> Result<ArrayRef> { Ok(Arc::clone(&columns[0])) };
+    let call: collect::Call = Arc::new(first);
+    let mut group = collect::Collected::new(&[DataType::UInt64], call);
+    for at in 0..10 {
+        group.update_batch(&[batch.slice(at, 1)]).expect("collected");
+    }
+    assert!(group.size() < 1_024, "{} bytes for ten rows", group.size());
+    group.update_batch(&[Arc::clone(&batch)]).expect("collected");
+    assert!(group.size() > 80_000, "{} bytes for ten thousand rows more", group.size());
 }
