@@ -111,21 +111,8 @@ impl Cells {
     /// Where it is of other aggregates.
     pub fn of(aggregation: &Aggregation, state: &[ArrayRef]) -> EngineResult<Self> {
         let mut cells = Self::new(aggregation)?;
-        cells.merge(aggregation, state, 0)?;
-        Ok(cells)
-    }
-
-    /// Adds what was gathered before: columns of one row, from `first` on.
-    ///
-    /// # Errors
-    /// Where it is of other aggregates.
-    pub fn merge(
-        &mut self,
-        aggregation: &Aggregation,
-        state: &[ArrayRef],
-        mut first: usize,
-    ) -> EngineResult<()> {
-        for (lowered, cell) in aggregation.aggregates.iter().zip(&mut self.0) {
+        let mut first = 0;
+        for (lowered, cell) in aggregation.aggregates.iter().zip(&mut cells.0) {
             let next = first + lowered.aggregate.state_fields()?.len();
             let Some(columns) = state.get(first..next) else {
                 return exec_err!("the kept state has other aggregates");
@@ -133,7 +120,7 @@ impl Cells {
             cell.merge_batch(columns)?;
             first = next;
         }
-        Ok(())
+        Ok(cells)
     }
 
     /// Bytes of memory.

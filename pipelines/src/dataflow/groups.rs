@@ -1,7 +1,7 @@
 //! Groups and their aggregates, by the engine's own hash tables and accumulators.
 //!
 //! What has been gathered is told as rows (*partial state*: the keys and the accumulators' states),
-//! which can be kept, written down, and merged again in any order.
+//! which can be kept, written down, and merged again, in the order of coming.
 
 use std::sync::Arc;
 

@@ -330,8 +330,7 @@ impl Updating {
     /// Bytes of memory.
     #[must_use]
     pub fn size(&self) -> usize {
-        let touch = size_of::<(i64, Key)>();
-        self.live.iter().map(|(key, entry)| key.len() + touch + entry.size()).sum()
+        self.live.iter().map(|(key, entry)| entry.size(key)).sum()
     }
 }
 
@@ -403,8 +402,9 @@ impl Entry {
         Ok(values)
     }
 
-    fn size(&self) -> usize {
-        match &self.gathered {
+    /// Bytes that it takes under its key and in the order of touch, with what was told of it.
+    fn size(&self, key: &Key) -> usize {
+        let gathered = match &self.gathered {
             Gathered::Rows(rows) => {
                 rows.at_work.as_ref().map_or(0, Cells::size) + rows.packed.len()
             }
@@ -418,7 +418,9 @@ impl Entry {
                 };
                 each.iter().map(bytes).sum()
             }
-        }
+        };
+        let told = self.told.as_ref().map_or(0, ScalarValue::size_of_vec);
+        size_of::<(Key, Self)>() + size_of::<(i64, Key)>() + key.len() + gathered + told
     }
 }
 
