@@ -156,7 +156,10 @@ impl Join {
     /// Bytes of memory.
     #[must_use]
     pub fn size(&self) -> usize {
-        bytes(self.sides.iter().flat_map(|side| side.batches()))
+        let places = self.sides.iter().flat_map(|side| &side.places).map(|(key, places)| {
+            size_of::<(Key, Vec<Place>)>() + key.len() + places.capacity() * size_of::<Place>()
+        });
+        places.sum::<usize>() + bytes(self.sides.iter().flat_map(Side::batches))
     }
 }
 
