@@ -6,7 +6,9 @@
 -- Late data: counts in its quarter whenever it comes.
 --
 -- measured is the quarter's, to_date that of all quarters up to it. RR1's baseline are the users of the
--- first quarter in which anybody used an e-service; the other five begin at nothing.
+-- first quarter in which anybody used an e-service; the other five begin at nothing. Baskets and users are
+-- grouped before they are counted: groups go to the disk where memory ends, a set of all of them cannot. They
+-- are counted for the indicator that tells of them, not for each.
 WITH definitions (indicator, definition_lv, definition_en, unit, target_2_years, target_3_years) AS (
   VALUES
     ('RR1', 'komersantu e-pakalpojumu unikālo lietotāju skaita pieaugums pret pirmo ceturksni', 'growth of unique users of merchants'' e-services against the first quarter', 'percent', 20, 70),
@@ -19,10 +21,22 @@ WITH definitions (indicator, definition_lv, definition_en, unit, target_2_years,
 given AS (
   SELECT
     CAST(DATE_TRUNC('quarter', date) AS DATE) AS quarter,
-    COUNT(DISTINCT CASE WHEN kind = 'captured' AND amount > 0 THEN authorisation_id END) AS uses,
     SUM(amount) AS amount
   FROM benefit_lines
   GROUP BY 1
+),
+used AS (
+  SELECT
+    quarter,
+    COUNT(authorisation_id) AS uses
+  FROM (
+    SELECT DISTINCT
+      CAST(DATE_TRUNC('quarter', date) AS DATE) AS quarter,
+      authorisation_id
+    FROM benefit_lines
+    WHERE kind = 'captured' AND amount > 0
+  ) AS baskets
+  GROUP BY quarter
 ),
 managing AS (
   SELECT
@@ -42,18 +56,25 @@ consulted AS (
 ),
 visited AS (
   SELECT
-    CAST(DATE_TRUNC('quarter', date) AS DATE) AS quarter,
-    COUNT(DISTINCT user_pseudonym) AS users
-  FROM portal_usage
-  WHERE event_type = 'lv.portal.e-service.used'
-  GROUP BY 1
+    quarter,
+    COUNT(user_pseudonym) AS users
+  FROM (
+    SELECT DISTINCT
+      CAST(DATE_TRUNC('quarter', date) AS DATE) AS quarter,
+      user_pseudonym
+    FROM portal_usage
+    WHERE event_type = 'lv.portal.e-service.used'
+  ) AS people
+  GROUP BY quarter
 ),
 quarters AS (
   SELECT quarter FROM given
   UNION
   SELECT quarter FROM consulted
   UNION
-  SELECT quarter FROM visited
+  SELECT CAST(DATE_TRUNC('quarter', date) AS DATE) AS quarter
+  FROM portal_usage
+  WHERE event_type = 'lv.portal.e-service.used'
 ),
 offering AS (
   SELECT
@@ -88,19 +109,30 @@ managing_to_date AS (
 counted AS (
   SELECT
     quarters.quarter,
-    COALESCE(users, 0) AS users,
     offering.merchants AS offering,
     managing_to_date.merchants AS managing,
     managing_to_date.to_date AS managing_to_date,
-    COALESCE(uses, 0) AS uses,
     COALESCE(amount, 0) AS amount,
     COALESCE(consultations, 0) AS consultations
   FROM quarters
-  LEFT JOIN visited ON visited.quarter = quarters.quarter
   LEFT JOIN offering ON offering.quarter = quarters.quarter
   LEFT JOIN managing_to_date ON managing_to_date.quarter = quarters.quarter
   LEFT JOIN given ON given.quarter = quarters.quarter
   LEFT JOIN consulted ON consulted.quarter = quarters.quarter
+),
+transactions AS (
+  SELECT
+    quarters.quarter,
+    COALESCE(uses, 0) AS uses
+  FROM quarters
+  LEFT JOIN used ON used.quarter = quarters.quarter
+),
+visitors AS (
+  SELECT
+    quarters.quarter,
+    COALESCE(users, 0) AS users
+  FROM quarters
+  LEFT JOIN visited ON visited.quarter = quarters.quarter
 ),
 first_visited AS (
   SELECT users AS baseline FROM visited ORDER BY quarter LIMIT 1
@@ -112,7 +144,7 @@ growth AS (
     CASE
       WHEN baseline > 0 THEN CAST((users - baseline) * 100 AS DECIMAL(18, 2)) / baseline
     END AS percent
-  FROM counted
+  FROM visitors
   LEFT JOIN first_visited ON TRUE
 ),
 told AS (
@@ -120,7 +152,7 @@ told AS (
   UNION ALL
   SELECT 'RR2', quarter, 0, offering, offering AS to_date FROM counted
   UNION ALL
-  SELECT 'RR3', quarter, 0, uses, SUM(uses) OVER (ORDER BY quarter) FROM counted
+  SELECT 'RR3', quarter, 0, uses, SUM(uses) OVER (ORDER BY quarter) FROM transactions
   UNION ALL
   SELECT 'RR4', quarter, 0, managing, managing_to_date FROM counted
   UNION ALL

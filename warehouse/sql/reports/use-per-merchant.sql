@@ -2,20 +2,52 @@
 -- Inputs: benefit_lines, registry_merchants_current. Parameters: $from, $to, local days, both included;
 --   $fewest, the smallest count of people shown.
 -- Output: one row per merchant. A refund lowers sums, not uses.
+-- Memory: groups go to the disk where it ends; a set of all that are counted cannot.
+WITH given AS (
+  SELECT
+    merchant_id,
+    SUM(amount) AS benefit_eur,
+    SUM(grantor_amount) AS grantor_eur,
+    SUM(merchant_amount) AS merchant_eur,
+    SUM(excess_amount) AS excess_eur
+  FROM benefit_lines
+  WHERE date BETWEEN $from AND $to
+  GROUP BY merchant_id
+),
+used AS (
+  SELECT
+    merchant_id,
+    COUNT(authorisation_id) AS uses
+  FROM (
+    SELECT DISTINCT merchant_id, authorisation_id
+    FROM benefit_lines
+    WHERE date BETWEEN $from AND $to AND kind = 'captured' AND amount <> 0
+  ) AS baskets
+  GROUP BY merchant_id
+),
+people AS (
+  SELECT
+    merchant_id,
+    COUNT(recipient) AS recipients
+  FROM (
+    SELECT DISTINCT merchant_id, recipient
+    FROM benefit_lines
+    WHERE date BETWEEN $from AND $to
+  ) AS recipients
+  GROUP BY merchant_id
+)
 SELECT
-  benefit_lines.merchant_id AS merchant,
-  MAX(named.name_lv) AS name_lv,
-  MAX(named.name_en) AS name_en,
-  COUNT(DISTINCT CASE WHEN benefit_lines.kind = 'captured' AND benefit_lines.amount <> 0
-    THEN benefit_lines.authorisation_id END) AS uses,
-  CASE WHEN COUNT(DISTINCT benefit_lines.recipient) >= $fewest
-    THEN COUNT(DISTINCT benefit_lines.recipient) END AS recipients,
-  SUM(benefit_lines.amount) AS benefit_eur,
-  SUM(benefit_lines.grantor_amount) AS grantor_eur,
-  SUM(benefit_lines.merchant_amount) AS merchant_eur,
-  SUM(benefit_lines.excess_amount) AS excess_eur
-FROM benefit_lines
-LEFT JOIN registry_merchants_current AS named ON named.entry_id = benefit_lines.merchant_id
-WHERE benefit_lines.date BETWEEN $from AND $to
-GROUP BY benefit_lines.merchant_id
+  given.merchant_id AS merchant,
+  named.name_lv AS name_lv,
+  named.name_en AS name_en,
+  COALESCE(used.uses, 0) AS uses,
+  CASE WHEN people.recipients >= $fewest THEN people.recipients END AS recipients,
+  given.benefit_eur AS benefit_eur,
+  given.grantor_eur AS grantor_eur,
+  given.merchant_eur AS merchant_eur,
+  given.excess_eur AS excess_eur
+FROM given
+JOIN people ON people.merchant_id = given.merchant_id
+LEFT JOIN used ON used.merchant_id = given.merchant_id
+LEFT JOIN registry_merchants_current AS named ON named.entry_id = given.merchant_id
 ORDER BY merchant;

@@ -1,5 +1,10 @@
 //! What reports say, in values that were worked out by hand.
 
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
 use chrono::NaiveDate;
 use domain::decision::{DeclineReason, SkipReason};
 use serde_json::json;
@@ -303,6 +308,64 @@ async fn cashiers_are_told_why_nothing_was_given_and_of_how_many_baskets() {
         ["no_benefit", "weather", "1", "11.11", "weather"],
     ];
     assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn a_basket_is_one_use_and_whoever_has_several_is_one_recipient() {
+    let world = World::new();
+    let line = |merchant: &str, basket: u32, of: Option<u32>, kind: &str, amount: &str| {
+        json!({"merchant_id": merchant, "authorisation_id": format!("A-{basket}"),
+            "recipient": of.map(|of| format!("P-{of}")), "kind": kind, "amount": amount,
+            "date": "2025-01-07"})
+    };
+    let lines = [
+        line("market", 0, Some(0), "captured", "1.00"),
+        line("market", 0, Some(0), "captured", "1.00"),
+        line("market", 0, Some(0), "refunded", "-1.00"),
+        line("market", 1, Some(1), "captured", "1.00"),
+        line("market", 2, Some(2), "captured", "1.00"),
+        line("market", 3, Some(3), "captured", "1.00"),
+        line("market", 4, Some(4), "captured", "1.00"),
+        // Nobody known, and nothing given.
+        line("market", 5, None, "captured", "1.00"),
+        line("market", 6, Some(4), "captured", "0.00"),
+        // What was given in another month.
+        line("ogre", 7, None, "refunded", "-2.00"),
+    ];
+    world.land("benefit_lines", 10, &lines).await;
+    let person = |offset: i64, of: i64, band: &str| {
+        json!({"recipient": format!("P-{of}"), "age_band": band, "municipality": "riga",
+            "source_offset": offset})
+    };
+    let mut persons = vec![person(0, 0, "18-59")];
+    persons.extend((0..5).map(|of| person(1 + of, of, "60+")));
+    world.land("persons", 6, &persons).await;
+    let session = world.session().await;
+    let row = |cells: [&'static str; 6]| [&cells[..], &["0.00"; 3]].concat();
+    let merchants =
+        [row(["market", "", "", "6", "5", "6.00"]), row(["ogre", "", "", "0", "", "-2.00"])];
+    assert_eq!(of_january("use-per-merchant", &session).await, merchants);
+    let bands = [["60+", "riga", "5", "5", "5.00"], ["", "", "", "", ""]];
+    assert_eq!(of_january("use-per-age-band", &session).await, bands);
+}
+
+/// What a set counts stays in memory, all of it, and a report of many sales or people found no room;
+/// groups go to the disk where memory ends. A set counts what a country has few of.
+#[test]
+fn sales_and_people_are_counted_by_groups() {
+    const FEW: [&str; 2] = ["merchant_id)", "place_id)"];
+    let within = |folder: &Path| -> Vec<PathBuf> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let folders = within(&Path::new(env!("CARGO_MANIFEST_DIR")).join("sql"));
+    for file in folders.iter().flat_map(|folder| within(folder)) {
+        let query = fs::read_to_string(&file).unwrap();
+        let query = query.split_whitespace().collect::<Vec<_>>().join(" ").replace("( ", "(");
+        for counted in query.split("(DISTINCT ").skip(1) {
+            let is_few = FEW.iter().any(|few| counted.starts_with(few));
+            assert!(is_few, "{} counts by a set: {counted}", file.display());
+        }
+    }
 }
 
 /// Every reason that the rules and the authoriser give has its words in both languages.
