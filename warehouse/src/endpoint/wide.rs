@@ -14,7 +14,7 @@ use std::{
 use arrow::{
     array::{Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait, RecordBatch},
     compute::{cast, kernels::length::length, max, sum},
-    datatypes::{DataType, Int64Type},
+    datatypes::{DataType, Int64Type, Schema},
 };
 use datafusion::{
     common::{
@@ -144,7 +144,8 @@ impl Constants {
                     constants.widest = constants.widest.max(constant.value().size());
                 }
                 if let Some(asked) = expr.downcast_ref::<ScalarSubqueryExpr>() {
-                    constants.is_asked |= asked.data_type().primitive_width().is_none();
+                    let field = asked.return_field(&Schema::empty())?;
+                    constants.is_asked |= field.data_type().primitive_width().is_none();
                 }
                 Ok(TreeNodeRecursion::Continue)
             })
