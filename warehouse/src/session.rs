@@ -198,7 +198,9 @@ impl Session {
 
     async fn plan(&self, sql: &str, parameters: ParamValues) -> Result<DataFrame, WarehouseError> {
         let frame = self.context.sql_with_options(sql, reading()).await?;
-        Ok(if are_given(&parameters) { frame.with_param_values(parameters)? } else { frame })
+        let frame =
+            if are_given(&parameters) { frame.with_param_values(parameters)? } else { frame };
+        Ok(in_one_part(frame))
     }
 
     /// A session that also sees some rows under a name; this one does not.
@@ -283,6 +285,14 @@ impl Session {
     pub(crate) fn restricted(self, view: &View) -> Restricted {
         Restricted::new(self.catalogue, view.clone())
     }
+}
+
+/// A query whose groups are gathered in one part. Of several beside each other one takes the memory that
+/// another one gave back by writing to the disk, and that one has none to go on with.
+fn in_one_part(frame: DataFrame) -> DataFrame {
+    let (mut state, plan) = frame.into_parts();
+    state.config_mut().options_mut().execution.target_partitions = 1;
+    DataFrame::new(state, plan)
 }
 
 /// The answer of a plan.

@@ -44,6 +44,16 @@ async fn what_is_hidden_is_missing_even_where_it_has_to_be_there() {
     }
 }
 
+/// On a machine with one core there is one part anyway.
+#[tokio::test]
+async fn a_query_gathers_its_groups_in_one_part() {
+    let world = World::new();
+    world.land("means", 1, &[json!({"token": "T"})]).await;
+    let plan = world.rows("EXPLAIN SELECT token, COUNT(kind) AS n FROM means GROUP BY token").await;
+    let plan = plan.concat().concat();
+    assert!(plan.contains("Aggregate") && !plan.contains("Repartition"), "{plan}");
+}
+
 #[tokio::test]
 async fn only_reading_is_allowed() {
     let world = World::new();
