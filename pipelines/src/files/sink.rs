@@ -64,7 +64,8 @@ impl Sink {
                 Connector::Redis(Redis { connection, table: RedisTable::Sink(target) }),
                 Some(Format::Json(format)),
             ) => {
-                let writer = Writer::open(connection, target.clone(), Lines::of(format)).await;
+                let lines = Lines::of(format, &pipeline.output);
+                let writer = Writer::open(connection, target.clone(), lines).await;
                 let writer = writer.map_err(|error| unwritten(&name, &sink.name, &error))?;
                 (format!("redis {}", writer.address()).into(), To::Redis(Box::new(writer)))
             }

@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn made(target: &RedisTarget, rows: &RecordBatch) -> Result<Vec<String>, String> {
-        let lines = Lines::of(&JSON);
+        let lines = Lines::of(&JSON, &rows.schema());
         let commands = commands(target, &lines, rows).map_err(|trouble| trouble.to_string())?;
         let words = |command: &Cmd| {
             let packed = String::from_utf8(command.get_packed_command()).expect("text");

@@ -27,9 +27,8 @@ use crate::{
     wire,
 };
 
-/// What the store keeps in memory of each stream's writes before they become a table: each table takes
-/// some six syncs beside those of appends.
-const MEMTABLE_BYTES: u64 = 16 << 20;
+/// What the store keeps in memory of each stream's writes before they become a table.
+const MEMTABLE_BYTES: u64 = 4 << 20;
 /// How much it writes of a table or a file before it syncs and begins the next: appends that sync
 /// meanwhile wait for all of it to be on the disk, as they share the file system's journal.
 const SYNCED_AT_ONCE: u64 = 4 << 20;
