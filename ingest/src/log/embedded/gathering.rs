@@ -166,12 +166,21 @@ impl fmt::Debug for Gathering {
 #[derive(Default)]
 struct State {
     group: Group,
+    /// Bytes of the group that the writer has.
+    writing: usize,
     replacing: VecDeque<Replace>,
     /// Where partitions end with all that the writer has, written or not.
     ends: HashMap<Place, End>,
     /// How many are packing blocks of the group.
     packing: usize,
     ended: bool,
+}
+
+impl State {
+    /// Bytes that were taken, and for which the disk has to have room yet.
+    fn unwritten(&self) -> usize {
+        self.writing + self.group.bytes
+    }
 }
 
 impl Gathering {
@@ -189,7 +198,7 @@ impl Gathering {
             return Err(NotTaken::Yet(append));
         }
         let bytes: usize = append.records.iter().map(|record| record.bytes.len()).sum();
-        self.streams.takes(state.group.bytes + bytes).map_err(NotTaken::Refused)?;
+        self.streams.takes(state.unwritten() + bytes).map_err(NotTaken::Refused)?;
         state.group.bytes += bytes;
         let filled = self.place(&mut state, append);
         if !filled.is_empty() {
@@ -248,6 +257,8 @@ impl Gathering {
     /// What is to be done next, once there is something; none when all is done and nothing more comes.
     pub(super) fn next(&self) -> Option<Job> {
         let mut state = self.state();
+        // Who asks for more has written what it had.
+        state.writing = 0;
         loop {
             if let Some(replace) = state.replacing.pop_front() {
                 return Some(Job::Replace(replace));
@@ -255,6 +266,7 @@ impl Gathering {
             if state.packing == 0 {
                 if !state.group.appends.is_empty() {
                     let group = mem::take(&mut state.group);
+                    state.writing = group.bytes;
                     state.ends.extend(group.ends());
                     return Some(Job::Append(group));
                 }
@@ -396,6 +408,19 @@ mod tests {
         assert!(matches!(gathering.append(batch(1)), Err(NotTaken::Refused(_))));
         assert_eq!(packed(next(&gathering)).len(), 1, "what was taken is written");
         assert!(gathering.next().is_none());
+    }
+
+    #[test]
+    fn room_is_asked_for_what_is_being_written_too() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let gathering = Gathering::new(Arc::clone(&log(folder.path()).streams));
+        assert!(gathering.append(batch(2)).is_ok());
+        let written = next(&gathering);
+        assert!(gathering.append(batch(3)).is_ok());
+        assert_eq!(gathering.state().unwritten(), 5 * 400);
+        drop(written);
+        drop(next(&gathering));
+        assert_eq!(gathering.state().unwritten(), 3 * 400);
     }
 
     #[test]
