@@ -7,6 +7,7 @@ use std::{
     collections::{HashMap, VecDeque},
     fmt, mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    thread,
 };
 
 use prost::bytes::Bytes;
@@ -274,7 +275,7 @@ impl Gathering {
                     return None;
                 }
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.changed.wait(state).unwrap_or_else(|left| self.taken_over(left));
         }
     }
 
@@ -284,8 +285,12 @@ impl Gathering {
         self.changed.notify_one();
     }
 
-    /// Drops what nobody will write; those who wait for it are told so.
+    /// Drops what nobody will write; those who wait for it are told so. Where the writer panics nothing is
+    /// taken any more.
     pub(super) fn give_up(&self) {
+        if thread::panicking() {
+            self.streams.stop();
+        }
         let mut state = self.state();
         state.ended = true;
         refuse(mem::take(&mut state.group).appends, &self.streams.stopped());
@@ -293,7 +298,14 @@ impl Gathering {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(|left| self.taken_over(left))
+    }
+
+    /// Who panicked while it gave records their places has left the group with some of them, and
+    /// without what it had filled: nothing of that is written.
+    fn taken_over<'a>(&self, left: PoisonError<MutexGuard<'a, State>>) -> MutexGuard<'a, State> {
+        self.streams.stop();
+        left.into_inner()
     }
 }
 
@@ -318,7 +330,10 @@ impl Drop for Packing<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        path::Path,
+    };
 
     use super::{
         super::{
@@ -431,6 +446,22 @@ mod tests {
         assert!(gathering.append(batch(1)).is_ok());
         gathering.state().packing += 1;
         drop(Packing { gathering: &gathering, packed: None });
+        assert!(log.streams.goes_on().is_err());
+        assert!(matches!(gathering.append(batch(1)), Err(NotTaken::Refused(_))));
+    }
+
+    #[test]
+    fn who_places_in_vain_leaves_a_log_that_takes_nothing_more() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = log(folder.path());
+        let gathering = Gathering::new(Arc::clone(&log.streams));
+        assert!(gathering.append(batch(1)).is_ok());
+        let mut halves = batch(2);
+        // The topic has no such partition.
+        halves.records[1].partition = u32::MAX;
+        assert!(catch_unwind(AssertUnwindSafe(|| gathering.append(halves).is_ok())).is_err());
+        // What was gathered is told to whoever waits for it, by a writer that writes none of it.
+        assert_eq!(next(&gathering).appends.len(), 1);
         assert!(log.streams.goes_on().is_err());
         assert!(matches!(gathering.append(batch(1)), Err(NotTaken::Refused(_))));
     }

@@ -161,3 +161,27 @@ impl Drop for Last<'_> {
         self.0.give_up();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::{
+        super::{EmbeddedLog, Settings},
+        *,
+    };
+    use crate::log::Log;
+
+    #[test]
+    fn one_that_panics_leaves_a_log_that_says_that_it_takes_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let metrics = Metrics::register(&prometheus::Registry::new()).expect("metrics");
+        let log = EmbeddedLog::open(folder.path(), &Settings::default(), metrics).expect("a log");
+        assert!(log.takes().is_ok());
+        let died = catch_unwind(AssertUnwindSafe(|| {
+            let _last = Last(&log.gathering);
+            panic!("as one may");
+        }));
+        assert!(died.is_err() && log.takes().is_err());
+    }
+}
