@@ -4,17 +4,16 @@
 //! puts a row beside as many others as a batch has, a constant and a subquery's answer stand in every row, and so does
 //! what stands beside a list that becomes rows. Of a list of a megabyte such a batch is larger than a machine, and
 //! where memory cannot be had the process ends, tills included. So what stands beside many is narrow, fewer rows are
-//! worked on at once where any may be wide, and the rows that a window keeps count, with what it answers for each.
+//! worked on at once where lists stand there, and the rows that a window keeps count, with what it answers for each.
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait, RecordBatch},
-    compute::{cast, kernels::length::length, max, sum},
-    datatypes::{DataType, Int64Type, Schema},
+    array::RecordBatch,
+    datatypes::{DataType, Schema},
 };
 use datafusion::{
     common::{
@@ -45,12 +44,16 @@ use datafusion::{
 };
 use futures::{StreamExt, stream};
 
+use widths::{fixed, least, widen, widest, widths};
+
+mod widths;
+
 /// How many bytes a batch may have, of what stands beside its rows.
-const BATCH: usize = 128 << 20;
-/// Rows that are worked on at once where any may be wide.
-const FEW: usize = 512;
-/// What a value takes beside its bytes, and the least that a window answers with.
-const VALUE: usize = 16;
+const BATCH: usize = 256 << 20;
+/// Rows that are worked on at once where lists, or texts that were gathered, stand beside others.
+const FEW: usize = 1_024;
+/// Constants of more bytes than any number of rows may have.
+const WIDE: usize = 8 << 10;
 /// Aggregates whose answer is all that they have seen.
 const GATHERING: [&str; 2] = ["array_agg", "string_agg"];
 
@@ -72,17 +75,23 @@ fn is_bounded(expr: &Expr) -> Result<TreeNodeRecursion> {
     Ok(TreeNodeRecursion::Continue)
 }
 
-/// How many rows of a plan are worked on at once: few where lists, or texts that are gathered, make rows wide.
+/// How many rows of a plan are worked on at once: fewer where lists, or texts that were gathered, stand beside others,
+/// or a wide constant in each.
 pub(super) fn at_once(plan: &Arc<dyn ExecutionPlan>, usually: usize) -> Result<usize> {
-    Ok(if plan.exists(|part| Ok(is_wide(part)))? { usually.min(FEW) } else { usually })
-}
-
-fn is_wide(part: &Arc<dyn ExecutionPlan>) -> bool {
-    let gathers = |of: &AggregateExec| {
-        of.aggr_expr().iter().any(|aggregate| GATHERING.contains(&aggregate.fun().name()))
-    };
-    part.downcast_ref::<AggregateExec>().is_some_and(gathers)
-        || part.schema().fields().iter().any(|field| field.data_type().is_nested())
+    let mut at_once = usually;
+    plan.apply(|part| {
+        if let Some(beside) = Beside::of(part)
+            && beside.has_lists(part)?
+        {
+            at_once = at_once.min(FEW);
+        }
+        let constants = Constants::of(part)?;
+        if constants.widest > WIDE {
+            at_once = at_once.min(BATCH / constants.widest).max(1);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(at_once)
 }
 
 /// A part of a plan that makes no batch too large, where so many rows are worked on at once.
@@ -90,40 +99,39 @@ pub(super) fn narrow(
     part: Arc<dyn ExecutionPlan>,
     at_once: usize,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let inputs = part.children().len();
-    let window = part.downcast_ref::<WindowAggExec>().map(|of| of.window_expr().to_vec());
     let constants = Constants::of(&part)?;
-    if constants.widest > BATCH / at_once && (inputs != 1 || window.is_some()) {
-        return Err(too_wide(BATCH / at_once));
-    }
-    if let Some(of) = window {
-        return Ok(Arc::new(Careful { part, care: Care::Window(of, at_once) }));
-    }
-    let care = if let Some(unnest) = part.downcast_ref::<UnnestExec>() {
-        let lists = unnest.list_column_indices().iter();
-        Some(Care::Lists(lists.map(|list| list.index_in_input_schema).collect()))
-    } else if inputs > 1 || part.is::<BoundedWindowAggExec>() {
-        (!goes_through(&part)).then_some(Care::Beside(at_once))
-    } else {
-        constants.rows(at_once).map(Care::Rows)
+    let part = match constants.widest > WIDE || constants.is_asked {
+        true => over_inputs(&part, |_, input| careful(input, Care::Rows(at_once)))?,
+        false => part,
     };
-    let Some(care) = care else { return Ok(part) };
-    // The first input of what asks subqueries goes through.
-    let first = usize::from(part.is::<ScalarSubqueryExec>());
-    let children = part.children().into_iter().enumerate().map(|(at, child)| {
-        let part = Arc::clone(child);
-        if at < first {
-            return part;
-        }
-        Arc::new(Careful { part, care: care.clone() }) as Arc<dyn ExecutionPlan>
-    });
-    let children = children.collect();
-    replace_children_if_necessary(part, children)
+    if let Some(of) = functions(&part) {
+        return Ok(careful(part, Care::Window(of)));
+    }
+    match Beside::of(&part) {
+        Some(beside) => beside.narrow(&part, at_once),
+        None => Ok(part),
+    }
 }
 
-/// Whether a part with several inputs puts the rows of none beside another's.
-fn goes_through(part: &Arc<dyn ExecutionPlan>) -> bool {
-    part.is::<UnionExec>() || part.is::<InterleaveExec>() || part.is::<RecursiveQueryExec>()
+/// What a window answers with; none where a part is no window.
+fn functions(part: &Arc<dyn ExecutionPlan>) -> Option<Vec<Arc<dyn WindowExpr>>> {
+    let all = part.downcast_ref::<WindowAggExec>().map(WindowAggExec::window_expr);
+    let running =
+        || part.downcast_ref::<BoundedWindowAggExec>().map(BoundedWindowAggExec::window_expr);
+    Some(all.or_else(running)?.to_vec())
+}
+
+/// A part with something over each of its inputs.
+fn over_inputs(
+    part: &Arc<dyn ExecutionPlan>,
+    over: impl Fn(usize, Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let inputs = part.children().into_iter().enumerate();
+    let inputs: Vec<_> = inputs.map(|(at, input)| over(at, Arc::clone(input))).collect();
+    match inputs.is_empty() {
+        true => Ok(Arc::clone(part)),
+        false => replace_children_if_necessary(Arc::clone(part), inputs),
+    }
 }
 
 /// What a part may put into every row.
@@ -137,132 +145,211 @@ struct Constants {
 
 impl Constants {
     fn of(part: &Arc<dyn ExecutionPlan>) -> Result<Self> {
-        let mut constants = Self::default();
+        let (mut constants, none) = (Self::default(), Schema::empty());
         part.apply_expressions(&mut |root: &Arc<dyn PhysicalExpr>| {
             root.apply(|expr| {
                 if let Some(constant) = expr.downcast_ref::<Literal>() {
                     constants.widest = constants.widest.max(constant.value().size());
                 }
                 if let Some(asked) = expr.downcast_ref::<ScalarSubqueryExpr>() {
-                    let field = asked.return_field(&Schema::empty())?;
-                    constants.is_asked |= field.data_type().primitive_width().is_none();
+                    let answer = asked.return_field(&none)?;
+                    constants.is_asked |= fixed(answer.data_type()).is_none();
                 }
                 Ok(TreeNodeRecursion::Continue)
             })
         })?;
         Ok(constants)
     }
+}
 
-    /// How many rows they may stand in at once, where that has to be looked at.
-    fn rows(self, at_once: usize) -> Option<usize> {
-        let few = BATCH / self.widest.max(1);
-        match few < at_once {
-            true => Some(few.max(1)),
-            false => self.is_asked.then_some(at_once),
+/// A part of a plan that puts the rows of its inputs beside others.
+struct Beside {
+    /// Its first input that it does so with.
+    first: usize,
+    /// Columns whose lists become the rows that the others of their row stand beside.
+    lists: Vec<usize>,
+}
+
+impl Beside {
+    fn of(part: &Arc<dyn ExecutionPlan>) -> Option<Self> {
+        if let Some(unnest) = part.downcast_ref::<UnnestExec>() {
+            let lists = unnest.list_column_indices().iter();
+            let lists: Vec<_> = lists.map(|list| list.index_in_input_schema).collect();
+            return (!lists.is_empty()).then_some(Self { first: 0, lists });
         }
+        let goes_through = part.is::<UnionExec>()
+            || part.is::<InterleaveExec>()
+            || part.is::<RecursiveQueryExec>();
+        // What is asked for subqueries goes through, before their answers.
+        let first = usize::from(part.is::<ScalarSubqueryExec>());
+        (part.children().len() > 1 && !goes_through).then_some(Self { first, lists: Vec::new() })
     }
+
+    /// Whether some column of an input, but for those whose lists become rows, is of a kind.
+    fn any(&self, input: &Arc<dyn ExecutionPlan>, is_meant: impl Fn(&DataType) -> bool) -> bool {
+        let schema = input.schema();
+        let mut columns = schema.fields().iter().enumerate();
+        columns.any(|(at, field)| !self.lists.contains(&at) && is_meant(field.data_type()))
+    }
+
+    /// Whether lists, or texts that were gathered, stand beside others.
+    fn has_lists(&self, part: &Arc<dyn ExecutionPlan>) -> Result<bool> {
+        for input in part.children().into_iter().skip(self.first) {
+            let gathers = input.exists(|part| Ok(gathers(part)))?;
+            if self.any(input, |of| of.is_nested() || (gathers && fixed(of).is_none())) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The part, with no row of its inputs so wide that a batch of it is too large.
+    fn narrow(
+        self,
+        part: &Arc<dyn ExecutionPlan>,
+        at_once: usize,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let may_be_wide =
+            |input: &Arc<dyn ExecutionPlan>| self.any(input, |of| fixed(of).is_none());
+        if !part.children().into_iter().skip(self.first).any(may_be_wide) {
+            return Ok(Arc::clone(part));
+        }
+        over_inputs(part, |at, input| {
+            if at < self.first {
+                return input;
+            }
+            let is_checked = may_be_wide(&input);
+            // Of the right side of a join a row of the left one meets a whole batch. What is kept of the left one
+            // is not cut: the memory of each piece would count as that of the whole.
+            let input = match at {
+                0 => input,
+                _ => careful(input, Care::Rows(at_once)),
+            };
+            match is_checked {
+                true => careful(input, Care::Beside(at_once, self.lists.clone())),
+                false => input,
+            }
+        })
+    }
+}
+
+fn gathers(part: &Arc<dyn ExecutionPlan>) -> bool {
+    let gathers = |of: &AggregateExec| {
+        of.aggr_expr().iter().any(|aggregate| GATHERING.contains(&aggregate.fun().name()))
+    };
+    part.downcast_ref::<AggregateExec>().is_some_and(gathers)
 }
 
 /// How the batches of a part are handed on.
 #[derive(Clone, Debug)]
 enum Care {
-    /// So many rows at once.
+    /// At most so many rows at once.
     Rows(usize),
-    /// So many rows at once, none of them wider than as many may be.
-    Beside(usize),
-    /// The lists of these columns become rows: so many at once as make one batch.
-    Lists(Vec<usize>),
-    /// A window of these functions, to which so many rows are handed at once.
-    Window(Vec<Arc<dyn WindowExpr>>, usize),
+    /// No row that is too wide to stand beside so many others, or as many as the lists in these columns have items.
+    Beside(usize, Vec<usize>),
+    /// A window of these functions, of which the rows count that it keeps.
+    Window(Vec<Arc<dyn WindowExpr>>),
     /// A window keeps them.
     Kept(Arc<Kept>),
 }
 
 impl Care {
     fn pieces(&self, batch: Result<RecordBatch>) -> Vec<Result<RecordBatch>> {
-        let mut pieces = Vec::new();
-        let done = batch.and_then(|batch| self.cut(batch, &mut pieces));
-        pieces.into_iter().map(Ok).chain(done.err().map(Err)).collect()
-    }
-
-    /// Cuts a batch into halves until each of them fits.
-    fn cut(&self, batch: RecordBatch, pieces: &mut Vec<RecordBatch>) -> Result<()> {
-        let rows = batch.num_rows();
-        if self.fits(&batch)? {
-            if let Self::Kept(kept) = self {
-                kept.count(&batch)?;
+        match (self, batch) {
+            (Self::Rows(most), Ok(batch)) if batch.num_rows() > *most => {
+                let rows = batch.num_rows();
+                let starts = (0..rows).step_by(*most);
+                starts.map(|start| Ok(batch.slice(start, (rows - start).min(*most)))).collect()
             }
-            pieces.push(batch);
-            return Ok(());
-        }
-        if rows < 2 {
-            return Err(too_wide(match self {
-                Self::Beside(at_once) => BATCH / at_once,
-                _ => BATCH,
-            }));
-        }
-        self.cut(batch.slice(0, rows / 2), pieces)?;
-        self.cut(batch.slice(rows / 2, rows - rows / 2), pieces)
-    }
-
-    fn fits(&self, batch: &RecordBatch) -> Result<bool> {
-        let rows = batch.num_rows();
-        Ok(match self {
-            Self::Rows(most) => rows <= *most,
-            Self::Beside(at_once) => rows <= *at_once && width(batch, |_| true)? <= BATCH / at_once,
-            Self::Lists(lists) => {
-                let items: usize = lists.iter().map(|list| items(batch.column(*list))).sum();
-                let beside = width(batch, |column| !lists.contains(&column))?;
-                items.saturating_mul(beside) <= BATCH
+            (Self::Beside(at_once, lists), Ok(batch)) => {
+                vec![are_narrow(&batch, *at_once, lists).map(|()| batch)]
             }
-            Self::Window(..) => true,
-            Self::Kept(kept) => rows <= kept.at_once,
-        })
+            (Self::Kept(kept), Ok(batch)) => vec![kept.count(&batch).map(|()| batch)],
+            (_, batch) => vec![batch],
+        }
     }
 }
 
-fn too_wide(most: usize) -> DataFusionError {
-    let text = format!(
-        "a list or a text is too wide to stand beside many rows, which {} KiB may: take less of \
-         it, or gather it last",
-        most >> 10
-    );
-    DataFusionError::ResourcesExhausted(text)
+/// Refuses a row that is too wide to stand beside so many others, or as many as lists have items.
+fn are_narrow(batch: &RecordBatch, at_once: usize, lists: &[usize]) -> Result<()> {
+    let mut items = vec![0; batch.num_rows()];
+    for list in lists {
+        let column = batch.column(*list);
+        let (mut bytes, least) = (vec![0; items.len()], least(column.data_type()));
+        widen(&mut bytes, column);
+        items.iter_mut().zip(bytes).for_each(|(items, bytes)| *items += bytes / least);
+    }
+    for (width, items) in widths(batch, |at| !lists.contains(&at)).into_iter().zip(items) {
+        let times = items.max(at_once);
+        if width.saturating_mul(times) > BATCH {
+            let text = format!(
+                "a row of {width} bytes is too wide to stand beside {times} others: take less of \
+                 a list or a text, or gather it last"
+            );
+            return Err(DataFusionError::ResourcesExhausted(text));
+        }
+    }
+    Ok(())
 }
 
 /// The rows that a window keeps, and what it will answer for each, as memory of its statement.
 #[derive(Debug)]
 struct Kept {
     of: Vec<Arc<dyn WindowExpr>>,
-    at_once: usize,
     reservation: MemoryReservation,
-    so_far: Mutex<SoFar>,
+    held: Mutex<Held>,
 }
 
-#[derive(Debug)]
-struct SoFar {
+#[derive(Debug, Default)]
+struct Held {
     rows: usize,
     bytes: usize,
-    /// The most that each function was asked with for one row, and so the most that it answers with.
-    widest: Vec<usize>,
+    /// The most that each function answers with for one row: as much as it was asked with.
+    answers: Vec<usize>,
 }
 
 impl Kept {
+    fn new(of: &[Arc<dyn WindowExpr>], reservation: MemoryReservation) -> Self {
+        let held = Held { answers: vec![0; of.len()], ..Held::default() };
+        Self { of: of.to_vec(), reservation, held: Mutex::new(held) }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn count(&self, batch: &RecordBatch) -> Result<()> {
-        let mut so_far = self.so_far.lock().unwrap_or_else(PoisonError::into_inner);
-        let SoFar { rows, bytes, widest } = &mut *so_far;
-        *rows += batch.num_rows();
-        for column in batch.columns() {
-            *bytes += Size::of(column)?.total;
-        }
-        for (of, widest) in self.of.iter().zip(widest.iter_mut()) {
+        let mut held = self.held();
+        held.rows += batch.num_rows();
+        held.bytes += widths(batch, |_| true).into_iter().sum::<usize>();
+        for (of, answer) in self.of.iter().zip(&mut held.answers) {
+            if let Some(bytes) = fixed(of.field()?.data_type()) {
+                *answer = bytes;
+                continue;
+            }
             for asked in of.evaluate_args(batch)? {
-                *widest = Size::of(&asked)?.widest.max(*widest);
+                *answer = widest(&asked).max(*answer);
             }
         }
-        let answers = rows.saturating_mul(widest.iter().sum());
-        // All of it twice: as it comes, and put together.
-        self.reservation.try_resize(bytes.saturating_add(answers).saturating_mul(2))
+        self.reservation.try_resize(held.size())
+    }
+
+    /// Lets go of rows that have their answers.
+    fn answered(&self, rows: usize) {
+        let mut held = self.held();
+        let rows = rows.min(held.rows);
+        let bytes = held.bytes.saturating_mul(rows).checked_div(held.rows).unwrap_or(0);
+        held.rows -= rows;
+        held.bytes -= bytes.min(held.bytes);
+        self.reservation.resize(held.size());
+    }
+}
+
+impl Held {
+    /// All of it twice: as it comes, and put together.
+    fn size(&self) -> usize {
+        let answers = self.rows.saturating_mul(self.answers.iter().sum());
+        self.bytes.saturating_add(answers).saturating_mul(2)
     }
 }
 
@@ -273,31 +360,30 @@ struct Careful {
     care: Care,
 }
 
+fn careful(part: Arc<dyn ExecutionPlan>, care: Care) -> Arc<dyn ExecutionPlan> {
+    Arc::new(Careful { part, care })
+}
+
 impl Careful {
-    /// Runs a window whose rows are counted until its answer has been taken: it lets go of them before it answers.
+    /// Runs a window whose rows are counted.
     fn window(
         &self,
         of: &[Arc<dyn WindowExpr>],
-        at_once: usize,
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let so_far = SoFar { rows: 0, bytes: 0, widest: vec![VALUE; of.len()] };
-        let kept = Arc::new(Kept {
-            of: of.to_vec(),
-            at_once,
-            reservation: MemoryConsumer::new("a window").register(context.memory_pool()),
-            so_far: Mutex::new(so_far),
-        });
-        let children = self.part.children().into_iter().map(|child| {
-            let care = Care::Kept(Arc::clone(&kept));
-            Arc::new(Self { part: Arc::clone(child), care }) as Arc<dyn ExecutionPlan>
-        });
-        let window = replace_children_if_necessary(Arc::clone(&self.part), children.collect())?;
+        let reservation = MemoryConsumer::new("a window").register(context.memory_pool());
+        let kept = Arc::new(Kept::new(of, reservation));
+        let window =
+            over_inputs(&self.part, |_, input| careful(input, Care::Kept(Arc::clone(&kept))))?;
         let answers = window.execute(partition, context)?;
         let schema = answers.schema();
-        let answers = answers.inspect(move |_| {
-            let _counted = &kept;
+        // One that has to see all rows before it answers keeps them until it ends.
+        let lets_go = self.part.is::<BoundedWindowAggExec>();
+        let answers = answers.inspect(move |answer| {
+            if let (Ok(batch), true) = (answer, lets_go) {
+                kept.answered(batch.num_rows());
+            }
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, answers)))
     }
@@ -353,8 +439,8 @@ impl ExecutionPlan for Careful {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        if let Care::Window(of, at_once) = &self.care {
-            return self.window(of, *at_once, partition, context);
+        if let Care::Window(of) = &self.care {
+            return self.window(of, partition, context);
         }
         let batches = self.part.execute(partition, context)?;
         let (schema, care) = (batches.schema(), self.care.clone());
@@ -363,139 +449,56 @@ impl ExecutionPlan for Careful {
     }
 }
 
-/// How many bytes a column has; a little more where that is quicker to say.
-#[derive(Clone, Copy, Debug)]
-struct Size {
-    /// Its widest value.
-    widest: usize,
-    /// All of it.
-    total: usize,
-}
-
-impl Size {
-    fn of(column: &ArrayRef) -> Result<Self> {
-        let rows = column.len();
-        let each = |widest: usize| Self { widest, total: widest.saturating_mul(rows) };
-        if let Some(inside) = inside(column) {
-            let (longest, of) = (lengths(column)?.widest, Self::of(&inside)?);
-            let widest = longest.saturating_mul(of.widest).min(of.total);
-            return Ok(Self { widest: widest + VALUE, total: of.total + rows * VALUE });
-        }
-        Ok(match column.data_type() {
-            DataType::Utf8
-            | DataType::LargeUtf8
-            | DataType::Utf8View
-            | DataType::Binary
-            | DataType::LargeBinary
-            | DataType::BinaryView => {
-                let of = lengths(column)?;
-                Self { widest: of.widest + VALUE, total: of.total + rows * VALUE }
-            }
-            DataType::Struct(_) => {
-                let mut all = each(0);
-                for part in column.as_struct().columns() {
-                    let of = Self::of(part)?;
-                    all = Self { widest: all.widest + of.widest, total: all.total + of.total };
-                }
-                all
-            }
-            DataType::Dictionary(..) => {
-                each(Self::of(column.as_any_dictionary().values())?.widest + VALUE)
-            }
-            DataType::Null | DataType::Boolean => each(1),
-            DataType::FixedSizeBinary(bytes) => each(usize::try_from(*bytes).unwrap_or(0)),
-            other => match other.primitive_width() {
-                Some(bytes) => each(bytes),
-                // What is rare is taken for one value.
-                None => {
-                    let all = column.get_array_memory_size();
-                    Self { widest: all, total: all }
-                }
-            },
-        })
-    }
-}
-
-/// The lengths of texts in bytes, of lists in items.
-fn lengths(column: &ArrayRef) -> Result<Size> {
-    let lengths = cast(&length(column)?, &DataType::Int64)?;
-    let lengths = lengths.as_primitive::<Int64Type>();
-    let known = |length: Option<i64>| usize::try_from(length.unwrap_or(0)).unwrap_or(0);
-    Ok(Size { widest: known(max(lengths)), total: known(sum(lengths)) })
-}
-
-/// How wide a row of some columns is at most.
-fn width(batch: &RecordBatch, is_meant: impl Fn(usize) -> bool) -> Result<usize> {
-    let mut width = 0;
-    for (at, column) in batch.columns().iter().enumerate() {
-        if is_meant(at) {
-            width += Size::of(column)?.widest;
-        }
-    }
-    Ok(width)
-}
-
-/// The items of the lists in a column; none where it has no lists.
-fn inside(column: &ArrayRef) -> Option<ArrayRef> {
-    fn of<O: OffsetSizeTrait>(lists: &GenericListArray<O>) -> ArrayRef {
-        let offsets = lists.value_offsets();
-        let (from, to) = (offsets[0].as_usize(), offsets[lists.len()].as_usize());
-        lists.values().slice(from, to - from)
-    }
-    match column.data_type() {
-        DataType::List(_) => Some(of(column.as_list::<i32>())),
-        DataType::LargeList(_) => Some(of(column.as_list::<i64>())),
-        _ => None,
-    }
-}
-
-/// How many rows the lists of a column may become.
-fn items(column: &ArrayRef) -> usize {
-    inside(column).map_or(column.len(), |inside| items(&inside).max(column.len()))
-}
-
 #[cfg(test)]
 mod tests {
-    use arrow::array::{BooleanArray, Int64Array, ListArray, StringArray, StringViewArray};
+    use arrow::array::{ArrayRef, Int64Array};
+    use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 
-    use super::*;
+    use super::{
+        widths::tests::{lists, texts},
+        *,
+    };
 
-    fn lists(of: &[usize]) -> ArrayRef {
-        let items = |items: usize| Some((0..items).map(|_| Some(7_i64)));
-        Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(of.iter().copied().map(items)))
+    fn batch<const N: usize>(columns: [ArrayRef; N]) -> RecordBatch {
+        let columns = columns.into_iter().enumerate().map(|(at, of)| (at.to_string(), of));
+        RecordBatch::try_from_iter(columns).expect("a batch")
     }
 
     #[test]
-    fn a_column_knows_its_widest_value_also_of_a_slice() {
-        let texts = ["x".repeat(3), "x".repeat(1_000), "x".repeat(5)];
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let columns: [(ArrayRef, usize); 5] = [
-            (Arc::new(StringArray::from(texts.clone())), 1_000 + VALUE),
-            (Arc::new(StringViewArray::from(texts)), 1_000 + VALUE),
-            (lists(&[3, 125, 5]), 1_000 + VALUE),
-            (Arc::new(Int64Array::from(vec![1, 2, 3])), 8),
-            (Arc::new(BooleanArray::from(vec![true, false, true])), 1),
-        ];
-        for (column, widest) in columns {
-            assert_eq!(Size::of(&column).expect("known").widest, widest, "{column:?}");
-            let end = column.slice(2, 1);
-            assert!(Size::of(&end).expect("known").widest < 100, "{end:?}");
-        }
-    }
-
-    #[test]
-    fn what_does_not_fit_is_cut_and_one_row_too_wide_refused() {
-        let rows = |care: &Care, column: ArrayRef| -> Vec<Option<usize>> {
-            let batch = RecordBatch::try_from_iter([("a", column)]).expect("a batch");
+    fn rows_are_handed_on_few_at_once_and_one_too_wide_is_refused() {
+        let rows = |care: &Care, batch: RecordBatch| -> Vec<Option<usize>> {
             let pieces = care.pieces(Ok(batch)).into_iter();
             pieces.map(|piece| piece.ok().map(|piece| piece.num_rows())).collect()
         };
-        let numbers = || Arc::new(Int64Array::from(vec![1; 10])) as ArrayRef;
+        let numbers = || batch([Arc::new(Int64Array::from(vec![1; 10])) as ArrayRef]);
         assert_eq!(rows(&Care::Rows(10), numbers()), [Some(10)]);
-        assert_eq!(rows(&Care::Rows(4), numbers()), [Some(2), Some(3), Some(2), Some(3)]);
+        assert_eq!(rows(&Care::Rows(4), numbers()), [Some(4), Some(4), Some(2)]);
         // Of a thousand rows none is wider than a thousandth of a batch.
-        let most = BATCH / 1_000 / 8;
-        assert_eq!(rows(&Care::Beside(1_000), lists(&[1, most / 2])), [Some(2)]);
-        assert_eq!(rows(&Care::Beside(1_000), lists(&[1, most])), [Some(1), None]);
+        let (beside, most) = (Care::Beside(1_000, Vec::new()), BATCH / 1_000 / 8);
+        assert_eq!(rows(&beside, batch([lists(&[1, most / 2])])), [Some(2)]);
+        assert_eq!(rows(&beside, batch([lists(&[1, most])])), [None]);
+        // A list of a thousand stands beside nothing, whatever its items have.
+        let beside = Care::Beside(1, vec![0]);
+        assert_eq!(rows(&beside, batch([lists(&[1_000]), texts(&[most])])), [Some(1)]);
+        assert_eq!(rows(&beside, batch([lists(&[1_000]), texts(&[most * 8])])), [None]);
+    }
+
+    #[test]
+    fn rows_of_a_window_count_until_they_are_answered() {
+        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1_000));
+        let kept = Kept::new(&[], MemoryConsumer::new("a window").register(&pool));
+        let numbers = batch([Arc::new(Int64Array::from(vec![1; 10])) as ArrayRef]);
+        for reserved in [160, 320, 480] {
+            kept.count(&numbers).expect("there is as much");
+            assert_eq!(pool.reserved(), reserved);
+        }
+        kept.answered(20);
+        assert_eq!(pool.reserved(), 160);
+        for _ in 0..5 {
+            kept.count(&numbers).expect("there is as much");
+        }
+        assert!(kept.count(&numbers).is_err());
+        kept.answered(100);
+        assert_eq!(pool.reserved(), 0);
     }
 }

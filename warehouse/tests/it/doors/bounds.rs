@@ -29,7 +29,7 @@ const JOINS: [&str; 4] = [
     "SELECT COUNT(*) FROM generate_series(1, 1000000) AS a(x) \
         WHERE a.x % 2 IN (SELECT b.y % 2 FROM generate_series(1, 1000000) AS b(y))",
 ];
-/// Statements that put lists beside one another, by how often.
+/// Statements that put wide rows beside many others, or keep them all, and how they are refused.
 const WIDE: [(&str, &str); 7] = [
     ("0A000", "SELECT array_agg(x) OVER () FROM generate_series(1, 100000) AS a(x)"),
     (
@@ -60,7 +60,7 @@ const WIDE: [(&str, &str); 7] = [
     ),
 ];
 /// Statements of the same kinds that answer, and with what.
-const NARROW: [(&str, &str); 5] = [
+const NARROW: [(&str, &str); 6] = [
     (
         "SELECT CAST(MAX(items) AS BIGINT) FROM (SELECT x % 3 AS g, \
              array_length(array_agg(x)) AS items \
@@ -73,6 +73,11 @@ const NARROW: [(&str, &str); 5] = [
         "30000000",
     ),
     (
+        "SELECT CAST(SUM(length(t)) AS BIGINT) FROM (SELECT string_agg(CAST(x AS TEXT), '') AS t \
+         FROM generate_series(1, 9) AS a(x)) AS b, generate_series(1, 1000000) AS c(y)",
+        "9000000",
+    ),
+    (
         "SELECT CAST(MAX(array_position(range(1, 20001), x)) AS BIGINT) \
          FROM generate_series(1, 2000) AS a(x)",
         "2000",
@@ -83,9 +88,9 @@ const NARROW: [(&str, &str); 5] = [
         "100000",
     ),
     (
-        "SELECT COUNT(DISTINCT x) FROM (SELECT unnest(list) AS x, least FROM (SELECT \
-             array_agg(x) AS list, MIN(x) AS least FROM generate_series(1, 100000) AS a(x)) AS b) \
-         AS c WHERE least <= x",
+        "SELECT COUNT(DISTINCT x) FROM (SELECT unnest(list) AS x, low FROM (SELECT \
+             array_agg(x) AS list, MIN(x) AS low FROM generate_series(1, 100000) AS a(x)) AS b) \
+         AS c WHERE low <= x",
         "100000",
     ),
 ];
