@@ -241,7 +241,7 @@ pub struct Sql {
     spill_mib: u32,
     most_rows: u64,
     connections: u32,
-    /// Threads that answer statements; 0 is half of the cores.
+    /// Threads that answer statements and make reports; 0 is half of the cores.
     pub threads: u32,
     tls_certificate: String,
     tls_key: String,
