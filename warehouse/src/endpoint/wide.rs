@@ -33,6 +33,7 @@ use datafusion::{
         DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
         SendableRecordBatchStream,
         aggregates::AggregateExec,
+        filter::FilterExec,
         recursive_query::RecursiveQueryExec,
         replace_children_if_necessary,
         scalar_subquery::ScalarSubqueryExec,
@@ -106,6 +107,11 @@ pub(super) fn narrow(
     };
     if let Some(of) = functions(&part) {
         return Ok(careful(part, Care::Window(of)));
+    }
+    // It puts together as many rows as it was planned with.
+    if let Some(filter) = part.downcast_ref::<FilterExec>() {
+        let most = filter.batch_size().min(at_once);
+        return Ok(Arc::new(filter.with_batch_size(most)?));
     }
     match Beside::of(&part) {
         Some(beside) => beside.narrow(&part, at_once),

@@ -121,8 +121,8 @@ impl ScalarUDFImpl for Bounded {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        // One answer for all rows stands in each of them; what is constant is asked for one row.
-        let rows = i64::try_from(args.number_rows).unwrap_or(i64::MAX);
+        // One answer for all rows stands in each of them; what is constant is asked for one row, and is made for none.
+        let rows = i64::try_from(args.number_rows.max(1)).unwrap_or(i64::MAX);
         let most = rows.saturating_mul(PER_ROW).saturating_add(ONCE);
         if self.length.of(&args.args)?.saturating_mul(rows) > most {
             let text = format!("{} would answer with too much at once", self.name());

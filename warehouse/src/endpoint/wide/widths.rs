@@ -29,7 +29,10 @@ pub(super) fn least(of: &DataType) -> usize {
 /// How many bytes each row of some columns has.
 pub(super) fn widths(batch: &RecordBatch, is_meant: impl Fn(usize) -> bool) -> Vec<usize> {
     let (mut widths, mut each) = (vec![0; batch.num_rows()], 0);
-    for (_, column) in batch.columns().iter().enumerate().filter(|(at, _)| is_meant(*at)) {
+    for (at, column) in batch.columns().iter().enumerate() {
+        if !is_meant(at) {
+            continue;
+        }
         match fixed(column.data_type()) {
             Some(bytes) => each += bytes,
             None => widen(&mut widths, column),
