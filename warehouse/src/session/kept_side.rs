@@ -86,7 +86,7 @@ fn swapped(join: &HashJoinExec, few: usize) -> Result<Option<Arc<dyn ExecutionPl
 }
 
 /// How many rows are read for a part of a plan; none where a source does not say.
-fn rows_read(part: &Arc<dyn ExecutionPlan>) -> Result<Option<usize>> {
+pub(super) fn rows_read(part: &Arc<dyn ExecutionPlan>) -> Result<Option<usize>> {
     let mut read = Some(0_usize);
     part.apply(|part| {
         if part.children().is_empty() {

@@ -9,7 +9,7 @@ use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
 use datafusion::{
     catalog::{SchemaProvider, Session, TableFunctionArgs, TableFunctionImpl},
-    common::{Result, ScalarValue, tree_node::TreeNodeRecursion},
+    common::{Result, ScalarValue, Statistics, stats::Precision, tree_node::TreeNodeRecursion},
     datasource::{TableProvider, TableType},
     error::DataFusionError,
     execution::TaskContext,
@@ -17,12 +17,12 @@ use datafusion::{
     physical_expr::PhysicalExpr,
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
-        SendableRecordBatchStream,
+        SendableRecordBatchStream, statistics::StatisticsArgs,
     },
     prelude::{DataFrame, JoinType, col, lit},
 };
 
-use super::catalogue::Catalogue;
+use super::{catalogue::Catalogue, kept_side};
 use crate::{
     access::{EVENTS, POINTS, Part, View},
     schema,
@@ -291,13 +291,25 @@ impl TableProvider for Seen {
             rows = rows.select(names.collect::<Vec<_>>())?;
         }
         let plan = rows.limit(0, limit)?.create_physical_plan().await?;
-        Ok(Arc::new(Opaque(plan)))
+        let rows = kept_side::rows_read(&plan)?;
+        Ok(Arc::new(Opaque { plan, rows }))
     }
 }
 
 /// A plan that no optimiser looks into, and whose parts no `EXPLAIN` tells.
 #[derive(Debug)]
-struct Opaque(Arc<dyn ExecutionPlan>);
+struct Opaque {
+    plan: Arc<dyn ExecutionPlan>,
+    /// How many rows are read for it, where that is known.
+    rows: Option<usize>,
+}
+
+/// The power of sixteen from so many rows on: enough to know which side of a join is small, and all that a
+/// reader who sees some of a table's rows is told of the others.
+fn coarse(rows: usize) -> usize {
+    let bits = usize::BITS - rows.saturating_sub(1).leading_zeros();
+    1_usize.checked_shl(bits.next_multiple_of(4)).unwrap_or(usize::MAX)
+}
 
 impl DisplayAs for Opaque {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -311,7 +323,18 @@ impl ExecutionPlan for Opaque {
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
-        self.0.properties()
+        self.plan.properties()
+    }
+
+    fn statistics_from_inputs(
+        &self,
+        _: &[Arc<Statistics>],
+        _: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        let mut told = Statistics::new_unknown(&self.schema());
+        told.num_rows =
+            self.rows.map_or(Precision::Absent, |rows| Precision::Inexact(coarse(rows)));
+        Ok(Arc::new(told))
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
@@ -345,6 +368,20 @@ impl ExecutionPlan for Opaque {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        self.0.execute(partition, context)
+        self.plan.execute(partition, context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::coarse;
+
+    #[test]
+    fn a_number_of_rows_is_told_by_its_magnitude() {
+        let told = [(0, 1), (1, 1), (2, 16), (16, 16), (17, 256), (2_600_000, 16 << 20)];
+        for (rows, magnitude) in told {
+            assert_eq!(coarse(rows), magnitude, "{rows}");
+        }
+        assert_eq!(coarse(usize::MAX), usize::MAX);
     }
 }
