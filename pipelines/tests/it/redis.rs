@@ -147,8 +147,8 @@ fn sales(folder: &Path, at: &str, join: &str) -> String {
     format!(
         "{read} CREATE TEMPORARY TABLE people (k TEXT METADATA FROM 'key' PRIMARY KEY, name TEXT) \
          WITH (connector = 'redis', format = 'json', {at}); CREATE TABLE out WITH (connector = \
-         'single_file', path = '{}', format = 'json', type = 'sink'); INSERT INTO out SELECT cents, \
-         k, name FROM sales {join};",
+         'single_file', path = '{}', format = 'json', type = 'sink'); INSERT INTO out \
+         SELECT cents, k, name FROM sales {join};",
         out.display()
     )
 }
