@@ -1,9 +1,10 @@
 //! The embedded log, on `fjall`: one journal, one sync for all that arrived meanwhile.
 //!
-//! What is appended is gathered into blocks, and one thread writes all that came meanwhile as one atomic
-//! batch with one sync; only then it lets readers see it and tells the callers. A failed sync stops the log for
-//! good: what the disk then holds is unknown, so nothing is tried again and called durable. A disk
-//! that is full or read-only is noticed beforehand; nothing is taken then, until it has room again.
+//! What is appended is gathered into blocks, and one thread writes all that came meanwhile as one
+//! atomic batch with one sync; only then it lets readers see it and tells the callers. A failed sync
+//! stops the log for good: what the disk then holds is unknown, so nothing is tried again and called
+//! durable. A disk that is full or read-only is noticed beforehand; nothing is taken then, until it
+//! has room again.
 //!
 //! What the disk loses later is noticed: every record has a checksum, the journals are looked through
 //! before the store opens them, and the ends are kept beside it.
